@@ -1,0 +1,45 @@
+#pragma once
+/// Locks that the kernel releases when their process dies, however it dies. Nothing stale is ever left.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+namespace caiexport::core {
+
+/// Many locks in one file: lock number N is its byte N (POSIX record lock). One object per file and process, since the
+/// kernel drops all of a process's record locks when it closes any descriptor of the file. Not for use by two threads.
+class LockTable {
+ public:
+  /// Opens (creates, 0600) the file. Error(io) if it can't.
+  explicit LockTable(const std::filesystem::path& file);
+  ~LockTable();
+  LockTable(const LockTable&) = delete;
+  LockTable& operator=(const LockTable&) = delete;
+
+  /// Takes lock N; the process id of the holder if another process has it (0 where the kernel can't tell).
+  std::optional<int> tryLock(std::int64_t number);
+  void unlock(std::int64_t number);
+  /// Who holds lock N, this process included; nothing if it is free.
+  std::optional<int> holder(std::int64_t number) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A lock on a folder itself (flock): no file is left in it.
+class DirectoryLock {
+ public:
+  /// Error(busy) that names the holder's process where the system tells it; Error(io) if the folder can't be opened.
+  explicit DirectoryLock(const std::filesystem::path& directory);
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace caiexport::core

@@ -1,0 +1,63 @@
+#pragma once
+/// Everything that changes files goes through this seam, so that tests can record the order of calls, crash between
+/// them, and fill the disk. Failures are Error(io) that name the path, the reason, and for a full disk the room left.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace caiexport::core {
+
+/// An open file. Several threads may call writeAt on ranges that do not overlap; the rest is for one thread.
+class WritableFile {
+ public:
+  virtual ~WritableFile() = default;
+  virtual void writeAt(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  /// The bytes at `offset`; fewer than asked only at the end of the file.
+  virtual std::size_t readAt(std::uint64_t offset, std::span<std::byte> into) = 0;
+  virtual void resize(std::uint64_t bytes) = 0;
+  /// Returns when the data is on the device.
+  virtual void sync() = 0;
+};
+
+/// Thread safe.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  /// Opens for reading and writing, creates it if needed (mode 0666 less the umask, or `mode`), keeps what is there.
+  /// A symbolic link is refused.
+  virtual std::unique_ptr<WritableFile> open(const std::filesystem::path& path, unsigned mode) = 0;
+  std::unique_ptr<WritableFile> open(const std::filesystem::path& path) { return open(path, 0666); }
+  /// Replaces `to` in one step.
+  virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  virtual void syncDirectory(const std::filesystem::path& path) = 0;
+  /// No error if it is not there.
+  virtual void remove(const std::filesystem::path& path) = 0;
+  virtual void createDirectories(const std::filesystem::path& path) = 0;
+  /// Size of a regular file (links are not followed); nothing if there is none.
+  virtual std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) = 0;
+  /// Bytes that this user may still write there.
+  virtual std::uint64_t freeBytes(const std::filesystem::path& directory) = 0;
+};
+
+/// The real one. From the first use on the process ignores SIGXFSZ, unless it handles it.
+FileSystem& diskFileSystem();
+
+/// Writes a whole small file so that a reader sees the old or the new content, never half: `NAME.PID.part` beside it,
+/// sync, rename, sync of the folder. Several processes may do so at once: the last one wins. Within a process it is for
+/// one thread. A failure before the rename removes the part and leaves `path` as it was.
+void writeFileAtomically(FileSystem& files, const std::filesystem::path& path, std::string_view content,
+                         unsigned mode = 0666);
+
+/// The whole content of a small file. Error(io) if it can't be read or is larger than `mostBytes`.
+std::string readFile(const std::filesystem::path& path, std::uint64_t mostBytes = 16U << 20U);
+
+/// Error(io) for a failed call: "cannot WHAT PATH: REASON", with a hint for a full disk or a missing permission.
+[[noreturn]] void throwIoError(std::string_view what, const std::filesystem::path& path, int errorNumber);
+
+}  // namespace caiexport::core

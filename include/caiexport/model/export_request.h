@@ -1,0 +1,64 @@
+#pragma once
+/// What the user asked for: everything a job needs to go on after a restart, and no secret.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/model/ids.h"
+
+namespace caiexport::model {
+
+enum class Kind { dataset, segment };
+enum class VerifyLevel { size, footer, full };
+
+/// Which batches of a dataset: a named one, or the newest `limit` of those that pass the filters.
+struct BatchSelection {
+  BatchId batch = {};                                 ///< This one alone, if not empty.
+  std::optional<std::uint32_t> limit = 1;             ///< Nothing: all of them.
+  std::optional<core::TimePoint> since = {};          ///< `created` at or after.
+  std::optional<core::TimePoint> until = {};          ///< `created` before.
+  std::string createdClient = "acp_foundation_push";  ///< Empty: any.
+  bool includeReplaced = false;                       ///< Keep batches that another chosen one supersedes.
+};
+
+struct SegmentOptions {
+  DatasetId targetDataset = {};          ///< Reuse this one; empty: create one.
+  std::string datasetName = {};          ///< Of the new dataset; empty: `caiexport SEGMENT-NAME JOB-UUID`.
+  std::vector<std::string> fields = {};  ///< Empty: all.
+  std::vector<std::string> statuses = {"realized"};
+  std::string mergePolicyId = {};  ///< Empty: the segment's own.
+  std::optional<std::int64_t> mergePolicyVersion = {};
+  std::string segmentNamespace = "ups";
+  bool evaluate = false;  ///< Run a segment job first.
+  core::Duration pollInterval = std::chrono::seconds(10);
+  core::Duration pollMax = std::chrono::seconds(60);
+  std::optional<core::Duration> timeout = {};  ///< Of the wait for the export job; nothing: no limit.
+  bool wait = true;                            ///< False: start the export job and leave.
+  bool deleteDataset = false;                  ///< After verification; only a dataset that this job created.
+};
+
+struct ExportRequest {
+  Kind kind = Kind::dataset;
+  std::string sourceId = {};  ///< Dataset id or segment id, by kind.
+  std::string orgId = {};
+  std::string sandbox = {};
+  std::string baseUrl = {};
+  std::filesystem::path output = {};  ///< Absolute.
+  BatchSelection batches = {};
+  SegmentOptions segment = {};
+  VerifyLevel verify = VerifyLevel::footer;
+  bool download = true;
+  bool force = false;  ///< Overwrite files that no record knows.
+};
+
+std::string_view nameOf(Kind kind);
+std::string_view nameOf(VerifyLevel level);
+/// Nothing for an unknown name.
+std::optional<Kind> kindFrom(std::string_view name);
+std::optional<VerifyLevel> verifyLevelFrom(std::string_view name);
+
+}  // namespace caiexport::model

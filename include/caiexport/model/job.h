@@ -1,0 +1,137 @@
+#pragma once
+/// A job as the database remembers it.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caiexport/core/error.h"
+#include "caiexport/model/export_request.h"
+
+namespace caiexport::model {
+
+enum class StepName {
+  evaluateSegment,
+  createDataset,
+  startExport,
+  awaitExport,
+  selectBatches,
+  listFiles,
+  downloadFiles,
+  verifyFiles,
+  deleteDataset,
+};
+
+/// `intended`: a remote effect that must happen once may or may not have happened; look before acting.
+/// `waiting`: the platform is at work; ask again later.
+enum class StepState { pending, intended, waiting, done, failed, blocked };
+
+enum class JobStatus { pending, running, waiting, interrupted, blocked, failed, cancelled, succeeded };
+
+struct Step {
+  StepName name = StepName::selectBatches;
+  StepState state = StepState::pending;
+  std::optional<core::TimePoint> startedAt = {};
+  std::optional<core::TimePoint> finishedAt = {};
+  std::uint32_t attempts = 0;
+  /// When the intent was recorded: the server's time as far as it is known (our clock less the measured skew).
+  std::optional<core::TimePoint> intendedAt = {};
+  /// Of a waiting step: when the wait gives up (`--timeout`).
+  std::optional<core::TimePoint> deadline = {};
+};
+
+struct JobError {
+  core::Category category = core::Category::internal;
+  std::string message = {};
+  std::string requestId = {};
+  std::string hint = {};
+};
+
+/// A batch of the platform that the job reads.
+struct Batch {
+  BatchId id = {};
+  std::string status = {};
+  core::TimePoint created = {};
+  std::string createdClient = {};
+  std::vector<DatasetId> datasets = {};  ///< That it belongs to, where the platform tells (`relatedObjects`).
+  std::optional<std::uint64_t> records =
+      {};                                  ///< What the platform says it holds (outputRecordCount or recordsWritten).
+  std::vector<BatchId> predecessors = {};  ///< Batches that this one replaces (`replay.predecessors`).
+  std::string replayReason = {};
+};
+
+struct Job {
+  JobId id = {};
+  std::string uuid = {};
+  ExportRequest request = {};
+  std::vector<Step> steps = {};  ///< In the order of the plan.
+  DatasetId datasetId = {};      ///< Source of a dataset job; target of a segment job once known.
+  bool datasetCreated = false;   ///< By this job.
+  ExportJobId exportJobId = {};
+  SegmentJobId segmentJobId = {};
+  std::string remoteStatus = {};  ///< The platform's last word on the export or segment job.
+  std::vector<Batch> batches = {};
+  std::uint64_t fileCount = 0;
+  std::uint64_t totalBytes = 0;
+  std::optional<std::uint64_t> records = {};           ///< Counted in the files, else reported by the platform.
+  std::optional<std::uint64_t> reportedProfiles = {};  ///< totalExportedProfileCounter of the export job.
+  bool cancelRequested = false;
+  bool cancelled = false;
+  core::TimePoint createdAt = {};
+  core::TimePoint updatedAt = {};
+  std::optional<core::TimePoint> finishedAt = {};
+  std::optional<JobError> error = {};
+};
+
+/// `partial`: some ranges are on disk. `verified`: its content was checked as the job asked.
+enum class FileState { pending, partial, downloaded, verified, failed };
+
+/// A file as the platform lists it.
+struct RemoteFile {
+  BatchId batchId = {};
+  DatasetFileId datasetFileId = {};
+  std::string name = {};
+  std::uint64_t lengthBytes = 0;
+  /// Where to get it if that can't be derived from the ids (see platform/client.h); mostly empty.
+  std::string href = {};
+};
+
+/// Half-open: the bytes [first, end).
+struct ByteRange {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+  std::uint64_t sizeBytes() const { return end - first; }
+  bool operator==(const ByteRange&) const = default;
+};
+
+/// A file of a job, with what has happened to it.
+struct FileRecord {
+  std::int64_t id = 0;  ///< Row id in the database.
+  RemoteFile remote = {};
+  std::string path = {};  ///< Relative to the batch folder; may have one folder level (names that collide).
+  FileState state = FileState::pending;
+  std::vector<ByteRange> done = {};  ///< Synced bytes of the `.part` file, sorted, merged.
+  std::string sha256 = {};           ///< Lower-case hex, once downloaded.
+  std::optional<std::uint64_t> records = {};
+};
+
+struct Event {
+  core::TimePoint at = {};
+  std::optional<StepName> step = {};
+  std::string what = {};  ///< A word of the vocabulary in docs/events.md.
+  std::string detail = {};
+};
+
+std::string_view nameOf(StepName name);  ///< As in JSON, e.g. "select_batches".
+std::string_view nameOf(StepState state);
+std::string_view nameOf(JobStatus status);
+std::string_view nameOf(FileState state);
+/// Nothing for an unknown name.
+std::optional<StepName> stepNameFrom(std::string_view name);
+std::optional<StepState> stepStateFrom(std::string_view name);
+std::optional<JobStatus> jobStatusFrom(std::string_view name);
+std::optional<FileState> fileStateFrom(std::string_view name);
+
+}  // namespace caiexport::model
