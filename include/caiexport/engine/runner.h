@@ -1,0 +1,121 @@
+#pragma once
+/// Carries a job from where it is to its end: the same way for a new job, a resumed one and one that a crash left
+/// behind.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/retry.h"
+#include "caiexport/model/job.h"
+#include "caiexport/transfer/downloader.h"
+
+namespace caiexport::core {
+class FileSystem;
+class LockTable;
+class Log;
+}  // namespace caiexport::core
+namespace caiexport::platform {
+class Client;
+}
+namespace caiexport::reader {
+class ParquetReader;
+}
+namespace caiexport::store {
+class JobStore;
+}
+
+namespace caiexport::engine {
+
+/// Told what a run does while it does it; every call comes from the thread that called Runner.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void stepStarted(const model::Job&, model::StepName) {}
+  /// One line that people should see: a batch left out, problems inside a job that succeeded.
+  virtual void notice(std::string_view) {}
+  /// The platform is at work; asked again after `nextIn`.
+  virtual void waiting(model::StepName, std::string_view /*remoteStatus*/, core::Duration /*elapsed*/,
+                       core::Duration /*nextIn*/) {}
+  /// `progress` stays valid until downloadEnded.
+  virtual void downloadStarted(const model::Job&, const transfer::DownloadProgress& /*progress*/) {}
+  virtual void downloadEnded() {}
+};
+
+/// What a run works with. Everything must outlive the Runner.
+struct Tools {
+  store::JobStore& store;
+  core::LockTable& jobLocks;
+  platform::Client& client;
+  core::FileSystem& files;
+  core::Clock& clock;
+  core::Random& random;
+  core::Log& log;
+  RunObserver& observer;
+  /// Opens the reader when a step first needs it.
+  std::function<std::unique_ptr<reader::ParquetReader>()> openReader;
+  transfer::DownloadSettings download = {};
+  core::RetryPolicy retry = {};
+};
+
+struct RunOptions {
+  bool leaveAtWait = false;  ///< `--no-wait`: return once the platform is at work.
+};
+
+/// How a run ended. `error` is nothing when the job succeeded, or was left waiting as asked.
+struct Outcome {
+  model::Job job;
+  std::optional<core::Error> error;
+};
+
+/// What the settings of this run say; must equal what the job recorded.
+struct Surroundings {
+  std::string orgId;
+  std::string sandbox;
+  std::string baseUrl;
+};
+
+/// The user's decision about a blocked job.
+struct Decision {
+  bool resubmit = false;   ///< It did not happen: do it (again).
+  std::string adopt = {};  ///< It happened: this is its id.
+};
+
+/// For one thread.
+class Runner {
+ public:
+  explicit Runner(Tools tools);
+  ~Runner();
+
+  /// Records a new job; nothing is sent yet.
+  model::Job create(const model::ExportRequest& request);
+
+  /// Runs the job until it is done, failed, blocked, cancelled, interrupted or left waiting. Failures of the job are in
+  /// the outcome and in the database. Throws core::Error only when nothing of it could be recorded: busy (another
+  /// process runs it), notFound (no such job), io (the database).
+  Outcome advance(model::JobId job, const RunOptions& options, std::stop_token stop);
+
+  /// Error(config) that names both if the job was made for another organisation, sandbox or platform.
+  static void requireSame(const model::Job& job, const Surroundings& now);
+
+  /// Error(usage) if the job is not blocked, Error(notFound) if there is nothing of that id to adopt.
+  void decide(model::JobId job, const Decision& decision, std::stop_token stop);
+
+  /// Records the request, asks the platform to cancel the export job, and, unless another process runs the job, marks
+  /// it as cancelled. Returns the job as it is then.
+  model::Job cancel(model::JobId job, std::stop_token stop);
+
+ private:
+  Tools tools_;
+};
+
+/// Whether a process (this one included) runs the job now: its process id, 0 if the system can't tell.
+std::optional<int> holderOf(const core::LockTable& jobLocks, model::JobId job);
+
+}  // namespace caiexport::engine

@@ -1,0 +1,267 @@
+/// The tail that both paths share, up to the list of files.
+
+#include <algorithm>
+
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/store/job_store.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+namespace {
+
+using core::Category;
+using core::Error;
+using model::Batch;
+using platform::BatchPhase;
+
+platform::BatchQuery queryFor(const model::Job& job) {
+  const model::BatchSelection& selection = job.request.batches;
+  return {.dataset = job.datasetId,
+          .createdClient = selection.createdClient,
+          .since = selection.since,
+          .until = selection.until};
+}
+
+std::string describeFilters(const model::Job& job) {
+  const model::BatchSelection& selection = job.request.batches;
+  std::string text = "sandbox '" + job.request.sandbox + "', status success or active";
+  text += selection.createdClient.empty() ? ", any client" : ", created by " + selection.createdClient;
+  if (selection.since) text += ", created at or after " + core::formatTime(*selection.since);
+  if (selection.until) text += ", created before " + core::formatTime(*selection.until);
+  return text;
+}
+
+/// The newest batch that the filters leave out: the likely reason why there was none.
+std::string nearestMiss(StepContext& context) {
+  std::string text;
+  context.tools.client.forEachBatch(
+      {.dataset = context.job.datasetId, .statuses = {}},
+      [&](const Batch& batch) {
+        text = "its newest batch of any kind is " + batch.id.value() + ", status " + core::printable(batch.status, 40) +
+               ", created " + core::formatTime(batch.created) + " by " + core::printable(batch.createdClient, 80) +
+               "; ";
+        return false;
+      },
+      context.stop);
+  return text;
+}
+
+[[noreturn]] void throwNoBatch(StepContext& context) {
+  const model::Job& job = context.job;
+  if (!context.tools.client.findDataset(job.datasetId, context.stop)) {
+    throw Error(Category::notFound,
+                "dataset '" + job.datasetId.value() + "' does not exist in sandbox '" + job.request.sandbox + "'",
+                {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
+  }
+  throw Error(Category::notFound,
+              "dataset '" + job.datasetId.value() + "' has no batch to download (" + describeFilters(job) + ")",
+              {.hint = nearestMiss(context) +
+                       "scoring takes up to 24 hours after an instance is made; the scores may be in another sandbox "
+                       "(--sandbox); another client may have made them (--created-client any)"});
+}
+
+std::vector<Batch> newestBatches(StepContext& context) {
+  std::vector<Batch> batches;
+  const std::optional<std::uint32_t> limit = context.job.request.batches.limit;
+  context.tools.client.forEachBatch(
+      queryFor(context.job),
+      [&](const Batch& batch) {
+        batches.push_back(batch);
+        return !limit || batches.size() < *limit;
+      },
+      context.stop);
+  return batches;
+}
+
+void requireOfDataset(const Batch& batch, const model::Job& job) {
+  if (batch.datasets.empty() || std::ranges::find(batch.datasets, job.datasetId) != batch.datasets.end()) return;
+  throw Error(Category::notFound, "batch '" + batch.id.value() + "' belongs to dataset '" +
+                                      batch.datasets.front().value() + "', not to '" + job.datasetId.value() + "'");
+}
+
+Batch namedBatch(StepContext& context) {
+  const model::BatchId& id = context.job.request.batches.batch;
+  const std::optional<Batch> batch = context.tools.client.findBatch(id, context.stop);
+  if (!batch) {
+    throw Error(Category::notFound,
+                "batch '" + id.value() + "' does not exist in sandbox '" + context.job.request.sandbox + "'");
+  }
+  requireOfDataset(*batch, context.job);
+  if (platform::phaseOf(batch->status) == BatchPhase::readable) return *batch;
+  throw Error(
+      Category::notFound,
+      "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
+      {.hint = platform::phaseOf(batch->status) == BatchPhase::moving ? "the platform is still at work on it; try later"
+                                                                      : "choose another batch"});
+}
+
+/// A batch that another chosen one supersedes would count people twice.
+std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batches) {
+  if (context.job.request.batches.includeReplaced) return batches;
+  for (const model::BatchId& id : model::replacedAmong(batches)) {
+    const std::string text =
+        "batch " + id.value() + " is left out: a newer batch replaces it (--include-replaced keeps it)";
+    context.tools.observer.notice(text);
+    context.tools.store.addEvent(context.job.id, context.step.name, "batch_replaced", text);
+    std::erase_if(batches, [&](const Batch& batch) { return batch.id == id; });
+  }
+  return batches;
+}
+
+Turn selectOfDataset(StepContext& context) {
+  std::vector<Batch> batches;
+  if (context.job.request.batches.batch.empty()) {
+    batches = withoutReplaced(context, newestBatches(context));
+  } else {
+    batches.push_back(namedBatch(context));
+  }
+  if (batches.empty()) throwNoBatch(context);
+  context.tools.store.finishStep(context.job.id, context.step.name, {.batches = std::move(batches)});
+  return {};
+}
+
+// --- the batch of an audience export
+
+core::TimePoint exportStartedAt(const model::Job& job) {
+  for (const model::Step& step : job.steps) {
+    if (step.name == model::StepName::startExport)
+      return step.intendedAt.value_or(step.startedAt.value_or(job.createdAt));
+  }
+  return job.createdAt;
+}
+
+/// Where the export job did not name its batches: what appeared in the target dataset since it began.
+std::vector<Batch> batchesSinceExport(StepContext& context) {
+  std::vector<Batch> batches;
+  context.tools.client.forEachBatch(
+      {.dataset = context.job.datasetId, .since = exportStartedAt(context.job) - std::chrono::seconds(5)},
+      [&](const Batch& batch) {
+        batches.push_back(batch);
+        return context.job.datasetCreated;  // a shared target: only the newest can be meant
+      },
+      context.stop);
+  return batches;
+}
+
+[[noreturn]] void throwNothingExported(const model::Job& job) {
+  throw Error(
+      Category::notFound, "the export of segment '" + job.request.sourceId + "' holds no profiles: nothing to download",
+      {.hint = "check that the segment has members with the wanted --status, and that it was evaluated (--evaluate)"});
+}
+
+/// Nothing if a batch is not readable yet.
+std::optional<std::vector<Batch>> readableBatches(StepContext& context) {
+  std::vector<Batch> batches;
+  for (const Batch& named : context.job.batches) {
+    const std::optional<Batch> batch = context.tools.client.findBatch(named.id, context.stop);
+    if (!batch) return std::nullopt;  // ingestion can end later than the job
+    switch (platform::phaseOf(batch->status)) {
+      case BatchPhase::readable:
+        batches.push_back(*batch);
+        break;
+      case BatchPhase::moving:
+      case BatchPhase::unknown:
+        return std::nullopt;
+      case BatchPhase::failed:
+      case BatchPhase::withdrawn:
+        throw Error(Category::remoteFailed,
+                    "batch '" + batch->id.value() + "' of the export ended as " + core::printable(batch->status, 40));
+    }
+  }
+  return batches;
+}
+
+Turn selectOfExport(StepContext& context) {
+  const model::Job& job = context.job;
+  std::optional<std::vector<Batch>> batches;
+  if (job.batches.empty()) {
+    std::vector<Batch> found = batchesSinceExport(context);
+    if (!found.empty()) {
+      batches = std::move(found);
+    } else if (job.reportedProfiles == 0U) {
+      throwNothingExported(job);
+    }
+  } else {
+    batches = readableBatches(context);
+  }
+  if (!batches) return pollAgain(context, "batch not readable yet");
+  context.tools.store.finishStep(job.id, context.step.name, {.batches = std::move(batches)});
+  return {};
+}
+
+void requireStillReadable(StepContext& context, const Batch& chosen) {
+  const std::optional<Batch> now = context.tools.client.findBatch(chosen.id, context.stop);
+  if (now && platform::phaseOf(now->status) == BatchPhase::readable) return;
+  const std::string status = now ? "its status is " + core::printable(now->status, 40) : "it does not exist any more";
+  throw Error(Category::notFound,
+              "batch '" + chosen.id.value() + "' was replaced or deleted since it was chosen: " + status,
+              {.hint = "start a new export to get the newest batch"});
+}
+
+}  // namespace
+
+std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch) {
+  for (const std::string& id : {job.datasetId.value(), batch.value()}) {
+    if (!model::isWellFormedId(id) || id.front() == '.') {
+      throw Error(Category::protocol,
+                  "the platform's id '" + core::printable(id, 80) + "' can't be the name of a folder");
+    }
+  }
+  return job.request.output / job.datasetId.value() / batch.value();
+}
+
+Turn selectBatches(StepContext& context) {
+  return context.job.request.kind == model::Kind::dataset ? selectOfDataset(context) : selectOfExport(context);
+}
+
+void listAllFiles(StepContext& context) {
+  Tools& tools = context.tools;
+  for (const Batch& batch : context.job.batches) {
+    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    tools.store.beginListing(context.job.id, batch.id);
+    tools.client.listFiles(
+        batch.id, [&](std::vector<model::RemoteFile>&& page) { tools.store.addFiles(context.job.id, page); },
+        context.stop);
+    tools.store.finishListing(context.job.id, batch.id);
+  }
+  context.run.listedHere = true;
+}
+
+void refreshListing(StepContext& context) {
+  for (const Batch& batch : context.job.batches) requireStillReadable(context, batch);
+  listAllFiles(context);
+}
+
+Turn listFiles(StepContext& context) {
+  listAllFiles(context);
+  const model::Job job = context.tools.store.load(context.job.id);
+  if (job.fileCount == 0) {
+    if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
+    throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
+                {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
+  }
+  context.tools.store.finishStep(job.id, context.step.name, {});
+  return {};
+}
+
+void holdFolders(StepContext& context) {
+  if (!context.run.folders.empty()) return;
+  for (const Batch& batch : context.job.batches) {
+    const std::filesystem::path folder = folderOf(context.job, batch.id);
+    context.tools.files.createDirectories(folder);
+    // A link in place of a folder would take the data elsewhere.
+    for (const std::filesystem::path& part : {folder.parent_path(), folder}) {
+      if (std::filesystem::is_symlink(std::filesystem::symlink_status(part))) {
+        throw Error(Category::io, "'" + part.string() + "' is a symbolic link: nothing is written through it",
+                    {.hint = "remove the link, or choose another --output"});
+      }
+    }
+    context.run.folders.push_back(std::make_unique<core::DirectoryLock>(folder));
+  }
+}
+
+}  // namespace caiexport::engine

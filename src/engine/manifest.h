@@ -1,0 +1,18 @@
+#pragma once
+/// manifest.json: what a batch folder holds, for those who read it without the database.
+
+#include "caiexport/model/job.h"
+
+namespace caiexport::core {
+class FileSystem;
+}
+namespace caiexport::store {
+class JobStore;
+}
+
+namespace caiexport::engine {
+
+/// Writes OUTPUT/<dataset id>/<batch id>/manifest.json from the records, in one step. Returns when it is on the device.
+void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files);
+
+}  // namespace caiexport::engine

@@ -1,0 +1,57 @@
+#include <algorithm>
+#include <cmath>
+
+#include "caiexport/core/text.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/store/job_store.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+namespace {
+
+constexpr double kGrowth = 1.5;
+
+core::Duration nextWait(const model::SegmentOptions& options, unsigned polls,
+                        std::optional<core::Duration> retryAfter) {
+  if (retryAfter) return *retryAfter;
+  const double grown = static_cast<double>(options.pollInterval.count()) * std::pow(kGrowth, std::min(polls, 64U));
+  const auto longest = static_cast<double>(std::max(options.pollMax, options.pollInterval).count());
+  return core::Duration(static_cast<core::Duration::rep>(std::min(grown, longest)));
+}
+
+/// The stored deadline, so that it outlives a restart; a new one when a run begins after it has passed (`resume` after
+/// exit 6 waits again).
+std::optional<core::TimePoint> deadlineOf(const StepContext& context) {
+  const std::optional<core::Duration> timeout = context.job.request.segment.timeout;
+  if (!timeout) return std::nullopt;
+  const core::TimePoint now = context.tools.clock.now();
+  const bool firstOfRun = context.run.polls == 0;
+  if (context.step.deadline && !(firstOfRun && *context.step.deadline <= now)) return context.step.deadline;
+  return now + *timeout;
+}
+
+}  // namespace
+
+Turn pollAgain(StepContext& context, std::string_view remoteStatus) {
+  Tools& tools = context.tools;
+  const std::optional<core::TimePoint> deadline = deadlineOf(context);
+  if (context.run.polls == 0) context.run.waitingSince = tools.clock.steadyNow();
+  const std::string shown = core::printable(remoteStatus, 60);
+  tools.store.setWaiting(context.job.id, context.step.name, shown, deadline);
+  const core::TimePoint now = tools.clock.now();
+  if (deadline && now >= *deadline) {
+    const std::string job = std::to_string(model::numberOf(context.job.id));
+    throw core::Error(core::Category::timedOut,
+                      "waited " + core::formatDuration(*context.job.request.segment.timeout) +
+                          " for the platform, whose last word was " + shown + "; its job goes on",
+                      {.hint = "caiexport resume " + job + " waits again; caiexport cancel " + job + " gives up"});
+  }
+  core::Duration wait = nextWait(context.job.request.segment, context.run.polls, tools.client.lastRetryAfter());
+  if (deadline) wait = std::min(wait, *deadline - now);
+  ++context.run.polls;
+  const auto elapsed = std::chrono::duration_cast<core::Duration>(tools.clock.steadyNow() - context.run.waitingSince);
+  tools.observer.waiting(context.step.name, shown, elapsed, wait);
+  return {.wait = wait};
+}
+
+}  // namespace caiexport::engine

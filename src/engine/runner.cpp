@@ -1,0 +1,278 @@
+#include "caiexport/engine/runner.h"
+
+#include <algorithm>
+
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/log.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "caiexport/store/job_store.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+namespace {
+
+using core::Category;
+using core::Error;
+using model::Job;
+using model::JobId;
+
+// `cancel` promises to be obeyed within two seconds.
+constexpr core::Duration kCancelCheck = std::chrono::seconds(1);
+
+/// The lock of one job, for as long as this object lives.
+class JobLock {
+ public:
+  JobLock(core::LockTable& locks, JobId job) : locks_(locks), number_(model::numberOf(job)) {
+    if (const std::optional<int> holder = locks.tryLock(number_)) {
+      const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
+      throw Error(Category::busy, "job " + std::to_string(number_) + " is being run by " + who,
+                  {.hint = "wait for it, or stop it with: caiexport cancel " + std::to_string(number_)});
+    }
+  }
+  ~JobLock() { locks_.unlock(number_); }
+  JobLock(const JobLock&) = delete;
+  JobLock& operator=(const JobLock&) = delete;
+
+ private:
+  core::LockTable& locks_;
+  std::int64_t number_;
+};
+
+model::JobError asJobError(const Error& error) {
+  return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
+}
+
+const model::Step& stepOf(const Job& job, model::StepName name) {
+  return *std::ranges::find(job.steps, name, &model::Step::name);
+}
+
+/// One call of Runner::advance.
+class Run {
+ public:
+  Run(Tools& tools, JobId job, const RunOptions& options, std::stop_token stop)
+      : tools_(tools),
+        lock_(tools.jobLocks, job),
+        job_(tools.store.load(job)),
+        options_(options),
+        stop_(std::move(stop)) {}
+
+  Outcome toTheEnd() {
+    if (job_.cancelled) {
+      throw Error(Category::usage, "job " + std::to_string(model::numberOf(job_.id)) + " was cancelled",
+                  {.hint = "start a new export"});
+    }
+    while (const std::optional<model::StepName> step = model::currentStep(job_.steps)) {
+      try {
+        if (!advance(*step)) return {job_, std::nullopt};
+      } catch (const Error& error) {
+        return ended(*step, error);
+      } catch (const std::exception& error) {
+        return ended(*step, Error(Category::internal, std::string("a defect of caiexport: ") + error.what()));
+      }
+    }
+    return {job_, std::nullopt};
+  }
+
+ private:
+  /// One turn of the step; false if the job is to be left waiting.
+  bool advance(model::StepName step) {
+    stopIfAsked();
+    enter(step);
+    StepContext context{.tools = tools_, .job = job_, .step = stepOf(job_, step), .run = state_, .stop = stop_};
+    const Turn turn = takeTurn(context);
+    job_ = tools_.store.load(job_.id);
+    if (!turn.wait) return true;
+    if (options_.leaveAtWait) return false;
+    sleep(*turn.wait);
+    return true;
+  }
+
+  void enter(model::StepName step) {
+    if (state_.entered == step) return;
+    tools_.store.beginAttempt(job_.id, step);
+    job_ = tools_.store.load(job_.id);
+    state_.entered = step;
+    state_.polls = 0;
+    tools_.log.write(core::LogLevel::info, "step",
+                     {{"job", std::to_string(model::numberOf(job_.id))}, {"step", std::string(model::nameOf(step))}});
+    tools_.observer.stepStarted(job_, step);
+  }
+
+  void stopIfAsked() {
+    if (stop_.stop_requested() || tools_.store.isCancelRequested(job_.id)) throw core::Interrupted();
+  }
+
+  void sleep(core::Duration wait) {
+    while (wait > core::Duration::zero()) {
+      const core::Duration slice = std::min(wait, kCancelCheck);
+      if (!tools_.clock.sleep(slice, stop_)) throw core::Interrupted();
+      stopIfAsked();
+      wait -= slice;
+    }
+  }
+
+  /// Records how the run ended, as far as the database lets us.
+  Outcome ended(model::StepName step, Error error) {
+    if (error.category() == Category::interrupted && tools_.store.isCancelRequested(job_.id)) {
+      error = Error(Category::remoteFailed,
+                    "job " + std::to_string(model::numberOf(job_.id)) + " was cancelled on request");
+      tools_.store.markCancelled(job_.id, asJobError(error));
+    } else {
+      record(step, error);
+    }
+    job_ = tools_.store.load(job_.id);
+    return {job_, error};
+  }
+
+  void record(model::StepName step, const Error& error) {
+    tools_.store.addEvent(job_.id, step, "error", error.what());
+    switch (error.category()) {
+      case Category::blocked:
+        tools_.store.blockStep(job_.id, step, asJobError(error));
+        return;
+      case Category::auth:
+      case Category::permission:
+      case Category::notFound:
+      case Category::remoteFailed:
+      case Category::protocol:
+      case Category::verification:
+      case Category::io:
+        tools_.store.failStep(job_.id, step, asJobError(error));
+        return;
+      case Category::usage:
+      case Category::config:
+      case Category::timedOut:
+      case Category::unavailable:
+      case Category::busy:
+      case Category::interrupted:
+      case Category::internal:
+        tools_.store.noteError(job_.id, asJobError(error));
+        return;
+    }
+  }
+
+  Tools& tools_;
+  JobLock lock_;
+  Job job_;
+  RunOptions options_;
+  std::stop_token stop_;
+  RunState state_;
+};
+
+void requireEqual(const Job& job, const char* what, const std::string& recorded, const std::string& now,
+                  const char* setting) {
+  if (recorded == now) return;
+  throw Error(Category::config,
+              "job " + std::to_string(model::numberOf(job.id)) + " was made for " + what + " '" + recorded +
+                  "', but the settings name '" + now + "'",
+              {.hint = std::string("set ") + setting + " to what the job was made for, or start a new export"});
+}
+
+void adoptExportJob(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
+  const auto found = tools.client.findExportJob(model::ExportJobId(id), stop);
+  if (!found) throw Error(Category::notFound, "export job '" + id + "' does not exist");
+  tools.store.finishStep(job.id, model::StepName::startExport,
+                         {.exportJobId = found->id, .remoteStatus = found->status});
+}
+
+void adoptDataset(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
+  const auto found = tools.client.findDataset(model::DatasetId(id), stop);
+  if (!found) throw Error(Category::notFound, "dataset '" + id + "' does not exist");
+  tools.store.finishStep(job.id, model::StepName::createDataset, {.datasetId = found->id, .datasetCreated = true});
+}
+
+void adoptSegmentJob(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
+  const auto found = tools.client.findSegmentJob(model::SegmentJobId(id), stop);
+  if (!found) throw Error(Category::notFound, "segment job '" + id + "' does not exist");
+  tools.store.recordRemoteJob(job.id, {.segmentJobId = found->id, .remoteStatus = found->status});
+  tools.store.setWaiting(job.id, model::StepName::evaluateSegment, found->status, std::nullopt);
+}
+
+}  // namespace
+
+Turn takeTurn(StepContext& context) {
+  switch (context.step.name) {
+    case model::StepName::evaluateSegment:
+      return evaluateSegment(context);
+    case model::StepName::createDataset:
+      return createDataset(context);
+    case model::StepName::startExport:
+      return startExport(context);
+    case model::StepName::awaitExport:
+      return awaitExport(context);
+    case model::StepName::selectBatches:
+      return selectBatches(context);
+    case model::StepName::listFiles:
+      return listFiles(context);
+    case model::StepName::downloadFiles:
+      return downloadFiles(context);
+    case model::StepName::verifyFiles:
+      return verifyFiles(context);
+    case model::StepName::deleteDataset:
+      return deleteDataset(context);
+  }
+  throw Error(Category::internal, "a step without a handler");
+}
+
+Runner::Runner(Tools tools) : tools_(std::move(tools)) {}
+Runner::~Runner() = default;
+
+Job Runner::create(const model::ExportRequest& request) {
+  return tools_.store.createJob(request, core::newUuid(), model::makePlan(request));
+}
+
+Outcome Runner::advance(JobId job, const RunOptions& options, std::stop_token stop) {
+  return Run(tools_, job, options, std::move(stop)).toTheEnd();
+}
+
+void Runner::requireSame(const Job& job, const Surroundings& now) {
+  requireEqual(job, "organisation", job.request.orgId, now.orgId, "org_id (--org)");
+  requireEqual(job, "sandbox", job.request.sandbox, now.sandbox, "sandbox (--sandbox)");
+  requireEqual(job, "platform", job.request.baseUrl, now.baseUrl, "base_url (--base-url)");
+}
+
+void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
+  const JobLock lock(tools_.jobLocks, id);
+  const Job job = tools_.store.load(id);
+  const std::optional<model::StepName> step = model::currentStep(job.steps);
+  if (!step || stepOf(job, *step).state != model::StepState::blocked) {
+    throw Error(Category::usage,
+                "job " + std::to_string(model::numberOf(id)) + " is not blocked: there is nothing to decide");
+  }
+  if (decision.resubmit) {
+    tools_.store.unblock(id, *step);
+  } else if (*step == model::StepName::startExport) {
+    adoptExportJob(tools_, job, decision.adopt, stop);
+  } else if (*step == model::StepName::createDataset) {
+    adoptDataset(tools_, job, decision.adopt, stop);
+  } else {
+    adoptSegmentJob(tools_, job, decision.adopt, stop);
+  }
+  tools_.store.addEvent(id, *step, "decided", decision.resubmit ? "resubmit" : "adopt " + decision.adopt);
+}
+
+Job Runner::cancel(JobId id, std::stop_token stop) {
+  const Job job = tools_.store.load(id);
+  if (job.cancelled) return job;
+  const std::optional<model::StepName> step = model::currentStep(job.steps);
+  if (!step) {
+    throw Error(Category::usage, "job " + std::to_string(model::numberOf(id)) + " is done: there is nothing to cancel");
+  }
+  tools_.store.requestCancel(id);
+  // Asked even when another process runs the job: that one stops, and the platform's job must stop too.
+  if (*step == model::StepName::awaitExport) tools_.client.cancelExportJob(job.exportJobId, stop);
+  if (!tools_.jobLocks.tryLock(model::numberOf(id))) {
+    tools_.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
+    tools_.jobLocks.unlock(model::numberOf(id));
+  }
+  return tools_.store.load(id);
+}
+
+std::optional<int> holderOf(const core::LockTable& jobLocks, JobId job) {
+  return jobLocks.holder(model::numberOf(job));
+}
+
+}  // namespace caiexport::engine

@@ -1,0 +1,79 @@
+#pragma once
+/// One handler per step. A handler does what is left of its step and records it; the runner calls it again after a
+/// wait, and after a crash, until it says that the step is done.
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "caiexport/core/file_lock.h"
+#include "caiexport/engine/runner.h"
+#include "caiexport/model/job.h"
+
+namespace caiexport::engine {
+
+/// What lives as long as one call of Runner::advance.
+struct RunState {
+  std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
+  bool listedHere = false;                      ///< The file list was made (or made again) in this run.
+  unsigned polls = 0;                           ///< Of the current step, in this run.
+  core::SteadyTime waitingSince = {};
+  /// Folders of the job's batches: held from the first byte written until the manifest is.
+  std::vector<std::unique_ptr<core::DirectoryLock>> folders = {};
+};
+
+struct StepContext {
+  Tools& tools;
+  const model::Job& job;    ///< As recorded before this turn.
+  const model::Step& step;  ///< The one to work on; in `job`.
+  RunState& run;
+  std::stop_token stop;
+};
+
+/// How a turn ended: the step is recorded as done, or it is to be called again after `wait`.
+struct Turn {
+  std::optional<core::Duration> wait = {};
+};
+
+Turn evaluateSegment(StepContext& context);
+Turn createDataset(StepContext& context);
+Turn startExport(StepContext& context);
+Turn awaitExport(StepContext& context);
+Turn selectBatches(StepContext& context);
+Turn listFiles(StepContext& context);
+Turn downloadFiles(StepContext& context);
+Turn verifyFiles(StepContext& context);
+Turn deleteDataset(StepContext& context);
+
+/// The handler of a step.
+Turn takeTurn(StepContext& context);
+
+// --- shared by handlers
+
+/// Records the platform's word, tells the observer and says how long to wait: growing from --poll-interval to
+/// --poll-max, `Retry-After` wins. Error(timedOut) when the deadline (--timeout) has passed.
+Turn pollAgain(StepContext& context, std::string_view remoteStatus);
+
+/// OUTPUT/<dataset id>/<batch id>. Error(protocol) if the platform's ids can't be folder names.
+std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
+
+/// The segment, or Error(notFound).
+struct SegmentFacts {
+  std::string name;
+};
+SegmentFacts requireSegment(StepContext& context);
+
+/// Lists the files of all the job's batches.
+void listAllFiles(StepContext& context);
+
+/// The same again for a run that goes on later. Error(notFound) if a batch was replaced or deleted meanwhile.
+void refreshListing(StepContext& context);
+
+/// Downloads whatever is not here yet. Throws if a file could not be had.
+void fetchMissing(StepContext& context);
+
+/// Takes the locks of the batch folders, unless this run has them.
+void holdFolders(StepContext& context);
+
+}  // namespace caiexport::engine

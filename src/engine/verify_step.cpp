@@ -1,0 +1,148 @@
+/// Holds what is on disk against what was promised: sizes, Parquet footers, row counts.
+
+#include <map>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "caiexport/store/job_store.h"
+#include "manifest.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+namespace {
+
+using core::Category;
+using core::Error;
+using model::FileRecord;
+using model::VerifyLevel;
+
+/// Rows counted in the files of one batch; nothing as soon as one of them could not be counted.
+using Rows = std::optional<std::uint64_t>;
+
+class Verification {
+ public:
+  explicit Verification(StepContext& context) : context_(context) {
+    for (const model::Batch& batch : context.job.batches) rows_[batch.id] = 0;
+  }
+
+  void checkAllFiles() {
+    constexpr std::size_t kPage = 256;
+    for (std::int64_t last = 0;;) {
+      const std::vector<FileRecord> page = context_.tools.store.files(context_.job.id, last, kPage, {});
+      if (page.empty()) return;
+      last = page.back().id;
+      checkPage(page);
+    }
+  }
+
+  void compareWithPromises() const {
+    Rows all = 0;
+    for (const model::Batch& batch : context_.job.batches) {
+      const Rows counted = rows_.at(batch.id);
+      all = all && counted ? Rows(*all + *counted) : std::nullopt;
+      if (counted && batch.records && *counted != *batch.records) {
+        throwMismatch("batch " + batch.id.value(), *batch.records, *counted);
+      }
+    }
+    const std::optional<std::uint64_t> reported = context_.job.reportedProfiles;
+    if (all && reported && *all != *reported) {
+      throwMismatch("export job " + context_.job.exportJobId.value(), *reported, *all);
+    }
+  }
+
+  /// What the job's `records` is: counted if possible, else what the platform said.
+  Rows total() const {
+    Rows counted = 0;
+    Rows promised = 0;
+    for (const model::Batch& batch : context_.job.batches) {
+      const Rows rows = rows_.at(batch.id);
+      counted = counted && rows ? Rows(*counted + *rows) : std::nullopt;
+      promised = promised && batch.records ? Rows(*promised + *batch.records) : std::nullopt;
+    }
+    if (counted) return counted;
+    return context_.job.reportedProfiles ? context_.job.reportedProfiles : promised;
+  }
+
+ private:
+  void checkPage(const std::vector<FileRecord>& page) {
+    std::vector<store::JobStore::Verified> verified;
+    for (const FileRecord& file : page) {
+      if (context_.stop.stop_requested()) {
+        context_.tools.store.recordVerified(verified);
+        throw core::Interrupted();
+      }
+      const Rows rows = checkFile(file);
+      Rows& sum = rows_[file.remote.batchId];
+      sum = sum && rows ? Rows(*sum + *rows) : std::nullopt;
+      verified.push_back({.file = file.id, .records = rows});
+    }
+    context_.tools.store.recordVerified(verified);
+  }
+
+  Rows checkFile(const FileRecord& file) {
+    const std::filesystem::path path = folderOf(context_.job, file.remote.batchId) / file.path;
+    const std::optional<std::uint64_t> size = context_.tools.files.sizeOf(path);
+    if (!size) throwWrong(file, "'" + path.string() + "' is gone");
+    if (*size != file.remote.lengthBytes) {
+      throwWrong(file, "'" + path.string() + "' has " + std::to_string(*size) + " bytes, not " +
+                           std::to_string(file.remote.lengthBytes));
+    }
+    if (context_.job.request.verify == VerifyLevel::size || !file.path.ends_with(".parquet")) return std::nullopt;
+    // Found good by an earlier try of this step.
+    if (file.state == model::FileState::verified && file.records) return file.records;
+    try {
+      const auto depth = context_.job.request.verify == VerifyLevel::full ? reader::Depth::full : reader::Depth::footer;
+      return reader().inspect(path, depth, context_.stop).rows;
+    } catch (const Error& error) {
+      if (error.category() == Category::verification) throwWrong(file, error.what());
+      throw;
+    }
+  }
+
+  reader::ParquetReader& reader() {
+    if (!reader_) reader_ = context_.tools.openReader();
+    return *reader_;
+  }
+
+  [[noreturn]] void throwWrong(const FileRecord& file, const std::string& what) {
+    context_.tools.store.recordFileFailed(file.id);
+    throw Error(Category::verification, what,
+                {.hint = "the files stay where they are; caiexport resume " +
+                         std::to_string(model::numberOf(context_.job.id)) + " fetches this one again"});
+  }
+
+  [[noreturn]] static void throwMismatch(const std::string& who, std::uint64_t expected, std::uint64_t found) {
+    throw Error(Category::verification,
+                who + " was promised with " + std::to_string(expected) + " records, but its files hold " +
+                    std::to_string(found),
+                {.hint = "the files stay where they are; export again, and tell Adobe's support if it stays so"});
+  }
+
+  StepContext& context_;
+  std::map<model::BatchId, Rows> rows_;
+  std::unique_ptr<reader::ParquetReader> reader_;
+};
+
+bool hasFailedFile(StepContext& context) {
+  constexpr model::FileState kFailed[] = {model::FileState::failed};
+  return !context.tools.store.files(context.job.id, 0, 1, kFailed).empty();
+}
+
+}  // namespace
+
+Turn verifyFiles(StepContext& context) {
+  holdFolders(context);
+  // What an earlier try found wrong is fetched again first.
+  if (hasFailedFile(context)) fetchMissing(context);
+  Verification verification(context);
+  verification.checkAllFiles();
+  verification.compareWithPromises();
+  for (const model::Batch& batch : context.job.batches) {
+    writeManifest(context.job, batch, context.tools.store, context.tools.files);
+  }
+  context.tools.store.finishStep(context.job.id, context.step.name, {.records = verification.total()});
+  return {};
+}
+
+}  // namespace caiexport::engine

@@ -1,0 +1,95 @@
+/// The crash matrix: the process dies at every call to the outside, for both paths; the next one finishes the job.
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "engine/journey.h"
+
+namespace caiexport::engine {
+namespace {
+
+// Two ranges for the larger files, a second listing page, two batches' worth of steps: small, but every kind of call.
+constexpr const char* kScenario = R"({"files": 3, "page_limit": 2, "export_files": 3})";
+constexpr std::uint64_t kFileBytes = 3000;
+// The matrix is cut into parts, so that ctest runs them side by side.
+constexpr std::size_t kParts = 8;
+
+std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> content;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
+    std::ostringstream bytes;
+    bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+    content[entry.path().filename().string()] = bytes.str();
+  }
+  return content;
+}
+
+class CrashMatrix : public testing::TestWithParam<std::tuple<model::Kind, std::size_t>> {
+ protected:
+  static model::ExportRequest requestOf(const Journey& journey) {
+    return std::get<0>(GetParam()) == model::Kind::dataset ? journey.datasetRequest() : journey.segmentRequest();
+  }
+
+  static std::unique_ptr<Journey> newJourney() { return std::make_unique<Journey>(kScenario, kFileBytes); }
+
+  /// Runs the newest job, or makes one; false if the process died on the way.
+  static bool live(Journey& journey, std::size_t crashAt) {
+    try {
+      Journey::Process process(journey, crashAt);
+      std::optional<model::JobId> job = process.store.newestJob();
+      if (!job) job = process.runner.create(requestOf(journey)).id;
+      const Outcome outcome = process.runner.advance(*job, {}, {});
+      if (outcome.error) ADD_FAILURE() << "crash at " << crashAt << ": " << outcome.error->what();
+      return true;
+    } catch (const support::SimulatedCrash&) {
+      return false;
+    }
+  }
+
+  static std::size_t callsOfAnUndisturbedRun() {
+    const auto journey = newJourney();
+    Journey::Process process(*journey);
+    const Outcome outcome = process.runner.advance(process.runner.create(requestOf(*journey)).id, {}, {});
+    EXPECT_FALSE(outcome.error);
+    return process.crash.passed();
+  }
+
+  static void expectOneOfEach(Journey& journey, std::size_t crashAt) {
+    const bool segment = std::get<0>(GetParam()) == model::Kind::segment;
+    const simulator::Statistics statistics = journey.world().statistics();
+    EXPECT_EQ(statistics.datasetsCreated, segment ? 1U : 0U) << "crash at " << crashAt;
+    EXPECT_EQ(statistics.exportJobsAccepted, segment ? 1U : 0U) << "crash at " << crashAt;
+    EXPECT_EQ(statistics.unfilteredExports, 0U);
+    // One file in flight on each of the two connections may be fetched again.
+    EXPECT_LE(statistics.fileBytesServed, (3U + 2U) * kFileBytes) << "crash at " << crashAt;
+  }
+};
+
+TEST_P(CrashMatrix, EndsAsIfNothingHadHappened) {
+  const std::size_t calls = callsOfAnUndisturbedRun();
+  const auto undisturbed = newJourney();
+  ASSERT_TRUE(live(*undisturbed, 0));
+  const auto expected = contentOf(undisturbed->directory / "out");
+  ASSERT_EQ(expected.size(), 3U);
+  std::size_t crashes = 0;
+  for (std::size_t at = 1 + std::get<1>(GetParam()); at <= calls; at += kParts) {
+    const auto journey = newJourney();
+    if (!live(*journey, at)) ++crashes;
+    ASSERT_TRUE(live(*journey, 0)) << "crash at " << at;
+    EXPECT_EQ(contentOf(journey->directory / "out"), expected) << "crash at " << at;
+    expectOneOfEach(*journey, at);
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_GT(crashes, calls / kParts / 2) << "the matrix must crash";
+}
+
+INSTANTIATE_TEST_SUITE_P(BothPaths, CrashMatrix,
+                         testing::Combine(testing::Values(model::Kind::dataset, model::Kind::segment),
+                                          testing::Range<std::size_t>(0, kParts)));
+
+}  // namespace
+}  // namespace caiexport::engine
