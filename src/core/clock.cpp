@@ -16,6 +16,8 @@ class SystemClock final : public Clock {
   bool sleep(Duration duration, std::stop_token stop) override {
     std::mutex mutex;
     std::condition_variable_any wake;
+    // The wait needs a lock, although nothing is shared.
+    // cppcheck-suppress localMutex
     std::unique_lock lock(mutex);
     wake.wait_for(lock, stop, duration, [] { return false; });
     return !stop.stop_requested();

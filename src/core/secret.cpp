@@ -1,12 +1,12 @@
 #include "caiexport/core/secret.h"
 
-#include <string.h>  // explicit_bzero is a POSIX-style extension of <string.h>
+#include <cstring>
 
 namespace caiexport::core {
 
 void cleanse(std::string& text) {
   text.resize(text.capacity());
-  explicit_bzero(text.data(), text.size());
+  ::explicit_bzero(text.data(), text.size());
   text.clear();
 }
 

@@ -271,7 +271,7 @@ std::string formatDuration(Duration duration) {
   const std::uint64_t seconds = roundedQuotient(milliseconds, 1000);
   if (seconds < 3600) return std::to_string(seconds / 60) + "m " + padded(seconds % 60, 2) + 's';
   const std::uint64_t minutes = roundedQuotient(milliseconds, 60'000);
-  if (minutes < 24 * 60) return std::to_string(minutes / 60) + "h " + padded(minutes % 60, 2) + 'm';
+  if (minutes < 1440) return std::to_string(minutes / 60) + "h " + padded(minutes % 60, 2) + 'm';
   const std::uint64_t hours = roundedQuotient(milliseconds, 3'600'000);
   return std::to_string(hours / 24) + "d " + padded(hours % 24, 2) + 'h';
 }

@@ -67,17 +67,17 @@ TEST_P(StatusOf, IsComputedFromTheSteps) {
 }
 
 using enum StepState;
-INSTANTIATE_TEST_SUITE_P(
-    AllStatuses, StatusOf,
-    testing::Values(StatusCase{{pending, pending, pending, pending}, false, 0, JobStatus::pending},
-                    StatusCase{{pending, pending, pending, pending}, true, 0, JobStatus::running},
-                    StatusCase{{pending, pending, pending, pending}, false, 1, JobStatus::interrupted},
-                    StatusCase{{done, waiting, pending, pending}, false, 1, JobStatus::waiting},
-                    StatusCase{{done, waiting, pending, pending}, true, 1, JobStatus::waiting},
-                    StatusCase{{done, blocked, pending, pending}, false, 1, JobStatus::blocked},
-                    StatusCase{{done, failed, pending, pending}, false, 1, JobStatus::failed},
-                    StatusCase{{done, failed, pending, pending}, true, 1, JobStatus::running},
-                    StatusCase{{done, done, done, done}, false, 1, JobStatus::succeeded}));
+INSTANTIATE_TEST_SUITE_P(AllStatuses, StatusOf,
+                         testing::Values(StatusCase{{pending, pending, pending, pending}, false, 0, JobStatus::pending},
+                                         StatusCase{{pending, pending, pending, pending}, true, 0, JobStatus::running},
+                                         StatusCase{
+                                             {pending, pending, pending, pending}, false, 1, JobStatus::interrupted},
+                                         StatusCase{{done, waiting, pending, pending}, false, 1, JobStatus::waiting},
+                                         StatusCase{{done, waiting, pending, pending}, true, 1, JobStatus::waiting},
+                                         StatusCase{{done, blocked, pending, pending}, false, 1, JobStatus::blocked},
+                                         StatusCase{{done, failed, pending, pending}, false, 1, JobStatus::failed},
+                                         StatusCase{{done, failed, pending, pending}, true, 1, JobStatus::running},
+                                         StatusCase{{done, done, done, done}, false, 1, JobStatus::succeeded}));
 
 TEST(StatusOf, ACancelledJobStaysCancelled) {
   Job job = jobWith({done, waiting, pending, pending});
@@ -115,7 +115,8 @@ TEST(Names, GoThereAndBack) {
 }
 
 TEST(Ids, RefuseWhatCouldLeaveAFolderOrAnUrl) {
-  for (const char* bad : {"", ".", "..", "a/b", "a\\b", "a b", "a\nb", "a?b", "a#b", "a%2fb", "\"", "\x7f", "\xc3\xa4"}) {
+  for (const char* bad :
+       {"", ".", "..", "a/b", "a\\b", "a b", "a\nb", "a?b", "a#b", "a%2fb", "\"", "\x7f", "\xc3\xa4"}) {
     EXPECT_FALSE(isWellFormedId(bad)) << bad;
     EXPECT_THROW(checkedId("dataset id", bad), core::Error) << bad;
   }
