@@ -1,0 +1,109 @@
+#pragma once
+/// HTTP as the floors above need it: whole requests, streamed answers, one transport interface.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace caiexport::net {
+
+/// Header fields in order; names compare without case.
+class Headers {
+ public:
+  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  /// Replaces every field of that name.
+  void set(std::string_view name, std::string value);
+  /// The first field of that name.
+  std::optional<std::string> get(std::string_view name) const;
+  const std::vector<std::pair<std::string, std::string>>& all() const { return fields_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> fields_;
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url = {};  ///< Absolute; sent exactly as given. Blanks, control and non-ASCII bytes are refused.
+  /// The transport adds Host, Content-Length, and unless given User-Agent and `Accept-Encoding: identity`. Its own
+  /// fields (Host, Content-Length, Connection, Transfer-Encoding and their like) and values with control characters
+  /// are refused with Error(config), which never shows a value.
+  Headers headers = {};
+  std::string body = {};
+  /// For a request whose effect must happen once: it goes out on a fresh connection, on one only, and nothing in the
+  /// transport ever sends it a second time.
+  bool once = false;
+  /// An answer kept in memory may not be larger than this (Error(protocol) otherwise).
+  std::uint64_t mostBodyBytes = 64U << 20U;
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::string reason = {};
+  Headers headers = {};
+  std::string body = {};  ///< Empty where a BodySink took it.
+};
+
+/// Takes the body of an answer while it arrives. All calls come from the thread that called send().
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  /// Called once with the final status and headers (interim 1xx answers are skipped). True: the body comes to write().
+  /// False: it goes to HttpResponse::body (that is what an error answer wants). `bodyBytes` is the declared length, if
+  /// there is one.
+  virtual bool begin(const HttpResponse& head, std::optional<std::uint64_t> bodyBytes) = 0;
+  /// May throw to end the transfer; the connection is then discarded.
+  virtual void write(std::span<const std::byte> data) = 0;
+};
+
+/// Sends requests. Thread safe: any number of threads may send at once; connections are kept alive and shared.
+///
+/// Any complete HTTP answer is a response, whatever its status; redirects are returned, not followed.
+/// A failure below HTTP is core::TransientError (refused, reset, timeout, a body shorter than declared or cut between
+/// chunks) with `mayHaveArrived` set truthfully: false only if look-up, connect, proxy or TLS handshake failed and the
+/// request went out on no connection before. An answer that breaks HTTP (conflicting lengths, an unknown transfer
+/// coding) is core::Error(protocol); a failed certificate check, a refused proxy login, a bad CA file or plain http to
+/// another machine is core::Error(config); a stop request ends in core::Interrupted. Bytes after the declared length
+/// belong to no answer: the answer is complete, and its connection is not used again.
+/// An idle connection that turns out to be closed before any byte of the answer came is replaced once by a fresh one
+/// for GET, HEAD, PUT and DELETE; nothing else is ever sent twice.
+/// Bytes that a sink has received before a failure are as the server sent them.
+class HttpTransport {
+ public:
+  virtual ~HttpTransport() = default;
+  virtual HttpResponse send(const HttpRequest& request, BodySink* sink, std::stop_token stop) = 0;
+  HttpResponse send(const HttpRequest& request, std::stop_token stop) { return send(request, nullptr, stop); }
+};
+
+/// Scheme, host and port of a URL; two are the same origin if all three are equal (a default port equals none).
+struct Origin {
+  std::string scheme;  ///< Lower case.
+  std::string host;    ///< Lower case, IPv6 without brackets.
+  std::uint16_t port = 0;
+  bool operator==(const Origin&) const = default;
+  std::string toString() const;  ///< `https://host[:port]`, default ports left out.
+};
+
+/// A URL taken apart without changing any of its bytes.
+struct Url {
+  Origin origin;
+  std::string target;  ///< Path and query exactly as given; at least "/".
+};
+
+/// Error(protocol) for anything but http/https with a host of allowed characters, without user info, backslash,
+/// fragment, blanks, control or non-ASCII bytes.
+Url parseUrl(std::string_view text);
+
+/// A possibly relative reference (RFC 3986) against an absolute base, as an absolute URL without fragment. But for `.`
+/// and `..` segments, the bytes of the reference's path and query stay as they are. Error(protocol) as parseUrl().
+std::string resolveReference(std::string_view base, std::string_view reference);
+
+/// True for localhost, 127.0.0.0/8 and ::1.
+bool isLoopback(std::string_view host);
+
+}  // namespace caiexport::net

@@ -1,0 +1,245 @@
+#include "exchange.h"
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "attempt_failure.h"
+#include "caiexport/core/text.h"
+#include "http_message.h"
+#include "poco_transport_connection.h"
+
+namespace caiexport::net {
+namespace {
+
+using Kind = AttemptFailure::Kind;
+
+constexpr std::size_t kHeadPieceBytes = 16U << 10U;
+constexpr std::size_t kBodyPieceBytes = 256U << 10U;
+constexpr int kMostInterimAnswers = 20;
+/// A body up to this size goes out in one write with the head.
+constexpr std::size_t kSmallBodyBytes = 64U << 10U;
+
+std::string inBytes(std::uint64_t bytes) {
+  return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
+}
+
+/// Waits for bytes, and remembers how the connection ended.
+class Source {
+ public:
+  Source(Connection& connection, core::Duration readTimeout, const StopSignal& stop)
+      : connection_(connection), readTimeout_(readTimeout), stop_(stop) {}
+
+  /// Waits for the first bytes and takes what follows without waiting. 0 at the end of the connection.
+  /// `phase` says in a timeout's message what was being waited for.
+  std::size_t fill(std::span<char> into, const std::string& phase) {
+    if (pending_) std::rethrow_exception(std::exchange(pending_, nullptr));
+    const core::SteadyTime until = std::chrono::steady_clock::now() + readTimeout_;
+    std::size_t filled = 0;
+    while (filled < into.size() && !ended_) {
+      stop_.check();
+      const Connection::ReadResult read = tryRead(into.subspan(filled), filled > 0);
+      filled += read.bytes;
+      ended_ = read.state == Connection::ReadState::end || read.state == Connection::ReadState::cut;
+      cut_ = read.state == Connection::ReadState::cut;
+      if (read.state != Connection::ReadState::wouldBlock) continue;
+      if (filled > 0) break;
+      if (!connection_.waitToRead(until, stop_)) {
+        throw AttemptFailure(Kind::transient,
+                             "timed out " + phase + " (nothing came for " + core::formatDuration(readTimeout_) + ")",
+                             "the read timeout (--read-timeout) may be too short");
+      }
+    }
+    return filled;
+  }
+
+  /// The end that fill() saw was a broken one.
+  bool cut() const { return cut_; }
+
+ private:
+  /// A failure after the first bytes is kept for the next call, so that those bytes are not lost.
+  Connection::ReadResult tryRead(std::span<char> into, bool keepFailure) {
+    try {
+      return connection_.tryRead(into);
+    } catch (const AttemptFailure&) {
+      if (!keepFailure) throw;
+      pending_ = std::current_exception();
+      return {Connection::ReadState::wouldBlock};
+    }
+  }
+
+  Connection& connection_;
+  const core::Duration readTimeout_;
+  const StopSignal& stop_;
+  bool ended_ = false;
+  bool cut_ = false;
+  std::exception_ptr pending_;
+};
+
+/// Takes body bytes to the sink or into memory.
+class Delivery {
+ public:
+  Delivery(HttpResponse& response, BodySink* sink, std::uint64_t mostBodyBytes, std::uint64_t& count)
+      : response_(response), sink_(sink), mostBodyBytes_(mostBodyBytes), count_(count) {}
+
+  void expect(std::uint64_t bytes) const {
+    if (sink_ != nullptr) return;
+    checkRoom(bytes);
+    response_.body.reserve(static_cast<std::size_t>(bytes));
+  }
+
+  void take(std::span<const char> bytes) {
+    if (bytes.empty()) return;
+    count_ += bytes.size();
+    if (sink_ != nullptr) {
+      sink_->write(std::as_bytes(bytes));
+      return;
+    }
+    checkRoom(count_);
+    response_.body.append(bytes.data(), bytes.size());
+  }
+
+  std::uint64_t count() const { return count_; }
+
+ private:
+  void checkRoom(std::uint64_t bytes) const {
+    if (bytes <= mostBodyBytes_) return;
+    throw AttemptFailure(Kind::protocol,
+                         "the answer is larger than expected (more than " + inBytes(mostBodyBytes_) + ")");
+  }
+
+  HttpResponse& response_;
+  BodySink* sink_;
+  const std::uint64_t mostBodyBytes_;
+  std::uint64_t& count_;
+};
+
+/// The head, and what came with it.
+struct Received {
+  ResponseHead head;
+  std::string rest;
+};
+
+Received readHead(Source& source, bool& began) {
+  std::string received;
+  for (int interim = 0; interim <= kMostInterimAnswers;) {
+    const std::optional<std::size_t> length = headLength(received);
+    if (!length) {
+      const std::size_t before = received.size();
+      received.resize(before + kHeadPieceBytes);
+      const std::size_t bytes = source.fill(std::span(received).subspan(before), "while waiting for the answer");
+      received.resize(before + bytes);
+      if (bytes == 0) {
+        throw AttemptFailure(Kind::closed, began ? "the connection was closed in the middle of the answer's header"
+                                                 : "the connection was closed before an answer came");
+      }
+      began = true;
+      continue;
+    }
+    ResponseHead head = parseHead(std::string_view(received).substr(0, *length));
+    received.erase(0, *length);
+    if (head.response.status == 101)
+      throw AttemptFailure(Kind::protocol, "the server switched protocols unasked (101)");
+    if (head.response.status >= 200) return {std::move(head), std::move(received)};
+    ++interim;
+  }
+  throw AttemptFailure(Kind::protocol,
+                       "the server sent more than " + std::to_string(kMostInterimAnswers) + " interim answers");
+}
+
+std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
+  return std::make_unique_for_overwrite<char[]>(bytes);
+}
+
+/// Returns what came beyond the declared length, which nobody asked for.
+std::string_view readByLength(Source& source, std::string_view rest, std::uint64_t length, Delivery& delivery) {
+  delivery.expect(length);
+  const std::string_view first = rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), length)));
+  delivery.take(first);
+  const std::uint64_t toRead = length - first.size();
+  const auto bufferBytes = static_cast<std::size_t>(std::min<std::uint64_t>(toRead, kBodyPieceBytes));
+  const auto buffer = makeBuffer(bufferBytes);
+  while (delivery.count() < length) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length - delivery.count(), bufferBytes));
+    const std::string progress = std::to_string(delivery.count()) + " of " + inBytes(length);
+    const std::size_t bytes = source.fill({buffer.get(), wanted}, "in the body after " + progress);
+    if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed in the body after " + progress);
+    delivery.take({buffer.get(), bytes});
+  }
+  return rest.substr(first.size());
+}
+
+/// Returns whether nothing came after the last chunk.
+bool readChunks(Source& source, std::string rest, Delivery& delivery) {
+  ChunkDecoder decoder;
+  const auto decode = [&](std::span<char> piece) {
+    const ChunkDecoder::Result result = decoder.decode(piece);
+    delivery.take(piece.first(result.payloadBytes));
+    return result.consumedBytes == piece.size();
+  };
+  bool nothingElse = decode(rest);
+  const auto buffer = makeBuffer(decoder.complete() ? 1 : kBodyPieceBytes);
+  while (!decoder.complete()) {
+    const std::string progress = "in the body after " + inBytes(delivery.count());
+    const std::size_t bytes = source.fill({buffer.get(), kBodyPieceBytes}, progress);
+    if (bytes == 0)
+      throw AttemptFailure(Kind::closed, "the connection was closed " + progress + ", before its last chunk");
+    nothingElse = decode({buffer.get(), bytes});
+  }
+  return nothingElse;
+}
+
+void readUntilClose(Source& source, std::string_view rest, Delivery& delivery) {
+  delivery.take(rest);
+  const auto buffer = makeBuffer(kBodyPieceBytes);
+  while (true) {
+    const std::string progress = "in the body after " + inBytes(delivery.count());
+    const std::size_t bytes = source.fill({buffer.get(), kBodyPieceBytes}, progress);
+    delivery.take({buffer.get(), bytes});
+    if (bytes > 0) continue;
+    if (source.cut())
+      throw AttemptFailure(Kind::closed, "the connection was cut " + progress + ", without an orderly end");
+    return;
+  }
+}
+
+/// Returns whether the connection is ready for the next answer.
+bool readBody(Source& source, const Framing& framing, std::string rest, Delivery& delivery) {
+  switch (framing.kind) {
+    case Framing::Kind::none:
+      return rest.empty();
+    case Framing::Kind::length:
+      return readByLength(source, rest, framing.declaredBytes.value_or(0), delivery).empty();
+    case Framing::Kind::chunked:
+      return readChunks(source, std::move(rest), delivery);
+    case Framing::Kind::untilClose:
+      readUntilClose(source, rest, delivery);
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, BodySink* sink) {
+  if (request.body.size() <= kSmallBodyBytes) {
+    connection_.write(std::string(head) + request.body, readTimeout_, stop_);
+  } else {
+    connection_.write(head, readTimeout_, stop_);
+    connection_.write(request.body, readTimeout_, stop_);
+  }
+  Source source(connection_, readTimeout_, stop_);
+  Received received = readHead(source, answerBegan_);
+  const Framing framing = framingOf(received.head, request.method);
+  HttpResponse& response = received.head.response;
+  BodySink* taker = sink != nullptr && sink->begin(response, framing.declaredBytes) ? sink : nullptr;
+  Delivery delivery(response, taker, request.mostBodyBytes, bodyBytes_);
+  const bool nothingElse = readBody(source, framing, std::move(received.rest), delivery);
+  reusable_ = nothingElse && keepsAlive(received.head);
+  return std::move(response);
+}
+
+}  // namespace caiexport::net

@@ -1,0 +1,311 @@
+#include "http_message.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <vector>
+
+#include "attempt_failure.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::net {
+namespace {
+
+[[noreturn]] void throwBroken(const std::string& text) {
+  throw AttemptFailure(AttemptFailure::Kind::protocol, "the answer is not valid HTTP: " + text);
+}
+
+bool isDigit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool isTokenChar(char c) {
+  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || isDigit(c) || kMarks.find(c) != std::string_view::npos;
+}
+
+bool isToken(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), isTokenChar);
+}
+
+bool isFieldValue(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte < 0x20 && c != '\t') || byte == 0x7f;
+  });
+}
+
+std::string_view takeLine(std::string_view& rest) {
+  const std::size_t end = rest.find('\n');
+  std::string_view line = rest.substr(0, end);
+  rest.remove_prefix(std::min(end, rest.size() - 1) + 1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+void parseStatusLine(std::string_view line, ResponseHead& head) {
+  // "HTTP/1.1 200" is the shortest; the reason is optional.
+  const bool shaped = line.size() >= 12 && line.starts_with("HTTP/1.") && isDigit(line[7]) && line[8] == ' ' &&
+                      std::all_of(line.begin() + 9, line.begin() + 12, isDigit) &&
+                      (line.size() == 12 || line[12] == ' ');
+  if (!shaped || line[9] == '0') throwBroken("it begins with \"" + core::printable(line, 60) + "\"");
+  head.minorVersion = line[7] - '0';
+  std::from_chars(line.data() + 9, line.data() + 12, head.response.status);
+  if (line.size() > 13) head.response.reason = line.substr(13);
+}
+
+void parseFields(std::string_view rest, Headers& headers) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  while (!rest.empty()) {
+    const std::string_view line = takeLine(rest);
+    if (line.empty()) break;
+    if (!isFieldValue(line)) throwBroken("a header field holds control characters");
+    if (line[0] == ' ' || line[0] == '\t') {
+      // A folded line; RFC 9112, 5.2 says to read it as a blank.
+      if (fields.empty()) throwBroken("its first header field begins with a blank");
+      fields.back().second.append(" ").append(core::trim(line));
+      continue;
+    }
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || !isToken(line.substr(0, colon))) throwBroken("a header line has no name");
+    if (fields.size() == kMostFields) throwBroken("it has more than " + std::to_string(kMostFields) + " header fields");
+    fields.emplace_back(line.substr(0, colon), core::trim(line.substr(colon + 1)));
+  }
+  for (auto& [name, value] : fields) headers.add(std::move(name), std::move(value));
+}
+
+/// All values of a list field, in lower case, empty ones included.
+std::vector<std::string> listOf(const Headers& headers, std::string_view name) {
+  std::vector<std::string> items;
+  for (const auto& [fieldName, value] : headers.all()) {
+    if (core::toLower(fieldName) != name) continue;
+    std::string_view rest = value;
+    while (true) {
+      const std::size_t comma = std::min(rest.find(','), rest.size());
+      items.push_back(core::toLower(core::trim(rest.substr(0, comma))));
+      if (comma == rest.size()) break;
+      rest.remove_prefix(comma + 1);
+    }
+  }
+  return items;
+}
+
+std::optional<std::uint64_t> contentLength(const Headers& headers) {
+  std::optional<std::uint64_t> length;
+  for (const std::string& item : listOf(headers, "content-length")) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), value);
+    // from_chars takes no sign for unsigned numbers, and reports what does not fit.
+    if (error != std::errc{} || end != item.data() + item.size()) {
+      throwBroken("its Content-Length is \"" + core::printable(item, 40) + "\"");
+    }
+    if (length && *length != value) throwBroken("it has several Content-Length values that differ");
+    length = value;
+  }
+  return length;
+}
+
+bool mayBeSecret(std::string_view name) {
+  static constexpr std::array<std::string_view, 8> kWords{"token",  "secret",     "sig", "password",
+                                                          "passwd", "credential", "key", "auth"};
+  const std::string lowered = core::toLower(name);
+  return std::any_of(kWords.begin(), kWords.end(),
+                     [&](std::string_view word) { return lowered.find(word) != std::string::npos; });
+}
+
+bool belongsToTransport(std::string_view name) {
+  static constexpr std::array<std::string_view, 10> kNames{
+      "host", "content-length", "transfer-encoding", "connection", "keep-alive",
+      "te",   "trailer",        "upgrade",           "expect",     "proxy-authorization"};
+  return std::find(kNames.begin(), kNames.end(), core::toLower(name)) != kNames.end();
+}
+
+}  // namespace
+
+std::optional<std::size_t> headLength(std::string_view received) {
+  std::size_t position = 0;
+  while ((position = received.find('\n', position)) != std::string_view::npos) {
+    ++position;
+    const std::string_view next = received.substr(position);
+    if (next.starts_with('\n')) return position + 1;
+    if (next.starts_with("\r\n")) return position + 2;
+  }
+  if (received.size() >= kMostHeadBytes)
+    throwBroken("its header is longer than " + std::to_string(kMostHeadBytes >> 10U) + " KiB");
+  return std::nullopt;
+}
+
+ResponseHead parseHead(std::string_view head) {
+  ResponseHead result;
+  const std::string_view statusLine = takeLine(head);
+  parseStatusLine(statusLine, result);
+  parseFields(head, result.response.headers);
+  return result;
+}
+
+Framing framingOf(const ResponseHead& head, std::string_view method) {
+  const Headers& headers = head.response.headers;
+  const std::vector<std::string> codings = listOf(headers, "transfer-encoding");
+  const std::optional<std::uint64_t> length = contentLength(headers);
+  const int status = head.response.status;
+  if (method == "HEAD" || status == 204 || status == 304 || status < 200) return {Framing::Kind::none, length};
+  if (!codings.empty()) {
+    if (length) throwBroken("it has both Transfer-Encoding and Content-Length");
+    if (codings.size() != 1 || codings[0] != "chunked") {
+      throwBroken("its Transfer-Encoding is unknown (only \"chunked\" is supported)");
+    }
+    if (head.minorVersion == 0) throwBroken("it is HTTP/1.0 with a Transfer-Encoding");
+    return {Framing::Kind::chunked, std::nullopt};
+  }
+  return {length ? Framing::Kind::length : Framing::Kind::untilClose, length};
+}
+
+bool keepsAlive(const ResponseHead& head) {
+  const std::vector<std::string> options = listOf(head.response.headers, "connection");
+  const auto has = [&](std::string_view option) {
+    return std::find(options.begin(), options.end(), option) != options.end();
+  };
+  if (has("close")) return false;
+  return head.minorVersion >= 1 || has("keep-alive");
+}
+
+void checkRequest(const HttpRequest& request) {
+  const auto refuse = [&](const std::string& why) {
+    throw core::Error(core::Category::config, "a request can't be sent: " + why,
+                      {.hint = "check identifiers, tokens and other settings for line breaks and control characters"});
+  };
+  if (!isToken(request.method)) refuse("its method is not a word");
+  for (const auto& [name, value] : request.headers.all()) {
+    if (!isToken(name)) refuse("the name of a header field holds characters that are not allowed there");
+    if (!isFieldValue(value))
+      refuse("the value of the header field " + name + " holds a line break or control character");
+    if (belongsToTransport(name)) refuse("the header field " + name + " is set by the program itself");
+  }
+}
+
+std::string writeHead(const HttpRequest& request, const Url& url, std::string_view userAgent) {
+  const std::string origin = url.origin.toString();
+  std::string head =
+      request.method + " " + url.target + " HTTP/1.1\r\nHost: " + origin.substr(origin.find("://") + 3) + "\r\n";
+  const auto field = [&](std::string_view name, std::string_view value) {
+    head.append(name).append(": ").append(value).append("\r\n");
+  };
+  for (const auto& [name, value] : request.headers.all()) field(name, value);
+  if (!request.headers.get("User-Agent")) field("User-Agent", userAgent);
+  if (!request.headers.get("Accept-Encoding")) field("Accept-Encoding", "identity");
+  // Without a length a server may wait for a body that never comes.
+  const bool expectsBody = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
+  if (expectsBody || !request.body.empty()) field("Content-Length", std::to_string(request.body.size()));
+  return head.append("\r\n");
+}
+
+std::string hostAndPort(std::string_view host, std::uint16_t port) {
+  const bool ipv6 = host.find(':') != std::string_view::npos;
+  const std::string text(host);
+  return (ipv6 ? "[" + text + "]" : text) + ":" + std::to_string(port);
+}
+
+std::string displayUrl(std::string_view url) {
+  const std::size_t mark = url.find('?');
+  std::string shown(url.substr(0, mark));
+  if (mark == std::string_view::npos) return shown;
+  std::string_view rest = url.substr(mark + 1);
+  char separator = '?';
+  while (true) {
+    const std::size_t end = std::min(rest.find('&'), rest.size());
+    const std::string_view parameter = rest.substr(0, end);
+    const std::size_t equals = parameter.find('=');
+    const std::string_view name = parameter.substr(0, equals);
+    shown += separator;
+    if (equals != std::string_view::npos && mayBeSecret(name)) {
+      shown.append(name).append("=***");
+    } else {
+      shown.append(parameter);
+    }
+    if (end == rest.size()) return shown;
+    rest.remove_prefix(end + 1);
+    separator = '&';
+  }
+}
+
+ChunkDecoder::Result ChunkDecoder::decode(std::span<char> piece) {
+  std::size_t out = 0;
+  std::size_t in = 0;
+  while (in < piece.size() && state_ != State::complete) {
+    if (state_ != State::data) {
+      step(piece[in++]);
+      continue;
+    }
+    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, piece.size() - in));
+    std::memmove(piece.data() + out, piece.data() + in, bytes);
+    out += bytes;
+    in += bytes;
+    remaining_ -= bytes;
+    if (remaining_ == 0) state_ = State::dataCr;
+  }
+  return {out, in};
+}
+
+void ChunkDecoder::step(char c) {
+  const auto expect = [&](char wanted, State next) {
+    if (c != wanted) throwBroken("a chunk of its body does not end where its size says");
+    state_ = next;
+  };
+  switch (state_) {
+    case State::size:
+      return stepSize(c);
+    case State::extension:
+      countOverhead();
+      if (c == '\n') throwBroken("the size of a chunk of its body is malformed");
+      if (c == '\r') state_ = State::sizeLf;
+      return;
+    case State::sizeLf:
+      expect('\n', remaining_ == 0 ? State::trailerStart : State::data);
+      sizeDigits_ = 0;
+      return;
+    case State::dataCr:
+      return expect('\r', State::dataLf);
+    case State::dataLf:
+      overheadBytes_ = 0;
+      return expect('\n', State::size);
+    case State::trailerStart:
+      countOverhead();
+      state_ = c == '\r' ? State::lastLf : State::trailer;
+      return;
+    case State::trailer:
+      countOverhead();
+      if (c == '\n') state_ = State::trailerStart;
+      return;
+    case State::lastLf:
+      return expect('\n', State::complete);
+    case State::data:
+    case State::complete:
+      return;
+  }
+}
+
+void ChunkDecoder::stepSize(char c) {
+  unsigned digit = 0;
+  const auto [end, error] = std::from_chars(&c, &c + 1, digit, 16);
+  if (error == std::errc{}) {
+    if (++sizeDigits_ > 16) throwBroken("the size of a chunk of its body is too large");
+    remaining_ = remaining_ * 16 + digit;
+    return;
+  }
+  if (sizeDigits_ == 0) throwBroken("a chunk of its body has no size");
+  if (c == '\r') {
+    state_ = State::sizeLf;
+  } else if (c == ';' || c == ' ' || c == '\t') {
+    state_ = State::extension;
+  } else {
+    throwBroken("the size of a chunk of its body is malformed");
+  }
+}
+
+void ChunkDecoder::countOverhead() {
+  if (++overheadBytes_ > kMostHeadBytes) throwBroken("the lines between the chunks of its body are too long");
+}
+
+}  // namespace caiexport::net

@@ -1,0 +1,221 @@
+#include "caiexport/net/poco_transport.h"
+
+#include <Poco/Exception.h>
+
+#include <atomic>
+#include <utility>
+
+#include "attempt_failure.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/log.h"
+#include "caiexport/core/text.h"
+#include "exchange.h"
+#include "http_message.h"
+#include "idle_pool.h"
+#include "poco_transport_connection.h"
+#include "poco_transport_tls.h"
+#include "poco_transport_wait.h"
+#include "proxy.h"
+
+namespace caiexport::net {
+namespace {
+
+using Kind = AttemptFailure::Kind;
+
+/// RFC 9110, 9.2.2, as far as this program sends them.
+bool isIdempotent(const std::string& method) {
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
+}
+
+void checkScheme(const Origin& origin) {
+  if (origin.scheme == "https" || isLoopback(origin.host)) return;
+  throw core::Error(core::Category::config, "refused to send anything to " + origin.toString() + " without TLS",
+                    {.hint = "use https://; plain http:// is for this machine (localhost, 127.0.0.1, ::1) only"});
+}
+
+std::string checkedUserAgent(const std::string& userAgent) {
+  HttpRequest probe;
+  probe.headers.add("User-Agent", userAgent);
+  checkRequest(probe);
+  return userAgent;
+}
+
+/// One call of send(), over all its attempts.
+struct Call {
+  const HttpRequest& request;
+  Url url;
+  std::string head;
+  const Proxy* proxy;
+  bool mayHaveArrived = false;
+  bool reused = false;  ///< Whether the latest attempt ran on a connection used before.
+  std::uint64_t bodyBytes = 0;
+};
+
+[[noreturn]] void throwToCaller(const AttemptFailure& failure, const Call& call) {
+  std::string message = call.request.method + " " + displayUrl(call.request.url) + ": " + failure.what();
+  if (call.proxy != nullptr) message += " (through the proxy " + hostAndPort(call.proxy->host, call.proxy->port) + ")";
+  const core::Error::Details details{.hint = failure.hint()};
+  switch (failure.kind()) {
+    case Kind::protocol:
+      throw core::Error(core::Category::protocol, message, details);
+    case Kind::config:
+      throw core::Error(core::Category::config, message, details);
+    case Kind::transient:
+    case Kind::closed:
+      break;
+  }
+  throw core::TransientError(message, {.mayHaveArrived = call.mayHaveArrived}, details);
+}
+
+}  // namespace
+
+class PocoTransport::Implementation {
+ public:
+  Implementation(TransportSettings settings, core::Log& log)
+      : settings_(std::move(settings)),
+        userAgent_(checkedUserAgent(settings_.userAgent)),
+        log_(log),
+        proxy_(parseProxy(settings_.proxy.httpsProxy)),
+        noProxy_(settings_.proxy.noProxy),
+        contexts_(settings_.caFile) {
+    core::cleanse(settings_.proxy.httpsProxy);
+  }
+
+  HttpResponse send(const HttpRequest& request, BodySink* sink, std::stop_token stop) {
+    Call call = prepare(request);
+    const StopSignal signal(std::move(stop));
+    const core::SteadyTime start = std::chrono::steady_clock::now();
+    try {
+      HttpResponse response = attempt(call, sink, signal);
+      logRequest(call, start, std::to_string(response.status), {});
+      return response;
+    } catch (const AttemptFailure& failure) {
+      logRequest(call, start, "failed", failure.what());
+      throwToCaller(failure, call);
+    } catch (const Poco::Exception& e) {
+      throw core::Error(core::Category::internal,
+                        request.method + " " + displayUrl(request.url) + ": " + core::printable(e.displayText(), 200));
+    }
+  }
+
+  TransportStatistics statistics() const { return {.connectionsOpened = opened_, .requestsSent = sent_}; }
+
+ private:
+  Call prepare(const HttpRequest& request) {
+    Call call{.request = request, .url = parseUrl(request.url), .head = {}, .proxy = nullptr};
+    checkScheme(call.url.origin);
+    checkRequest(request);
+    call.head = writeHead(request, call.url, userAgent_);
+    call.proxy = proxyFor(call.url.origin);
+    return call;
+  }
+
+  const Proxy* proxyFor(const Origin& origin) const {
+    const bool direct = !proxy_ || origin.scheme != "https" || noProxy_.matches(origin.host, origin.port);
+    return direct ? nullptr : &*proxy_;
+  }
+
+  HttpResponse attempt(Call& call, BodySink* sink, const StopSignal& stop) {
+    if (!call.request.once) {
+      if (std::unique_ptr<Connection> idle = takeIdle(call.url.origin)) {
+        if (auto response = tryReused(call, std::move(idle), sink, stop)) return *std::move(response);
+      }
+    }
+    call.reused = false;
+    auto connection =
+        Connection::open({call.url.origin, call.proxy, userAgent_}, contexts_, settings_.connectTimeout, stop);
+    ++opened_;
+    Exchange exchange(*connection, settings_.readTimeout, stop);
+    return run(call, exchange, std::move(connection), sink);
+  }
+
+  /// Nothing if the connection turned out to be closed before any answer came and the request may be repeated.
+  std::optional<HttpResponse> tryReused(Call& call, std::unique_ptr<Connection> connection, BodySink* sink,
+                                        const StopSignal& stop) {
+    call.reused = true;
+    Exchange exchange(*connection, settings_.readTimeout, stop);
+    try {
+      return run(call, exchange, std::move(connection), sink);
+    } catch (const AttemptFailure& failure) {
+      const bool stale = failure.kind() == Kind::closed && !exchange.answerBegan();
+      if (!stale || !isIdempotent(call.request.method)) throw;
+      return std::nullopt;
+    }
+  }
+
+  HttpResponse run(Call& call, Exchange& exchange, std::unique_ptr<Connection> connection, BodySink* sink) {
+    call.mayHaveArrived = true;
+    ++sent_;
+    try {
+      HttpResponse response = exchange.run(call.request, call.head, sink);
+      call.bodyBytes = exchange.bodyBytes();
+      if (exchange.reusable())
+        pool_.put(call.url.origin.toString(), std::move(connection), std::chrono::steady_clock::now());
+      return response;
+    } catch (...) {
+      call.bodyBytes = exchange.bodyBytes();
+      throw;
+    }
+  }
+
+  std::unique_ptr<Connection> takeIdle(const Origin& origin) {
+    // Whether there is a proxy in between follows from the origin, so the origin is the whole key.
+    const std::string key = origin.toString();
+    while (auto connection = pool_.take(key, std::chrono::steady_clock::now())) {
+      if (connection->isIdle()) return connection;
+    }
+    return nullptr;
+  }
+
+  void logRequest(const Call& call, core::SteadyTime start, const std::string& status, const std::string& failure) {
+    if (!log_.wants(core::LogLevel::debug)) return;
+    const auto elapsed = std::chrono::duration_cast<core::Duration>(std::chrono::steady_clock::now() - start);
+    const std::string url = displayUrl(call.request.url);
+    const std::string connection = call.reused ? "reused" : "new";
+    const std::string ms = std::to_string(elapsed.count());
+    const std::string bytes = std::to_string(call.bodyBytes);
+    if (failure.empty()) {
+      log_.write(core::LogLevel::debug, "request",
+                 {{"method", call.request.method},
+                  {"url", url},
+                  {"status", status},
+                  {"ms", ms},
+                  {"bytes", bytes},
+                  {"connection", connection}});
+    } else {
+      log_.write(core::LogLevel::debug, "request",
+                 {{"method", call.request.method},
+                  {"url", url},
+                  {"status", status},
+                  {"ms", ms},
+                  {"bytes", bytes},
+                  {"connection", connection},
+                  {"error", failure}});
+    }
+  }
+
+  TransportSettings settings_;
+  const std::string userAgent_;
+  core::Log& log_;
+  const std::optional<Proxy> proxy_;
+  const NoProxy noProxy_;
+  TlsContexts contexts_;
+  IdlePool<Connection> pool_;
+  std::atomic<std::uint64_t> opened_ = 0;
+  std::atomic<std::uint64_t> sent_ = 0;
+};
+
+PocoTransport::PocoTransport(TransportSettings settings, core::Log& log)
+    : implementation_(std::make_unique<Implementation>(std::move(settings), log)) {}
+
+PocoTransport::~PocoTransport() = default;
+
+HttpResponse PocoTransport::send(const HttpRequest& request, BodySink* sink, std::stop_token stop) {
+  return implementation_->send(request, sink, std::move(stop));
+}
+
+TransportStatistics PocoTransport::statistics() const {
+  return implementation_->statistics();
+}
+
+}  // namespace caiexport::net
