@@ -1,0 +1,232 @@
+#pragma once
+/// Adobe Experience Platform as functions: one short function per endpoint. Sources: Adobe's page "Download scores in
+/// Customer AI", the guides and OpenAPI files of Catalog, Data Access, Segmentation, Schema Registry and Sandboxes.
+///
+/// Unknown fields are ignored. A missing or mistyped required field is Error(protocol) naming request and field.
+/// Reads, the token call and deletes are repeated on transient failures by the retry policy; when the tries are used up
+/// the TransientError comes through. 401 renews the token once per request, then Error(auth). 403 is Error(permission),
+/// 404 is an empty optional where the function has one, else Error(notFound). Other 4xx: Error(remoteFailed).
+/// Every message has the request, the status, Adobe's code and text, the request id and a remedy where one is known.
+/// No bearer token ever goes to another origin than the configured one: a link elsewhere is Error(protocol) naming
+/// both.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/retry.h"
+#include "caiexport/model/job.h"
+
+namespace caiexport::core {
+class Log;
+}
+namespace caiexport::net {
+class HttpTransport;
+}
+
+namespace caiexport::platform {
+
+class TokenSource;
+
+struct ClientSettings {
+  std::string baseUrl = {};  ///< Scheme, host, optional port; no path.
+  std::string apiKey = {};   ///< The client id.
+  std::string orgId = {};
+  std::string sandbox = {};
+  core::RetryPolicy retry = {};
+};
+
+/// The platform may or may not have taken a create-once request: the answer was lost, broken, without the id that was
+/// asked for, a 408 or a 5xx, or a stop was requested in the middle. Never repeat blindly; look first. Category
+/// `unavailable`. (A create-once call that ends in a TransientError was not taken: no byte arrived, or it was a 429.)
+class InDoubt : public core::Error {
+ public:
+  InDoubt(const std::string& message, Details details)
+      : Error(core::Category::unavailable, message, std::move(details)) {}
+};
+
+// --- Catalog
+
+struct BatchQuery {
+  model::DatasetId dataset;
+  std::string createdClient = {};                             ///< Empty: any.
+  std::optional<core::TimePoint> since = {};                  ///< created at or after
+  std::optional<core::TimePoint> until = {};                  ///< created before
+  std::vector<std::string> statuses = {"success", "active"};  ///< Empty: any.
+};
+
+/// Batch statuses. Source: Catalog OpenAPI enum and "Batch ingestion troubleshooting guide".
+enum class BatchPhase { readable, moving, failed, withdrawn, unknown };
+BatchPhase phaseOf(const std::string& batchStatus);
+
+struct Dataset {
+  model::DatasetId id = {};
+  std::string name = {};
+  std::string description = {};
+  std::string schemaId = {};
+  core::TimePoint created = {};
+};
+
+struct NewDataset {
+  std::string name = {};
+  std::string description = {};
+};
+
+/// Id of the union schema that audience exports need.
+inline constexpr const char* kProfileUnionSchema = "https://ns.adobe.com/xdm/context/profile__union";
+
+// --- Segmentation
+
+struct SegmentDefinition {
+  model::SegmentId id = {};
+  std::string name = {};
+  std::string mergePolicyId = {};
+  std::optional<core::TimePoint> updated = {};
+};
+
+/// Export and segment jobs alike. `moving` covers unknown words: keep polling and show them.
+enum class RemotePhase { moving, succeeded, failed, cancelled };
+
+struct RemoteJobProblem {
+  std::string code = {};
+  std::string message = {};
+};
+
+struct SegmentJob {
+  model::SegmentJobId id = {};
+  std::string status = {};  ///< As sent.
+  RemotePhase phase = RemotePhase::moving;
+  std::vector<model::SegmentId> segments = {};
+  core::TimePoint created = {};
+  std::optional<core::TimePoint> updated = {};
+  std::vector<RemoteJobProblem> problems = {};
+  std::string requestId = {};
+};
+
+struct NewExportJob {
+  model::DatasetId dataset = {};
+  model::SegmentId segment = {};  ///< Never empty: without it the platform would export every profile.
+  std::string segmentNamespace = {};
+  std::vector<std::string> statuses = {};  ///< Empty: what the platform takes by default, which has changed over time.
+  std::vector<std::string> fields = {};    ///< Empty: all.
+  std::string mergePolicyId = {};          ///< Empty: the segment's own.
+  std::optional<std::int64_t> mergePolicyVersion = {};
+};
+
+struct ExportJob {
+  model::ExportJobId id = {};
+  std::string status = {};
+  RemotePhase phase = RemotePhase::moving;
+  model::DatasetId dataset = {};
+  struct Filter {
+    model::SegmentId segment = {};
+    std::string segmentNamespace = {};
+    std::vector<std::string> statuses = {};
+  };
+  std::vector<Filter> filters = {};
+  std::vector<std::string> fields = {};
+  std::vector<model::BatchId> batches = {};  ///< From batchId or batches, whatever the form; empty ids left out.
+  std::optional<std::uint64_t> exportedProfiles = {};
+  core::TimePoint created = {};
+  std::vector<RemoteJobProblem> problems = {};
+  std::string requestId = {};
+};
+
+// --- Data Access
+
+/// Takes the bytes of a file. Called from the fetching thread.
+class FileSink {
+ public:
+  virtual ~FileSink() = default;
+  /// Before the first byte: where the bytes that come begin (the server may send another range than asked), and the
+  /// file's whole length if the answer tells.
+  virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
+  virtual void write(std::span<const std::byte> data) = 0;
+};
+
+struct Sandbox {
+  std::string name = {};
+  std::string title = {};
+  std::string state = {};
+};
+
+/// Thread safe; one object serves any number of threads.
+class Client {
+ public:
+  Client(ClientSettings settings, net::HttpTransport& transport, TokenSource& tokens, core::Clock& clock,
+         core::Random& random, core::Log& log);
+  ~Client();
+
+  // --- Catalog: batches
+  /// Newest first by `created`; pages are fetched as they are needed; `visit` returns false to stop. A batch that two
+  /// pages repeat is visited once.
+  void forEachBatch(const BatchQuery& query, const std::function<bool(const model::Batch&)>& visit,
+                    std::stop_token stop);
+  std::optional<model::Batch> findBatch(const model::BatchId& batch, std::stop_token stop);
+
+  // --- Catalog: datasets
+  /// Create once: InDoubt if the platform may have taken it.
+  model::DatasetId createDataset(const NewDataset& dataset, std::stop_token stop);
+  std::optional<Dataset> findDataset(const model::DatasetId& dataset, std::stop_token stop);
+  /// Exactly this name; all of them.
+  std::vector<Dataset> findDatasetsByName(const std::string& name, std::stop_token stop);
+  /// Newest first.
+  void forEachDataset(const std::function<bool(const Dataset&)>& visit, std::stop_token stop);
+  /// No error if it is not there any more.
+  void deleteDataset(const model::DatasetId& dataset, std::stop_token stop);
+
+  // --- Data Access
+  /// All files of a batch, by pages; directories are walked (at most 8 deep, each id once). Markers (zero length, name
+  /// beginning with
+  /// `_` or `.`) are left out. Names are plain relative file names or Error(protocol); hrefs are same-origin or
+  /// Error(protocol). Empty pages are not handed on.
+  void listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
+                 std::stop_token stop);
+  /// One attempt (401 aside) at [range.first, range.end). A range that covers the whole file is asked for without a
+  /// Range header. TransientError for what may be asked again, from where the sink got to; 404 is Error(notFound); 416,
+  /// and a Content-Range whose total is not the listed length, are Error(verification).
+  void fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop);
+
+  // --- Segmentation
+  std::optional<SegmentDefinition> findSegment(const model::SegmentId& segment, std::stop_token stop);
+  /// Newest first where the platform tells.
+  void forEachSegment(const std::function<bool(const SegmentDefinition&)>& visit, std::stop_token stop);
+  /// Create once.
+  SegmentJob startSegmentJob(const model::SegmentId& segment, std::stop_token stop);
+  std::optional<SegmentJob> findSegmentJob(const model::SegmentJobId& job, std::stop_token stop);
+  /// Newest first; `visit` returns false to stop.
+  void forEachSegmentJob(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop);
+  /// Create once. Error(internal) if segment or dataset is empty: such a request is never sent.
+  ExportJob startExportJob(const NewExportJob& job, std::stop_token stop);
+  std::optional<ExportJob> findExportJob(const model::ExportJobId& job, std::stop_token stop);
+  /// As the platform lists them (newest first); `visit` returns false to stop.
+  void forEachExportJob(const std::function<bool(const ExportJob&)>& visit, std::stop_token stop);
+  /// Asks to cancel; false if there is no such job.
+  bool cancelExportJob(const model::ExportJobId& job, std::stop_token stop);
+
+  // --- surroundings
+  std::vector<std::string> unionSchemaIds(std::stop_token stop);
+  std::vector<Sandbox> sandboxes(std::stop_token stop);
+
+  /// The server's time by the newest `Date` header seen (never ahead of it, behind by the second that the header cuts
+  /// off and by the answer's way), else this machine's.
+  core::TimePoint serverNow() const;
+  /// This machine's clock less the server's, once an answer had a `Date`.
+  std::optional<core::Duration> clockSkew() const;
+  /// What the newest answer to findSegmentJob or findExportJob, of any thread, asked for in `Retry-After`; nothing if
+  /// it did not.
+  std::optional<core::Duration> lastRetryAfter() const;
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace caiexport::platform

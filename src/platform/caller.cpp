@@ -1,0 +1,224 @@
+#include "caller.h"
+
+#include <limits>
+
+#include "caiexport/core/log.h"
+#include "caiexport/core/secret.h"
+#include "caiexport/core/text.h"
+#include "caiexport/platform/auth.h"
+#include "classify.h"
+#include "problem.h"
+
+namespace caiexport::platform {
+namespace {
+
+using core::Category;
+
+constexpr core::Duration::rep kUnknownSkew = std::numeric_limits<core::Duration::rep>::min();
+/// "Catalog Service API guide": unfiltered answers can pass 3 GB. A page as this client asks for it has some 100 KB.
+constexpr std::uint64_t kMostBodyBytes = 16U << 20U;
+
+/// A header's value must not end its line: net refuses it too, but then names no setting.
+void checkHeaderValue(const char* name, const std::string& value) {
+  for (const char c : value) {
+    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) continue;
+    throw core::Error(Category::config, std::string(name) + " holds a line break or another control character",
+                      {.hint = "remove it from the settings"});
+  }
+}
+
+std::string withoutSlash(std::string url) {
+  while (url.ends_with('/')) url.pop_back();
+  return url;
+}
+
+net::Origin originOf(const std::string& baseUrl) {
+  try {
+    return net::parseUrl(baseUrl).origin;
+  } catch (const core::Error& error) {
+    throw core::Error(Category::config, std::string("base_url can't be used: ") + error.what());
+  }
+}
+
+std::string targetOf(const Call& call, const net::HttpResponse& response) {
+  const auto location = response.headers.get("Location");
+  if (!location) return "nowhere (it names no Location)";
+  try {
+    return net::parseUrl(net::resolveReference(call.url, *location)).origin.toString();
+  } catch (const core::Error&) {
+    return "an address that can't be used";
+  }
+}
+
+Category categoryFor(int status) {
+  if (status == 401) return Category::auth;
+  if (status == 403) return Category::permission;
+  if (status == 404) return Category::notFound;
+  if (status == 416) return Category::verification;
+  if (status >= 400 && status < 500) return Category::remoteFailed;
+  return status >= 500 && status < 600 ? Category::unavailable : Category::protocol;
+}
+
+/// A create-once request that got such an answer was refused before anything was done.
+bool wasSurelyRefused(int status) {
+  // RFC 9110, section 15.4.4: 303 is how a server says that a POST was carried out.
+  return status >= 300 && status < 500 && status != 303 && status != 408;
+}
+
+}  // namespace
+
+Caller::Caller(ClientSettings settings, net::HttpTransport& transport, TokenSource& tokens, core::Clock& clock,
+               core::Random& random, core::Log& log)
+    : baseUrl_(withoutSlash(settings.baseUrl)),
+      origin_(originOf(settings.baseUrl)),
+      settings_(std::move(settings)),
+      transport_(transport),
+      tokens_(tokens),
+      retrying_{settings_.retry, clock, random, log},
+      skewMs_(kUnknownSkew) {
+  checkHeaderValue("client_id", settings_.apiKey);
+  checkHeaderValue("org_id", settings_.orgId);
+  checkHeaderValue("sandbox", settings_.sandbox);
+}
+
+net::HttpResponse Caller::send(const Call& call, net::BodySink* sink, std::stop_token stop) {
+  bool renewed = false;
+  for (int tries = 1;;) {
+    throwIfStopped(stop);
+    const core::Secret token = tokens_.token(stop);
+    try {
+      std::optional<net::HttpResponse> response = attempt(call, token, renewed, sink, stop);
+      if (response) return std::move(*response);
+    } catch (const core::TransientError& failure) {
+      if (call.repeat == Repeat::never) {
+        throw core::TransientError("cannot " + call.what + ": " + failure.what(), failure.cause(),
+                                   {.requestId = failure.requestId(), .hint = failure.hint()});
+      }
+      if (call.repeat == Repeat::once && failure.cause().mayHaveArrived) {
+        throwInDoubt(call, failure.what(), {.requestId = failure.requestId()});
+      }
+      retrying_.waitForNextTry(call.what, tries, failure, stop);
+      ++tries;
+    }
+  }
+}
+
+/// Nothing: the token was renewed, ask again.
+std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::Secret& token, bool& renewed,
+                                                 net::BodySink* sink, std::stop_token stop) {
+  net::HttpResponse response = exchange(call, token, sink, stop);
+  const Verdict verdict = classify(response, retrying_.clock.now());
+  switch (verdict.outcome) {
+    case Outcome::success:
+      return response;
+    case Outcome::authExpired:
+      if (renewed || !tokens_.reject(token)) throwRefused(call, response, token);
+      renewed = true;
+      return std::nullopt;
+    case Outcome::transient:
+      break;
+    case Outcome::permanent:
+      if (response.status == 404 && call.mayBeMissing) return response;
+      throwRefused(call, response, token);
+  }
+  response = withoutSecret(std::move(response), token.reveal());
+  const Problem problem = readProblem(response);
+  throw core::TransientError(requestLine(call) + " was answered by " + describe(response, problem),
+                             {.retryAfter = verdict.retryAfter,
+                              .throttled = verdict.throttled,
+                              // 429 comes from the gateway, or from a service that has taken nothing on.
+                              .mayHaveArrived = response.status != 429},
+                             {.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)});
+}
+
+net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, net::BodySink* sink,
+                                   std::stop_token stop) {
+  net::HttpResponse response;
+  try {
+    response = transport_.send(requestFor(call, token), sink, stop);
+  } catch (const core::TransientError&) {
+    throw;
+  } catch (const core::Error& error) {
+    // Stopped or broken between the first byte out and the last byte in: nobody can tell.
+    const bool unknown = error.category() == Category::interrupted || error.category() == Category::protocol;
+    if (call.repeat == Repeat::once && unknown) throwInDoubt(call, error.what(), {.requestId = error.requestId()});
+    throw;
+  }
+  // The body of a download takes its time: its Date would look old.
+  if (sink == nullptr) noteDate(response);
+  if (log().wants(core::LogLevel::debug)) {
+    log().write(core::LogLevel::debug, "answer",
+                {{"what", call.what},
+                 {"status", std::to_string(response.status)},
+                 {"request_id", core::printable(response.headers.get("x-request-id").value_or(""), 100)}});
+  }
+  return response;
+}
+
+net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token) const {
+  net::HttpRequest request{.method = call.method,
+                           .url = call.url,
+                           .body = call.body,
+                           .once = call.repeat == Repeat::once,
+                           .mostBodyBytes = kMostBodyBytes};
+  request.headers.add("Accept", call.accept);
+  request.headers.add("Authorization", "Bearer " + std::string(token.reveal()));
+  request.headers.add("x-api-key", settings_.apiKey);
+  request.headers.add("x-gw-ims-org-id", settings_.orgId);
+  request.headers.add("x-sandbox-name", settings_.sandbox);
+  // "Segmentation Service API": a new one for each request.
+  if (call.traced) request.headers.add("x-request-id", core::newUuid());
+  if (!call.range.empty()) request.headers.add("Range", call.range);
+  if (!call.body.empty()) request.headers.add("Content-Type", "application/json");
+  return request;
+}
+
+void Caller::throwRefused(const Call& call, const net::HttpResponse& answer, const core::Secret& token) const {
+  const net::HttpResponse response = withoutSecret(answer, token.reveal());
+  const Problem problem = readProblem(response);
+  std::string text = requestLine(call) + " was answered by " + describe(response, problem);
+  core::Error::Details details{.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)};
+  if (call.repeat == Repeat::once && !wasSurelyRefused(response.status)) throwInDoubt(call, text, std::move(details));
+  if (response.status >= 300 && response.status < 400) {
+    text += ", a redirect to " + targetOf(call, response) + ", which was not followed";
+    details.hint = "check base_url (it is " + origin_.toString() + ")";
+  }
+  throw core::Error(categoryFor(response.status), "cannot " + call.what + ": " + text, std::move(details));
+}
+
+void Caller::throwInDoubt(const Call& call, const std::string& reason, core::Error::Details details) {
+  details.hint = "look whether it was done before asking again";
+  throw InDoubt("cannot tell whether the platform took the request to " + call.what + ": " + reason,
+                std::move(details));
+}
+
+std::optional<Json> Caller::findJson(Call call, std::stop_token stop) {
+  call.mayBeMissing = true;
+  const net::HttpResponse response = send(call, stop);
+  if (response.status == 404) return std::nullopt;
+  return parse(call, response);
+}
+
+Json Caller::parse(const Call& call, const net::HttpResponse& response) {
+  return Json::parse(response, "cannot " + call.what + ": " + requestLine(call));
+}
+
+std::string Caller::requestLine(const Call& call) {
+  return call.method + " " + core::printable(call.url, 500);
+}
+
+void Caller::noteDate(const net::HttpResponse& response) {
+  const auto date = parseHttpDate(response.headers.get("Date").value_or(""));
+  if (date) skewMs_ = (retrying_.clock.now() - *date).count();
+}
+
+std::optional<core::Duration> Caller::clockSkew() const {
+  const core::Duration::rep skew = skewMs_;
+  return skew == kUnknownSkew ? std::nullopt : std::optional(core::Duration(skew));
+}
+
+core::TimePoint Caller::serverNow() const {
+  return retrying_.clock.now() - clockSkew().value_or(core::Duration::zero());
+}
+
+}  // namespace caiexport::platform

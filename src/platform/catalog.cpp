@@ -1,0 +1,190 @@
+/// Client: batches and datasets of the Catalog service. Source: "Catalog Service API guide" and its OpenAPI file.
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "caiexport/core/text.h"
+#include "client_implementation.h"
+#include "wire.h"
+
+namespace caiexport::platform {
+namespace {
+
+/// The most that a page may have; the default would be 20.
+constexpr std::size_t kPageSize = 100;
+
+template <class Entry>
+struct Listing {
+  Caller& caller;
+  std::string what;
+  std::string firstUrl;  ///< Ends in a query to which `&start=` is added.
+  std::function<Entry(const std::string& id, const Json& value)> read;
+};
+
+/// Catalog's lists have neither a total nor a next link: they end with the first page that isn't full. Key order
+/// carries the sort, but nobody promises that it survives, so each page is sorted again.
+template <class Entry>
+void forEachEntry(const Listing<Entry>& list, const std::function<bool(const Entry&)>& visit, std::stop_token stop) {
+  std::unordered_set<std::string> seen;
+  for (std::size_t start = 0;;) {
+    const Call call{.what = list.what, .url = list.firstUrl + "&start=" + std::to_string(start)};
+    std::vector<Entry> fresh;
+    std::size_t entries = 0;
+    forEachKeyed(list.caller.getJson(call, stop), [&](const Json& id, const Json& value) {
+      ++entries;
+      if (seen.insert(id.id()).second) fresh.push_back(list.read(id.id(), value));
+    });
+    std::ranges::stable_sort(fresh, std::ranges::greater(), &Entry::created);
+    for (const Entry& entry : fresh) {
+      if (!visit(entry)) return;
+    }
+    // A server that ignores `start` repeats itself for ever.
+    if (entries < kPageSize || fresh.empty()) return;
+    start += entries;
+  }
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + core::percentEncode(word);
+  return text;
+}
+
+std::string millisecondsOf(core::TimePoint time) {
+  return std::to_string(time.time_since_epoch().count());
+}
+
+std::string urlFor(const Caller& caller, const BatchQuery& query) {
+  std::string url =
+      caller.url(std::string(kCatalog) + "/batches?dataSet=" + core::percentEncode(query.dataset.value()));
+  if (!query.createdClient.empty()) url += "&createdClient=" + core::percentEncode(query.createdClient);
+  if (!query.statuses.empty()) url += "&status=" + joined(query.statuses);
+  // Both bounds exclude.
+  if (query.since) url += "&createdAfter=" + millisecondsOf(*query.since - core::Duration(1));
+  if (query.until) url += "&createdBefore=" + millisecondsOf(*query.until);
+  // Unfiltered answers can be huge.
+  url += "&properties=status,created,createdClient,recordCount,metrics,replay";
+  return url + "&orderBy=desc:created&limit=" + std::to_string(kPageSize);
+}
+
+/// Once more what the query said, for servers that don't know a filter. A createdClient that is no plain name was a
+/// filter of its own kind.
+bool matches(const model::Batch& batch, const BatchQuery& query) {
+  if (query.since && batch.created < *query.since) return false;
+  if (query.until && batch.created >= *query.until) return false;
+  const bool plain = query.createdClient.find_first_of("!*,") == std::string::npos;
+  if (plain && !query.createdClient.empty() && !batch.createdClient.empty() &&
+      batch.createdClient != query.createdClient) {
+    return false;
+  }
+  const auto sameWord = [&](const std::string& status) { return core::toLower(status) == core::toLower(batch.status); };
+  return query.statuses.empty() || std::ranges::any_of(query.statuses, sameWord);
+}
+
+std::string datasetUrl(const Caller& caller, const model::DatasetId& dataset) {
+  return caller.url(std::string(kCatalog) + "/dataSets/" + core::percentEncode(dataset.value()));
+}
+
+Listing<Dataset> datasetListing(Caller& caller, std::string what, const std::string& filter) {
+  return {.caller = caller,
+          .what = std::move(what),
+          .firstUrl = caller.url(
+              std::string(kCatalog) + "/dataSets?" + filter +
+              "properties=name,description,schemaRef,created&orderBy=desc:created&limit=" + std::to_string(kPageSize)),
+          .read = datasetFrom};
+}
+
+/// In a filter's value these mean something: any of, none of, anything, a comparison.
+bool isPlainFilterValue(const std::string& name) {
+  return name.find_first_of(",!*~<>=") == std::string::npos;
+}
+
+}  // namespace
+
+BatchPhase phaseOf(const std::string& batchStatus) {
+  struct Word {
+    std::string_view status;
+    BatchPhase phase;
+  };
+  static constexpr Word kWords[] = {
+      {"success", BatchPhase::readable},   {"active", BatchPhase::readable},    {"queued", BatchPhase::moving},
+      {"loading", BatchPhase::moving},     {"loaded", BatchPhase::moving},      {"staging", BatchPhase::moving},
+      {"staged", BatchPhase::moving},      {"processing", BatchPhase::moving},  {"retrying", BatchPhase::moving},
+      {"failed", BatchPhase::failed},      {"failure", BatchPhase::failed},     {"aborted", BatchPhase::failed},
+      {"abandoned", BatchPhase::failed},   {"stalled", BatchPhase::failed},     {"deleted", BatchPhase::failed},
+      {"inactive", BatchPhase::withdrawn}, {"archived", BatchPhase::withdrawn}, {"retained", BatchPhase::withdrawn},
+  };
+  const std::string status = core::toLower(batchStatus);
+  for (const Word& word : kWords) {
+    if (word.status == status) return word.phase;
+  }
+  return BatchPhase::unknown;
+}
+
+void Client::forEachBatch(const BatchQuery& query, const std::function<bool(const model::Batch&)>& visit,
+                          std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  const Listing<model::Batch> list{.caller = caller,
+                                   .what = "list the batches of dataset " + query.dataset.value(),
+                                   .firstUrl = urlFor(caller, query),
+                                   .read = batchFrom};
+  forEachEntry<model::Batch>(
+      list, [&](const model::Batch& batch) { return !matches(batch, query) || visit(batch); }, stop);
+}
+
+std::optional<model::Batch> Client::findBatch(const model::BatchId& batch, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  const Call call{.what = "find batch " + batch.value(),
+                  .url = caller.url(std::string(kCatalog) + "/batches/" + core::percentEncode(batch.value()))};
+  const auto answer = caller.findJson(call, stop);
+  if (!answer) return std::nullopt;
+  const Json entry = onlyEntry(*answer, batch.value());
+  return entry.exists() ? std::optional(batchFrom(batch.value(), entry)) : std::nullopt;
+}
+
+model::DatasetId Client::createDataset(const NewDataset& dataset, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  const Call call{.what = "create the dataset '" + core::printable(dataset.name, 200) + "'",
+                  .method = "POST",
+                  .url = caller.url(std::string(kCatalog) + "/dataSets"),
+                  .body = bodyOf(dataset)};
+  return caller.create(call, stop, newDatasetIdFrom);
+}
+
+std::optional<Dataset> Client::findDataset(const model::DatasetId& dataset, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  const Call call{.what = "find dataset " + dataset.value(), .url = datasetUrl(caller, dataset)};
+  const auto answer = caller.findJson(call, stop);
+  if (!answer) return std::nullopt;
+  const Json entry = onlyEntry(*answer, dataset.value());
+  return entry.exists() ? std::optional(datasetFrom(dataset.value(), entry)) : std::nullopt;
+}
+
+std::vector<Dataset> Client::findDatasetsByName(const std::string& name, std::stop_token stop) {
+  const std::string filter = isPlainFilterValue(name) ? "name=" + core::percentEncode(name) + "&" : "";
+  const std::string what = "find datasets named '" + core::printable(name, 200) + "'";
+  std::vector<Dataset> result;
+  forEachEntry<Dataset>(
+      datasetListing(implementation_->caller, what, filter),
+      [&](const Dataset& dataset) {
+        if (dataset.name == name) result.push_back(dataset);
+        return true;
+      },
+      stop);
+  return result;
+}
+
+void Client::forEachDataset(const std::function<bool(const Dataset&)>& visit, std::stop_token stop) {
+  forEachEntry<Dataset>(datasetListing(implementation_->caller, "list the datasets", ""), visit, stop);
+}
+
+void Client::deleteDataset(const model::DatasetId& dataset, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  caller.send({.what = "delete dataset " + dataset.value(),
+               .method = "DELETE",
+               .url = datasetUrl(caller, dataset),
+               .mayBeMissing = true},
+              stop);
+}
+
+}  // namespace caiexport::platform

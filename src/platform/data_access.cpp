@@ -1,0 +1,146 @@
+/// Client: listing and fetching files of the Data Access service. Source: "Data Access API guide" and its OpenAPI file.
+
+#include "caiexport/core/text.h"
+#include "client_implementation.h"
+#include "content_range.h"
+#include "file_listing.h"
+#include "links.h"
+
+namespace caiexport::platform {
+namespace {
+
+using core::Category;
+
+/// Checks what comes against what was listed, and hands it on.
+class CheckedBody final : public net::BodySink {
+ public:
+  CheckedBody(const Call& call, const model::RemoteFile& file, FileSink& sink)
+      : call_(call), file_(file), sink_(sink) {}
+
+  bool begin(const net::HttpResponse& head, std::optional<std::uint64_t> bodyBytes) override {
+    if (head.status != 200 && head.status != 206) return false;
+    const std::string coding = core::toLower(head.headers.get("Content-Encoding").value_or("identity"));
+    if (coding != "identity") fail(Category::protocol, "was answered in the coding " + core::printable(coding, 40));
+    if (head.status == 206) {
+      beginPart(head, bodyBytes);
+    } else {
+      beginWhole(bodyBytes);
+    }
+    return true;
+  }
+
+  void write(std::span<const std::byte> data) override {
+    if (data.size() > expectedBytes_ - receivedBytes_) {
+      fail(told_ ? Category::protocol : Category::verification,
+           "brought more than the " + std::to_string(expectedBytes_) + " bytes that were promised");
+    }
+    receivedBytes_ += data.size();
+    sink_.write(data);
+  }
+
+  /// After the answer. The transport sees to a declared length; an answer without one may have been cut.
+  void finish() const {
+    if (!begun_) fail(Category::protocol, "was answered without the file");
+    if (receivedBytes_ == expectedBytes_) return;
+    throw core::TransientError(
+        describe("ended after " + std::to_string(receivedBytes_) + " of " + std::to_string(expectedBytes_) + " bytes"),
+        {});
+  }
+
+ private:
+  void beginWhole(std::optional<std::uint64_t> bodyBytes) {
+    if (bodyBytes) checkTotal(*bodyBytes);
+    start(0, file_.lengthBytes, bodyBytes);
+    told_ = bodyBytes.has_value();
+  }
+
+  /// The OpenAPI file warns that the range that comes may differ from the one asked for.
+  void beginPart(const net::HttpResponse& head, std::optional<std::uint64_t> bodyBytes) {
+    const std::string header = head.headers.get("Content-Range").value_or("");
+    const auto parsed = parseContentRange(header);
+    if (!parsed || !parsed->range) {
+      fail(Category::protocol,
+           "was answered by 206 with an unusable Content-Range '" + core::printable(header, 80) + "'");
+    }
+    if (parsed->totalBytes) checkTotal(*parsed->totalBytes);
+    if (parsed->range->end > file_.lengthBytes) checkTotal(parsed->range->end);
+    if (bodyBytes && *bodyBytes != parsed->range->sizeBytes()) {
+      fail(Category::protocol, "was answered by " + std::to_string(*bodyBytes) + " bytes for the range '" +
+                                   core::printable(header, 80) + "'");
+    }
+    start(parsed->range->first, parsed->range->sizeBytes(), parsed->totalBytes);
+    told_ = true;
+  }
+
+  void start(std::uint64_t offset, std::uint64_t expectedBytes, std::optional<std::uint64_t> totalBytes) {
+    expectedBytes_ = expectedBytes;
+    begun_ = true;
+    sink_.begin(offset, totalBytes);
+  }
+
+  void checkTotal(std::uint64_t totalBytes) const {
+    if (totalBytes == file_.lengthBytes) return;
+    fail(Category::verification, "has " + std::to_string(totalBytes) + " bytes there, but " +
+                                     std::to_string(file_.lengthBytes) + " were listed");
+  }
+
+  [[noreturn]] void fail(Category category, const std::string& why) const {
+    const bool changed = category == Category::verification;
+    throw core::Error(category, describe(why),
+                      {.hint = changed ? "the file may have changed since it was listed: list the batch again" : ""});
+  }
+
+  std::string describe(const std::string& why) const {
+    return "cannot " + call_.what + ": " + Caller::requestLine(call_) + " " + why;
+  }
+
+  const Call& call_;
+  const model::RemoteFile& file_;
+  FileSink& sink_;
+  std::uint64_t expectedBytes_ = 0;
+  std::uint64_t receivedBytes_ = 0;
+  bool begun_ = false;
+  bool told_ = false;  ///< The answer itself said how long it is.
+};
+
+/// A stored link comes from an earlier run: its origin is checked again.
+std::string urlOf(const Caller& caller, const model::RemoteFile& file) {
+  if (file.href.empty()) return caller.url(fileTarget(file.datasetFileId, file.name));
+  const net::Origin origin = net::parseUrl(file.href).origin;
+  if (origin != caller.origin()) {
+    throw core::Error(Category::protocol, "cannot fetch " + core::printable(file.name) + ": its link leads to " +
+                                              origin.toString() + ", but the access token belongs to " +
+                                              caller.origin().toString() + " only");
+  }
+  return file.href;
+}
+
+std::string rangeHeader(const model::RemoteFile& file, model::ByteRange range) {
+  const bool whole = range.first == 0 && range.end >= file.lengthBytes;
+  if (whole) return {};
+  if (range.first >= range.end || range.end > file.lengthBytes) {
+    throw core::Error(Category::internal, "a range outside of the file " + core::printable(file.name));
+  }
+  return "bytes=" + std::to_string(range.first) + "-" + std::to_string(range.end - 1);
+}
+
+}  // namespace
+
+void Client::listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
+                       std::stop_token stop) {
+  FileListing(implementation_->caller, batch, page, std::move(stop)).run();
+}
+
+void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  const Call call{.what = "fetch " + core::printable(file.name, 255),
+                  .url = urlOf(caller, file),
+                  .accept = "application/json, application/octet-stream",
+                  .range = rangeHeader(file, range),
+                  .repeat = Repeat::never};
+  CheckedBody body(call, file, sink);
+  caller.send(call, &body, std::move(stop));
+  body.finish();
+}
+
+}  // namespace caiexport::platform

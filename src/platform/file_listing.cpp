@@ -1,0 +1,140 @@
+#include "file_listing.h"
+
+#include <algorithm>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+#include "caller.h"
+#include "client_implementation.h"
+#include "links.h"
+
+namespace caiexport::platform {
+namespace {
+
+constexpr std::size_t kDeepest = 8;
+/// Files handed on at once: what the platform puts on one page.
+constexpr std::size_t kTogether = 100;
+
+/// "Data Access API guide": an object with `data`; "ETL integration guide": the bare array.
+std::vector<Json> entriesOf(const Json& answer) {
+  return answer.isArray() ? answer.elements() : answer.at("data").elements();
+}
+
+bool isMarker(const std::string& name, std::uint64_t lengthBytes) {
+  return lengthBytes == 0 && (name.starts_with('_') || name.starts_with('.'));
+}
+
+}  // namespace
+
+FileListing::FileListing(Caller& caller, model::BatchId batch, const Deliver& deliver, std::stop_token stop)
+    : caller_(caller), batch_(std::move(batch)), deliver_(deliver), stop_(std::move(stop)) {}
+
+void FileListing::run() {
+  Call call{
+      .what = "list the files of batch " + batch_.value(),
+      .url = caller_.url(std::string(kDataAccess) + "/batches/" + core::percentEncode(batch_.value()) + "/files")};
+  std::vector<Directory> found;
+  const auto read = [&](const Call& page, const net::HttpResponse& response) {
+    return readBatchPage(page, response, found);
+  };
+  followPages(caller_, std::move(call), read, stop_);
+  for (const Directory& directory : found) walk(directory);
+  if (!waiting_.empty()) deliver_(std::exchange(waiting_, {}));
+}
+
+Page FileListing::readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found) {
+  const Json answer = Caller::parse(call, response);
+  Page page;
+  for (const Json& entry : entriesOf(answer)) {
+    ++page.entries;
+    if (addDirectory(call, entry, found)) ++page.fresh;
+  }
+  page.next = nextOf(call, answer);
+  return page;
+}
+
+void FileListing::walk(const Directory& directory) {
+  const Call call{.what = "list the files of batch " + batch_.value(), .url = directory.url};
+  if (ancestors_.size() >= kDeepest) {
+    throw core::Error(core::Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) +
+                                                    ": directories are nested deeper than " + std::to_string(kDeepest) +
+                                                    " levels");
+  }
+  ancestors_.push_back(directory.id.value());
+  std::unordered_set<std::string> names;
+  std::vector<Directory> found;
+  const auto read = [&](const Call& page, const net::HttpResponse& response) {
+    return readDirectoryPage(page, response, directory.id, names, found);
+  };
+  followPages(caller_, call, read, stop_);
+  for (const Directory& below : found) walk(below);
+  ancestors_.pop_back();
+}
+
+Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id,
+                                    std::unordered_set<std::string>& names, std::vector<Directory>& found) {
+  if (response.body.starts_with("PAR1")) {
+    addRawFile(call, response, id);
+    return {.entries = 1, .fresh = 1};
+  }
+  const Json answer = Caller::parse(call, response);
+  Page page;
+  for (const Json& entry : entriesOf(answer)) {
+    ++page.entries;
+    const Json name = entry.at("name");
+    if (!name.exists()) {
+      page.fresh += addDirectory(call, entry, found) ? 1 : 0;
+    } else if (names.insert(name.text()).second) {
+      ++page.fresh;
+      addFile(call, entry, id);
+    }
+  }
+  page.next = nextOf(call, answer);
+  return page;
+}
+
+/// False if that id was there already.
+bool FileListing::addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found) {
+  const Json field = entry.at("dataSetFileId");
+  const model::DatasetFileId id(field.id());
+  if (std::ranges::find(ancestors_, id.value()) != ancestors_.end()) field.fail("is a directory that holds itself");
+  if (!seenIds_.insert(id.value()).second) return false;
+  const Json href = entry.at("_links").at("self").at("href");
+  found.push_back({.id = id,
+                   .url = href.exists()
+                              ? sameOriginLink(caller_.origin(), call.url, href)
+                              : caller_.url(std::string(kDataAccess) + "/files/" + core::percentEncode(id.value()))});
+  return true;
+}
+
+void FileListing::addFile(const Call& call, const Json& entry, const model::DatasetFileId& id) {
+  model::RemoteFile file{.batchId = batch_, .datasetFileId = id, .lengthBytes = entry.at("length").unsignedNumber()};
+  if (isMarker(entry.at("name").text(), file.lengthBytes)) return;
+  file.name = checkedFileName(entry.at("name"));
+  const Json href = entry.at("_links").at("self").at("href");
+  if (href.exists()) file.href = sameOriginLink(caller_.origin(), call.url, href);
+  if (!file.href.empty() && isDerivable(file.href, caller_.origin(), id, file.name)) file.href.clear();
+  add(std::move(file));
+}
+
+/// Small files are said to come themselves in place of a listing. They have no name then.
+void FileListing::addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id) {
+  add({.batchId = batch_,
+       .datasetFileId = id,
+       .name = id.value() + ".parquet",
+       .lengthBytes = response.body.size(),
+       .href = call.url});
+}
+
+void FileListing::add(model::RemoteFile file) {
+  waiting_.push_back(std::move(file));
+  if (waiting_.size() >= kTogether) deliver_(std::exchange(waiting_, {}));
+}
+
+std::optional<std::string> FileListing::nextOf(const Call& call, const Json& answer) const {
+  const Json href = answer.at("_links").at("next").at("href");
+  if (!href.exists()) return std::nullopt;
+  return sameOriginLink(caller_.origin(), call.url, href);
+}
+
+}  // namespace caiexport::platform

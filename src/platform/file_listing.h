@@ -1,0 +1,49 @@
+#pragma once
+/// The walk through the directories of a batch. Source: "Data Access API guide".
+
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "caiexport/model/job.h"
+#include "json.h"
+#include "paging.h"
+
+namespace caiexport::platform {
+
+/// One walk. A directory's entries are files (they have a name) or further dataset file ids, to be asked in turn.
+class FileListing {
+ public:
+  using Deliver = std::function<void(std::vector<model::RemoteFile>&&)>;
+
+  FileListing(Caller& caller, model::BatchId batch, const Deliver& deliver, std::stop_token stop);
+  void run();
+
+ private:
+  struct Directory {
+    model::DatasetFileId id;
+    std::string url;
+  };
+
+  Page readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found);
+  void walk(const Directory& directory);
+  Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id,
+                         std::unordered_set<std::string>& names, std::vector<Directory>& found);
+  bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
+  void addFile(const Call& call, const Json& entry, const model::DatasetFileId& id);
+  void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
+  void add(model::RemoteFile file);
+  std::optional<std::string> nextOf(const Call& call, const Json& answer) const;
+
+  Caller& caller_;
+  model::BatchId batch_;
+  const Deliver& deliver_;
+  std::stop_token stop_;
+  std::unordered_set<std::string> seenIds_;
+  std::vector<std::string> ancestors_;
+  std::vector<model::RemoteFile> waiting_;
+};
+
+}  // namespace caiexport::platform

@@ -1,0 +1,83 @@
+#pragma once
+/// JSON answers, guarded: what is missing, mistyped or out of range is an error that names request and field.
+
+#include <Poco/Dynamic/Var.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+
+namespace caiexport::net {
+struct HttpResponse;
+}
+
+namespace caiexport::platform {
+
+/// A value and the place where it stands. A field that is absent, null or `{}` is "missing": Catalog writes a property
+/// without a value as `{}` ("Catalog Service API guide", filtering).
+/// Ids, times and lengths come as numbers in one answer and as strings in the next, so the readers below take both; a
+/// number such as 5.0 counts as the integer 5. Nothing is ever rounded or wrapped.
+class Json {
+ public:
+  /// The answer's body. `request` ("GET https://...") begins every error. Error(protocol) if it is not a JSON object or
+  /// array, or is nested deeper than 128 levels; the message shows how the body begins.
+  static Json parse(const net::HttpResponse& response, std::string request);
+  /// The same without an error: nothing if the body can't be read.
+  static std::optional<Json> tryParse(const std::string& body);
+
+  bool exists() const;
+  bool isObject() const;
+  bool isArray() const;
+  bool isText() const;
+
+  /// The member of an object; missing if there is none, or if this is no object.
+  Json at(const std::string& key) const;
+  /// A member's name as a value of its own, for lists that are keyed by id.
+  Json key(const std::string& name) const;
+  /// The elements of an array, in order. Error(protocol) if it is not one.
+  std::vector<Json> elements() const;
+  /// The members of an object, in the order of the answer. Error(protocol) if it is not one.
+  std::vector<std::pair<std::string, Json>> members() const;
+
+  /// A string, or a number's digits. Error(protocol) if missing or of another type.
+  std::string text() const;
+  /// The same; a missing one is empty.
+  std::string textOrEmpty() const;
+  /// Nothing if it is missing or of another type.
+  std::optional<std::string> textIfAny() const;
+  /// text() that can be an id of the platform (model::isWellFormedId), for ids that go into URLs and paths.
+  std::string id() const;
+
+  /// A whole number from 0 to 2^64-1, or a string of its digits. Error(protocol) otherwise.
+  std::uint64_t unsignedNumber() const;
+  /// Nothing if it is missing, negative or not a whole number.
+  std::optional<std::uint64_t> unsignedIfAny() const;
+  /// Milliseconds since 1970. Error(protocol) if missing or not a time that this program can hold.
+  core::TimePoint time() const;
+  /// The same; nothing if missing. `unit` is what the number counts.
+  std::optional<core::TimePoint> timeIfAny(std::chrono::milliseconds unit = std::chrono::milliseconds(1)) const;
+
+  /// "GET https://...: the field data[3].length", for messages.
+  std::string place() const;
+  [[noreturn]] void fail(const std::string& why) const;
+
+ private:
+  Json(Poco::Dynamic::Var value, std::shared_ptr<const std::string> request, std::string path);
+  std::optional<std::int64_t> signedNumber() const;
+
+  Poco::Dynamic::Var value_;
+  std::shared_ptr<const std::string> request_;
+  std::string path_;
+};
+
+/// How a body begins, in one printable line of at most 200 characters, without anything that follows "Bearer".
+std::string excerpt(const std::string& body);
+
+}  // namespace caiexport::platform

@@ -1,0 +1,109 @@
+#include "links.h"
+
+#include <charconv>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+#include "json.h"
+
+namespace caiexport::platform {
+namespace {
+
+constexpr std::string_view kExportRoot = "/data/foundation/export";
+constexpr std::string_view kSegmentationRoot = "/data/core/ups";
+constexpr std::size_t kLongestName = 250;
+
+/// "Data Access API guide": a next link may hold characters that need encoding.
+std::string wireSafe(std::string_view href) {
+  std::string out;
+  for (const char c : href) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte == ' ' || byte >= 0x80) {
+      out += core::percentEncode(std::string_view(&c, 1));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string checkedLink(const net::Origin& allowed, std::string_view base, std::string_view reference,
+                        const Json& href) {
+  std::string url;
+  try {
+    url = net::resolveReference(base, wireSafe(reference));
+  } catch (const core::Error& error) {
+    href.fail(std::string("can't be followed: ") + error.what());
+  }
+  const net::Origin origin = net::parseUrl(url).origin;
+  if (origin == allowed) return url;
+  href.fail("leads to " + origin.toString() + ", but the access token belongs to " + allowed.toString() +
+            " only; the link was not followed");
+}
+
+std::string percentDecoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    const std::string_view digits = text.substr(std::min(i + 1, text.size()), 2);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (text[i] == '%' && digits.size() == 2 && error == std::errc{} && end == digits.data() + 2) {
+      out += static_cast<char>(byte);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+std::string pathOf(const model::DatasetFileId& file) {
+  return std::string(kExportRoot) + "/files/" + core::percentEncode(file.value());
+}
+
+}  // namespace
+
+std::string sameOriginLink(const net::Origin& allowed, std::string_view base, const Json& href) {
+  return checkedLink(allowed, base, href.text(), href);
+}
+
+std::string segmentationLink(const net::Origin& allowed, std::string_view base, const Json& href) {
+  std::string text = href.text();
+  const std::string root = std::string(kSegmentationRoot) + "/";
+  const bool absolute = text.starts_with("//") || text.find("://") < text.find_first_of("?#");
+  const bool belowRoot = text.starts_with(root) || text.starts_with('?');
+  if (!absolute && !belowRoot) text = root + text.substr(text.starts_with('/') ? 1 : 0);
+  return checkedLink(allowed, base, text, href);
+}
+
+std::string checkedFileName(const Json& name) {
+  const std::string text = name.text();
+  const auto refuse = [&](const std::string& why) { name.fail(why + ": '" + core::printable(text, 120) + "'"); };
+  if (text.empty() || text == "." || text == "..") refuse("is not a file name");
+  if (text.find_first_of("/\\") != std::string::npos) refuse("is not a plain file name, it names a folder");
+  // What has to be escaped to be shown holds control characters, direction marks or invalid UTF-8.
+  if (core::printable(text, 4 * text.size()) != text) refuse("is a file name with characters that are not allowed");
+  if (text.size() > kLongestName) refuse("is a file name of more than " + std::to_string(kLongestName) + " bytes");
+  const std::string lower = core::toLower(text);
+  if (lower.ends_with(".part") || lower == "manifest.json") refuse("is a file name that caiexport uses itself");
+  return text;
+}
+
+std::string fileTarget(const model::DatasetFileId& file, std::string_view name) {
+  return pathOf(file) + "?path=" + core::percentEncode(name);
+}
+
+bool isDerivable(std::string_view url, const net::Origin& origin, const model::DatasetFileId& file,
+                 std::string_view name) {
+  const net::Url parsed = net::parseUrl(url);
+  if (parsed.origin != origin) return false;
+  const std::string_view target = parsed.target;
+  const std::size_t mark = std::min(target.find('?'), target.size());
+  const std::string_view query = target.substr(std::min(mark + 1, target.size()));
+  // A plus may stand for a blank or for itself; a second parameter may mean anything.
+  if (!query.starts_with("path=") || query.find_first_of("+&;") != std::string_view::npos) return false;
+  return percentDecoded(target.substr(0, mark)) == percentDecoded(pathOf(file)) &&
+         percentDecoded(query.substr(5)) == name;
+}
+
+}  // namespace caiexport::platform

@@ -1,0 +1,178 @@
+#include "problem.h"
+
+#include <array>
+#include <string_view>
+
+#include "caiexport/core/text.h"
+#include "caiexport/net/http.h"
+#include "json.h"
+
+namespace caiexport::platform {
+namespace {
+
+constexpr std::size_t kLongestText = 400;
+
+struct Remedy {
+  std::string_view code;
+  std::string_view text;
+};
+
+/// Gateway codes: "Adobe Experience Platform troubleshooting guide", section "Request header errors"; OAuth codes:
+/// RFC 6749, section 5.2, and the "OAuth Server-to-Server credential API Reference".
+constexpr std::array<Remedy, 12> kRemedies{{
+    {"403010", "no access token arrived; a proxy may remove the Authorization header"},
+    {"401013", "get a new access token, or set client_id and client_secret so that it is renewed by itself"},
+    {"403000", "set client_id: it is sent as the API key"},
+    {"403003", "check client_id, and that the credential's project has the Experience Platform API"},
+    {"400003", "set org_id (it ends in @AdobeOrg)"},
+    {"403025", "check org_id: the credential belongs to another organization, or has no product profile in this one"},
+    {"403027", "check org_id (it ends in @AdobeOrg), and that the credential has a product profile"},
+    {"429050", "the platform asks for fewer requests: wait a while, or lower --connections"},
+    {"invalid_client", "check client_id and client_secret: the Developer Console shows both under the credential"},
+    {"invalid_scope", "check scopes: the Developer Console lists those of the credential"},
+    {"unauthorized_client", "the credential must be of the kind OAuth Server-to-Server: see the Developer Console"},
+    {"invalid_request", "check client_id, client_secret and scopes for stray characters"},
+}};
+
+std::string remedyForStatus(int status) {
+  switch (status) {
+    case 401:
+      return "check the credentials: the access token is not accepted";
+    case 403:
+      return "check org_id and sandbox, and that the credential's product profile grants this in Adobe Admin Console";
+    case 404:
+      return "check the id, the sandbox and the organization: what is in another sandbox can't be seen";
+    case 413:
+    case 414:
+      return "ask for less: fewer fields or a shorter name";
+    case 416:
+      return "the file may have changed since it was listed: list the batch again";
+    case 429:
+      return "the platform asks for fewer requests: wait a while, or lower --connections";
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+      return "the platform is in trouble or busy: try again later";
+    default:
+      return "";
+  }
+}
+
+void append(std::string& text, const std::string& part) {
+  if (part.empty() || text == part) return;
+  if (!text.empty()) text += ": ";
+  text += part;
+}
+
+std::string first(const Json& from, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (auto text = from.at(key).textIfAny(); text && !text->empty()) return *text;
+  }
+  return {};
+}
+
+/// The first object under `errors`, which is an array of objects or strings, or an object of arrays by HTTP status.
+std::string textOfErrors(const Json& errors) {
+  if (errors.isText()) return *errors.textIfAny();
+  std::vector<Json> list;
+  if (errors.isArray()) list = errors.elements();
+  if (errors.isObject()) {
+    for (const auto& [key, value] : errors.members()) list.push_back(value);
+  }
+  for (const Json& error : list) {
+    std::string text =
+        error.isArray() ? textOfErrors(error) : first(error, {"message", "msg", "description", "detail"});
+    if (text.empty()) text = error.textIfAny().value_or("");
+    if (!text.empty()) return text;
+  }
+  return {};
+}
+
+/// "https://ns.adobe.com/aep/errors/CATALOG-1234-404" is a code in its last part; "/placeholder/type/uri" is none.
+std::string codeOfType(const std::string& type) {
+  if (type.find("placeholder") != std::string::npos || type == "about:blank") return {};
+  return type.substr(type.rfind('/') + 1);
+}
+
+std::string codeOf(const Json& body) {
+  std::string code = first(body, {"error_code", "errorCode", "code"});
+  if (code.empty()) code = first(body, {"error"});
+  if (code.empty()) code = first(body.at("error"), {"code"});
+  if (code.empty()) code = codeOfType(body.at("type").textIfAny().value_or(""));
+  return code;
+}
+
+std::string textOf(const Json& body) {
+  std::string text = first(body, {"error_description"});
+  append(text, first(body, {"message", "errorMessage", "title"}));
+  append(text, first(body, {"detail", "cause", "error_message"}));
+  if (text.empty()) text = first(body.at("error"), {"message"});
+  const Json report = body.at("report");
+  append(text, first(report, {"message", "additionalContext", "detailed-message"}));
+  append(text, textOfErrors(report.at("errors")));
+  if (text.empty()) text = textOfErrors(body.at("errors"));
+  return text;
+}
+
+std::optional<core::Duration> waitOf(const Json& body) {
+  const std::optional<std::uint64_t> ms = body.at("retryAfterMs").unsignedIfAny();
+  // A day is more than any policy grants.
+  constexpr std::uint64_t kMost = 24ULL * 3600 * 1000;
+  if (!ms) return std::nullopt;
+  return core::Duration(static_cast<core::Duration::rep>(std::min(*ms, kMost)));
+}
+
+void readBody(const Json& body, Problem& problem) {
+  if (body.isArray()) {
+    const std::vector<Json> elements = body.elements();
+    if (!elements.empty()) readBody(elements.front(), problem);
+    return;
+  }
+  problem.code = core::printable(codeOf(body), 80);
+  problem.text = core::printable(textOf(body), kLongestText);
+  problem.retryAfter = waitOf(body);
+  if (problem.requestId.empty()) problem.requestId = first(body, {"requestId", "request_id"});
+  if (problem.requestId.empty()) problem.requestId = first(body.at("report"), {"requestId"});
+}
+
+}  // namespace
+
+Problem readProblem(const net::HttpResponse& response) {
+  Problem problem;
+  problem.requestId = response.headers.get("x-request-id").value_or("");
+  if (const std::optional<Json> body = Json::tryParse(response.body)) readBody(*body, problem);
+  if (problem.text.empty() && problem.code.empty()) problem.text = excerpt(response.body);
+  problem.requestId = core::printable(problem.requestId, 100);
+  return problem;
+}
+
+std::string describe(const net::HttpResponse& response, const Problem& problem) {
+  std::string text = std::to_string(response.status);
+  if (!response.reason.empty()) text += " " + core::printable(response.reason, 80);
+  std::string inside = problem.code;
+  append(inside, problem.text);
+  if (!problem.requestId.empty()) inside += (inside.empty() ? "request id " : "; request id ") + problem.requestId;
+  return inside.empty() ? text : text + " (" + inside + ")";
+}
+
+std::string remedyFor(int status, const std::string& code) {
+  for (const Remedy& remedy : kRemedies) {
+    if (remedy.code == code) return std::string(remedy.text);
+  }
+  return remedyForStatus(status);
+}
+
+net::HttpResponse withoutSecret(net::HttpResponse response, std::string_view secret) {
+  if (secret.empty()) return response;
+  for (const std::string& form : {std::string(secret), core::percentEncode(secret)}) {
+    for (std::string* text : {&response.body, &response.reason}) {
+      for (std::size_t at = 0; (at = text->find(form, at)) != std::string::npos; at += 3) {
+        text->replace(at, form.size(), "***");
+      }
+    }
+  }
+  return response;
+}
+
+}  // namespace caiexport::platform

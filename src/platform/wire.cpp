@@ -1,0 +1,287 @@
+#include "wire.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::platform {
+namespace {
+
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+std::string upper(std::string text) {
+  for (char& c : text) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return text;
+}
+
+/// Segment jobs: "Segmentation Service API", enum of `status`. How a cancelled export job is called is not documented.
+RemotePhase phaseFrom(const std::string& status) {
+  const std::string word = upper(status);
+  if (word == "SUCCEEDED") return RemotePhase::succeeded;
+  if (word == "FAILED") return RemotePhase::failed;
+  if (word == "CANCELLED" || word == "CANCELED") return RemotePhase::cancelled;
+  return RemotePhase::moving;
+}
+
+/// One text or an array of them; missing: none.
+std::vector<std::string> textsFrom(const Json& value) {
+  std::vector<std::string> result;
+  if (value.isArray()) {
+    for (const Json& element : value.elements()) result.push_back(element.text());
+  } else if (value.exists()) {
+    result.push_back(value.text());
+  }
+  return result;
+}
+
+std::vector<RemoteJobProblem> problemsFrom(const Json& errors) {
+  std::vector<RemoteJobProblem> result;
+  if (!errors.isArray()) return result;
+  for (const Json& error : errors.elements()) {
+    std::string text = error.at("msg").textIfAny().value_or("");
+    if (text.empty()) text = error.at("message").textIfAny().value_or("");
+    if (text.empty()) text = error.at("description").textIfAny().value_or("");
+    if (text.empty()) text = error.textIfAny().value_or("");
+    result.push_back({.code = error.at("code").textIfAny().value_or(""), .message = std::move(text)});
+  }
+  return result;
+}
+
+std::optional<std::uint64_t> recordsFrom(const Json& batch) {
+  // Two vocabularies: "Download scores in Customer AI" and "View dataset data using Data Access API".
+  for (const char* name : {"outputRecordCount", "recordsWritten"}) {
+    if (const auto count = batch.at("metrics").at(name).unsignedIfAny()) return count;
+  }
+  return batch.at("recordCount").unsignedIfAny();
+}
+
+void addBatch(const Json& id, std::vector<model::BatchId>& batches) {
+  // An empty one occurs in failed jobs.
+  if (id.textOrEmpty().empty()) return;
+  model::BatchId batch(id.id());
+  if (std::ranges::find(batches, batch) == batches.end()) batches.push_back(std::move(batch));
+}
+
+/// An array of objects or of ids, an object that is one entry, or an object of entries by some key.
+void addBatches(const Json& value, std::vector<model::BatchId>& batches, int level = 0) {
+  constexpr int kMostLevels = 3;
+  if (!value.exists() || level > kMostLevels) return;
+  if (value.isArray()) {
+    for (const Json& element : value.elements()) {
+      element.isObject() ? addBatches(element, batches, level + 1) : addBatch(element, batches);
+    }
+  } else if (value.isObject() && value.at("batchId").exists()) {
+    addBatch(value.at("batchId"), batches);
+  } else if (value.isObject()) {
+    for (const auto& [key, member] : value.members()) {
+      if (member.isObject() || member.isArray()) addBatches(member, batches, level + 1);
+    }
+  }
+}
+
+ExportJob::Filter filterFrom(const Json& segment) {
+  return {.segment = model::SegmentId(segment.at("segmentId").textOrEmpty()),
+          .segmentNamespace = segment.at("segmentNs").textOrEmpty(),
+          .statuses = textsFrom(segment.at("status"))};
+}
+
+std::vector<ExportJob::Filter> filtersFrom(const Json& segments) {
+  std::vector<ExportJob::Filter> result;
+  if (segments.isObject()) return {filterFrom(segments)};
+  if (!segments.exists()) return result;
+  for (const Json& segment : segments.elements()) result.push_back(filterFrom(segment));
+  return result;
+}
+
+std::vector<std::string> fieldsFrom(const Json& fields) {
+  return fields.isText() ? core::splitList(fields.text()) : textsFrom(fields);
+}
+
+std::optional<core::TimePoint> updatedFrom(const Json& value) {
+  if (const auto time = value.at("updateTime").timeIfAny()) return time;
+  return value.at("updateEpoch").timeIfAny(std::chrono::seconds(1));
+}
+
+Object::Ptr object() {
+  return new Object(Poco::JSON_PRESERVE_KEY_ORDER);
+}
+
+/// Poco writes bytes that are no UTF-8 as they are; its parser refuses them.
+std::string written(const Poco::Dynamic::Var& value) {
+  std::ostringstream out;
+  Poco::JSON::Stringifier::stringify(value, out);
+  std::string text = out.str();
+  if (!Json::tryParse(text)) {
+    throw core::Error(core::Category::usage, "a name, field or id is not valid UTF-8: " + core::printable(text, 200));
+  }
+  return text;
+}
+
+}  // namespace
+
+void forEachKeyed(const Json& answer, const std::function<void(const Json& id, const Json& value)>& visit) {
+  if (answer.isArray()) {
+    for (const Json& element : answer.elements()) visit(element.at("id"), element);
+    return;
+  }
+  for (const auto& [key, value] : answer.members()) {
+    if (!value.isObject()) value.fail("is not an object, as the entries of this list are");
+    visit(answer.key(key), value);
+  }
+}
+
+Json onlyEntry(const Json& answer, const std::string& id) {
+  if (answer.at(id).isObject()) return answer.at(id);
+  if (answer.isArray()) {
+    const std::vector<Json> elements = answer.elements();
+    if (elements.empty()) return answer.at(id);
+    if (elements.size() > 1 || elements.front().at("id").textIfAny().value_or(id) != id) {
+      answer.fail("is about something else than '" + core::printable(id, 80) + "'");
+    }
+    return elements.front();
+  }
+  const auto members = answer.members();
+  if (members.empty()) return answer.at(id);
+  const bool bare = !std::ranges::all_of(members, [](const auto& member) { return member.second.isObject(); });
+  if (!bare || answer.at("id").textIfAny().value_or(id) != id) {
+    answer.fail("is about something else than '" + core::printable(id, 80) + "'");
+  }
+  return answer;
+}
+
+model::Batch batchFrom(const std::string& id, const Json& value) {
+  model::Batch batch{.id = model::BatchId(id)};
+  batch.status = value.at("status").text();
+  batch.created = value.at("created").time();
+  batch.createdClient = value.at("createdClient").textOrEmpty();
+  batch.records = recordsFrom(value);
+  const Json replay = value.at("replay");
+  for (const std::string& predecessor : textsFrom(replay.at("predecessors")))
+    batch.predecessors.emplace_back(predecessor);
+  batch.replayReason = replay.at("reason").textOrEmpty();
+  return batch;
+}
+
+Dataset datasetFrom(const std::string& id, const Json& value) {
+  return {.id = model::DatasetId(id),
+          .name = value.at("name").textOrEmpty(),
+          .description = value.at("description").textIfAny().value_or(""),
+          .schemaId = value.at("schemaRef").at("id").textIfAny().value_or(""),
+          .created = value.at("created").timeIfAny().value_or(core::TimePoint())};
+}
+
+SegmentDefinition segmentFrom(const Json& value) {
+  return {.id = model::SegmentId(value.at("id").id()),
+          .name = value.at("name").textOrEmpty(),
+          .mergePolicyId = value.at("mergePolicyId").textIfAny().value_or(""),
+          .updated = updatedFrom(value)};
+}
+
+SegmentJob segmentJobFrom(const Json& value) {
+  SegmentJob job{.id = model::SegmentJobId(value.at("id").id())};
+  job.status = value.at("status").text();
+  job.phase = phaseFrom(job.status);
+  const Json segments = value.at("segments");
+  if (segments.isArray()) {
+    for (const Json& segment : segments.elements()) {
+      if (auto id = segment.at("segmentId").textIfAny()) job.segments.emplace_back(std::move(*id));
+    }
+  }
+  job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
+  job.updated = updatedFrom(value);
+  job.problems = problemsFrom(value.at("errors"));
+  job.requestId = value.at("requestId").textIfAny().value_or("");
+  return job;
+}
+
+ExportJob exportJobFrom(const Json& value) {
+  ExportJob job{.id = model::ExportJobId(value.at("id").id())};
+  job.status = value.at("status").text();
+  job.phase = phaseFrom(job.status);
+  const Json destination = value.at("destination");
+  const Json dataset = destination.at("datasetId");
+  job.dataset = model::DatasetId((dataset.exists() ? dataset : destination.at("dataSetId")).textOrEmpty());
+  job.filters = filtersFrom(value.at("filter").at("segments"));
+  job.fields = fieldsFrom(value.at("fields"));
+  addBatch(destination.at("batchId"), job.batches);
+  addBatches(destination.at("batches"), job.batches);
+  job.exportedProfiles = value.at("metrics").at("totalExportedProfileCounter").unsignedIfAny();
+  job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
+  job.problems = problemsFrom(value.at("errors"));
+  job.requestId = value.at("requestId").textIfAny().value_or("");
+  return job;
+}
+
+model::DatasetId newDatasetIdFrom(const Json& answer) {
+  const std::vector<Json> elements = answer.elements();
+  if (elements.size() != 1) answer.fail("names " + std::to_string(elements.size()) + " datasets, not one");
+  const std::string link = elements.front().text();
+  const std::string id = link.substr(link.rfind('/') + 1);
+  if (!link.starts_with('@') || !model::isWellFormedId(id)) {
+    elements.front().fail("names no dataset: '" + core::printable(link, 120) + "'");
+  }
+  return model::DatasetId(id);
+}
+
+std::string bodyOf(const NewDataset& dataset) {
+  Object::Ptr schema = object();
+  schema->set("id", std::string(kProfileUnionSchema));
+  schema->set("contentType", std::string("application/vnd.adobe.xed+json;version=1"));
+  Object::Ptr body = object();
+  body->set("name", dataset.name);
+  if (!dataset.description.empty()) body->set("description", dataset.description);
+  body->set("schemaRef", schema);
+  return written(body);
+}
+
+std::string bodyOf(const model::SegmentId& segment) {
+  Object::Ptr entry = object();
+  entry->set("segmentId", segment.value());
+  Array::Ptr body = new Array;
+  body->add(entry);
+  return written(body);
+}
+
+std::string bodyOf(const NewExportJob& job) {
+  Object::Ptr segment = object();
+  segment->set("segmentId", job.segment.value());
+  segment->set("segmentNs", job.segmentNamespace);
+  Array::Ptr statuses = new Array;
+  for (const std::string& status : job.statuses) statuses->add(status);
+  if (!job.statuses.empty()) segment->set("status", statuses);
+  Array::Ptr segments = new Array;
+  segments->add(segment);
+  Object::Ptr filter = object();
+  filter->set("segments", segments);
+
+  Object::Ptr destination = object();
+  destination->set("datasetId", job.dataset.value());
+  destination->set("segmentPerBatch", false);
+  Object::Ptr schema = object();
+  schema->set("name", std::string("_xdm.context.profile"));
+
+  Object::Ptr body = object();
+  std::string fields;
+  for (const std::string& field : job.fields) fields += (fields.empty() ? "" : ",") + field;
+  if (!fields.empty()) body->set("fields", fields);
+  if (!job.mergePolicyId.empty()) {
+    Object::Ptr mergePolicy = object();
+    mergePolicy->set("id", job.mergePolicyId);
+    if (job.mergePolicyVersion) mergePolicy->set("version", static_cast<Poco::Int64>(*job.mergePolicyVersion));
+    body->set("mergePolicy", mergePolicy);
+  }
+  body->set("filter", filter);
+  body->set("destination", destination);
+  body->set("schema", schema);
+  return written(body);
+}
+
+}  // namespace caiexport::platform
