@@ -1,0 +1,70 @@
+#pragma once
+/// Questions about past jobs. Reads only.
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caiexport/model/job.h"
+
+namespace caiexport::store {
+
+class Database;
+
+struct HistoryFilter {
+  std::vector<model::JobStatus> statuses = {};  ///< Empty: any.
+  std::optional<model::Kind> kind = {};
+  std::string sourceId = {};
+  std::optional<core::TimePoint> since = {};  ///< created at or after
+  std::optional<core::TimePoint> until = {};  ///< created before
+  std::size_t limit = 20;                     ///< 0: all
+};
+
+/// A job and its status now.
+struct JobView {
+  model::Job job = {};
+  model::JobStatus status = model::JobStatus::pending;
+  bool held = false;
+};
+
+/// Whether a process holds a job now; asks the job locks.
+using IsHeld = std::function<bool(model::JobId)>;
+
+class History {
+ public:
+  /// For the thread that owns the connection.
+  History(Database& database, IsHeld isHeld);
+
+  /// Newest (highest number) first, one after another; the callback returns false to stop. Steps and batches are
+  /// loaded, files are not.
+  void forEachJob(const HistoryFilter& filter, const std::function<bool(const JobView&)>& visit);
+  /// Error(notFound) if there is none.
+  JobView job(model::JobId id);
+  std::optional<JobView> newest();
+  /// In the order of listing; streamed.
+  void forEachFile(model::JobId job, const std::function<void(const model::FileRecord&)>& visit);
+  void forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit);
+
+  struct SqlCell {
+    enum class Type { null, integer, real, text };
+    Type type = Type::null;
+    std::string text = {};  ///< As SQLite prints it, a blob in lower-case hex; empty for null.
+  };
+  /// One SELECT (or WITH ... SELECT) over the views `jobs`, `steps`, `files`, `events`, kept to that by an authorizer;
+  /// their columns are those of the JSON output, times are RFC 3339 text. `columns` is called once, `row` for each row
+  /// (false stops); neither may use this connection. Error(usage) with SQLite's message for anything else,
+  /// core::Interrupted when stopped.
+  void runSql(std::string_view sql, const std::function<void(const std::vector<std::string>&)>& columns,
+              const std::function<bool(const std::vector<SqlCell>&)>& row, std::stop_token stop = {});
+
+ private:
+  bool isHeld(model::JobId job) const;
+
+  Database& database_;
+  IsHeld isHeld_;
+};
+
+}  // namespace caiexport::store

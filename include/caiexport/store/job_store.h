@@ -1,0 +1,132 @@
+#pragma once
+/// What a run writes down. One function, one transaction: after it returns, the change is on disk; after it throws,
+/// nothing has changed. Failures are core::Error: io for what the machine refuses, notFound for a job that does not
+/// exist, internal for a call that makes no sense. For the one thread that owns the connection.
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/model/job.h"
+
+namespace caiexport::store {
+
+class Database;
+
+/// What a finished step found out; only what is set is recorded, in the same transaction as the step's new state.
+struct StepResult {
+  std::optional<model::DatasetId> datasetId = {};
+  bool datasetCreated = false;
+  std::optional<model::ExportJobId> exportJobId = {};
+  std::optional<model::SegmentJobId> segmentJobId = {};
+  /// Replaces the earlier list. The files of a batch that is no longer in it go with it.
+  std::optional<std::vector<model::Batch>> batches = {};
+  std::optional<std::uint64_t> reportedProfiles = {};
+  std::optional<std::uint64_t> records = {};
+  std::string remoteStatus = {};
+};
+
+class JobStore {
+ public:
+  /// `probe`, if given, is called with the function's name before each transaction and after its commit: the seam where
+  /// tests crash.
+  using Probe = std::function<void(std::string_view call, bool committed)>;
+  JobStore(Database& database, core::Clock& clock, Probe probe = {});
+
+  // --- the job
+  model::Job createJob(const model::ExportRequest& request, std::string_view uuid,
+                       std::span<const model::StepName> plan);
+  /// Error(notFound) if there is none.
+  model::Job load(model::JobId job);
+  std::optional<model::Job> find(model::JobId job);
+  std::optional<model::JobId> newestJob();
+  /// Jobs that are neither succeeded nor cancelled nor failed nor blocked (waiting, running or interrupted), oldest
+  /// first.
+  std::vector<model::JobId> unfinishedJobs();
+
+  // --- steps; an illegal transition is Error(internal)
+  /// A try begins: attempts + 1, startedAt on the first; the job's error is cleared. The state stays.
+  void beginAttempt(model::JobId job, model::StepName step);
+  /// A remote effect is about to happen once. Keeps an earlier `intendedAt` unless `renew`. As with every way to
+  /// another state, the deadline of an earlier wait goes.
+  void intend(model::JobId job, model::StepName step, core::TimePoint serverTime, bool renew);
+  /// The platform is at work. An empty `remoteStatus` leaves the last one; the deadline is stored as given.
+  void setWaiting(model::JobId job, model::StepName step, std::string_view remoteStatus,
+                  std::optional<core::TimePoint> deadline);
+  /// Also clears the job's error, and ends the job if this was its last step.
+  void finishStep(model::JobId job, model::StepName step, const StepResult& result);
+  void failStep(model::JobId job, model::StepName step, const model::JobError& error);
+  void blockStep(model::JobId job, model::StepName step, const model::JobError& error);
+  /// What a step that has not failed for good met last (network lost, timed out): shown by `show`, state unchanged.
+  void noteError(model::JobId job, const model::JobError& error);
+  /// Back to pending, without intent and error: the user's way out of a blocked step (`--resubmit`; `--adopt` is
+  /// finishStep). Also for an effect that the platform definitely refused.
+  void unblock(model::JobId job, model::StepName step);
+  /// Before an id is known for good, e.g. the segment job that is awaited: records it without finishing the step.
+  void recordRemoteJob(model::JobId job, const StepResult& result);
+  /// Whether another job of the same organisation and sandbox has recorded it.
+  bool isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than);
+  bool isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than);
+
+  // --- cancelling
+  void requestCancel(model::JobId job);
+  bool isCancelRequested(model::JobId job);
+  void markCancelled(model::JobId job, const model::JobError& error);
+
+  // --- files
+  /// Starts a listing of the batch anew: files listed from now on are of this listing.
+  void beginListing(model::JobId job, const model::BatchId& batch);
+  /// One page. A file already known keeps its state if length is unchanged; else it starts again. Same (batch, dataset
+  /// file id, name) twice in one listing is stored once.
+  void addFiles(model::JobId job, std::span<const model::RemoteFile> page);
+  /// All pages are in: gives colliding names their folders, drops files that this listing no longer has and that were
+  /// not downloaded, and sums up files and bytes of the job.
+  void finishListing(model::JobId job, const model::BatchId& batch);
+  /// Up to `limit` files in the order of listing (row ids grow) after row `afterId` whose state is one of `states` (any
+  /// if empty).
+  std::vector<model::FileRecord> files(model::JobId job, std::int64_t afterId, std::size_t limit,
+                                       std::span<const model::FileState> states);
+  /// The files are about to be fetched, and nothing foreign lies at their paths: from here on, what lies there is ours
+  /// (see isRecordedPath), also after a crash between the renaming and recordDownloaded. pending becomes partial.
+  void markStarted(std::span<const std::int64_t> files);
+  /// All synced ranges of its `.part` file; they replace what was recorded. The file is partial (pending without any).
+  void recordRanges(std::int64_t file, std::span<const model::ByteRange> done);
+  struct Downloaded {
+    std::int64_t file = 0;
+    std::string sha256 = {};  ///< Lower-case hex.
+  };
+  /// Complete at their paths. Several at the price of one: a commit costs about half a millisecond, a file in it a few
+  /// microseconds.
+  void recordDownloaded(std::span<const Downloaded> files);
+  struct Verified {
+    std::int64_t file = 0;
+    std::optional<std::uint64_t> records = {};  ///< Nothing: not counted; a count from before stays.
+  };
+  /// Only files that are downloaded can be.
+  void recordVerified(std::span<const Verified> files);
+  /// Its content turned out wrong or gone; it will be fetched again from its start.
+  void recordFileFailed(std::int64_t file);
+  /// A partial file is pending again.
+  void forgetRanges(std::int64_t file);
+  /// The newest record of another job with the same output folder, dataset and batch of a file with this path and
+  /// length that was downloaded: lets a second run keep what is there.
+  std::optional<model::FileRecord> knownFile(const model::Job& job, const model::BatchId& batch, std::string_view path,
+                                             std::uint64_t lengthBytes);
+  /// Whether a job with the same output folder and dataset, this one included, has ever begun to write that path (any
+  /// length): it was marked as started, or ranges or a download were recorded. A mere listing does not count.
+  bool isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path);
+
+  // --- what happened
+  void addEvent(model::JobId job, std::optional<model::StepName> step, std::string_view what, std::string_view detail);
+
+ private:
+  Database& database_;
+  core::Clock& clock_;
+  Probe probe_;
+};
+
+}  // namespace caiexport::store

@@ -1,0 +1,270 @@
+#include "caiexport/store/database.h"
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Statement.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "failure.h"
+#include "migrations.h"
+#include "query.h"
+
+namespace caiexport::store {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kBusyTimeout{10000};
+constexpr const char* kOtherFile = "name another file with --database FILE or CAIEXPORT_DATABASE";
+/// "CAIX", in the file's header: tells our databases from those of other programs.
+constexpr int kApplicationId = 0x43414958;
+
+[[noreturn]] void fail(Category category, const std::string& message, const std::string& hint) {
+  throw Error(category, message, {.requestId = {}, .hint = hint});
+}
+
+void refuseFolder(const fs::path& file) {
+  std::error_code failed;
+  if (!fs::is_directory(file, failed)) return;
+  fail(Category::io, "cannot open the job database " + file.string() + ": it is a folder", kOtherFile);
+}
+
+/// 0700 for each folder that is made: the history says what a company exports.
+void makeFolders(const fs::path& folder) {
+  struct stat info {};
+  if (folder.empty() || ::stat(folder.c_str(), &info) == 0) return;
+  if (folder != folder.parent_path()) makeFolders(folder.parent_path());
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    core::throwIoError("create the folder of the job database", folder, errno);
+  }
+}
+
+/// SQLite would create the file with the umask's mode; its -wal and -shm files take over the mode of this one.
+/// A file that exists is not opened here: closing it would drop the locks of every connection of this process to it.
+void makeFile(const fs::path& file) {
+  makeFolders(file.parent_path());
+  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (descriptor >= 0) {
+    ::close(descriptor);
+  } else if (errno != EEXIST) {
+    core::throwIoError("create the job database", file, errno);
+  }
+}
+
+/// Some of SQLite's locks answer "busy" at once, whatever the timeout (a change of the journal mode, the recovery of a
+/// log). Processes that start together meet all of them.
+template <class Action>
+auto patiently(Action action) {
+  const core::SteadyTime giveUp = core::systemClock().steadyNow() + kBusyTimeout;
+  milliseconds pause{1};
+  for (;;) {
+    try {
+      return action();
+    } catch (const SQLite::Exception& error) {
+      const int code = error.getErrorCode() & 0xFF;
+      const bool passing = code == SQLITE_BUSY || code == SQLITE_LOCKED;
+      if (!passing || core::systemClock().steadyNow() >= giveUp) throw;
+    }
+    core::systemClock().sleep(pause, std::stop_token());
+    pause = std::min(pause * 2, milliseconds(50));
+  }
+}
+
+int integerOf(SQLite::Database& connection, const char* sql) {
+  return connection.execAndGet(sql).getInt();
+}
+
+/// A connection-wide transaction for the time before there is a Database.
+class Bracket {
+ public:
+  Bracket(SQLite::Database& connection, const char* begin) : connection_(connection) { connection_.exec(begin); }
+  ~Bracket() {
+    if (sqlite3_get_autocommit(connection_.getHandle()) == 0) connection_.tryExec("ROLLBACK");
+  }
+  Bracket(const Bracket&) = delete;
+  Bracket& operator=(const Bracket&) = delete;
+  void commit() { connection_.exec("COMMIT"); }
+
+ private:
+  SQLite::Database& connection_;
+};
+
+/// The schema version inside a transaction; 0 for an empty database. Refuses what is not ours or too new.
+int checkedVersion(SQLite::Database& connection, const fs::path& file) {
+  const int version = integerOf(connection, "PRAGMA user_version");
+  const int application = integerOf(connection, "PRAGMA application_id");
+  const bool empty = integerOf(connection, "SELECT count(*) FROM sqlite_master") == 0;
+  if (application == 0 && version == 0 && empty) return 0;
+  if (application != kApplicationId) {
+    fail(Category::io, "cannot open the job database " + file.string() + ": it is a database of another program",
+         std::string("it was left as it is; ") + kOtherFile);
+  }
+  if (version > newestSchemaVersion()) {
+    fail(Category::config,
+         "the job database " + file.string() + " was made by a newer caiexport (schema " + std::to_string(version) +
+             ", this one knows " + std::to_string(newestSchemaVersion()) + ")",
+         std::string("it was left as it is; update caiexport, or ") + kOtherFile);
+  }
+  return version;
+}
+
+int versionOf(SQLite::Database& connection, const fs::path& file) {
+  return patiently([&] {
+    Bracket reading(connection, "BEGIN");
+    return checkedVersion(connection, file);
+  });
+}
+
+void useWal(SQLite::Database& connection, const fs::path& file) {
+  const std::string answer = patiently([&] { return connection.execAndGet("PRAGMA journal_mode = WAL").getString(); });
+  if (answer == "wal") return;
+  fail(Category::io,
+       "cannot use the job database " + file.string() + ": its file system does not support SQLite's write-ahead log",
+       "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE)");
+}
+
+void migrate(SQLite::Database& connection, const fs::path& file) {
+  patiently([&] {
+    Bracket transaction(connection, "BEGIN IMMEDIATE");
+    const int version = checkedVersion(connection, file);  // another process may have been here
+    for (const Migration& migration : migrations()) {
+      if (migration.number > version) connection.exec(migration.sql);
+    }
+    connection.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
+    connection.exec("PRAGMA user_version = " + std::to_string(newestSchemaVersion()));
+    transaction.commit();
+  });
+}
+
+std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
+  auto connection = std::make_unique<SQLite::Database>(name, flags, static_cast<int>(kBusyTimeout.count()));
+  sqlite3* handle = connection->getHandle();
+  sqlite3_extended_result_codes(handle, 1);
+  // A misspelt column in double quotes is an error then, not a text.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  connection->exec("PRAGMA foreign_keys = ON");
+  // In WAL mode anything less may lose the last commits when the power goes. fullfsync is macOS's real fsync.
+  connection->exec("PRAGMA synchronous = FULL");
+  connection->exec("PRAGMA fullfsync = ON");
+  return connection;
+}
+
+std::unique_ptr<SQLite::Database> openForWriting(const fs::path& file) {
+  auto connection = connect(file.string(), SQLite::OPEN_READWRITE);
+  // SQLite falls back to reading without a word.
+  if (sqlite3_db_readonly(connection->getHandle(), "main") == 1) {
+    core::throwIoError("write to the job database", file, EACCES);
+  }
+  const int version = versionOf(*connection, file);
+  useWal(*connection, file);
+  if (version < newestSchemaVersion()) migrate(*connection, file);
+  return connection;
+}
+
+bool isWritable(const fs::path& file) {
+  return ::access(file.c_str(), W_OK) == 0 && ::access(file.parent_path().c_str(), W_OK) == 0;
+}
+
+std::string immutableUri(const fs::path& file) {
+  std::string uri = "file:";
+  for (const char letter : file.string()) {
+    switch (letter) {
+      case '%':
+        uri += "%25";
+        break;
+      case '?':
+        uri += "%3f";
+        break;
+      case '#':
+        uri += "%23";
+        break;
+      default:
+        uri += letter;
+    }
+  }
+  return uri + "?immutable=1";
+}
+
+/// For a folder that we can't write. A WAL database can't be read without its -shm file. If there is no log, nobody has
+/// the database open, and the file can be read as it lies there.
+std::unique_ptr<SQLite::Database> openInReadOnlyFolder(const fs::path& file) {
+  const auto openAndCheck = [&](const std::string& name, int flags) {
+    auto connection = connect(name, flags);
+    const int version = versionOf(*connection, file);
+    if (version < newestSchemaVersion()) {
+      fail(Category::io,
+           "cannot bring the job database " + file.string() + " up to date (schema " + std::to_string(version) +
+               " to " + std::to_string(newestSchemaVersion()) + "): it can't be written",
+           "run the command once as the owner of the file");
+    }
+    return connection;
+  };
+  try {
+    return openAndCheck(file.string(), SQLite::OPEN_READONLY);
+  } catch (const SQLite::Exception& error) {
+    std::error_code failed;
+    const auto logBytes = fs::file_size(file.string() + "-wal", failed);
+    const bool quiet = failed || logBytes == 0;
+    const int code = error.getErrorCode() & 0xFF;
+    const bool forLackOfShm = code == SQLITE_CANTOPEN || code == SQLITE_READONLY;
+    if (!forLackOfShm || !quiet || ::access(file.c_str(), R_OK) != 0) throw;
+  }
+  return openAndCheck(immutableUri(file), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+}
+
+std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
+  std::error_code failed;
+  const auto status = fs::status(file, failed);
+  if (status.type() == fs::file_type::not_found) {
+    fail(Category::notFound, "there is no job database at " + file.string(),
+         "no job was recorded there yet; --database FILE or CAIEXPORT_DATABASE name another file");
+  }
+  if (failed) core::throwIoError("open the job database", file, failed.value());
+  if (!isWritable(file)) return openInReadOnlyFolder(file);
+  // Opened with SQLITE_OPEN_READONLY, SQLite would leave its -wal and -shm files behind.
+  auto connection = openForWriting(file);
+  connection->exec("PRAGMA query_only = ON");
+  return connection;
+}
+
+}  // namespace
+
+Database::Database(const fs::path& file, Mode mode) : file_(fs::absolute(file)) {
+  refuseFolder(file_);
+  try {
+    if (mode == Mode::readWrite) {
+      makeFile(file_);
+      connection_ = openForWriting(file_);
+    } else {
+      connection_ = openForReading(file_);
+    }
+  } catch (const SQLite::Exception& error) {
+    throwDatabaseError("open", file_, error);
+  }
+  statements_ = std::make_unique<StatementCache>(*connection_);
+}
+
+Database::~Database() = default;
+
+int newestSchemaVersion() {
+  return static_cast<int>(migrations().size());
+}
+
+}  // namespace caiexport::store

@@ -1,0 +1,340 @@
+/// The part of JobStore that is about files.
+#include <SQLiteCpp/Exception.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "caiexport/core/error.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/store/job_store.h"
+#include "recorded.h"
+#include "rows.h"
+
+namespace caiexport::store {
+namespace {
+
+using core::Category;
+using core::Error;
+using model::numberOf;
+
+constexpr std::string_view kPath =
+    "(CASE file.in_folder WHEN 1 THEN file.dataset_file_id || '/' || file.name ELSE file.name END)";
+
+/// FNV-1a, 64 bits. Stored: must never change.
+std::int64_t hashOf(std::string_view name) {
+  std::uint64_t hash = 14695981039346656037U;
+  for (const char letter : name) {
+    hash ^= static_cast<unsigned char>(letter);
+    hash *= 1099511628211U;
+  }
+  return static_cast<std::int64_t>(hash);
+}
+
+struct BatchRow {
+  std::int64_t id = 0;
+  std::int64_t listing = 0;
+};
+
+BatchRow batchRow(Database& database, model::JobId job, const model::BatchId& batch) {
+  Query row(database, "SELECT id, listing FROM batch WHERE job = ? AND remote_id = ?");
+  if (row.with(numberOf(job), batch.value()).next()) return {.id = row.integer(0), .listing = row.integer(1)};
+  throw Error(Category::internal,
+              "job " + std::to_string(numberOf(job)) + " has no batch " + batch.value() + " to list files of");
+}
+
+void requireFile(std::int64_t file, int rowsChanged) {
+  if (rowsChanged == 0) {
+    throw Error(Category::internal, "the job database has no file " + std::to_string(file) + " in the right state");
+  }
+}
+
+void touchJobOf(Database& database, std::int64_t file, core::TimePoint now) {
+  Query update(database, "UPDATE job SET updated_at = ? WHERE id = (SELECT job FROM file WHERE id = ?)");
+  update.with(now, file).run();
+}
+
+void deleteRanges(Database& database, std::int64_t file) {
+  Query(database, "DELETE FROM file_range WHERE file = ?").with(file).run();
+}
+
+// --- listing
+
+void insertFile(Database& database, model::JobId job, const BatchRow& batch, const model::RemoteFile& file) {
+  Query insert(database,
+               "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing)"
+               " VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  insert
+      .with(numberOf(job), batch.id, file.datasetFileId.value(), file.name, hashOf(file.name), file.lengthBytes,
+            orNull(file.href), batch.listing)
+      .run();
+}
+
+void startAgain(Database& database, std::int64_t file) {
+  deleteRanges(database, file);
+  Query(database, "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL WHERE id = ?").with(file).run();
+}
+
+void saveFile(Database& database, model::JobId job, const BatchRow& batch, const model::RemoteFile& file) {
+  Query known(database,
+              "SELECT id, length"
+              " FROM file"
+              " WHERE batch = ? AND name_hash = ? AND name = ? AND dataset_file_id = ?");
+  if (!known.with(batch.id, hashOf(file.name), file.name, file.datasetFileId.value()).next()) {
+    insertFile(database, job, batch, file);
+    return;
+  }
+  const std::int64_t id = known.integer(0);
+  if (known.size(1) != file.lengthBytes) startAgain(database, id);
+  Query(database, "UPDATE file SET length = ?, href = ?, listing = ? WHERE id = ?")
+      .with(file.lengthBytes, orNull(file.href), batch.listing, id)
+      .run();
+}
+
+void dropUnlisted(Database& database, const BatchRow& batch) {
+  Query(database,
+        "DELETE FROM file"
+        " WHERE batch = ? AND listing <> ? AND state NOT IN ('downloaded', 'verified')")
+      .with(batch.id, batch.listing)
+      .run();
+}
+
+/// Gives the files of colliding names their folders, and others their plain path. A file whose path changes is not
+/// where it was said to be: it starts again.
+void settlePaths(Database& database, const BatchRow& batch) {
+  std::vector<std::int64_t> changed;
+  {
+    Query rows(database,
+               "SELECT id"
+               " FROM file AS this"
+               " WHERE batch = ? AND in_folder <> EXISTS ("
+               "   SELECT 1"
+               "   FROM file AS other"
+               "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash AND other.id <> this.id"
+               "   AND other.name = this.name)");
+    rows.with(batch.id);
+    while (rows.next()) changed.push_back(rows.integer(0));
+  }
+  for (const std::int64_t file : changed) {
+    startAgain(database, file);
+    Query(database, "UPDATE file SET in_folder = 1 - in_folder, claimed = 0 WHERE id = ?").with(file).run();
+  }
+}
+
+void sumUpBatch(Database& database, const BatchRow& batch) {
+  Query(database,
+        "UPDATE batch"
+        " SET (files, bytes) = (SELECT count(*), coalesce(sum(length), 0) FROM file WHERE batch = ?1)"
+        " WHERE id = ?1")
+      .with(batch.id)
+      .run();
+}
+
+// --- progress
+
+std::string bytesOf(std::string_view hex) {
+  const auto digit = [&](char letter) {
+    if (letter >= '0' && letter <= '9') return letter - '0';
+    if (letter >= 'a' && letter <= 'f') return letter - 'a' + 10;
+    throw Error(Category::internal, "\"" + std::string(hex) + "\" is not a SHA-256 in lower-case hex");
+  };
+  if (hex.size() != 64) throw Error(Category::internal, "\"" + std::string(hex) + "\" is not a SHA-256");
+  std::string bytes;
+  for (std::size_t at = 0; at < hex.size(); at += 2) {
+    bytes += static_cast<char>(digit(hex[at]) * 16 + digit(hex[at + 1]));
+  }
+  return bytes;
+}
+
+void saveDownloaded(Database& database, const JobStore::Downloaded& downloaded) {
+  deleteRanges(database, downloaded.file);
+  const std::string sha256 = bytesOf(downloaded.sha256);
+  Query update(database,
+               "UPDATE file"
+               " SET state = 'downloaded', claimed = 1, sha256 = ?, records = NULL"
+               " WHERE id = ?");
+  requireFile(downloaded.file, update.with(Blob{sha256}, downloaded.file).run());
+}
+
+void saveVerified(Database& database, const JobStore::Verified& verified) {
+  Query update(database,
+               "UPDATE file"
+               " SET state = 'verified', records = coalesce(?, records)"
+               " WHERE id = ? AND state IN ('downloaded', 'verified')");
+  requireFile(verified.file, update.with(verified.records, verified.file).run());
+}
+
+std::uint64_t lengthOf(Database& database, std::int64_t file) {
+  Query row(database, "SELECT length FROM file WHERE id = ?");
+  if (!row.with(file).next()) requireFile(file, 0);
+  return row.size(0);
+}
+
+void saveRanges(Database& database, std::int64_t file, std::span<const model::ByteRange> done) {
+  const auto ranges = model::normalized({done.begin(), done.end()}, lengthOf(database, file));
+  deleteRanges(database, file);
+  Query insert(database, "INSERT INTO file_range (file, first, \"end\") VALUES (?, ?, ?)");
+  for (const model::ByteRange& range : ranges) {
+    insert.with(file, range.first, range.end).run();
+  }
+  const auto state = ranges.empty() ? model::FileState::pending : model::FileState::partial;
+  Query(database, "UPDATE file SET state = ?, claimed = 1, sha256 = NULL, records = NULL WHERE id = ?")
+      .with(nameOf(state), file)
+      .run();
+}
+
+// --- asking
+
+/// The SQL is the same for the same number of states, so that it is prepared once.
+std::string filesSql(std::size_t states) {
+  std::string sql = "SELECT " + std::string(kFileColumns) +
+                    " FROM file"
+                    " JOIN batch ON batch.id = file.batch"
+                    " WHERE file.job = ? AND file.id > ?";
+  for (std::size_t n = 0; n < states; ++n) sql += n == 0 ? " AND state IN (?" : ", ?";
+  if (states > 0) sql += ")";
+  return sql + " ORDER BY file.id LIMIT ?";
+}
+
+/// Of the files of jobs that write to the same folder: its name is the whole path, or what follows the folder.
+std::string samePathSql(std::string_view columns) {
+  return "SELECT " + std::string(columns) +
+         " FROM batch"
+         " JOIN job ON job.id = batch.job"
+         " JOIN file ON file.batch = batch.id"
+         " WHERE batch.remote_id = ?1 AND job.output = ?2 AND job.dataset_id = ?3"
+         " AND file.name_hash IN (?4, ?5) AND " +
+         std::string(kPath) + " = ?6";
+}
+
+std::string_view nameInFolder(std::string_view path) {
+  return path.substr(path.find('/') + 1);
+}
+
+}  // namespace
+
+void JobStore::beginListing(model::JobId job, const model::BatchId& batch) {
+  recorded(database_, probe_, "beginListing", [&] {
+    const BatchRow row = batchRow(database_, job, batch);
+    Query(database_, "UPDATE batch SET listing = listing + 1 WHERE id = ?").with(row.id).run();
+    Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
+  });
+}
+
+void JobStore::addFiles(model::JobId job, std::span<const model::RemoteFile> page) {
+  if (page.empty()) return;
+  recorded(database_, probe_, "addFiles", [&] {
+    std::map<model::BatchId, BatchRow> rows;
+    for (const model::RemoteFile& file : page) {
+      auto row = rows.find(file.batchId);
+      if (row == rows.end()) row = rows.emplace(file.batchId, batchRow(database_, job, file.batchId)).first;
+      saveFile(database_, job, row->second, file);
+    }
+    Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
+  });
+}
+
+void JobStore::finishListing(model::JobId job, const model::BatchId& batch) {
+  recorded(database_, probe_, "finishListing", [&] {
+    const BatchRow row = batchRow(database_, job, batch);
+    dropUnlisted(database_, row);
+    settlePaths(database_, row);
+    sumUpBatch(database_, row);
+    sumUpJob(database_, job);
+    Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
+  });
+}
+
+std::vector<model::FileRecord> JobStore::files(model::JobId job, std::int64_t afterId, std::size_t limit,
+                                               std::span<const model::FileState> states) {
+  return reading(database_, [&] {
+    Query rows(database_, filesSql(states.size()));
+    rows.with(numberOf(job), afterId);
+    int index = 2;
+    for (const model::FileState state : states) rows.bind(++index, nameOf(state));
+    rows.bind(++index, static_cast<std::uint64_t>(limit));
+    std::vector<model::FileRecord> files;
+    while (rows.next()) files.push_back(readFile(database_, rows));
+    return files;
+  });
+}
+
+void JobStore::markStarted(std::span<const std::int64_t> files) {
+  if (files.empty()) return;
+  recorded(database_, probe_, "markStarted", [&] {
+    for (const std::int64_t file : files) {
+      Query update(database_,
+                   "UPDATE file"
+                   " SET claimed = 1, state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
+                   " WHERE id = ?");
+      requireFile(file, update.with(file).run());
+    }
+    touchJobOf(database_, files.front(), clock_.now());
+  });
+}
+
+void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange> done) {
+  recorded(database_, probe_, "recordRanges", [&] {
+    saveRanges(database_, file, done);
+    touchJobOf(database_, file, clock_.now());
+  });
+}
+
+void JobStore::recordDownloaded(std::span<const Downloaded> files) {
+  if (files.empty()) return;
+  recorded(database_, probe_, "recordDownloaded", [&] {
+    for (const Downloaded& file : files) saveDownloaded(database_, file);
+    touchJobOf(database_, files.front().file, clock_.now());
+  });
+}
+
+void JobStore::recordVerified(std::span<const Verified> files) {
+  if (files.empty()) return;
+  recorded(database_, probe_, "recordVerified", [&] {
+    for (const Verified& file : files) saveVerified(database_, file);
+    touchJobOf(database_, files.front().file, clock_.now());
+  });
+}
+
+void JobStore::recordFileFailed(std::int64_t file) {
+  recorded(database_, probe_, "recordFileFailed", [&] {
+    deleteRanges(database_, file);
+    Query update(database_, "UPDATE file SET state = 'failed', sha256 = NULL, records = NULL WHERE id = ?");
+    requireFile(file, update.with(file).run());
+    touchJobOf(database_, file, clock_.now());
+  });
+}
+
+void JobStore::forgetRanges(std::int64_t file) {
+  recorded(database_, probe_, "forgetRanges", [&] {
+    deleteRanges(database_, file);
+    Query(database_, "UPDATE file SET state = 'pending' WHERE id = ? AND state = 'partial'").with(file).run();
+    touchJobOf(database_, file, clock_.now());
+  });
+}
+
+std::optional<model::FileRecord> JobStore::knownFile(const model::Job& job, const model::BatchId& batch,
+                                                     std::string_view path, std::uint64_t lengthBytes) {
+  return reading(database_, [&]() -> std::optional<model::FileRecord> {
+    Query row(database_, samePathSql(kFileColumns) +
+                             " AND job.id <> ?7 AND file.length = ?8 AND file.sha256 IS NOT NULL"
+                             " ORDER BY file.id DESC"
+                             " LIMIT 1");
+    row.with(batch.value(), job.request.output.string(), job.datasetId.value(), hashOf(path),
+             hashOf(nameInFolder(path)), path, numberOf(job.id), lengthBytes);
+    if (!row.next()) return std::nullopt;
+    return readFile(database_, row);
+  });
+}
+
+bool JobStore::isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path) {
+  return reading(database_, [&] {
+    Query row(database_, samePathSql("1") + " AND file.claimed = 1 LIMIT 1");
+    return row
+        .with(batch.value(), job.request.output.string(), job.datasetId.value(), hashOf(path),
+              hashOf(nameInFolder(path)), path)
+        .next();
+  });
+}
+
+}  // namespace caiexport::store

@@ -1,0 +1,246 @@
+#include "request_json.h"
+
+#include <Poco/Exception.h>
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+#include <Poco/JSON/Parser.h>
+#include <Poco/UTF8Encoding.h>
+
+#include <cstdint>
+#include <limits>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "caiexport/core/error.h"
+
+namespace caiexport::store {
+namespace {
+
+using Poco::Dynamic::Var;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+// --- writing
+
+bool isUtf8(const std::string& text) {
+  Poco::UTF8Encoding utf8;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+  for (std::size_t at = 0; at < text.size();) {
+    const int length = utf8.sequenceLength(bytes + at, 1);
+    if (length < 1 || at + static_cast<std::size_t>(length) > text.size()) return false;
+    if (utf8.queryConvert(bytes + at, length) < 0) return false;
+    at += static_cast<std::size_t>(length);
+  }
+  return true;
+}
+
+class Writer {
+ public:
+  Writer& put(const char* key, const std::string& value) {
+    object_.set(key, checked(key, value));
+    return *this;
+  }
+  Writer& put(const char* key, std::string_view value) { return put(key, std::string(value)); }
+  Writer& put(const char* key, bool value) {
+    object_.set(key, value);
+    return *this;
+  }
+  Writer& put(const char* key, std::int64_t value) {
+    object_.set(key, Poco::Int64(value));
+    return *this;
+  }
+  Writer& put(const char* key, core::Duration value) { return put(key, static_cast<std::int64_t>(value.count())); }
+  Writer& put(const char* key, core::TimePoint value) { return put(key, value.time_since_epoch()); }
+  Writer& put(const char* key, const std::vector<std::string>& values) {
+    Array array;
+    for (const std::string& value : values) array.add(checked(key, value));
+    object_.set(key, array);
+    return *this;
+  }
+  Writer& put(const char* key, const Writer& value) {
+    object_.set(key, value.object_);
+    return *this;
+  }
+  template <class Value>
+  Writer& put(const char* key, const std::optional<Value>& value) {
+    if (value) return put(key, *value);
+    object_.set(key, Var());
+    return *this;
+  }
+  std::string text() const {
+    std::ostringstream out;
+    object_.stringify(out);
+    return out.str();
+  }
+
+ private:
+  static const std::string& checked(const char* key, const std::string& value) {
+    if (isUtf8(value)) return value;
+    throw core::Error(core::Category::internal, std::string("the request's ") + key + " is not UTF-8");
+  }
+
+  Object object_{Poco::JSON_PRESERVE_KEY_ORDER};
+};
+
+Writer writeBatches(const model::BatchSelection& batches) {
+  Writer out;
+  out.put("batch", batches.batch.value());
+  out.put("limit", batches.limit ? std::optional<std::int64_t>(*batches.limit) : std::nullopt);
+  out.put("since", batches.since).put("until", batches.until);
+  out.put("created_client", batches.createdClient).put("include_replaced", batches.includeReplaced);
+  return out;
+}
+
+Writer writeSegment(const model::SegmentOptions& segment) {
+  Writer out;
+  out.put("target_dataset", segment.targetDataset.value()).put("dataset_name", segment.datasetName);
+  out.put("fields", segment.fields).put("statuses", segment.statuses);
+  out.put("merge_policy_id", segment.mergePolicyId).put("merge_policy_version", segment.mergePolicyVersion);
+  out.put("namespace", segment.segmentNamespace).put("evaluate", segment.evaluate);
+  out.put("poll_interval_ms", segment.pollInterval).put("poll_max_ms", segment.pollMax);
+  out.put("timeout_ms", segment.timeout).put("wait", segment.wait).put("delete_dataset", segment.deleteDataset);
+  return out;
+}
+
+// --- reading
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw core::Error(core::Category::io, "cannot read a request in the job database: " + what);
+}
+
+/// Poco converts between types without a word ("12" becomes 12, 1.7 becomes 1), so each type is asked for first.
+class Reader {
+ public:
+  explicit Reader(Object::Ptr object) : object_(std::move(object)) {}
+
+  void get(const char* key, std::string& into) const {
+    const Var value = object_->get(key);
+    if (value.isEmpty()) return;
+    if (!value.isString()) refuse(std::string(key) + " is not a text");
+    into = value.extract<std::string>();
+  }
+  void get(const char* key, bool& into) const {
+    const Var value = object_->get(key);
+    if (value.isEmpty()) return;
+    if (!value.isBoolean()) refuse(std::string(key) + " is not true or false");
+    into = value.extract<bool>();
+  }
+  void get(const char* key, std::int64_t& into) const {
+    const Var value = object_->get(key);
+    if (value.isEmpty()) return;
+    if (!value.isInteger() || value.isBoolean()) refuse(std::string(key) + " is not a whole number");
+    into = value.convert<Poco::Int64>();
+  }
+  void get(const char* key, std::uint32_t& into) const {
+    std::int64_t number = into;
+    get(key, number);
+    if (number < 0 || number > std::numeric_limits<std::uint32_t>::max()) refuse(std::string(key) + " is out of range");
+    into = static_cast<std::uint32_t>(number);
+  }
+  void get(const char* key, core::Duration& into) const {
+    std::int64_t count = into.count();
+    get(key, count);
+    into = core::Duration(count);
+  }
+  void get(const char* key, core::TimePoint& into) const {
+    core::Duration sinceEpoch = into.time_since_epoch();
+    get(key, sinceEpoch);
+    into = core::TimePoint(sinceEpoch);
+  }
+  void get(const char* key, std::vector<std::string>& into) const {
+    if (!object_->has(key)) return;
+    const Array::Ptr array = object_->getArray(key);
+    if (!array) refuse(std::string(key) + " is not a list");
+    into.clear();
+    for (const Var& value : *array) {
+      if (!value.isString()) refuse(std::string(key) + " holds something that is not a text");
+      into.push_back(value.extract<std::string>());
+    }
+  }
+  template <class Tag>
+  void get(const char* key, model::Id<Tag>& into) const {
+    std::string value = into.value();
+    get(key, value);
+    into = model::Id<Tag>(std::move(value));
+  }
+  /// null is a value here: nothing.
+  template <class Value>
+  void get(const char* key, std::optional<Value>& into) const {
+    if (!object_->has(key)) return;
+    into.reset();
+    if (object_->isNull(key)) return;
+    get(key, into.emplace());
+  }
+  /// An empty one if it is absent.
+  Reader part(const char* key) const {
+    if (!object_->has(key)) return Reader(new Object);
+    Object::Ptr object = object_->getObject(key);
+    if (!object) refuse(std::string(key) + " is not an object");
+    return Reader(std::move(object));
+  }
+
+ private:
+  Object::Ptr object_;
+};
+
+void readBatches(const Reader& in, model::BatchSelection& batches) {
+  in.get("batch", batches.batch);
+  in.get("limit", batches.limit);
+  in.get("since", batches.since);
+  in.get("until", batches.until);
+  in.get("created_client", batches.createdClient);
+  in.get("include_replaced", batches.includeReplaced);
+}
+
+void readSegment(const Reader& in, model::SegmentOptions& segment) {
+  in.get("target_dataset", segment.targetDataset);
+  in.get("dataset_name", segment.datasetName);
+  in.get("fields", segment.fields);
+  in.get("statuses", segment.statuses);
+  in.get("merge_policy_id", segment.mergePolicyId);
+  in.get("merge_policy_version", segment.mergePolicyVersion);
+  in.get("namespace", segment.segmentNamespace);
+  in.get("evaluate", segment.evaluate);
+  in.get("poll_interval_ms", segment.pollInterval);
+  in.get("poll_max_ms", segment.pollMax);
+  in.get("timeout_ms", segment.timeout);
+  in.get("wait", segment.wait);
+  in.get("delete_dataset", segment.deleteDataset);
+}
+
+void readAll(const std::string& json, model::ExportRequest& request) {
+  const Var root = Poco::JSON::Parser().parse(json);
+  if (root.type() != typeid(Object::Ptr)) refuse("it is not an object");
+  const Reader in(root.extract<Object::Ptr>());
+  in.get("base_url", request.baseUrl);
+  in.get("download", request.download);
+  in.get("force", request.force);
+  std::string verify(nameOf(request.verify));
+  in.get("verify", verify);
+  const auto level = model::verifyLevelFrom(verify);
+  if (!level) refuse("verify is \"" + verify + "\"");
+  request.verify = *level;
+  readBatches(in.part("batches"), request.batches);
+  readSegment(in.part("segment"), request.segment);
+}
+
+}  // namespace
+
+std::string requestToJson(const model::ExportRequest& request) {
+  Writer out;
+  out.put("base_url", request.baseUrl).put("verify", nameOf(request.verify));
+  out.put("download", request.download).put("force", request.force);
+  out.put("batches", writeBatches(request.batches)).put("segment", writeSegment(request.segment));
+  return out.text();
+}
+
+void requestFromJson(const std::string& json, model::ExportRequest& request) {
+  try {
+    readAll(json, request);
+  } catch (const Poco::Exception& error) {
+    refuse(error.displayText());
+  }
+}
+
+}  // namespace caiexport::store

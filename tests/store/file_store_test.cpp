@@ -1,0 +1,336 @@
+#include "caiexport/store/job_store.h"
+#include "store/store_fixture.h"
+
+namespace caiexport::store {
+namespace {
+
+using core::Category;
+using model::ByteRange;
+using model::FileState;
+using model::JobId;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+class FileStoreTest : public StoreTest {
+ protected:
+  std::vector<std::string> pathsOf(JobId job) {
+    std::vector<std::string> paths;
+    for (const auto& record : filesOf(job)) paths.push_back(record.path);
+    return paths;
+  }
+  void ranges(std::int64_t file, const std::vector<ByteRange>& done) { store().recordRanges(file, done); }
+  void start(std::int64_t file) { store().markStarted(std::span(&file, 1)); }
+};
+
+// --- listing
+
+TEST_F(FileStoreTest, aListedFileComesBackAsItWas) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  auto remote = remoteFile("b1", "01EYA-1", "päth '\"; --\x01.parquet", 9007199254740993);
+  remote.href = "https://platform.example/files/x?path=y";
+  list(job, "b1", {remote});
+  ASSERT_THAT(filesOf(job), SizeIs(1));
+  const auto record = filesOf(job)[0];
+  EXPECT_EQ(record.remote.batchId.value(), "b1");
+  EXPECT_EQ(record.remote.datasetFileId.value(), "01EYA-1");
+  EXPECT_EQ(record.remote.name, remote.name);
+  EXPECT_EQ(record.remote.lengthBytes, 9007199254740993U);
+  EXPECT_EQ(record.remote.href, remote.href);
+  EXPECT_EQ(record.path, remote.name);
+  EXPECT_EQ(record.state, FileState::pending);
+  EXPECT_THAT(record.done, IsEmpty());
+  EXPECT_TRUE(record.sha256.empty());
+  EXPECT_FALSE(record.records);
+}
+
+TEST_F(FileStoreTest, filesAndBytesAreSummedOverBatches) {
+  const JobId job = jobWithBatches({"b1", "b2"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 20)});
+  list(job, "b2", {remoteFile("b2", "d", "x", 5)});
+  EXPECT_EQ(store().load(job).fileCount, 3U);
+  EXPECT_EQ(store().load(job).totalBytes, 35U);
+  list(job, "b1", {remoteFile("b1", "d", "y", 21)});
+  EXPECT_EQ(store().load(job).fileCount, 2U);
+  EXPECT_EQ(store().load(job).totalBytes, 26U);
+}
+
+TEST_F(FileStoreTest, theSameFileTwiceInOneListingIsStoredOnce) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  store().beginListing(job, model::BatchId("b1"));
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "x"), remoteFile("b1", "d", "x")});
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "x")});
+  store().finishListing(job, model::BatchId("b1"));
+  EXPECT_THAT(pathsOf(job), ElementsAre("x"));
+}
+
+TEST_F(FileStoreTest, collidingNamesGetFolders) {
+  const JobId job = jobWithBatches({"b1", "b2"}).id;
+  list(job, "b1",
+       {remoteFile("b1", "d1", "same"), remoteFile("b1", "d1", "other"), remoteFile("b1", "d2", "same"),
+        remoteFile("b1", "d2", "Same")});
+  list(job, "b2", {remoteFile("b2", "d3", "same")});
+  EXPECT_THAT(pathsOf(job), ElementsAre("d1/same", "other", "d2/same", "Same", "same"));
+}
+
+TEST_F(FileStoreTest, aFileWhosePathChangesStartsAgain) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d1", "same"), remoteFile("b1", "d1", "other")});
+  for (const auto& record : filesOf(job)) download(record.id);
+  list(job, "b1", {remoteFile("b1", "d1", "same"), remoteFile("b1", "d2", "same"), remoteFile("b1", "d1", "other")});
+  EXPECT_EQ(filesOf(job)[0].path, "d1/same");
+  EXPECT_EQ(filesOf(job)[0].state, FileState::pending);
+  EXPECT_EQ(fileNamed(job, "other").state, FileState::downloaded);
+}
+
+TEST_F(FileStoreTest, pathsBecomePlainAgainWhenTheCollisionIsGone) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d1", "same"), remoteFile("b1", "d2", "same")});
+  list(job, "b1", {remoteFile("b1", "d2", "same")});
+  EXPECT_THAT(pathsOf(job), ElementsAre("same"));
+}
+
+TEST_F(FileStoreTest, aSecondListingKeepsWhatIsKnown) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "kept"), remoteFile("b1", "d", "grown"), remoteFile("b1", "d", "part")});
+  download(fileNamed(job, "kept").id);
+  verify(fileNamed(job, "kept").id, 12);
+  download(fileNamed(job, "grown").id);
+  ranges(fileNamed(job, "part").id, {{.first = 0, .end = 50}});
+  list(job, "b1",
+       {remoteFile("b1", "d", "kept"), remoteFile("b1", "d", "grown", 101), remoteFile("b1", "d", "part"),
+        remoteFile("b1", "d", "new")});
+  EXPECT_EQ(fileNamed(job, "kept").state, FileState::verified);
+  EXPECT_EQ(fileNamed(job, "kept").records, 12U);
+  EXPECT_EQ(fileNamed(job, "grown").state, FileState::pending);
+  EXPECT_EQ(fileNamed(job, "grown").remote.lengthBytes, 101U);
+  EXPECT_TRUE(fileNamed(job, "grown").sha256.empty());
+  EXPECT_EQ(fileNamed(job, "part").state, FileState::partial);
+  EXPECT_THAT(fileNamed(job, "part").done, SizeIs(1));
+  EXPECT_EQ(fileNamed(job, "new").state, FileState::pending);
+}
+
+TEST_F(FileStoreTest, aListingDropsWhatItNoLongerHasUnlessDownloaded) {
+  const JobId job = jobWithBatches({"b1", "b2"}).id;
+  list(job, "b1",
+       {remoteFile("b1", "d", "pending"), remoteFile("b1", "d", "partial"), remoteFile("b1", "d", "downloaded"),
+        remoteFile("b1", "d", "verified"), remoteFile("b1", "d", "failed")});
+  list(job, "b2", {remoteFile("b2", "d", "elsewhere")});
+  ranges(fileNamed(job, "partial").id, {{.first = 0, .end = 50}});
+  for (const char* name : {"downloaded", "verified", "failed"}) download(fileNamed(job, name).id);
+  verify(fileNamed(job, "verified").id);
+  store().recordFileFailed(fileNamed(job, "failed").id);
+  list(job, "b1", {});
+  EXPECT_THAT(pathsOf(job), UnorderedElementsAre("downloaded", "verified", "elsewhere"));
+}
+
+TEST_F(FileStoreTest, anUnfinishedListingIsBegunAnew) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  store().beginListing(job, model::BatchId("b1"));
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "x"), remoteFile("b1", "d", "gone")});
+  open();
+  list(job, "b1", {remoteFile("b1", "d", "x"), remoteFile("b1", "d", "y")});
+  EXPECT_THAT(pathsOf(job), ElementsAre("x", "y"));
+}
+
+TEST_F(FileStoreTest, refusesABatchThatTheJobDoesNotHave) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  EXPECT_EQ(errorOf([&] { store().beginListing(job, model::BatchId("b2")); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { store().addFiles(job, std::vector{remoteFile("b2", "d", "x")}); }).category(),
+            Category::internal);
+  EXPECT_EQ(errorOf([&] { store().finishListing(job, model::BatchId("b2")); }).category(), Category::internal);
+}
+
+TEST_F(FileStoreTest, filesComeInPages) {
+  const JobId other = jobWithBatches({"b1"}).id;
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(other, "b1", {remoteFile("b1", "d", "theirs")});
+  std::vector<model::RemoteFile> remotes;
+  for (int n = 0; n < 25; ++n) remotes.push_back(remoteFile("b1", "d", "f" + std::to_string(n)));
+  list(job, "b1", remotes);
+  std::vector<std::string> names;
+  std::int64_t after = 0;
+  for (;;) {
+    const auto page = store().files(job, after, 10, {});
+    if (page.empty()) break;
+    EXPECT_LE(page.size(), 10U);
+    for (const auto& record : page) names.push_back(record.remote.name);
+    after = page.back().id;
+  }
+  ASSERT_THAT(names, SizeIs(25));
+  for (int n = 0; n < 25; ++n) EXPECT_EQ(names[static_cast<std::size_t>(n)], "f" + std::to_string(n));
+}
+
+TEST_F(FileStoreTest, filesAreChosenByState) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1",
+       {remoteFile("b1", "d", "pending"), remoteFile("b1", "d", "partial"), remoteFile("b1", "d", "downloaded"),
+        remoteFile("b1", "d", "verified"), remoteFile("b1", "d", "failed")});
+  ranges(fileNamed(job, "partial").id, {{.first = 0, .end = 1}});
+  for (const char* name : {"downloaded", "verified", "failed"}) download(fileNamed(job, name).id);
+  verify(fileNamed(job, "verified").id);
+  store().recordFileFailed(fileNamed(job, "failed").id);
+  for (const auto state :
+       {FileState::pending, FileState::partial, FileState::downloaded, FileState::verified, FileState::failed}) {
+    const auto found = filesOf(job, {state});
+    ASSERT_THAT(found, SizeIs(1)) << nameOf(state);
+    EXPECT_EQ(found[0].remote.name, nameOf(state));
+  }
+  EXPECT_THAT(filesOf(job, {FileState::pending, FileState::failed}), SizeIs(2));
+  EXPECT_THAT(filesOf(job), SizeIs(5));
+}
+
+// --- progress
+
+TEST_F(FileStoreTest, rangesReplaceEachOtherSortedMergedAndCut) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x", 100)});
+  const auto file = filesOf(job)[0].id;
+  ranges(file, {{.first = 50, .end = 60}});
+  ranges(file,
+         {{.first = 80, .end = 200}, {.first = 0, .end = 10}, {.first = 10, .end = 20}, {.first = 40, .end = 40}});
+  EXPECT_EQ(filesOf(job)[0].state, FileState::partial);
+  EXPECT_THAT(filesOf(job)[0].done, ElementsAre(ByteRange{.first = 0, .end = 20}, ByteRange{.first = 80, .end = 100}));
+  ranges(file, {});
+  EXPECT_EQ(filesOf(job)[0].state, FileState::pending);
+  EXPECT_THAT(filesOf(job)[0].done, IsEmpty());
+}
+
+TEST_F(FileStoreTest, aFileGoesThroughItsStates) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x", 100)});
+  const auto file = filesOf(job)[0].id;
+  start(file);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::partial);
+  ranges(file, {{.first = 0, .end = 50}});
+  clock_.advance(std::chrono::minutes(1));
+  download(file, 'c');
+  EXPECT_EQ(filesOf(job)[0].state, FileState::downloaded);
+  EXPECT_EQ(filesOf(job)[0].sha256, sha256Of('c'));
+  EXPECT_EQ(store().load(job).updatedAt, clock_.now());
+  EXPECT_EQ(database().connection().execAndGet("SELECT count(*) FROM file_range").getInt(), 0);
+  verify(file, 7);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::verified);
+  EXPECT_EQ(filesOf(job)[0].records, 7U);
+  verify(file);
+  EXPECT_EQ(filesOf(job)[0].records, 7U);
+  start(file);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::verified);
+  store().recordFileFailed(file);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::failed);
+  EXPECT_TRUE(filesOf(job)[0].sha256.empty());
+  EXPECT_FALSE(filesOf(job)[0].records);
+  ranges(file, {{.first = 0, .end = 50}});
+  store().forgetRanges(file);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::pending);
+  EXPECT_THAT(filesOf(job)[0].done, IsEmpty());
+}
+
+TEST_F(FileStoreTest, severalFilesAreRecordedAtOnceOrNotAtAll) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x"), remoteFile("b1", "d", "y")});
+  const auto records = filesOf(job);
+  const std::vector<JobStore::Downloaded> withUnknown = {{.file = records[0].id, .sha256 = sha256Of('a')},
+                                                         {.file = 999, .sha256 = sha256Of('b')}};
+  EXPECT_EQ(errorOf([&] { store().recordDownloaded(withUnknown); }).category(), Category::internal);
+  EXPECT_THAT(filesOf(job, {FileState::downloaded}), IsEmpty());
+  store().recordDownloaded(std::vector<JobStore::Downloaded>{{.file = records[0].id, .sha256 = sha256Of('a')},
+                                                             {.file = records[1].id, .sha256 = sha256Of('b')}});
+  EXPECT_THAT(filesOf(job, {FileState::downloaded}), SizeIs(2));
+  store().recordVerified(
+      std::vector<JobStore::Verified>{{.file = records[0].id, .records = 1}, {.file = records[1].id}});
+  EXPECT_THAT(filesOf(job, {FileState::verified}), SizeIs(2));
+  store().recordDownloaded({});
+  store().recordVerified({});
+  store().markStarted({});
+}
+
+TEST_F(FileStoreTest, refusesWhatMakesNoSense) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x")});
+  const auto file = filesOf(job)[0].id;
+  const auto downloadAs = [&](const std::string& sha256) {
+    const JobStore::Downloaded one{.file = file, .sha256 = sha256};
+    store().recordDownloaded(std::span(&one, 1));
+  };
+  EXPECT_EQ(errorOf([&] { verify(file); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { downloadAs(""); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { downloadAs(std::string(64, 'G')); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { ranges(999, {}); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { store().recordFileFailed(999); }).category(), Category::internal);
+  EXPECT_EQ(errorOf([&] { start(999); }).category(), Category::internal);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::pending);
+}
+
+// --- what other jobs know
+
+class KnownFileTest : public FileStoreTest {
+ protected:
+  const model::BatchId batch_{"b1"};
+};
+
+TEST_F(KnownFileTest, theNewestDownloadOfAnotherJobIsFound) {
+  for (const char digit : {'a', 'b'}) {
+    const JobId earlier = jobWithBatches({"b1"}).id;
+    list(earlier, "b1", {remoteFile("b1", "d", "x", 10)});
+    download(filesOf(earlier)[0].id, digit);
+  }
+  const JobId onlyListed = jobWithBatches({"b1"}).id;
+  list(onlyListed, "b1", {remoteFile("b1", "d", "x", 10)});
+  const model::Job job = jobWithBatches({"b1"});
+  list(job.id, "b1", {remoteFile("b1", "d", "x", 10)});
+  download(filesOf(job.id)[0].id, 'c');
+  const auto known = store().knownFile(job, batch_, "x", 10);
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->sha256, sha256Of('b'));
+  EXPECT_FALSE(store().knownFile(job, batch_, "x", 11));
+  EXPECT_FALSE(store().knownFile(job, batch_, "y", 10));
+  EXPECT_FALSE(store().knownFile(job, model::BatchId("b2"), "x", 10));
+}
+
+TEST_F(KnownFileTest, anotherFolderOrDatasetIsAnotherFile) {
+  const JobId earlier = jobWithBatches({"b1"}).id;
+  list(earlier, "b1", {remoteFile("b1", "d", "x", 10)});
+  download(filesOf(earlier)[0].id);
+  auto elsewhere = datasetRequest();
+  elsewhere.output = "/data/elsewhere";
+  auto otherDataset = datasetRequest();
+  otherDataset.sourceId = "another";
+  for (const auto& request : {elsewhere, otherDataset}) {
+    const model::Job job = newJob(request);
+    EXPECT_FALSE(store().knownFile(job, batch_, "x", 10));
+    EXPECT_FALSE(store().isRecordedPath(job, batch_, "x"));
+  }
+  EXPECT_TRUE(store().knownFile(newJob(), batch_, "x", 10));
+  EXPECT_TRUE(store().isRecordedPath(newJob(), batch_, "x"));
+}
+
+TEST_F(KnownFileTest, pathsWithFoldersAreToldFromNames) {
+  const JobId earlier = jobWithBatches({"b1"}).id;
+  list(earlier, "b1", {remoteFile("b1", "d1", "x", 10), remoteFile("b1", "d2", "x", 10)});
+  for (const auto& record : filesOf(earlier))
+    download(record.id, record.remote.datasetFileId.value() == "d1" ? 'a' : 'b');
+  const model::Job job = newJob();
+  EXPECT_EQ(store().knownFile(job, batch_, "d2/x", 10).value().sha256, sha256Of('b'));
+  EXPECT_FALSE(store().knownFile(job, batch_, "x", 10));
+  EXPECT_FALSE(store().knownFile(job, batch_, "d3/x", 10));
+}
+
+TEST_F(KnownFileTest, aPathIsRecordedOnceWritingBeganAndForGood) {
+  const model::Job job = jobWithBatches({"b1"});
+  list(job.id, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 10)});
+  EXPECT_FALSE(store().isRecordedPath(job, batch_, "x"));
+  start(fileNamed(job.id, "x").id);
+  EXPECT_TRUE(store().isRecordedPath(job, batch_, "x"));
+  EXPECT_FALSE(store().isRecordedPath(job, batch_, "y"));
+  download(fileNamed(job.id, "y").id);
+  store().recordFileFailed(fileNamed(job.id, "y").id);
+  EXPECT_TRUE(store().isRecordedPath(job, batch_, "y"));
+  list(job.id, "b1", {remoteFile("b1", "d", "x", 11), remoteFile("b1", "d", "y", 11)});
+  EXPECT_EQ(fileNamed(job.id, "x").state, FileState::pending);
+  EXPECT_TRUE(store().isRecordedPath(newJob(), batch_, "x"));
+}
+
+}  // namespace
+}  // namespace caiexport::store
