@@ -1,0 +1,128 @@
+#pragma once
+/// Many files to disk at once, each whole and hashed. Knows neither HTTP nor the database: bytes come from a
+/// ByteSource, what happened goes to an Observer.
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/retry.h"
+#include "caiexport/model/job.h"
+
+namespace caiexport::core {
+class FileSystem;
+class Log;
+}  // namespace caiexport::core
+
+namespace caiexport::transfer {
+
+/// Takes the bytes of one range. For the fetching thread.
+class RangeSink {
+ public:
+  virtual ~RangeSink() = default;
+  /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it.
+  virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
+  virtual void write(std::span<const std::byte> data) = 0;
+};
+
+/// Where bytes come from. Thread safe.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  /// One attempt at `range` of `file`. The bytes that come may begin elsewhere and be fewer or more: the sink decides
+  /// what it keeps. Returns when the answer is complete. core::TransientError: what is missing may be asked for again;
+  /// any other core::Error: this file can't be had.
+  virtual void fetch(const model::RemoteFile& file, model::ByteRange range, RangeSink& sink, std::stop_token stop) = 0;
+};
+
+struct DownloadItem {
+  std::int64_t key = 0;  ///< The caller's name for it, e.g. the row id.
+  model::RemoteFile remote = {};
+  std::filesystem::path target =
+      {};  ///< The final name; `.part` is appended while incomplete. Its folder is made if needed.
+  std::vector<model::ByteRange> done = {};  ///< Of the `.part` file: normalized, synced by an earlier run.
+  std::string existingSha256 = {};  ///< If not empty: a file at `target` with this hash and the right length is kept.
+};
+
+struct Completion {
+  std::int64_t key = 0;
+  std::string sha256 = {};  ///< Lower-case hex of the whole file.
+  bool transferred = true;  ///< False: it was already there.
+};
+
+/// Told what happened; every call comes from the thread that called Downloader::run. What it throws ends the run.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// These bytes of the `.part` file are written and synced. Only for files of more than one range.
+  virtual void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done) = 0;
+  /// The files bear their final names, and that is synced. Several at once, so that they can be recorded at once.
+  virtual void completed(std::span<const Completion> files) = 0;
+  /// This file can't be had (retries used up, or the source said so). The others go on.
+  virtual void failed(std::int64_t key, const core::Error& error) = 0;
+  /// The `.part` file did not hold what was recorded (gone, shorter): it starts again.
+  virtual void restarted(std::int64_t key) = 0;
+};
+
+struct DownloadSettings {
+  std::optional<unsigned> connections = {};  ///< Fixes the number; nothing: adapts, from `connectionsStart`.
+  unsigned connectionsStart = 8;
+  unsigned connectionsMax = 64;
+  std::uint64_t mostBytesPerSecond = 0;  ///< Of all connections together; 0: no limit.
+  std::uint64_t rangeBytes = 8U << 20U;  ///< First size of a range; then sized from the measured rate.
+  core::Duration longestResponse =
+      std::chrono::seconds(20);                 ///< What a range should take at the most (Data Access cuts at 60 s).
+  std::uint64_t recordEveryBytes = 64U << 20U;  ///< Sync and report a large file's ranges at least this often.
+  core::RetryPolicy retry = {};
+};
+
+/// Live figures for a progress display; any thread may read them.
+struct DownloadProgress {
+  std::atomic<std::uint64_t> bytes = 0;  ///< Arrived in this run.
+  std::atomic<std::uint64_t> filesCompleted = 0;
+  std::atomic<std::uint64_t> filesFailed = 0;
+  std::atomic<unsigned> connections = 0;  ///< Busy now.
+  std::atomic<std::uint64_t> retries = 0;
+};
+
+struct DownloadSummary {
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t bytes = 0;
+  std::optional<core::Error> firstError = {};
+};
+
+class Downloader {
+ public:
+  Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random, core::Log& log,
+             DownloadSettings settings);
+
+  /// The next item; nothing when there are no more. Called from the thread that called run, only as fast as items are
+  /// needed, so that memory does not grow with their number. May wait for items still to be listed.
+  using NextItem = std::function<std::optional<DownloadItem>()>;
+
+  /// Downloads all items. Returns when each is completed or failed. After a stop request: what has arrived is synced
+  /// and reported, then core::Interrupted. Error(io) of the disk ends the run after the same.
+  DownloadSummary run(const NextItem& next, Observer& observer, DownloadProgress& progress, std::stop_token stop);
+
+ private:
+  ByteSource& source_;
+  core::FileSystem& files_;
+  core::Clock& clock_;
+  core::Random& random_;
+  core::Log& log_;
+  DownloadSettings settings_;
+};
+
+/// SHA-256 of a file's content, lower-case hex. Error(io) if it can't be read. Ends early with Interrupted.
+std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop);
+
+}  // namespace caiexport::transfer

@@ -1,0 +1,96 @@
+#include "hash.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/transfer/downloader.h"
+
+namespace caiexport::transfer {
+namespace {
+
+constexpr std::size_t kReadBytes = 256U << 10U;
+
+void require(int result) {
+  if (result != 1) throw core::Error(core::Category::internal, "cannot compute a SHA-256: the OpenSSL library refused");
+}
+
+std::string hex(std::span<const unsigned char> bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const unsigned char byte : bytes) {
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 15U];
+  }
+  return text;
+}
+
+class ReadOnlyFile {
+ public:
+  explicit ReadOnlyFile(const std::filesystem::path& path) : path_(path) {
+    do {
+      descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    } while (descriptor_ < 0 && errno == EINTR);
+    if (descriptor_ < 0) core::throwIoError("read", path, errno);
+  }
+  ~ReadOnlyFile() { ::close(descriptor_); }
+  ReadOnlyFile(const ReadOnlyFile&) = delete;
+  ReadOnlyFile& operator=(const ReadOnlyFile&) = delete;
+
+  /// Nothing at the end of the file.
+  std::span<const std::byte> read(std::span<std::byte> into) {
+    while (true) {
+      const ssize_t count = ::read(descriptor_, into.data(), into.size());
+      if (count >= 0) return into.first(static_cast<std::size_t>(count));
+      if (errno != EINTR) core::throwIoError("read", path_, errno);
+    }
+  }
+
+ private:
+  const std::filesystem::path& path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace
+
+void Sha256::Free::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  require(context_ ? EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) : 0);
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::update(std::span<const std::byte> data) {
+  require(EVP_DigestUpdate(context_.get(), data.data(), data.size()));
+}
+
+std::string Sha256::finish() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned length = 0;
+  require(EVP_DigestFinal_ex(context_.get(), digest.data(), &length));
+  return hex(std::span(digest).first(length));
+}
+
+std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop) {
+  ReadOnlyFile file(path);
+  Sha256 hash;
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kReadBytes);
+  while (true) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    const auto data = file.read({buffer.get(), kReadBytes});
+    if (data.empty()) return hash.finish();
+    hash.update(data);
+  }
+}
+
+}  // namespace caiexport::transfer

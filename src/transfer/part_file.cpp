@@ -1,0 +1,190 @@
+#include "part_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::transfer {
+namespace {
+
+using model::ByteRange;
+
+constexpr std::uint64_t kReadBytes = 256U << 10U;
+// A writer that is this close in front of the hash closes the gap itself: the bytes are still in the cache.
+constexpr std::uint64_t kShortGapBytes = 1U << 20U;
+
+/// Ranges mostly grow at their end, so this is a search and an addition.
+void add(std::vector<ByteRange>& ranges, ByteRange range) {
+  auto after = std::upper_bound(ranges.begin(), ranges.end(), range.first,
+                                [](std::uint64_t first, const ByteRange& other) { return first < other.first; });
+  auto merged = after;
+  if (after != ranges.begin() && std::prev(after)->end >= range.first) {
+    merged = std::prev(after);
+    merged->end = std::max(merged->end, range.end);
+  } else {
+    merged = ranges.insert(after, range);
+  }
+  const auto following = std::next(merged);
+  auto last = following;
+  while (last != ranges.end() && last->first <= merged->end) {
+    merged->end = std::max(merged->end, last->end);
+    ++last;
+  }
+  ranges.erase(following, last);
+}
+
+}  // namespace
+
+PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, std::uint64_t lengthBytes)
+    : files_(files), target_(std::move(target)), lengthBytes_(lengthBytes) {}
+
+PartFile::~PartFile() = default;
+
+std::filesystem::path PartFile::pathFor(const std::filesystem::path& target) {
+  std::filesystem::path path = target;
+  path += ".part";
+  return path;
+}
+
+void PartFile::adopt(std::vector<ByteRange> done) {
+  written_ = std::move(done);
+}
+
+void PartFile::write(std::uint64_t offset, std::span<const std::byte> data) {
+  opened().writeAt(offset, data);
+  const bool hashes = takeHashFor(offset);
+  if (hashes) {
+    if (hashedBytes_ < offset) hashFromDisk(hashedBytes_, offset, {});
+    sha256_.update(data);
+  }
+  const std::lock_guard lock(mutex_);
+  if (hashes) {
+    hashedBytes_ = offset + data.size();
+    hashing_ = false;
+  }
+  add(written_, {offset, offset + data.size()});
+  unsyncedBytes_ += data.size();
+}
+
+std::uint64_t PartFile::unsyncedBytes() const {
+  const std::lock_guard lock(mutex_);
+  return unsyncedBytes_;
+}
+
+std::uint64_t PartFile::bytesBehind() const {
+  const std::lock_guard lock(mutex_);
+  return hashing_ ? 0 : contiguousEnd(hashedBytes_) - hashedBytes_;
+}
+
+void PartFile::hash(bool leaveToWriters, const std::stop_token& stop) {
+  while (true) {
+    std::uint64_t from = 0;
+    std::uint64_t end = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (hashing_) return;
+      from = hashedBytes_;
+      end = contiguousEnd(from);
+      if (end == from || (leaveToWriters && end - from < kShortGapBytes)) return;
+      // In steps, so that a writer who is nearly reached is noticed.
+      end = std::min(end, from + 8 * kShortGapBytes);
+      hashing_ = true;
+    }
+    hashFromDisk(from, end, stop);
+    const std::lock_guard lock(mutex_);
+    hashedBytes_ = end;
+    hashing_ = false;
+  }
+}
+
+std::vector<ByteRange> PartFile::sync() {
+  std::vector<ByteRange> onDisk;
+  core::WritableFile* file = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    onDisk = written_;
+    if (unsyncedBytes_ > 0) file = file_.get();
+    unsyncedBytes_ = 0;
+  }
+  if (file != nullptr) file->sync();
+  return onDisk;
+}
+
+std::vector<ByteRange> PartFile::written() const {
+  const std::lock_guard lock(mutex_);
+  return written_;
+}
+
+std::string PartFile::sha256() {
+  if (hashedBytes_ != lengthBytes_) throw core::Error(core::Category::internal, "a file was hashed in part only");
+  return sha256_.finish();
+}
+
+void PartFile::createEmpty() {
+  core::WritableFile& file = opened();
+  file.sync();
+}
+
+void PartFile::close() {
+  const std::lock_guard lock(mutex_);
+  file_.reset();
+}
+
+void PartFile::publish() {
+  close();
+  files_.rename(pathFor(target_), target_);
+}
+
+void PartFile::discard() {
+  close();
+  files_.remove(pathFor(target_));
+}
+
+core::WritableFile& PartFile::opened() {
+  const std::lock_guard lock(mutex_);
+  if (file_) return *file_;
+  const std::filesystem::path path = pathFor(target_);
+  const std::uint64_t size = files_.sizeOf(path).value_or(0);
+  file_ = files_.open(path);
+  if (size > lengthBytes_ || (preallocates_ && size < lengthBytes_)) file_->resize(lengthBytes_);
+  return *file_;
+}
+
+/// Whether the caller, who wrote at `offset`, is the one to hash. If so the hash is his until he gives it back.
+bool PartFile::takeHashFor(std::uint64_t offset) {
+  const std::lock_guard lock(mutex_);
+  if (hashing_ || hashedBytes_ > offset || offset - hashedBytes_ > kShortGapBytes) return false;
+  if (hashedBytes_ < offset && contiguousEnd(hashedBytes_) < offset) return false;
+  hashing_ = true;
+  return true;
+}
+
+void PartFile::hashFromDisk(std::uint64_t from, std::uint64_t end, const std::stop_token& stop) {
+  core::WritableFile& file = opened();
+  const std::uint64_t most = std::min(kReadBytes, end - from);
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(most);
+  while (from < end) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    const std::span<std::byte> wanted(buffer.get(), std::min(most, end - from));
+    const std::size_t count = file.readAt(from, wanted);
+    if (count == 0) {
+      throw core::Error(core::Category::io,
+                        "cannot read " + core::printable(pathFor(target_).string()) + ": it became shorter meanwhile",
+                        {.hint = "make sure that nothing else writes there, then run it again"});
+    }
+    sha256_.update(wanted.first(count));
+    from += count;
+  }
+}
+
+/// Where the bytes that are there without a gap from `from` on end; `from` if there are none.
+std::uint64_t PartFile::contiguousEnd(std::uint64_t from) const {
+  const auto after = std::upper_bound(written_.begin(), written_.end(), from,
+                                      [](std::uint64_t at, const ByteRange& range) { return at < range.first; });
+  return after == written_.begin() ? from : std::max(from, std::prev(after)->end);
+}
+
+}  // namespace caiexport::transfer

@@ -1,0 +1,97 @@
+#include "piece_sink.h"
+
+#include <algorithm>
+
+#include "caiexport/core/text.h"
+#include "schedule.h"
+
+namespace caiexport::transfer {
+namespace {
+
+// Reading this much to the end is cheaper than a new connection.
+constexpr std::uint64_t kNotWorthCuttingBytes = 64U << 10U;
+
+}  // namespace
+
+void PieceSink::begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) {
+  try {
+    checkLength(fileBytes);
+    beginAt(offset);
+  } catch (const EnoughReceived&) {
+    throw;
+  } catch (...) {
+    failure_ = std::current_exception();
+    throw;
+  }
+}
+
+void PieceSink::write(std::span<const std::byte> data) {
+  try {
+    if (!begun_) beginAt(piece_.asked().first);
+    take(data);
+  } catch (const EnoughReceived&) {
+    throw;
+  } catch (...) {
+    failure_ = std::current_exception();
+    throw;
+  }
+}
+
+void PieceSink::checkLength(std::optional<std::uint64_t> fileBytes) const {
+  const model::RemoteFile& remote = piece_.file()->item.remote;
+  if (!fileBytes || *fileBytes == remote.lengthBytes) return;
+  throw core::Error(core::Category::verification,
+                    "cannot download " + core::printable(remote.name) + ": it was listed with " +
+                        std::to_string(remote.lengthBytes) + " bytes, but the answer is of a file of " +
+                        std::to_string(*fileBytes) + " bytes",
+                    {.hint = "the file was replaced meanwhile: list the batch again with a new job"});
+}
+
+void PieceSink::beginAt(std::uint64_t offset) {
+  begun_ = true;
+  position_ = offset;
+  wholeFileComes_ = offset == 0 && piece_.asked().first > 0;
+  expectedEnd_ = offset < piece_.asked().first ? piece_.file()->item.remote.lengthBytes : piece_.asked().end;
+  const model::ByteRange skipped = piece_.skipTo(offset);
+  if (skipped.sizeBytes() > 0) leftOut_.push_back(skipped);
+  if (piece_.rest().sizeBytes() == 0) endIfUseless();
+}
+
+void PieceSink::take(std::span<const std::byte> data) {
+  if (data.empty()) return;
+  if (!receiving_) arrivals_.onFirstByte();
+  receiving_ = true;
+
+  const std::uint64_t received = data.size();
+  const std::uint64_t ahead = piece_.rest().first;
+  const std::uint64_t before = ahead > position_ ? std::min<std::uint64_t>(ahead - position_, received) : 0;
+  const auto useful = data.subspan(before);
+  position_ += received;
+
+  model::ByteRange claimed;
+  if (!useful.empty()) {
+    claimed = piece_.claim(useful.size());
+    if (claimed.sizeBytes() > 0) piece_.file()->part.write(claimed.first, useful.first(claimed.sizeBytes()));
+    keptBytes_ += claimed.sizeBytes();
+  }
+  if (position_ > piece_.asked().end) wholeFileComes_ = true;
+  arrivals_.onBytes(received, claimed.sizeBytes());
+  endIfUseless();
+}
+
+void PieceSink::endIfUseless() {
+  if (piece_.rest().sizeBytes() == 0 && uselessBytesAhead() > kNotWorthCuttingBytes) end();
+}
+
+/// A source that does not stop where it should is taken to go on to the end of the file.
+std::uint64_t PieceSink::uselessBytesAhead() const {
+  const std::uint64_t expected = position_ > expectedEnd_ ? piece_.file()->item.remote.lengthBytes : expectedEnd_;
+  return expected > position_ ? expected - position_ : position_ > expectedEnd_ ? position_ - expectedEnd_ : 0;
+}
+
+void PieceSink::end() {
+  enough_ = true;
+  throw EnoughReceived();
+}
+
+}  // namespace caiexport::transfer

@@ -1,0 +1,177 @@
+#pragma once
+/// One run of the downloader: workers that fetch, keepers that hash, sync and rename, and the thread that called run,
+/// which alone talks to the caller.
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "caiexport/transfer/downloader.h"
+#include "concurrency.h"
+#include "rate_limit.h"
+#include "schedule.h"
+
+namespace caiexport::transfer {
+
+class PieceSink;
+
+struct Surroundings {
+  ByteSource& source;
+  core::FileSystem& files;
+  core::Clock& clock;
+  core::Random& random;
+  core::Log& log;
+  DownloadSettings settings;
+};
+
+class Run {
+ public:
+  Run(const Surroundings& surroundings, Observer& observer, DownloadProgress& progress);
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  DownloadSummary toTheEnd(const Downloader::NextItem& next, const std::stop_token& stop);
+
+ private:
+  using File = Schedule::File;
+
+  struct Result {
+    enum class Kind { restarted, onDisk, completed, failed };
+    Kind kind = Kind::completed;
+    File file = {};
+    std::vector<model::ByteRange> ranges = {};
+    Completion completion = {};
+    bool whole = false;  ///< onDisk: the file only lacks its final name.
+  };
+
+  struct Worker {
+    unsigned index = 0;
+    std::uint64_t epoch = 0;  ///< Of the limit in which it last delivered.
+    File lastFile = {};
+  };
+
+  /// One of the three; none: leave.
+  struct Assignment {
+    std::shared_ptr<Piece> piece = {};
+    File toPrepare = {};
+    std::vector<File> chores = {};
+  };
+
+  class Attempt;
+
+  // The thread that called run.
+  void serve(const Downloader::NextItem& next);
+  void takeItems(const Downloader::NextItem& next);
+  bool isDone() const;
+  bool wantsItem() const;
+  std::size_t lookAhead() const;
+  void deliver(std::vector<Result> results);
+  void deliverOne(const Result& result);
+  void afterDelivery(const std::vector<Result>& results);
+  void joinAll();
+  void saveWhatArrived();
+  void saveWhatArrived(FileTask& file);
+  void rethrowProblem(const std::stop_token& stop);
+
+  // Workers.
+  void work(Worker worker);
+  Assignment nextAssignment(Worker& worker);
+  std::shared_ptr<Piece> nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare);
+  void waitForWork(std::unique_lock<std::mutex>& lock);
+  void prepare(const File& file);
+  bool keepsExisting(const File& file);
+  bool finishRenamed(const File& file);
+  void makeFolder(const std::filesystem::path& folder);
+  void fetch(Worker& worker, const std::shared_ptr<Piece>& piece);
+  void settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
+  void judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
+  void tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error);
+  void failFile(FileTask& file, const core::Error& error);
+  void giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
+                    core::SteadyTime notBefore);
+
+  // Chores: by keepers, and by workers with nothing else to do.
+  void keep();
+  std::vector<File> takeChores();
+  void doChores(const std::vector<File>& files);
+  void attend(const File& file, std::vector<File>& renamed);
+  void tend(const File& file, bool recorded);
+  void finish(const File& file, std::vector<File>& renamed);
+  void giveUp(const File& file);
+  void announce(const std::vector<File>& renamed);
+  void choreEnded(const File& file);
+
+  // With the lock held.
+  void requestChore(const File& file);
+  void wakeForWork();
+  void wakeAll();
+  void push(Result result);
+  void observeThroughput(core::SteadyTime now);
+  void limitChanged(std::string_view reason);
+  bool mayBegin() const;
+
+  void noteFirstByte(Worker& worker, std::chrono::nanoseconds waited);
+  void noteBytes(const File& file, std::uint64_t received, std::uint64_t kept);
+  void end();
+  void endWith(std::exception_ptr problem);
+  bool ending() const { return inner_.stop_requested(); }
+
+  const Surroundings at_;
+  Observer& observer_;
+  DownloadProgress& progress_;
+  RateLimit rateLimit_;
+  std::stop_source inner_;  ///< The caller's stop, or an end by a failure.
+
+  // Of the thread that called run alone.
+  DownloadSummary summary_;
+  bool observerThrew_ = false;
+
+  std::atomic<std::uint64_t> keptBytes_ = 0;
+  std::atomic<std::uint64_t> failuresSinceByte_ = 0;
+  std::atomic<core::SteadyTime::rep> nextLook_ = 0;
+
+  std::mutex folderMutex_;
+  std::set<std::filesystem::path> folders_;  ///< Known to exist.
+
+  std::mutex mutex_;
+  std::condition_variable workWanted_;   ///< Workers with nothing to do.
+  std::condition_variable limitRaised_;  ///< Workers beyond the limit.
+  std::condition_variable choreWanted_;  ///< Keepers.
+  std::condition_variable served_;       ///< The thread that called run.
+  // What follows is guarded by mutex_.
+  Schedule schedule_;
+  ConcurrencyController controller_;
+  std::deque<File> chores_;
+  std::vector<Result> results_;  ///< Bounded: items are asked for only when it is empty.
+  std::vector<std::jthread> workers_;
+  std::vector<std::jthread> keepers_;
+  std::exception_ptr problem_;
+  bool exhausted_ = false;
+  bool finished_ = false;
+  bool gaveUp_ = false;
+  unsigned idleWorkers_ = 0;
+  unsigned idleKeepers_ = 0;
+  bool sleeping_ = false;  ///< A worker waits, by the clock, for the next retry.
+  std::stop_source wake_;
+  std::uint64_t items_ = 0;
+  std::uint64_t piecesCompleted_ = 0;
+  std::uint64_t retries_ = 0;
+  std::uint64_t responses_ = 0;
+  std::chrono::nanoseconds waited_{0};
+  std::uint64_t epoch_ = 1;
+  unsigned delivering_ = 0;
+  bool starved_ = false;
+};
+
+}  // namespace caiexport::transfer

@@ -1,0 +1,154 @@
+#pragma once
+/// What is to be fetched next, and in how large pieces. Not thread safe (the downloader's lock guards it), knows no
+/// clock.
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/model/job.h"
+#include "caiexport/transfer/downloader.h"
+#include "part_file.h"
+
+namespace caiexport::transfer {
+
+struct FileTask;
+
+/// A range that one worker is fetching. The worker claims bytes from its front while another may take its tail away.
+class Piece {
+ public:
+  Piece(std::shared_ptr<FileTask> file, model::ByteRange range, int failedTries, core::SteadyTime now)
+      : file_(std::move(file)), asked_(range), failedTries_(failedTries), begun_(now), rest_(range) {}
+
+  const std::shared_ptr<FileTask>& file() const { return file_; }
+  const model::ByteRange& asked() const { return asked_; }
+  /// Failed tries of this range since its last byte.
+  int failedTries() const { return failedTries_; }
+  core::SteadyTime begun() const { return begun_; }
+
+  // Any thread may call these.
+
+  /// What nobody has claimed yet.
+  model::ByteRange rest() const;
+  /// Takes up to `most` bytes from the front of the rest.
+  model::ByteRange claim(std::uint64_t most);
+  /// Gives up what lies before `offset`; returns it.
+  model::ByteRange skipTo(std::uint64_t offset);
+  /// Takes away the tail from `offset` on, or what is left of it.
+  model::ByteRange cutAt(std::uint64_t offset);
+
+ private:
+  const std::shared_ptr<FileTask> file_;
+  const model::ByteRange asked_;
+  const int failedTries_;
+  const core::SteadyTime begun_;
+  mutable std::mutex mutex_;
+  model::ByteRange rest_;
+};
+
+/// Bytes that no worker is fetching yet.
+struct Gap {
+  model::ByteRange range = {};
+  int failedTries = 0;
+  core::SteadyTime notBefore = {};
+};
+
+enum class FileStage {
+  fetching,
+  recording,   ///< All is on disk; the observer is to record that before the file gets its final name.
+  publishing,  ///< The observer has.
+};
+
+struct FileTask {
+  FileTask(core::FileSystem& files, DownloadItem what)
+      : item(std::move(what)), part(files, item.target, item.remote.lengthBytes) {}
+
+  DownloadItem item;
+  PartFile part;
+
+  // The rest is guarded by the downloader's lock.
+  std::vector<Gap> gaps = {};  ///< In order.
+  std::vector<std::shared_ptr<Piece>> active = {};
+  FileStage stage = FileStage::fetching;
+  std::optional<core::Error> failure = {};
+  std::string sha256 = {};     ///< Once all is there. Set and read by chores.
+  bool recorded = false;       ///< The observer is told of ranges.
+  bool ignoresRanges = false;  ///< The source answers with the whole file.
+  bool choreQueued = false;
+  bool choreRunning = false;
+  bool choreAgain = false;
+};
+
+class Schedule {
+ public:
+  using File = std::shared_ptr<FileTask>;
+  struct Settings {
+    std::uint64_t rangeBytes = 0;
+    core::Duration longestResponse = {};
+  };
+
+  explicit Schedule(Settings settings);
+
+  // Files go through: add, begin, open, retire.
+
+  void add(File file);
+  /// One that must be begun anew.
+  void addFirst(File file);
+  bool hasFresh() const { return !fresh_.empty(); }
+  std::size_t freshCount() const { return fresh_.size(); }
+  const std::vector<File>& begun() const { return begun_; }
+  std::uint64_t begunBytes() const { return begunBytes_; }
+  bool empty() const { return fresh_.empty() && begun_.empty(); }
+  File begin();
+  /// Its missing ranges are for the workers now.
+  void open(const File& file, const std::vector<model::ByteRange>& missing);
+  void retire(const File& file);
+  /// No more of its ranges are given out, and those under way end.
+  void abandon(FileTask& file);
+  /// There are no more files than those added.
+  void setExhausted() { exhausted_ = true; }
+
+  // Ranges.
+
+  /// The next range of a file that the worker has just worked on: so its bytes are hashed in order, from the cache.
+  std::shared_ptr<Piece> continueFile(const File& file, core::SteadyTime now, unsigned connections);
+  /// A range of the file that has most left.
+  std::shared_ptr<Piece> takeAny(core::SteadyTime now, unsigned connections);
+  /// Half of the largest range under way, if that saves time.
+  std::shared_ptr<Piece> splitTail(core::SteadyTime now);
+  bool canSplit(core::SteadyTime now) const { return splittable(now) != nullptr; }
+  bool hasGap(core::SteadyTime now) const;
+  /// When the next range that waits may be asked for again.
+  std::optional<core::SteadyTime> earliestRetry() const;
+  void giveBack(FileTask& file, Gap gap);
+  void ended(const std::shared_ptr<Piece>& piece);
+
+  // Measured rates.
+
+  void measured(std::uint64_t bytes, std::chrono::nanoseconds firstByteWait, std::chrono::nanoseconds transfer);
+  /// What a range should hold now.
+  std::uint64_t rangeBytes(unsigned connections) const;
+
+ private:
+  std::shared_ptr<Piece> cut(const File& file, Gap& gap, core::SteadyTime now, unsigned connections);
+  std::shared_ptr<Piece> start(const File& file, model::ByteRange range, int failedTries, core::SteadyTime now);
+  std::shared_ptr<Piece> splittable(core::SteadyTime now) const;
+  double secondsLeft(const Piece& piece, core::SteadyTime now) const;
+
+  const Settings settings_;
+  std::deque<File> fresh_;
+  std::vector<File> begun_;
+  std::uint64_t begunBytes_ = 0;    ///< Lengths of the begun files.
+  std::uint64_t waitingBytes_ = 0;  ///< In the gaps of all files.
+  bool exhausted_ = false;
+  double bytesPerSecond_ = 0;  ///< Of one connection while bytes come; 0: not known.
+  double firstByteSeconds_ = 0;
+};
+
+}  // namespace caiexport::transfer

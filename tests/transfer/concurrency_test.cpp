@@ -1,0 +1,189 @@
+#include "transfer/concurrency.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+namespace caiexport::transfer {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+/// A link in numbers: what it gives with so many connections.
+struct Link {
+  std::function<double(unsigned)> bytesPerSecond;
+  double responsesPerConnectionAndSecond = 2;
+  milliseconds firstByteWait{1};
+  milliseconds handshake{3};
+};
+
+class Simulation {
+ public:
+  Simulation(ConcurrencyController::Limits limits, Link link) : controller_(limits), link_(std::move(link)) {
+    limits_.push_back(controller_.limit());
+  }
+
+  void runFor(milliseconds duration, bool starved = false) {
+    constexpr milliseconds kStep{10};
+    for (milliseconds passed{0}; passed < duration; passed += kStep) {
+      now_ += kStep;
+      const unsigned connections = std::min(controller_.limit(), 1000U);
+      const double part = std::chrono::duration<double>(kStep).count();
+      bytes_ += link_.bytesPerSecond(connections) * part;
+      const double responses = link_.responsesPerConnectionAndSecond * connections * part;
+      responses_ += responses;
+      sample_.waited += nanoseconds(
+          static_cast<nanoseconds::rep>(responses * static_cast<double>(nanoseconds(link_.firstByteWait).count())));
+      sample_.at = now_;
+      sample_.bytes = static_cast<std::uint64_t>(bytes_);
+      sample_.responses = static_cast<std::uint64_t>(responses_);
+      sample_.delivering = now_ - changedAt_ >= link_.handshake ? connections : 0;
+      sample_.starved = starved;
+      note(controller_.observe(sample_));
+    }
+  }
+
+  void throttle() { note(controller_.throttled(now_)); }
+
+  unsigned limit() const { return controller_.limit(); }
+  const std::vector<unsigned>& limits() const { return limits_; }
+  milliseconds elapsed() const {
+    return std::chrono::duration_cast<milliseconds>(now_ - core::SteadyTime(seconds(1000)));
+  }
+  void setLink(Link link) { link_ = std::move(link); }
+
+ private:
+  void note(bool changed) {
+    EXPECT_EQ(changed, controller_.limit() != limits_.back());
+    if (!changed) return;
+    changedAt_ = now_;
+    limits_.push_back(controller_.limit());
+  }
+
+  ConcurrencyController controller_;
+  Link link_;
+  core::SteadyTime now_{seconds(1000)};
+  core::SteadyTime changedAt_{seconds(1000)};
+  ThroughputSample sample_;
+  double bytes_ = 0;
+  double responses_ = 0;
+  std::vector<unsigned> limits_;
+};
+
+/// Every connection adds 20 MB/s, up to a line of so many.
+Link perConnection(double mostBytesPerSecond) {
+  return {.bytesPerSecond = [=](unsigned n) { return std::min(20e6 * n, mostBytesPerSecond); }};
+}
+
+using Limits = std::vector<unsigned>;
+
+TEST(Concurrency, DoublesUpToTheMostWhileItPays) {
+  Simulation run({.start = 8, .most = 64}, perConnection(1e12));
+  run.runFor(seconds(2));
+  EXPECT_EQ(run.limits(), (Limits{8, 16, 32, 64}));
+}
+
+TEST(Concurrency, TakesBackTheStepThatDidNotPay) {
+  Simulation run({.start = 8, .most = 64}, perConnection(320e6));
+  run.runFor(seconds(5));
+  EXPECT_EQ(run.limits(), (Limits{8, 16, 32, 16}));
+}
+
+TEST(Concurrency, SettlesWithinASecondWhereGrowingDoesNotPay) {
+  Simulation run({.start = 8, .most = 64}, perConnection(100e6));
+  run.runFor(seconds(1));
+  EXPECT_EQ(run.limits(), (Limits{8, 16, 8}));
+}
+
+TEST(Concurrency, GrowsFasterWhereConnectionsOnlyWait) {
+  // 64 KiB files over 50 ms: each connection gives 19 files a second, whatever their number.
+  const Link link{.bytesPerSecond = [](unsigned n) { return 19.0 * 65536 * n; },
+                  .responsesPerConnectionAndSecond = 19,
+                  .firstByteWait = milliseconds(50),
+                  .handshake = milliseconds(150)};
+  Simulation run({.start = 8, .most = 64}, link);
+  run.runFor(milliseconds(700));
+  EXPECT_EQ(run.limits(), (Limits{8, 32, 64}));
+}
+
+TEST(Concurrency, CountsSmallAnswersToo) {
+  // Nearly no bytes: only the number of answers grows.
+  const Link link{.bytesPerSecond = [](unsigned) { return 1000.0; }, .responsesPerConnectionAndSecond = 100};
+  Simulation run({.start = 4, .most = 16}, link);
+  run.runFor(seconds(2));
+  EXPECT_EQ(run.limit(), 16U);
+}
+
+TEST(Concurrency, WaitsForNewConnectionsToDeliverBeforeItJudges) {
+  Link link = perConnection(1e12);
+  link.handshake = milliseconds(1500);
+  Simulation run({.start = 8, .most = 16}, link);
+  run.runFor(milliseconds(1500));
+  EXPECT_EQ(run.limit(), 8U);
+  run.runFor(milliseconds(2500));
+  EXPECT_EQ(run.limit(), 16U);
+}
+
+TEST(Concurrency, DoesNotJudgeWithoutEnoughToFetch) {
+  Simulation run({.start = 8, .most = 64}, perConnection(1e12));
+  run.runFor(seconds(10), true);
+  EXPECT_EQ(run.limits(), (Limits{8}));
+}
+
+TEST(Concurrency, TriesAgainAfterAWhile) {
+  Simulation run({.start = 8, .most = 64}, perConnection(100e6));
+  run.runFor(seconds(5));
+  EXPECT_EQ(run.limit(), 8U);
+  run.setLink(perConnection(1e12));
+  run.runFor(seconds(20));
+  EXPECT_EQ(run.limit(), 64U);
+}
+
+TEST(Concurrency, HalvesWhenThrottledAndRecoversLater) {
+  Simulation run({.start = 8, .most = 32}, perConnection(1e12));
+  run.runFor(seconds(2));
+  ASSERT_EQ(run.limit(), 32U);
+  run.throttle();
+  EXPECT_EQ(run.limit(), 16U);
+  // Answers to requests that were already under way.
+  run.throttle();
+  run.throttle();
+  EXPECT_EQ(run.limit(), 16U);
+  run.runFor(seconds(4));
+  EXPECT_EQ(run.limit(), 16U);
+  run.runFor(seconds(2));
+  EXPECT_EQ(run.limit(), 20U);
+  run.runFor(seconds(30));
+  EXPECT_EQ(run.limit(), 32U);
+}
+
+TEST(Concurrency, NeverGoesBelowOne) {
+  Simulation run({.start = 4, .most = 4}, perConnection(1e12));
+  for (int i = 0; i < 10; ++i) {
+    run.throttle();
+    run.runFor(milliseconds(1100));
+  }
+  EXPECT_EQ(run.limit(), 1U);
+}
+
+TEST(Concurrency, AFixedNumberOnlyGivesWayToThrottling) {
+  Simulation run({.start = 12, .most = 12, .adapts = false}, perConnection(1e12));
+  run.runFor(seconds(60));
+  EXPECT_EQ(run.limits(), (Limits{12}));
+  run.throttle();
+  EXPECT_EQ(run.limit(), 6U);
+  run.runFor(seconds(60));
+  EXPECT_EQ(run.limit(), 12U);
+}
+
+TEST(Concurrency, StartsWithinTheLimits) {
+  EXPECT_EQ(ConcurrencyController({.start = 8, .most = 4}).limit(), 4U);
+  EXPECT_EQ(ConcurrencyController({.start = 0, .most = 0}).limit(), 1U);
+}
+
+}  // namespace
+}  // namespace caiexport::transfer

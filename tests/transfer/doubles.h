@@ -1,0 +1,192 @@
+#pragma once
+/// The two sides of the downloader: a source in memory that can misbehave, and an observer that remembers like a
+/// database.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/log.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/transfer/downloader.h"
+
+namespace caiexport::transfer::testing {
+
+/// Bytes that depend on the name and the place, so that a misplaced one is noticed.
+inline std::string contentOf(const std::string& name, std::uint64_t lengthBytes) {
+  std::string content(lengthBytes, '\0');
+  std::uint64_t state = std::hash<std::string>{}(name) | 1U;
+  for (char& byte : content) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    byte = static_cast<char>(state >> 56U);
+  }
+  return content;
+}
+
+inline std::string readAll(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline void writeAll(const std::filesystem::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+inline std::span<const std::byte> bytesOf(const std::string& text, std::uint64_t first, std::uint64_t end) {
+  return std::as_bytes(std::span(text)).subspan(first, end - first);
+}
+
+struct Call {
+  std::size_t number = 0;  ///< Of all fetches, from 1.
+  std::string name = {};
+  model::ByteRange range = {};
+};
+
+/// Serves contentOf(name); `behave` may do it in another way. Thread safe.
+class MemorySource final : public ByteSource {
+ public:
+  /// True: it answered itself. False: the ordinary answer is to follow.
+  using Behaviour = std::function<bool(const Call& call, const std::string& content, RangeSink& sink, std::stop_token)>;
+
+  explicit MemorySource(Behaviour behave = {}, std::size_t chunkBytes = 300)
+      : behave_(std::move(behave)), chunkBytes_(chunkBytes) {}
+
+  void fetch(const model::RemoteFile& file, model::ByteRange range, RangeSink& sink, std::stop_token stop) override {
+    Call call;
+    std::shared_ptr<const std::string> content;
+    {
+      const std::lock_guard lock(mutex_);
+      calls_.push_back({calls_.size() + 1, file.name, range});
+      call = calls_.back();
+      content = contentFor(file);
+      mostAtOnce_ = std::max(mostAtOnce_, ++atOnce_);
+    }
+    const std::unique_ptr<MemorySource, void (*)(MemorySource*)> leave(this, [](MemorySource* source) {
+      const std::lock_guard lock(source->mutex_);
+      --source->atOnce_;
+    });
+    if (behave_ && behave_(call, *content, sink, stop)) return;
+    sink.begin(range.first, content->size());
+    send(*content, range, sink, stop);
+  }
+
+  void send(const std::string& content, model::ByteRange range, RangeSink& sink, const std::stop_token& stop = {}) {
+    for (std::uint64_t at = range.first; at < range.end;) {
+      if (stop.stop_requested()) throw core::Interrupted();
+      const std::uint64_t end = std::min(range.end, at + chunkBytes_);
+      {
+        const std::lock_guard lock(mutex_);
+        bytesSent_ += end - at;
+      }
+      sink.write(bytesOf(content, at, end));
+      at = end;
+    }
+  }
+
+  std::vector<Call> calls() const {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  std::uint64_t bytesSent() const {
+    const std::lock_guard lock(mutex_);
+    return bytesSent_;
+  }
+  unsigned mostAtOnce() const {
+    const std::lock_guard lock(mutex_);
+    return mostAtOnce_;
+  }
+
+ private:
+  std::shared_ptr<const std::string> contentFor(const model::RemoteFile& file) {
+    auto& content = contents_[file.name];
+    if (!content) content = std::make_shared<const std::string>(contentOf(file.name, file.lengthBytes));
+    return content;
+  }
+
+  Behaviour behave_;
+  std::size_t chunkBytes_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const std::string>> contents_;
+  std::vector<Call> calls_;
+  std::uint64_t bytesSent_ = 0;
+  unsigned atOnce_ = 0;
+  unsigned mostAtOnce_ = 0;
+};
+
+/// Keeps what a database would keep, and checks that all calls come from one thread.
+class Ledger final : public Observer {
+ public:
+  /// Called before a call takes effect; may throw.
+  std::function<void(const std::string& call)> before = {};
+
+  std::map<std::int64_t, std::vector<model::ByteRange>> done;
+  std::map<std::int64_t, Completion> completions;
+  std::map<std::int64_t, core::Error> failures;
+  std::vector<std::string> calls;
+
+  void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> ranges) override {
+    note("ranges " + std::to_string(key));
+    done[key] = {ranges.begin(), ranges.end()};
+  }
+  void completed(std::span<const Completion> files) override {
+    std::string call = "completed";
+    for (const Completion& file : files) call += " " + std::to_string(file.key);
+    note(call);
+    for (const Completion& file : files) completions[file.key] = file;
+  }
+  void failed(std::int64_t key, const core::Error& error) override {
+    note("failed " + std::to_string(key));
+    failures.insert_or_assign(key, error);
+  }
+  void restarted(std::int64_t key) override {
+    note("restarted " + std::to_string(key));
+    done.erase(key);
+  }
+
+  bool sawOtherThreads() const { return otherThreads_; }
+
+ private:
+  void note(const std::string& call) {
+    if (std::this_thread::get_id() != thread_) otherThreads_ = true;
+    calls.push_back(call);
+    if (before) before(call);
+  }
+
+  std::thread::id thread_ = std::this_thread::get_id();
+  bool otherThreads_ = false;
+};
+
+inline DownloadItem itemOf(std::int64_t key, std::uint64_t lengthBytes, const std::filesystem::path& folder) {
+  DownloadItem item;
+  item.key = key;
+  item.remote.name = "f" + std::to_string(key);
+  item.remote.lengthBytes = lengthBytes;
+  item.target = folder / item.remote.name;
+  return item;
+}
+
+inline Downloader::NextItem nextOf(std::vector<DownloadItem> items) {
+  return [items = std::move(items), at = std::size_t{0}]() mutable -> std::optional<DownloadItem> {
+    if (at == items.size()) return std::nullopt;
+    return items[at++];
+  };
+}
+
+}  // namespace caiexport::transfer::testing
