@@ -1,0 +1,268 @@
+#include "duck.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "caiexport/core/text.h"
+
+namespace caiexport::reader {
+namespace {
+
+using core::Category;
+using core::Error;
+
+std::string quoted(std::string_view text, char mark) {
+  std::string result(1, mark);
+  for (const char letter : text) {
+    if (letter == mark) result += mark;
+    result += letter;
+  }
+  return result + mark;
+}
+
+/// DuckDB's messages have several lines (they point at the place); each is made printable by itself.
+std::string printableLines(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    if (!result.empty()) result += '\n';
+    result += core::printable(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return result;
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+/// What a file can't cause: these come from the statement's own words.
+bool isAboutStatement(duckdb_error_type type) {
+  static constexpr std::array kTypes{DUCKDB_ERROR_PARSER,
+                                     DUCKDB_ERROR_SYNTAX,
+                                     DUCKDB_ERROR_BINDER,
+                                     DUCKDB_ERROR_CATALOG,
+                                     DUCKDB_ERROR_PLANNER,
+                                     DUCKDB_ERROR_EXPRESSION,
+                                     DUCKDB_ERROR_PERMISSION,
+                                     DUCKDB_ERROR_CONVERSION,
+                                     DUCKDB_ERROR_OUT_OF_RANGE,
+                                     DUCKDB_ERROR_DIVIDE_BY_ZERO,
+                                     DUCKDB_ERROR_INVALID_TYPE,
+                                     DUCKDB_ERROR_MISMATCH_TYPE,
+                                     DUCKDB_ERROR_DECIMAL,
+                                     DUCKDB_ERROR_SETTINGS,
+                                     DUCKDB_ERROR_NOT_IMPLEMENTED,
+                                     DUCKDB_ERROR_SEQUENCE,
+                                     DUCKDB_ERROR_PARAMETER_NOT_RESOLVED,
+                                     DUCKDB_ERROR_PARAMETER_NOT_ALLOWED,
+                                     DUCKDB_ERROR_MISSING_EXTENSION,
+                                     DUCKDB_ERROR_AUTOLOAD,
+                                     DUCKDB_INVALID_CONFIGURATION};
+  return std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
+}
+
+bool isAboutFiles(std::string_view message) {
+  return contains(message, "Failed to read file") || contains(message, "arquet");
+}
+
+bool isAboutDisk(std::string_view message) {
+  return contains(message, "No space left") || contains(message, "Could not write") ||
+         contains(message, "Could not create") || contains(message, "Cannot open file");
+}
+
+/// Some calls report their text only, which begins with the kind.
+duckdb_error_type typeFrom(std::string_view message) {
+  static constexpr std::array<std::pair<std::string_view, duckdb_error_type>, 12> kKinds{{
+      {"Out of Memory Error", DUCKDB_ERROR_OUT_OF_MEMORY},
+      {"INTERRUPT Error", DUCKDB_ERROR_INTERRUPT},
+      {"IO Error", DUCKDB_ERROR_IO},
+      {"Parser Error", DUCKDB_ERROR_PARSER},
+      {"Binder Error", DUCKDB_ERROR_BINDER},
+      {"Catalog Error", DUCKDB_ERROR_CATALOG},
+      {"Permission Error", DUCKDB_ERROR_PERMISSION},
+      {"Conversion Error", DUCKDB_ERROR_CONVERSION},
+      {"Out of Range Error", DUCKDB_ERROR_OUT_OF_RANGE},
+      {"Not implemented Error", DUCKDB_ERROR_NOT_IMPLEMENTED},
+      {"Invalid Configuration Error", DUCKDB_INVALID_CONFIGURATION},
+      {"Invalid Input Error", DUCKDB_ERROR_INVALID_INPUT},
+  }};
+  for (const auto& [kind, type] : kKinds) {
+    if (message.starts_with(kind)) return type;
+  }
+  return DUCKDB_ERROR_INVALID;
+}
+
+struct Config {
+  Config() {
+    if (duckdb_create_config(&handle) == DuckDBError) throw Error(Category::internal, "cannot configure DuckDB");
+  }
+  ~Config() { duckdb_destroy_config(&handle); }
+  Config(const Config&) = delete;
+  Config& operator=(const Config&) = delete;
+  void set(const char* name, const std::string& value) {
+    if (duckdb_set_config(handle, name, value.c_str()) == DuckDBError) {
+      throw Error(Category::internal, std::string("DuckDB refuses the setting ") + name);
+    }
+  }
+  duckdb_config handle = nullptr;
+};
+
+}  // namespace
+
+std::string sqlText(std::string_view text) {
+  return quoted(text, '\'');
+}
+
+std::string sqlName(std::string_view name) {
+  return quoted(name, '"');
+}
+
+std::string takeText(char* text) {
+  std::string result = text == nullptr ? "" : text;
+  duckdb_free(text);
+  return result;
+}
+
+void throwDuckError(duckdb_error_type type, std::string_view message, const Blame& blame) {
+  if (type == DUCKDB_ERROR_INVALID || type == DUCKDB_ERROR_UNKNOWN_TYPE) type = typeFrom(message);
+  const std::string text = blame.what + ": " + printableLines(message);
+  if (type == DUCKDB_ERROR_INTERRUPT) throw core::Interrupted();
+  if (type == DUCKDB_ERROR_OUT_OF_MEMORY) {
+    throw Error(Category::io, text, {.hint = "allow more with --memory, e.g. --memory 4G, or choose fewer columns"});
+  }
+  if (isAboutDisk(message)) throw Error(Category::io, text);
+  if (blame.usersSql && (isAboutStatement(type) || !isAboutFiles(message))) {
+    throw Error(Category::usage, text, {.hint = "the rows are in the view `profiles`"});
+  }
+  throw Error(Category::verification, text, {.hint = "`caiexport verify` tells which files are damaged"});
+}
+
+Rows::Rows(duckdb_prepared_statement statement, Blame blame) : blame_(std::move(blame)) {
+  if (duckdb_execute_prepared_streaming(statement, &result_) == DuckDBSuccess) return;
+  const duckdb_error_type type = duckdb_result_error_type(&result_);
+  const char* reason = duckdb_result_error(&result_);
+  const std::string message = reason == nullptr ? "no reason given" : reason;
+  duckdb_destroy_result(&result_);
+  throwDuckError(type, message, blame_);
+}
+
+Rows::~Rows() {
+  duckdb_destroy_result(&result_);
+}
+
+Chunk Rows::next() {
+  Chunk chunk(duckdb_fetch_chunk(result_));
+  if (chunk != nullptr) return chunk;
+  const char* reason = duckdb_result_error(&result_);
+  if (reason != nullptr && *reason != '\0') throwDuckError(duckdb_result_error_type(&result_), reason, blame_);
+  return nullptr;
+}
+
+std::string Statement::columnName(std::size_t index) const {
+  const char* name = duckdb_prepared_statement_column_name(handle_.get(), index);
+  return takeText(const_cast<char*>(name));
+}
+
+LogicalType Statement::columnType(std::size_t index) const {
+  return LogicalType(duckdb_prepared_statement_column_logical_type(handle_.get(), index));
+}
+
+Duck::Duck(const ReaderSettings& settings, const Access& access) {
+  // Nothing is fetched, loaded or read but what is named; a statement can't change that, since the last setting locks
+  // them all.
+  Config config;
+  config.set("autoinstall_known_extensions", "false");
+  config.set("autoload_known_extensions", "false");
+  config.set("allow_community_extensions", "false");
+  config.set("threads", std::to_string(settings.threads));
+  config.set("memory_limit", std::to_string(settings.memoryBytes) + "B");
+  config.set("temp_directory", settings.tempDirectory.string());
+  char* error = nullptr;
+  if (duckdb_open_ext(nullptr, &database_, config.handle, &error) == DuckDBError) {
+    throw Error(Category::internal, "cannot start DuckDB: " + printableLines(takeText(error)));
+  }
+  if (duckdb_connect(database_, &connection_) == DuckDBError) {
+    duckdb_close(&database_);
+    throw Error(Category::internal, "cannot connect to DuckDB");
+  }
+  try {
+    const Blame blame{.what = "cannot prepare DuckDB"};
+    std::string allowed;
+    for (const std::string& path : access.paths) allowed += (allowed.empty() ? "" : ", ") + sqlText(path);
+    run("SET allowed_paths = [" + allowed + "]", blame);
+    run("SET TimeZone = 'UTC'", blame);
+    run("SET parquet_metadata_cache = true", blame);
+    run("SET enable_external_access = false", blame);
+    run("SET lock_configuration = true", blame);
+  } catch (...) {
+    duckdb_disconnect(&connection_);
+    duckdb_close(&database_);
+    throw;
+  }
+}
+
+Duck::~Duck() {
+  duckdb_disconnect(&connection_);
+  duckdb_close(&database_);
+}
+
+Statement Duck::prepareSelect(const std::string& sql, const Blame& blame) {
+  if (sql.find('\0') != std::string::npos) throw Error(Category::usage, blame.what + ": the SQL holds a NUL character");
+  duckdb_extracted_statements extracted = nullptr;
+  const idx_t count = duckdb_extract_statements(connection_, sql.c_str(), &extracted);
+  const Owned<duckdb_extracted_statements, duckdb_destroy_extracted> owner(extracted);
+  if (count != 1) {
+    const char* reason = duckdb_extract_statements_error(extracted);
+    if (count == 0 && reason != nullptr) throwDuckError(DUCKDB_ERROR_PARSER, reason, blame);
+    throw Error(Category::usage, blame.what + ": it must be one SELECT statement, not " + std::to_string(count),
+                {.hint = "the rows are in the view `profiles`"});
+  }
+  duckdb_prepared_statement handle = nullptr;
+  const duckdb_state state = duckdb_prepare_extracted_statement(connection_, extracted, 0, &handle);
+  Statement statement(handle);
+  if (state == DuckDBError) throwDuckError(DUCKDB_ERROR_INVALID, duckdb_prepare_error(handle), blame);
+  if (duckdb_prepared_statement_type(handle) != DUCKDB_STATEMENT_TYPE_SELECT) {
+    throw Error(Category::usage, blame.what + ": only a SELECT statement is allowed",
+                {.hint = "the rows are in the view `profiles`"});
+  }
+  if (duckdb_nparams(handle) != 0) {
+    throw Error(Category::usage, blame.what + ": parameters (`?`, `$1`) have no values here");
+  }
+  return statement;
+}
+
+void Duck::run(const std::string& sql, const Blame& blame) {
+  changedRows(sql, blame, {});
+}
+
+std::uint64_t Duck::changedRows(const std::string& sql, const Blame& blame, std::stop_token stop) {
+  const InterruptOnStop interrupt(std::move(stop), *this);
+  duckdb_result result;
+  const duckdb_state state = duckdb_query(connection_, sql.c_str(), &result);
+  const duckdb_error_type type = duckdb_result_error_type(&result);
+  const char* reason = state == DuckDBError ? duckdb_result_error(&result) : nullptr;
+  const std::string message = reason == nullptr ? "no reason given" : reason;
+  const std::uint64_t changed = state == DuckDBSuccess ? duckdb_rows_changed(&result) : 0;
+  duckdb_destroy_result(&result);
+  if (state == DuckDBError) throwDuckError(type, message, blame);
+  return changed;
+}
+
+std::vector<std::int64_t> Duck::numbers(const std::string& sql, const Blame& blame) {
+  const Statement statement = prepareSelect(sql, blame);
+  Rows rows(statement.get(), blame);
+  const Chunk chunk = rows.next();
+  std::vector<std::int64_t> values;
+  if (chunk == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) return values;
+  for (idx_t column = 0; column < statement.columnCount(); ++column) {
+    duckdb_vector vector = duckdb_data_chunk_get_vector(chunk.get(), column);
+    std::uint64_t* validity = duckdb_vector_get_validity(vector);
+    const bool known = validity == nullptr || duckdb_validity_row_is_valid(validity, 0);
+    values.push_back(known ? static_cast<const std::int64_t*>(duckdb_vector_get_data(vector))[0] : 0);
+  }
+  return values;
+}
+
+}  // namespace caiexport::reader

@@ -1,0 +1,181 @@
+#include "profiles.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+#include "row_pipeline.h"
+#include "score_count.h"
+#include "values.h"
+
+namespace caiexport::reader {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+constexpr std::uint64_t kTableRows = 20;
+
+std::span<const std::byte> bytesOf(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>& columns) {
+  switch (format) {
+    case RowFormat::csv:
+      return std::make_unique<CsvWriter>(columns);
+    case RowFormat::jsonl:
+      return std::make_unique<JsonLinesWriter>(columns);
+  }
+  throw Error(Category::internal, "an unknown format of rows");
+}
+
+/// Turns chunks into lines and writes them when it is their turn.
+class LineWork final : public ChunkWork {
+ public:
+  LineWork(RowFormat format, const std::vector<Type>& columns, Output& output)
+      : writer_(makeWriter(format, columns)), output_(output) {}
+
+  void prepare(duckdb_data_chunk chunk, std::uint64_t rows) override {
+    lines_.clear();
+    writer_->bind(chunk);
+    for (std::uint64_t row = 0; row < rows; ++row) writer_->append(lines_, row);
+  }
+
+  bool finish() override { return output_.write(bytesOf(lines_)); }
+
+ private:
+  std::unique_ptr<RowWriter> writer_;
+  Output& output_;
+  std::string lines_;
+};
+
+Blame readingBlame(const ReadQuery& query) {
+  return {.what = "cannot read the profiles", .usersSql = !query.sql.empty() || !query.where.empty()};
+}
+
+void collectFields(const std::vector<Type>& fields, const std::string& above, std::vector<SchemaField>& into) {
+  for (const Type& field : fields) {
+    const std::string path = above.empty() ? field.name : above + "." + field.name;
+    if (field.isStruct()) {
+      collectFields(field.children, path, into);
+    } else {
+      into.push_back({.path = path, .type = field.describe(), .numeric = field.isNumeric()});
+    }
+  }
+}
+
+std::string listed(const std::vector<std::string>& paths) {
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : ", ") + path;
+  return core::printable(text);
+}
+
+fs::path absoluteTarget(const fs::path& path) {
+  std::error_code failure;
+  const fs::path folder = fs::canonical(fs::absolute(path).parent_path(), failure);
+  if (failure) {
+    throw Error(Category::io, "cannot write " + core::printable(path.string()) + ": " + failure.message());
+  }
+  return folder / path.filename();
+}
+
+}  // namespace
+
+DuckProfiles::DuckProfiles(ReaderSettings settings, std::vector<InputFile> files)
+    : settings_(std::move(settings)), files_(files), set_(settings_, std::move(files)) {}
+
+std::vector<SchemaField> DuckProfiles::schema() {
+  std::vector<SchemaField> fields;
+  collectFields(set_.columns(), {}, fields);
+  return fields;
+}
+
+std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) {
+  const RowSource source = set_.prepare(query, format == RowFormat::csv ? Shape::flat : Shape::nested);
+  const std::string header = makeWriter(format, source.columns)->header();
+  const InterruptOnStop interrupt(stop, set_.duck());
+  // The first rows must be there before the header goes out: what fails at once shall leave no output.
+  Rows rows(source.statement.get(), readingBlame(query));
+  if (!header.empty() && !output.write(bytesOf(header))) return 0;
+  std::vector<std::unique_ptr<ChunkWork>> workers;
+  for (unsigned index = 0; index < settings_.threads; ++index) {
+    workers.push_back(std::make_unique<LineWork>(format, source.columns, output));
+  }
+  return processRows(rows, query.limit.value_or(std::numeric_limits<std::uint64_t>::max()), workers, stop);
+}
+
+std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
+  const fs::path target = absoluteTarget(path);
+  // A set of its own, since what a database may touch is settled when it opens.
+  ProfileSet set(settings_, files_, {target.string()});
+  const std::string sql = set.rowsSql(query, Shape::nested);
+  if (stop.stop_requested()) throw core::Interrupted();
+  return set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
+                                    " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
+                                readingBlame(query), std::move(stop));
+}
+
+Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
+  const std::uint64_t limit = query.limit.value_or(kTableRows);
+  ReadQuery oneMore = query;
+  oneMore.limit = limit < std::numeric_limits<std::uint64_t>::max() ? limit + 1 : limit;
+  const RowSource source = set_.prepare(oneMore, Shape::flat);
+  CellWriter writer(source.columns);
+  Table table;
+  for (const Leaf& leaf : writer.leaves()) {
+    table.columns.push_back({.name = core::printable(leaf.name),
+                             .type = leaf.view->type->describe(),
+                             .alignRight = leaf.view->type->isNumeric()});
+  }
+  const InterruptOnStop interrupt(stop, set_.duck());
+  Rows rows(source.statement.get(), readingBlame(query));
+  while (Chunk chunk = rows.next()) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    writer.bind(chunk.get());
+    const std::uint64_t count = duckdb_data_chunk_get_size(chunk.get());
+    for (std::uint64_t row = 0; row < count; ++row) {
+      table.more = table.rows.size() == limit;
+      if (table.more) return table;
+      table.rows.push_back(writer.cells(row));
+    }
+  }
+  return table;
+}
+
+std::vector<std::string> DuckProfiles::scoreFields() {
+  std::vector<std::string> paths;
+  for (const SchemaField& field : schema()) {
+    const std::string name = core::toLower(std::string_view(field.path).substr(field.path.rfind('.') + 1));
+    if (field.numeric && name == "score") paths.push_back(field.path);
+  }
+  return paths;
+}
+
+std::string DuckProfiles::chosenField(const std::string& field) {
+  if (!field.empty()) return field;
+  const std::vector<std::string> fields = scoreFields();
+  if (fields.size() == 1) return fields.front();
+  if (fields.size() > 1) {
+    throw Error(Category::usage, "there are several score columns: " + listed(fields),
+                {.hint = "choose one with --field"});
+  }
+  std::vector<std::string> numeric;
+  for (const SchemaField& each : schema()) {
+    if (each.numeric) numeric.push_back(each.path);
+  }
+  throw Error(Category::notFound, "there is no score column: no group has a numeric field `score`",
+              {.hint = numeric.empty() ? "the files have no numeric column at all"
+                                       : "choose one of the numeric columns with --field: " + listed(numeric)});
+}
+
+ScoreSummary DuckProfiles::scores(const std::string& field, std::stop_token stop) {
+  return countScores(set_, chosenField(field), settings_, std::move(stop));
+}
+
+}  // namespace caiexport::reader

@@ -1,0 +1,421 @@
+#include "score_count.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/text.h"
+#include "row_pipeline.h"
+#include "values.h"
+
+namespace caiexport::reader {
+namespace {
+
+using core::Category;
+using core::Error;
+
+constexpr std::size_t kMostFactorsShown = 10;
+constexpr double kLowEnd = 25;
+constexpr double kHighBegin = 75;
+constexpr double kTop = 100;
+
+/// The fields that stand beside the score.
+struct Companions {
+  std::vector<std::string> date = {};  ///< Empty: there is none.
+  bool dateHasZone = false;
+  std::vector<std::string> factors = {};  ///< Empty: there are none.
+  const Type* factorType = nullptr;       ///< Of one entry.
+};
+
+bool contains(const std::string& name, std::string_view part) {
+  return core::toLower(name).find(part) != std::string::npos;
+}
+
+const Type* bestOf(const std::vector<const Type*>& candidates, std::initializer_list<std::string_view> parts) {
+  for (const std::string_view part : parts) {
+    for (const Type* candidate : candidates) {
+      if (contains(candidate->name, part)) return candidate;
+    }
+  }
+  return nullptr;
+}
+
+const Type* scoreDateOf(const std::vector<Type>& group) {
+  std::vector<const Type*> times;
+  for (const Type& field : group) {
+    if (field.isTime() && contains(field.name, "scor")) times.push_back(&field);
+  }
+  return bestOf(times, {"scoredate", "date", "time", "scor"});
+}
+
+bool isFactorList(const Type& field) {
+  if (field.id != DUCKDB_TYPE_LIST) return false;
+  const Type& entry = field.children[0];
+  if (entry.id == DUCKDB_TYPE_VARCHAR) return contains(field.name, "factor");
+  return entry.isStruct() && std::any_of(entry.children.begin(), entry.children.end(),
+                                         [](const Type& child) { return child.id == DUCKDB_TYPE_VARCHAR; });
+}
+
+const Type* factorsOf(const std::vector<Type>& group) {
+  std::vector<const Type*> lists;
+  for (const Type& field : group) {
+    if (isFactorList(field)) lists.push_back(&field);
+  }
+  const Type* named = bestOf(lists, {"influential", "factor", "influence", "reason"});
+  if (named != nullptr) return named;
+  return lists.empty() ? nullptr : lists.front();
+}
+
+/// The fields of the group that `steps` points into.
+const std::vector<Type>& siblingsOf(const std::vector<Type>& columns, const std::vector<std::string>& steps) {
+  const std::vector<Type>* level = &columns;
+  for (std::size_t depth = 0; depth + 1 < steps.size(); ++depth) {
+    const auto field =
+        std::find_if(level->begin(), level->end(), [&](const Type& each) { return each.name == steps[depth]; });
+    level = &field->children;
+  }
+  return *level;
+}
+
+Companions companionsOf(const std::vector<Type>& columns, const std::vector<std::string>& steps) {
+  // Flat files have the score beside everything else: there, only what is called so belongs to it.
+  const std::vector<Type>& group = siblingsOf(columns, steps);
+  const auto beside = [&steps](const Type* field) {
+    std::vector<std::string> path(steps.begin(), steps.end() - 1);
+    path.push_back(field->name);
+    return path;
+  };
+  Companions companions;
+  if (const Type* date = scoreDateOf(group)) {
+    companions.date = beside(date);
+    companions.dateHasZone = date->id == DUCKDB_TYPE_TIMESTAMP_TZ;
+  }
+  const Type* factors = factorsOf(group);
+  if (factors != nullptr && (steps.size() > 1 || contains(factors->name, "factor"))) {
+    companions.factors = beside(factors);
+    companions.factorType = &factors->children[0];
+  }
+  return companions;
+}
+
+/// SQL over `f`, one entry of the list of factors.
+struct FactorSql {
+  std::string name;
+  std::string importance = {};  ///< Empty: there is none.
+  bool inWords = false;         ///< The importance is low, medium or high.
+};
+
+FactorSql factorSql(const Type& entry) {
+  if (!entry.isStruct()) return {.name = "f"};
+  std::vector<const Type*> texts;
+  const Type* importance = nullptr;
+  for (const Type& child : entry.children) {
+    const bool isText = child.id == DUCKDB_TYPE_VARCHAR;
+    if (contains(child.name, "importance") && (child.isNumeric() || isText)) {
+      importance = &child;
+    } else if (isText) {
+      texts.push_back(&child);
+    }
+  }
+  const Type* name = bestOf(texts, {"name", "code", "factor", "feature", "attribute"});
+  if (name == nullptr) name = texts.empty() ? importance : texts.front();
+  const auto field = [](const Type& child) { return "struct_extract(f, " + sqlText(child.name) + ")"; };
+  FactorSql sql{.name = field(*name)};
+  if (importance != nullptr && importance != name) {
+    sql.importance = field(*importance);
+    sql.inWords = !importance->isNumeric();
+  }
+  return sql;
+}
+
+/// What one worker has counted.
+struct Tally {
+  std::uint64_t records = 0;
+  std::int64_t firstDate = std::numeric_limits<std::int64_t>::max();
+  std::int64_t lastDate = std::numeric_limits<std::int64_t>::min();
+};
+
+/// All scores; each worker takes a stretch of its own.
+class ScoreStore {
+ public:
+  explicit ScoreStore(std::uint64_t most) : most_(most), scores_(new double[most == 0 ? 1 : most]) {}
+
+  void add(const std::vector<double>& scores) {
+    if (scores.empty()) return;
+    const std::uint64_t from = used_.fetch_add(scores.size());
+    if (from + scores.size() > most_) {
+      throw Error(Category::verification, "the files hold more rows than their footers say");
+    }
+    std::copy(scores.begin(), scores.end(), scores_.get() + from);
+  }
+
+  std::span<double> all() { return {scores_.get(), used_.load()}; }
+
+ private:
+  std::uint64_t most_;
+  // Not a vector: its memory is touched as it fills, by the threads that fill it.
+  std::unique_ptr<double[]> scores_;
+  std::atomic<std::uint64_t> used_ = 0;
+};
+
+/// Columns of the statement: the score, then its date where there is one.
+class ScoreWork final : public ChunkWork {
+ public:
+  ScoreWork(const std::vector<Type>& columns, ScoreStore& store) : store_(store) {
+    for (const Type& column : columns) views_.emplace_back(column);
+  }
+
+  void prepare(duckdb_data_chunk chunk, std::uint64_t rows) override {
+    for (std::size_t index = 0; index < views_.size(); ++index) {
+      views_[index].bind(duckdb_data_chunk_get_vector(chunk, index));
+    }
+    scores_.clear();
+    for (std::uint64_t row = 0; row < rows; ++row) countRow(row);
+    tally_.records += rows;
+    store_.add(scores_);
+  }
+
+  const Tally& tally() const { return tally_; }
+
+ private:
+  void countRow(std::uint64_t row) {
+    if (views_[0].isNull(row)) return;
+    const double score = views_[0].at<double>(row);
+    if (!std::isfinite(score)) return;
+    scores_.push_back(score);
+    if (views_.size() == 1 || views_[1].isNull(row)) return;
+    const auto micros = views_[1].at<std::int64_t>(row);
+    tally_.firstDate = std::min(tally_.firstDate, micros);
+    tally_.lastDate = std::max(tally_.lastDate, micros);
+  }
+
+  ScoreStore& store_;
+  std::vector<VectorView> views_;
+  std::vector<double> scores_;
+  Tally tally_;
+};
+
+std::string scoresSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions) {
+  std::string sql = "SELECT CAST(" + fieldSql(score) + " AS DOUBLE)";
+  if (!companions.date.empty()) {
+    // A cast between times with and without zone asks the calendar of ICU: four times the cost of all the rest.
+    const std::string date = fieldSql(companions.date);
+    sql += companions.dateHasZone ? ", epoch_us(" + date + ")" : ", epoch_us(CAST(" + date + " AS TIMESTAMP))";
+  }
+  return sql + " FROM " + set.source();
+}
+
+/// Which rows and values the factors are counted over. Conditions that change nothing are left out: each costs a tenth
+/// of the time.
+struct FactorScope {
+  bool scoredOnly = false;
+  bool finiteOnly = false;
+};
+
+/// SQL of the columns: name, mentions, sum of importances, how many are in it, then high, medium, low; the weightiest
+/// first, the one without a name among them: a condition here would be applied to each mention. Left to DuckDB, since
+/// names stay compressed in the files' dictionaries until they are grouped.
+std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
+                       FactorScope scope) {
+  const FactorSql factor = factorSql(*companions.factorType);
+  const std::string list = fieldSql(companions.factors);
+  std::string figures = "CAST(NULL AS DOUBLE) AS total, CAST(0 AS BIGINT) AS weighed";
+  std::string levels = "CAST(0 AS BIGINT) AS high, CAST(0 AS BIGINT) AS medium, CAST(0 AS BIGINT) AS low";
+  // Words count three, two, one; without any importance the mentions decide.
+  std::string weight = "mentions";
+  if (factor.inWords) {
+    const std::string word = "lower(" + factor.importance + ")";
+    const auto level = [&word](const std::string& name) {
+      return "count(*) FILTER (" + word + " = '" + name + "') AS " + name;
+    };
+    levels = level("high") + ", " + level("medium") + ", " + level("low");
+    weight = "3 * high + 2 * medium + low";
+  } else if (!factor.importance.empty()) {
+    const std::string number = "CAST(" + factor.importance + " AS DOUBLE)";
+    const std::string filter = scope.finiteOnly ? " FILTER (isfinite(" + number + "))" : "";
+    figures = "sum(" + number + ")" + filter + " AS total, count(" + number + ")" + filter + " AS weighed";
+    weight = "coalesce(total, 0)";
+  }
+  const std::string condition = scope.scoredOnly ? " WHERE isfinite(CAST(" + fieldSql(score) + " AS DOUBLE))" : "";
+  return "SELECT name, mentions, total, weighed, high, medium, low FROM (SELECT " + factor.name +
+         " AS name, count(*) AS mentions, " + figures + ", " + levels + " FROM (SELECT unnest(" + list +
+         ") AS f FROM " + set.source() + condition + ") GROUP BY 1) ORDER BY " + weight + " DESC, name LIMIT " +
+         std::to_string(kMostFactorsShown + 1);
+}
+
+std::vector<InfluentialFactor> readFactors(ProfileSet& set, const std::string& sql, const std::stop_token& stop) {
+  const RowSource source = set.prepareOwn(sql);
+  const InterruptOnStop interrupt(stop, set.duck());
+  Rows rows(source.statement.get(), {.what = "cannot read the influential factors"});
+  std::vector<VectorView> views(source.columns.begin(), source.columns.end());
+  std::vector<InfluentialFactor> factors;
+  while (const Chunk chunk = rows.next()) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    for (std::size_t index = 0; index < views.size(); ++index) {
+      views[index].bind(duckdb_data_chunk_get_vector(chunk.get(), index));
+    }
+    const auto count = [&views](std::size_t column, std::uint64_t row) {
+      return static_cast<std::uint64_t>(views[column].at<std::int64_t>(row));
+    };
+    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
+      if (views[0].isNull(row) || factors.size() == kMostFactorsShown) continue;
+      InfluentialFactor factor{.name = std::string(views[0].text(row)),
+                               .count = count(1, row),
+                               .high = count(4, row),
+                               .medium = count(5, row),
+                               .low = count(6, row)};
+      const std::uint64_t weighed = count(3, row);
+      if (weighed > 0) factor.meanImportance = views[2].at<double>(row) / static_cast<double>(weighed);
+      factors.push_back(std::move(factor));
+    }
+  }
+  return factors;
+}
+
+void setFactors(ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
+                ScoreSummary& summary, const std::stop_token& stop) {
+  if (companions.factors.empty()) return;
+  FactorScope scope{.scoredOnly = summary.unscored > 0};
+  summary.factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
+  const bool allFinite = std::all_of(summary.factors.begin(), summary.factors.end(), [](const InfluentialFactor& each) {
+    return !each.meanImportance || std::isfinite(*each.meanImportance);
+  });
+  if (allFinite) return;
+  scope.finiteOnly = true;
+  summary.factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
+}
+
+/// As quantile_cont: between the neighbours at (n - 1) * share. Puts the values partly in order, from `sorted` on:
+/// those before are none greater. Returns the quantile and the new `sorted`.
+std::pair<double, std::size_t> quantile(std::span<double> values, std::size_t sorted, double share) {
+  const double position = static_cast<double>(values.size() - 1) * share;
+  const auto below = static_cast<std::size_t>(std::floor(position));
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(below);
+  std::nth_element(values.begin() + static_cast<std::ptrdiff_t>(sorted), at, values.end());
+  if (below + 1 == values.size()) return {*at, below};
+  const double above = *std::min_element(at + 1, values.end());
+  return {*at + (above - *at) * (position - static_cast<double>(below)), below};
+}
+
+/// Rising shares: each leaves only the values above it for the next.
+void setQuantiles(std::span<double> values, ScoreSummary& summary) {
+  const std::array<std::pair<double, std::optional<double>*>, 5> wanted{
+      {{0.05, &summary.p05}, {0.25, &summary.p25}, {0.50, &summary.p50}, {0.75, &summary.p75}, {0.95, &summary.p95}}};
+  std::size_t sorted = 0;
+  for (const auto& [share, figure] : wanted) {
+    const auto [value, next] = quantile(values, sorted, share);
+    *figure = value;
+    sorted = next;
+  }
+}
+
+/// Two passes: the sum of squares alone would lose the digits that matter.
+void setMoments(std::span<const double> values, ScoreSummary& summary) {
+  long double sum = 0;
+  for (const double value : values) sum += value;
+  const double mean = static_cast<double>(sum / static_cast<long double>(values.size()));
+  summary.mean = mean;
+  if (values.size() < 2) return;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  summary.stddev = std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+void setCounts(std::span<const double> values, ScoreSummary& summary) {
+  for (const double value : values) {
+    ++(value < kLowEnd ? summary.low : value < kHighBegin ? summary.medium : summary.high);
+    if (value < 0 || value > kTop) {
+      ++summary.outside;
+      continue;
+    }
+    const auto bin = static_cast<std::size_t>(value / ScoreSummary::kBinWidth);
+    ++summary.histogram[std::min(bin, ScoreSummary::kBins - 1)];
+  }
+}
+
+std::optional<core::TimePoint> timeFromMicros(std::int64_t micros) {
+  return std::chrono::time_point_cast<core::Duration>(
+      std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(micros)));
+}
+
+Tally mergedTally(const std::vector<std::unique_ptr<ChunkWork>>& workers) {
+  Tally whole;
+  for (const auto& worker : workers) {
+    const Tally& part = static_cast<const ScoreWork&>(*worker).tally();
+    whole.records += part.records;
+    whole.firstDate = std::min(whole.firstDate, part.firstDate);
+    whole.lastDate = std::max(whole.lastDate, part.lastDate);
+  }
+  return whole;
+}
+
+Found findScore(const std::vector<Type>& columns, const std::string& field) {
+  Found found = findPath(columns, field);
+  if (found.type == nullptr) {
+    throw Error(Category::usage, "there is no column `" + core::printable(field) + "`",
+                {.hint = "without --field the score column is searched for"});
+  }
+  if (!found.type->isNumeric()) {
+    throw Error(Category::usage, "`" + core::printable(dotted(found.steps)) + "` is not numeric but " +
+                                     found.type->describe().substr(0, 200));
+  }
+  return found;
+}
+
+void checkMemory(std::uint64_t rows, std::uint64_t memoryBytes) {
+  if (rows <= memoryBytes / sizeof(double)) return;
+  throw Error(Category::io,
+              "the percentiles of " + std::to_string(rows) + " scores need " +
+                  core::formatBytes(rows * sizeof(double)) + " of memory",
+              {.hint = "allow more with --memory"});
+}
+
+}  // namespace
+
+ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
+                         std::stop_token stop) {
+  const Found score = findScore(set.columns(), field);
+  const Companions companions = companionsOf(set.columns(), score.steps);
+  const RowSource source = set.prepareOwn(scoresSql(set, score.steps, companions));
+
+  const std::uint64_t rows = set.rowCount();
+  checkMemory(rows, settings.memoryBytes);
+  ScoreStore store(rows);
+  std::vector<std::unique_ptr<ChunkWork>> workers;
+  for (unsigned index = 0; index < settings.threads; ++index) {
+    workers.push_back(std::make_unique<ScoreWork>(source.columns, store));
+  }
+  {
+    const InterruptOnStop interrupt(stop, set.duck());
+    Rows stream(source.statement.get(), {.what = "cannot read the scores"});
+    processRows(stream, std::numeric_limits<std::uint64_t>::max(), workers, stop);
+  }
+
+  const Tally tally = mergedTally(workers);
+  const std::span<double> values = store.all();
+  ScoreSummary summary{.field = dotted(score.steps), .records = tally.records, .scored = values.size()};
+  summary.unscored = summary.records - summary.scored;
+  if (!values.empty()) {
+    const auto [least, most] = std::minmax_element(values.begin(), values.end());
+    summary.min = *least;
+    summary.max = *most;
+    setMoments(values, summary);
+    setCounts(values, summary);
+    setQuantiles(values, summary);
+  }
+  if (tally.firstDate <= tally.lastDate) {
+    summary.scoreDateFrom = timeFromMicros(tally.firstDate);
+    summary.scoreDateTo = timeFromMicros(tally.lastDate);
+  }
+  setFactors(set, score.steps, companions, summary, stop);
+  return summary;
+}
+
+}  // namespace caiexport::reader

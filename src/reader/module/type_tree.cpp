@@ -1,0 +1,228 @@
+#include "type_tree.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "caiexport/core/text.h"
+#include "duck.h"
+
+namespace caiexport::reader {
+namespace {
+
+struct ScalarName {
+  duckdb_type id;
+  const char* name;
+};
+
+constexpr std::array kScalarNames{
+    ScalarName{DUCKDB_TYPE_BOOLEAN, "BOOLEAN"},
+    ScalarName{DUCKDB_TYPE_TINYINT, "TINYINT"},
+    ScalarName{DUCKDB_TYPE_SMALLINT, "SMALLINT"},
+    ScalarName{DUCKDB_TYPE_INTEGER, "INTEGER"},
+    ScalarName{DUCKDB_TYPE_BIGINT, "BIGINT"},
+    ScalarName{DUCKDB_TYPE_UTINYINT, "UTINYINT"},
+    ScalarName{DUCKDB_TYPE_USMALLINT, "USMALLINT"},
+    ScalarName{DUCKDB_TYPE_UINTEGER, "UINTEGER"},
+    ScalarName{DUCKDB_TYPE_UBIGINT, "UBIGINT"},
+    ScalarName{DUCKDB_TYPE_HUGEINT, "HUGEINT"},
+    ScalarName{DUCKDB_TYPE_UHUGEINT, "UHUGEINT"},
+    ScalarName{DUCKDB_TYPE_FLOAT, "FLOAT"},
+    ScalarName{DUCKDB_TYPE_DOUBLE, "DOUBLE"},
+    ScalarName{DUCKDB_TYPE_TIMESTAMP, "TIMESTAMP"},
+    ScalarName{DUCKDB_TYPE_TIMESTAMP_S, "TIMESTAMP_S"},
+    ScalarName{DUCKDB_TYPE_TIMESTAMP_MS, "TIMESTAMP_MS"},
+    ScalarName{DUCKDB_TYPE_TIMESTAMP_NS, "TIMESTAMP_NS"},
+    ScalarName{DUCKDB_TYPE_TIMESTAMP_TZ, "TIMESTAMP WITH TIME ZONE"},
+    ScalarName{DUCKDB_TYPE_DATE, "DATE"},
+    ScalarName{DUCKDB_TYPE_TIME, "TIME"},
+    ScalarName{DUCKDB_TYPE_TIME_TZ, "TIME WITH TIME ZONE"},
+    ScalarName{DUCKDB_TYPE_INTERVAL, "INTERVAL"},
+    ScalarName{DUCKDB_TYPE_VARCHAR, "VARCHAR"},
+    ScalarName{DUCKDB_TYPE_BLOB, "BLOB"},
+    ScalarName{DUCKDB_TYPE_UUID, "UUID"},
+    ScalarName{DUCKDB_TYPE_BIT, "BIT"},
+    ScalarName{DUCKDB_TYPE_UNION, "UNION"},
+    ScalarName{DUCKDB_TYPE_ENUM, "ENUM"},
+    ScalarName{DUCKDB_TYPE_SQLNULL, "NULL"},
+};
+
+void readDecimal(Type& result, duckdb_logical_type type) {
+  result.storage = duckdb_decimal_internal_type(type);
+  result.width = duckdb_decimal_width(type);
+  result.scale = duckdb_decimal_scale(type);
+}
+
+void readEnum(Type& result, duckdb_logical_type type) {
+  result.storage = duckdb_enum_internal_type(type);
+  const std::uint32_t count = duckdb_enum_dictionary_size(type);
+  for (std::uint32_t index = 0; index < count; ++index) {
+    result.labels.push_back(takeText(duckdb_enum_dictionary_value(type, index)));
+  }
+}
+
+void readStruct(Type& result, duckdb_logical_type type) {
+  const idx_t count = duckdb_struct_type_child_count(type);
+  for (idx_t index = 0; index < count; ++index) {
+    const LogicalType child(duckdb_struct_type_child_type(type, index));
+    result.children.push_back(readType(takeText(duckdb_struct_type_child_name(type, index)), child.get()));
+  }
+}
+
+void addChild(Type& result, duckdb_logical_type owned) {
+  const LogicalType child(owned);
+  result.children.push_back(readType({}, child.get()));
+}
+
+bool same(std::string_view left, std::string_view right, bool exactly) {
+  return exactly ? left == right : core::toLower(left) == core::toLower(right);
+}
+
+bool findBelow(const std::vector<Type>& fields, std::string_view path, bool exactly, Found& found) {
+  for (const Type& field : fields) {
+    if (!same(field.name, path, exactly)) continue;
+    found.steps.push_back(field.name);
+    found.type = &field;
+    return true;
+  }
+  for (const Type& field : fields) {
+    const std::size_t length = field.name.size();
+    if (!field.isStruct() || path.size() <= length || path[length] != '.') continue;
+    if (!same(field.name, path.substr(0, length), exactly)) continue;
+    found.steps.push_back(field.name);
+    if (findBelow(field.children, path.substr(length + 1), exactly, found)) return true;
+    found.steps.pop_back();
+  }
+  return false;
+}
+
+}  // namespace
+
+bool Type::isNumeric() const {
+  switch (id) {
+    case DUCKDB_TYPE_TINYINT:
+    case DUCKDB_TYPE_SMALLINT:
+    case DUCKDB_TYPE_INTEGER:
+    case DUCKDB_TYPE_BIGINT:
+    case DUCKDB_TYPE_UTINYINT:
+    case DUCKDB_TYPE_USMALLINT:
+    case DUCKDB_TYPE_UINTEGER:
+    case DUCKDB_TYPE_UBIGINT:
+    case DUCKDB_TYPE_HUGEINT:
+    case DUCKDB_TYPE_UHUGEINT:
+    case DUCKDB_TYPE_FLOAT:
+    case DUCKDB_TYPE_DOUBLE:
+    case DUCKDB_TYPE_DECIMAL:
+      return true;
+    default:  // an enum of C, which grows with each version of DuckDB
+      return false;
+  }
+}
+
+bool Type::isTime() const {
+  return id == DUCKDB_TYPE_DATE || id == DUCKDB_TYPE_TIMESTAMP || id == DUCKDB_TYPE_TIMESTAMP_S ||
+         id == DUCKDB_TYPE_TIMESTAMP_MS || id == DUCKDB_TYPE_TIMESTAMP_NS || id == DUCKDB_TYPE_TIMESTAMP_TZ;
+}
+
+bool Type::isReadable() const {
+  switch (id) {
+    case DUCKDB_TYPE_LIST:
+    case DUCKDB_TYPE_ARRAY:
+    case DUCKDB_TYPE_MAP:
+    case DUCKDB_TYPE_STRUCT:
+      return std::all_of(children.begin(), children.end(), [](const Type& child) { return child.isReadable(); });
+    case DUCKDB_TYPE_BOOLEAN:
+    case DUCKDB_TYPE_TIME:
+    case DUCKDB_TYPE_VARCHAR:
+    case DUCKDB_TYPE_BLOB:
+    case DUCKDB_TYPE_ENUM:
+    case DUCKDB_TYPE_UUID:
+    case DUCKDB_TYPE_SQLNULL:
+      return true;
+    default:
+      return isNumeric() || isTime();
+  }
+}
+
+std::string Type::describe() const {
+  switch (id) {
+    case DUCKDB_TYPE_DECIMAL:
+      return "DECIMAL(" + std::to_string(width) + "," + std::to_string(scale) + ")";
+    case DUCKDB_TYPE_LIST:
+      return children[0].describe() + "[]";
+    case DUCKDB_TYPE_ARRAY:
+      return children[0].describe() + "[" + std::to_string(arraySize) + "]";
+    case DUCKDB_TYPE_MAP:
+      return "MAP(" + children[0].describe() + ", " + children[1].describe() + ")";
+    case DUCKDB_TYPE_STRUCT: {
+      std::string fields;
+      for (const Type& child : children)
+        fields += (fields.empty() ? "" : ", ") + sqlName(child.name) + " " + child.describe();
+      return "STRUCT(" + fields + ")";
+    }
+    default:
+      break;
+  }
+  for (const ScalarName& scalar : kScalarNames) {
+    if (scalar.id == id) return scalar.name;
+  }
+  return "OTHER";
+}
+
+Type readType(std::string name, duckdb_logical_type type) {
+  Type result;
+  result.name = std::move(name);
+  result.id = duckdb_get_type_id(type);
+  switch (result.id) {
+    case DUCKDB_TYPE_DECIMAL:
+      readDecimal(result, type);
+      break;
+    case DUCKDB_TYPE_ENUM:
+      readEnum(result, type);
+      break;
+    case DUCKDB_TYPE_STRUCT:
+      readStruct(result, type);
+      break;
+    case DUCKDB_TYPE_LIST:
+      addChild(result, duckdb_list_type_child_type(type));
+      break;
+    case DUCKDB_TYPE_ARRAY:
+      addChild(result, duckdb_array_type_child_type(type));
+      result.arraySize = duckdb_array_type_array_size(type);
+      break;
+    case DUCKDB_TYPE_MAP:
+      addChild(result, duckdb_map_type_key_type(type));
+      addChild(result, duckdb_map_type_value_type(type));
+      break;
+    case DUCKDB_TYPE_VARCHAR:
+      result.json = takeText(duckdb_logical_type_get_alias(type)) == "JSON";
+      break;
+    default:
+      break;
+  }
+  return result;
+}
+
+Found findPath(const std::vector<Type>& columns, std::string_view path) {
+  for (const bool exactly : {true, false}) {
+    Found found;
+    if (findBelow(columns, path, exactly, found)) return found;
+  }
+  return {};
+}
+
+std::string dotted(const std::vector<std::string>& steps) {
+  std::string path;
+  for (const std::string& step : steps) path += (path.empty() ? "" : ".") + step;
+  return path;
+}
+
+std::string fieldSql(const std::vector<std::string>& steps) {
+  std::string sql = sqlName(steps.front());
+  for (std::size_t index = 1; index < steps.size(); ++index) {
+    sql = "struct_extract(" + sql + ", " + sqlText(steps[index]) + ")";
+  }
+  return sql;
+}
+
+}  // namespace caiexport::reader

@@ -1,0 +1,117 @@
+#pragma once
+/// Vectors of DuckDB as text.
+
+#include <duckdb.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "type_tree.h"
+
+namespace caiexport::reader {
+
+/// A vector of one chunk, ready to be read by index, with those inside it. Valid while the chunk lives.
+struct VectorView {
+  explicit VectorView(const Type& vectorType);
+
+  void bind(duckdb_vector vector);
+  bool isNull(std::uint64_t index) const {
+    return validity != nullptr && ((validity[index / 64] >> (index % 64)) & 1U) == 0;
+  }
+  template <typename T>
+  const T& at(std::uint64_t index) const {
+    return static_cast<const T*>(data)[index];
+  }
+  /// Of VARCHAR and BLOB.
+  std::string_view text(std::uint64_t index) const;
+
+  const Type* type;
+  std::string key;  ///< `"name":`, as it stands in a JSON object.
+  const void* data = nullptr;
+  const std::uint64_t* validity = nullptr;
+  std::vector<VectorView> children;
+};
+
+/// Elements of a list, array or map: indices into children[0] (for a map: a struct of key and value).
+struct Elements {
+  std::uint64_t from = 0;
+  std::uint64_t count = 0;
+};
+Elements elementsAt(const VectorView& list, std::uint64_t index);
+
+/// The value as plain text; lists, maps and structs as JSON. Null is nothing.
+void appendText(std::string& out, const VectorView& view, std::uint64_t index);
+
+/// The value as JSON.
+void appendJson(std::string& out, const VectorView& view, std::uint64_t index);
+
+/// `text` as a JSON string.
+void appendJsonString(std::string& out, std::string_view text);
+
+/// Columns of one chunk as they appear in CSV or as JSON lines. One object per thread.
+class RowWriter {
+ public:
+  explicit RowWriter(const std::vector<Type>& columns);
+  virtual ~RowWriter() = default;
+  RowWriter(const RowWriter&) = delete;
+  RowWriter& operator=(const RowWriter&) = delete;
+
+  void bind(duckdb_data_chunk chunk);
+  /// What stands before the first row.
+  virtual std::string header() const { return {}; }
+  /// Appends one whole line.
+  virtual void append(std::string& out, std::uint64_t row) = 0;
+
+ protected:
+  std::vector<VectorView> columns_;
+};
+
+/// A field of a struct, or a column that is none, with all that can make it null.
+struct Leaf {
+  std::string name;  ///< Dotted.
+  std::vector<const VectorView*> above;
+  const VectorView* view;
+
+  bool isNull(std::uint64_t row) const;
+};
+
+/// Fields of structs as columns of their own. The views must outlive the leaves and stay where they are.
+std::vector<Leaf> flatten(const std::vector<VectorView>& columns);
+
+class CsvWriter final : public RowWriter {
+ public:
+  explicit CsvWriter(const std::vector<Type>& columns);
+  std::string header() const override;
+  void append(std::string& out, std::uint64_t row) override;
+
+ private:
+  void appendField(std::string& out, const Leaf& leaf, std::uint64_t row);
+
+  std::vector<Leaf> leaves_;
+  std::string scratch_;
+};
+
+class JsonLinesWriter final : public RowWriter {
+ public:
+  explicit JsonLinesWriter(const std::vector<Type>& columns);
+  void append(std::string& out, std::uint64_t row) override;
+
+ private:
+  std::vector<std::string> keys_;
+};
+
+/// Cells for people.
+class CellWriter final : public RowWriter {
+ public:
+  explicit CellWriter(const std::vector<Type>& columns);
+  const std::vector<Leaf>& leaves() const { return leaves_; }
+  std::vector<std::string> cells(std::uint64_t row) const;
+  void append(std::string&, std::uint64_t) override {}
+
+ private:
+  std::vector<Leaf> leaves_;
+};
+
+}  // namespace caiexport::reader

@@ -1,0 +1,181 @@
+/// caiexport-bench-read: one measured run, as its own process so that the peak memory is its own.
+///
+///   generate DIR ROWS FILES          writes the data set
+///   ours csv|jsonl|scores DIR OUT    through the reader
+///   duckdb csv|jsonl|scores DIR OUT  the same projection by DuckDB itself
+///   ours first20 DIR OUT             the first 20 rows as a table
+///
+/// OUT is a file; `-` is standard output (ours only). Prints `SECONDS CPU_SECONDS PEAK_KIB ROWS` to standard error.
+
+#include <duckdb.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "caiexport/reader/parquet_reader.h"
+#include "caiexport/reader/score_report.h"
+#include "profile_data.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace caiexport;
+
+std::vector<fs::path> filesIn(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".parquet") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+struct Connection {
+  Connection() {
+    duckdb_open(nullptr, &database);
+    duckdb_connect(database, &handle);
+  }
+  ~Connection() {
+    duckdb_disconnect(&handle);
+    duckdb_close(&database);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  duckdb_database database = nullptr;
+  duckdb_connection handle = nullptr;
+};
+
+void generate(const fs::path& folder, std::uint64_t rows, std::uint64_t count) {
+  fs::create_directories(folder);
+  Connection connection;
+  for (std::uint64_t index = 0; index < count; ++index) {
+    const std::uint64_t from = rows * index / count;
+    char name[64];
+    std::snprintf(name, sizeof name, "part-%05u.snappy.parquet", static_cast<unsigned>(index));
+    bench::writeProfiles(connection.handle, folder / name, from, rows * (index + 1) / count - from);
+  }
+}
+
+class DescriptorOutput final : public reader::Output {
+ public:
+  explicit DescriptorOutput(int descriptor) : descriptor_(descriptor) {}
+  bool write(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return false;
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+    return true;
+  }
+
+ private:
+  int descriptor_;
+};
+
+std::uint64_t runOurs(const std::string& what, const fs::path& folder, const std::string& out) {
+  const auto parquet = reader::openReader({});
+  std::vector<reader::InputFile> files;
+  for (const fs::path& path : filesIn(folder)) files.push_back({.path = path});
+  const auto profiles = parquet->open(std::move(files));
+  if (what == "scores") {
+    const reader::ScoreSummary summary = profiles->scores("", {});
+    std::ofstream(out) << reader::jsonReport(summary);
+    return summary.records;
+  }
+  if (what == "first20") {
+    const reader::Table table = profiles->table({.limit = 20}, {});
+    std::ofstream(out) << reader::renderTable(table, 120);
+    return table.rows.size();
+  }
+  std::FILE* file = out == "-" ? stdout : std::fopen(out.c_str(), "w");
+  DescriptorOutput output(fileno(file));
+  const auto format = what == "csv" ? reader::RowFormat::csv : reader::RowFormat::jsonl;
+  const std::uint64_t rows = profiles->rows({}, format, output, {});
+  if (out != "-") std::fclose(file);
+  return rows;
+}
+
+/// The projection that the reader's CSV has: fields of groups as columns, maps and lists as JSON.
+const char* const kFlat = R"sql(
+SELECT _id, _tenant.customerAI.churn_q3.score AS "s1", _tenant.customerAI.churn_q3.probability AS "s2",
+  _tenant.customerAI.churn_q3.percentile AS "s3", _tenant.customerAI.churn_q3.calibratedScore AS "s4",
+  _tenant.customerAI.churn_q3.scoreDate AS "s5", _tenant.customerAI.churn_q3.expiryDate AS "s6",
+  _tenant.customerAI.churn_q3.modelId AS "s7", _tenant.customerAI.churn_q3.modelVersion AS "s8",
+  to_json(_tenant.customerAI.churn_q3.influentialFactors) AS "s9", to_json(identityMap) AS identityMap,
+  to_json(segmentMembership) AS segmentMembership, person."name".firstName AS f, person."name".lastName AS l,
+  personalEmail.address AS a, "timestamp", _region FROM )sql";
+
+/// What the reader's summary holds.
+std::vector<std::string> scoreStatements(const std::string& source) {
+  const std::string group = "_tenant.customerAI.churn_q3";
+  return {
+      "SELECT count(*), count(s), min(s), max(s), avg(s), stddev_samp(s), quantile_cont(s, [0.05, 0.25, 0.5, 0.75, "
+      "0.95]), count(*) FILTER (s < 25), count(*) FILTER (s >= 25 AND s < 75), count(*) FILTER (s >= 75), min(d), "
+      "max(d), histogram(CAST(least(floor(s / 5), 19) AS TINYINT)) FROM (SELECT " +
+          group + ".score AS s, " + group + ".scoreDate AS d FROM " + source + ")",
+      "SELECT f.factorName, count(*), avg(f.importance) FROM (SELECT unnest(" + group +
+          ".influentialFactors) AS f FROM " + source + ") GROUP BY 1 ORDER BY 3 DESC"};
+}
+
+void runDuckDb(const std::string& what, const fs::path& folder, const std::string& out) {
+  Connection connection;
+  std::string list;
+  for (const fs::path& path : filesIn(folder)) list += (list.empty() ? "" : ", ") + bench::sqlText(path.string());
+  const std::string source = "read_parquet([" + list + "], union_by_name = true)";
+  bench::runSql(connection.handle, "SET TimeZone = 'UTC'");
+  if (what == "scores") {
+    for (const std::string& statement : scoreStatements(source)) bench::runSql(connection.handle, statement);
+  } else if (what == "csv") {
+    bench::runSql(connection.handle, "COPY (" + (kFlat + source) + ") TO " + bench::sqlText(out) +
+                                         " (FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ')");
+  } else {
+    bench::runSql(connection.handle,
+                  "COPY (SELECT * FROM " + source + ") TO " + bench::sqlText(out) + " (FORMAT json)");
+  }
+}
+
+double cpuSeconds(const rusage& usage) {
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::vector<std::string> words(arguments + 1, arguments + count);
+  try {
+    const auto began = std::chrono::steady_clock::now();
+    std::uint64_t rows = 0;
+    if (words.size() == 4 && words[0] == "generate") {
+      generate(words[1], std::stoull(words[2]), std::stoull(words[3]));
+    } else if (words.size() == 4 && words[0] == "ours") {
+      rows = runOurs(words[1], words[2], words[3]);
+    } else if (words.size() == 4 && words[0] == "duckdb") {
+      runDuckDb(words[1], words[2], words[3]);
+    } else {
+      std::cerr << "usage: generate DIR ROWS FILES | ours|duckdb csv|jsonl|scores DIR OUT | ours first20 DIR OUT\n";
+      return 2;
+    }
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    std::cerr << elapsed.count() << ' ' << cpuSeconds(usage) << ' ' << usage.ru_maxrss << ' ' << rows << '\n';
+    return 0;
+  } catch (const std::exception& failure) {
+    std::cerr << failure.what() << '\n';
+    return 1;
+  }
+}

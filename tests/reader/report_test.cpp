@@ -1,0 +1,167 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "caiexport/reader/score_report.h"
+#include "caiexport/reader/table.h"
+#include "reader/machine.h"
+#include "support/temp_directory.h"
+
+namespace caiexport::test {
+namespace {
+
+namespace fs = std::filesystem;
+using reader::displayWidth;
+using reader::fitTo;
+using reader::htmlReport;
+using reader::jsonReport;
+using reader::renderTable;
+using reader::ScoreSummary;
+using reader::Table;
+using reader::textReport;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ScoreSummary summary() {
+  ScoreSummary made{
+      .field = "_acme.propensity.score", .records = 1'234'567, .scored = 1'234'000, .unscored = 567, .outside = 3};
+  made.min = 0.5;
+  made.max = 99;
+  made.mean = 31.25;
+  made.stddev = 12;
+  made.p05 = made.p25 = made.p50 = made.p75 = made.p95 = 20;
+  made.low = 1'000'000;
+  made.medium = 200'000;
+  made.high = 34'000;
+  for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) made.histogram[bin] = (20 - bin) * 1000;
+  made.scoreDateFrom = core::TimePoint(std::chrono::milliseconds(1748747825123));
+  made.scoreDateTo = *made.scoreDateFrom + std::chrono::hours(2);
+  made.factors = {{.name = "<script>alert(\"x\")</script>\x1B[31m", .count = 12, .meanImportance = 0.25},
+                  {.name = "a name that is longer than any table of eighty columns has room for, by far", .count = 1}};
+  return made;
+}
+
+std::vector<std::string> lines(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> all;
+  for (std::string line; std::getline(stream, line);) all.push_back(line);
+  return all;
+}
+
+TEST(TextReport, FitsEightyColumnsAndSaysWhatAScoreIs) {
+  const std::string text = textReport(summary());
+  for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 80U) << line;
+  EXPECT_THAT(text, HasSubstr("1,234,567 profiles"));
+  EXPECT_THAT(text, HasSubstr("not a probability"));
+  EXPECT_THAT(text, HasSubstr("2025-06-01 03:17 to 2025-06-01 05:17 UTC"));
+  EXPECT_THAT(text, HasSubstr("outside of 0 to 100: 3"));
+  EXPECT_THAT(text, Not(HasSubstr("\x1B")));
+  ScoreSummary huge = summary();
+  huge.records = huge.scored = huge.low = huge.histogram[3] = 999'999'999'999;
+  for (const std::string& line : lines(textReport(huge))) EXPECT_LE(displayWidth(line), 80U) << line;
+}
+
+TEST(TextReport, NothingScored) {
+  const std::string text = textReport({.field = "score", .records = 4, .unscored = 4});
+  EXPECT_THAT(text, HasSubstr("4 profiles, 0 scored"));
+}
+
+TEST(JsonReport, HasTheDocumentedKeys) {
+  const std::string json = jsonReport(summary());
+  for (const char* key : {"records", "scored", "unscored", "outside", "field", "min", "max", "mean", "stddev", "p05",
+                          "p25", "p50", "p75", "p95", "buckets", "histogram", "score_date", "factors"}) {
+    EXPECT_THAT(json, HasSubstr(std::string("\"") + key + "\": "));
+  }
+  EXPECT_THAT(json, HasSubstr("\"buckets\": {\"low\": 1000000, \"medium\": 200000, \"high\": 34000}"));
+  EXPECT_THAT(json, HasSubstr("[{\"from\": 0, \"to\": 5, \"count\": 20000}, "));
+  EXPECT_THAT(json, HasSubstr("{\"from\": 95, \"to\": 100, \"count\": 1000}]"));
+  EXPECT_THAT(json, HasSubstr("\\u001b[31m"));
+  EXPECT_EQ(lines(json).size(), 1U);
+  EXPECT_THAT(jsonReport({}), HasSubstr("\"mean\": null"));
+}
+
+TEST(HtmlReport, IsSelfContainedAndEscaped) {
+  const std::string html = htmlReport(summary(), {.title = "Scores <of> \"job\" & 'more'", .source = "a/b<c"});
+  EXPECT_THAT(html, Not(HasSubstr("<script")));
+  EXPECT_THAT(html, Not(HasSubstr("http:")));
+  EXPECT_THAT(html, Not(HasSubstr("https:")));
+  EXPECT_THAT(html, Not(HasSubstr("\x1B")));
+  EXPECT_THAT(html, HasSubstr("Scores &lt;of&gt; &quot;job&quot; &amp; &#39;more&#39;"));
+  EXPECT_THAT(html, HasSubstr("&lt;script&gt;alert"));
+  EXPECT_THAT(html, HasSubstr("a/b&lt;c"));
+  EXPECT_THAT(html, HasSubstr("prefers-color-scheme: dark"));
+  EXPECT_THAT(html, HasSubstr("name=\"viewport\""));
+  EXPECT_THAT(html, HasSubstr("<svg"));
+  EXPECT_THAT(htmlReport({.field = "x", .records = 2}, {}), Not(HasSubstr("<svg")));
+}
+
+TEST(DisplayWidth, WideCombiningAndPlain) {
+  EXPECT_EQ(displayWidth("abc"), 3U);
+  EXPECT_EQ(displayWidth("äöü"), 3U);
+  EXPECT_EQ(displayWidth("日本語"), 6U);
+  EXPECT_EQ(displayWidth("한글"), 4U);
+  EXPECT_EQ(displayWidth("🙂"), 2U);
+  EXPECT_EQ(displayWidth("e\u0301"), 1U);
+  EXPECT_EQ(displayWidth("a\u200Db"), 2U);
+  EXPECT_EQ(displayWidth("…─█"), 3U);
+}
+
+TEST(FitTo, CutsWithAnEllipsis) {
+  EXPECT_EQ(fitTo("abcdef", 6), "abcdef");
+  EXPECT_EQ(fitTo("abcdef", 4), "abc…");
+  EXPECT_EQ(fitTo("日本語", 5), "日本…");
+  EXPECT_EQ(fitTo("日本語", 4), "日…");
+  EXPECT_EQ(fitTo("abc", 1), "…");
+  EXPECT_EQ(fitTo("abc", 0), "");
+}
+
+TEST(RenderTable, AlignsAndShortensNames) {
+  const Table table{.columns = {{"_id", "VARCHAR", false}, {"_t.cai.score", "DOUBLE", true}},
+                    .rows = {{"日本", "1.5"}, {"b", "100.25"}}};
+  EXPECT_EQ(renderTable(table, 80), "_id    score\n────  ──────\n日本     1.5\nb     100.25\n");
+  const Table alike{.columns = {{"a.x.score", "DOUBLE", true}, {"b.x.score", "DOUBLE", true}}, .rows = {{"1", "2"}}};
+  EXPECT_THAT(renderTable(alike, 80), HasSubstr("a.x.score  b.x.score\n"));
+  EXPECT_EQ(renderTable({}, 80), "");
+}
+
+TEST(RenderTable, NeverWiderThanTheTerminal) {
+  Table table;
+  for (int column = 0; column < 30; ++column) {
+    table.columns.push_back({"group.column_" + std::to_string(column), "VARCHAR", column % 3 == 0});
+  }
+  table.rows.emplace_back(30, std::string("a cell that is long enough to be cut, 日本"));
+  for (const std::size_t width : {1U, 8U, 20U, 40U, 80U, 81U, 120U, 200U}) {
+    for (const std::string& line : lines(renderTable(table, width))) EXPECT_LE(displayWidth(line), width) << line;
+  }
+  EXPECT_THAT(renderTable(table, 80), HasSubstr("more columns: group.column_"));
+  EXPECT_THAT(renderTable(table, 0), Not(HasSubstr("…")));
+}
+
+class MachineTest : public ::testing::Test {
+ protected:
+  void write(const std::string& name, const std::string& text) {
+    const fs::path path = root_.path() / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  support::TempDirectory root_;
+};
+
+TEST_F(MachineTest, MemoryOfTheMachineAndItsControlGroups) {
+  write("proc/meminfo", "MemTotal:       8000 kB\nMemFree: 5 kB\n");
+  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 8000U * 1024);
+  write("proc/self/cgroup", "0::/a/b\n");
+  write("sys/fs/cgroup/a/b/memory.max", "max\n");
+  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 8000U * 1024);
+  write("sys/fs/cgroup/a/memory.max", "5000000\n");
+  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 5'000'000U);
+  write("proc/self/cgroup", "4:cpu,memory:/x\n0::/\n");
+  write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "3000000\n");
+  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 3'000'000U);
+  EXPECT_GE(reader::usableProcessors(), 1U);
+}
+
+}  // namespace
+}  // namespace caiexport::test

@@ -1,0 +1,447 @@
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <thread>
+
+#include "parquet_bytes.h"
+#include "reader_fixture.h"
+
+namespace caiexport::test {
+namespace {
+
+using core::Category;
+using core::Error;
+using reader::ReadQuery;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const char* const kProfiles =
+    "SELECT 'p' || i AS _id,"
+    " {'cai': {'churn': {'score': i * 10.5, 'scoreDate': TIMESTAMPTZ '2025-06-01 03:17:05.123+00',"
+    " 'factors': [{'name': 'visits', 'importance': 0.5}]}}} AS _tenant,"
+    " MAP {'ECID': [{'id': 'e' || i, 'primary': false}, {'id': 'f' || i, 'primary': true}],"
+    "      'crmid': CASE WHEN i = 0 THEN [{'id': 'c0', 'primary': false}] ELSE [] END} AS identityMap,"
+    " CASE WHEN i = 1 THEN NULL ELSE {'address': 'a' || i || '@example.test'} END AS mail"
+    " FROM range(3) r(i)";
+
+class RowsTest : public ReaderTest {
+ protected:
+  std::string csvOf(const std::string& select, const ReadQuery& query = {}) {
+    return csv(*open({parquet("f.parquet", select)}), query);
+  }
+  std::string jsonOf(const std::string& select, const ReadQuery& query = {}) {
+    return jsonl(*open({parquet("f.parquet", select)}), query);
+  }
+  Error refused(const ReadQuery& query) {
+    auto profiles = open({parquet("f.parquet", kProfiles)});
+    TextOutput output;
+    const Error error = errorOf([&] { profiles->rows(query, reader::RowFormat::csv, output, {}); });
+    EXPECT_EQ(output.text, "") << "nothing may be written before the query is known to be good";
+    return error;
+  }
+};
+
+TEST_F(RowsTest, CsvHasDottedColumnsAndJsonForListsAndMaps) {
+  EXPECT_EQ(
+      csvOf(kProfiles, {.limit = 2}),
+      "_id,_tenant.cai.churn.score,_tenant.cai.churn.scoreDate,_tenant.cai.churn.factors,identityMap,"
+      "mail.address\r\n"
+      "p0,0.0,2025-06-01T03:17:05.123Z,\"[{\"\"name\"\":\"\"visits\"\",\"\"importance\"\":0.5}]\","
+      "\"{\"\"ECID\"\":[{\"\"id\"\":\"\"e0\"\",\"\"primary\"\":false},{\"\"id\"\":\"\"f0\"\",\"\"primary\"\":true}],"
+      "\"\"crmid\"\":[{\"\"id\"\":\"\"c0\"\",\"\"primary\"\":false}]}\",a0@example.test\r\n"
+      "p1,10.5,2025-06-01T03:17:05.123Z,\"[{\"\"name\"\":\"\"visits\"\",\"\"importance\"\":0.5}]\","
+      "\"{\"\"ECID\"\":[{\"\"id\"\":\"\"e1\"\",\"\"primary\"\":false},{\"\"id\"\":\"\"f1\"\",\"\"primary\"\":true}],"
+      "\"\"crmid\"\":[]}\",\r\n");
+}
+
+TEST_F(RowsTest, CsvQuotesWhatNeedsIt) {
+  EXPECT_EQ(csvOf("SELECT * FROM (VALUES ('a,b', 1), ('q\"q', 2), (E'l\\nl', 3), (E'r\\rr', 4), ('', 5), (NULL, 6),"
+                  " ('plain ', 7)) v(\"t,t\", n)"),
+            "\"t,t\",n\r\n\"a,b\",1\r\n\"q\"\"q\",2\r\n\"l\nl\",3\r\n\"r\rr\",4\r\n\"\",5\r\n,6\r\nplain ,7\r\n");
+  EXPECT_EQ(csvOf("SELECT * FROM (VALUES ('a'), (NULL)) v(t)"), "t\r\na\r\n\"\"\r\n");
+}
+
+TEST_F(RowsTest, JsonLinesKeepNesting) {
+  EXPECT_EQ(jsonOf(kProfiles, {.limit = 1}),
+            "{\"_id\":\"p0\",\"_tenant\":{\"cai\":{\"churn\":{\"score\":0.0,\"scoreDate\":\"2025-06-01T03:17:05.123Z\","
+            "\"factors\":[{\"name\":\"visits\",\"importance\":0.5}]}}},\"identityMap\":{\"ECID\":[{\"id\":\"e0\","
+            "\"primary\":false},{\"id\":\"f0\",\"primary\":true}],\"crmid\":[{\"id\":\"c0\",\"primary\":false}]},"
+            "\"mail\":{\"address\":\"a0@example.test\"}}\n");
+  EXPECT_THAT(jsonOf(kProfiles), HasSubstr("\"mail\":null}\n"));
+}
+
+TEST_F(RowsTest, EveryTypeAsText) {
+  const std::string select =
+      "SELECT true AS b, 1::TINYINT AS i1, (-2)::SMALLINT AS i2, 9223372036854775807 AS i8,"
+      " 18446744073709551615::UBIGINT AS u8, 0.1::FLOAT AS f, 12.0::DOUBLE AS d, 1e300::DOUBLE AS big,"
+      " (-0.05)::DECIMAL(4,2) AS d1, 123456789012345678901234.5678::DECIMAL(38,4) AS d2, 7::DECIMAL(3,0) AS d3,"
+      " DATE '2025-07-01' AS day, DATE '0001-02-03' AS old, TIME '01:02:03.5' AS clock,"
+      " TIMESTAMP '2025-06-01 03:17:05' AS ts, TIMESTAMP '1969-12-31 23:59:59.999999' AS before,"
+      " TIMESTAMP_NS '2025-06-01 03:17:05.123456789' AS ns, TIMESTAMPTZ '2025-06-01 03:17:05.5+02' AS tz,"
+      " '\\x00\\xFFab'::BLOB AS bin, 'f47ac10b-58cc-4372-a567-0e02b2c3d479'::UUID AS id,"
+      " {'a': [1, NULL], 'm': MAP {1: 'x'}} AS nested, 'sad'::ENUM('happy', 'sad') AS mood";
+  const std::string json = jsonOf(select);
+  for (const char* part : {"\"b\":true",
+                           "\"i1\":1,",
+                           "\"i2\":-2,",
+                           "\"i8\":9223372036854775807,",
+                           "\"u8\":18446744073709551615,",
+                           "\"f\":0.1,",
+                           "\"d\":12.0,",
+                           "\"big\":1e+300,",
+                           "\"d1\":-0.05,",
+                           "\"d2\":123456789012345678901234.5678,",
+                           "\"d3\":7,",
+                           "\"day\":\"2025-07-01\"",
+                           "\"old\":\"0001-02-03\"",
+                           "\"clock\":\"01:02:03.500\"",
+                           "\"ts\":\"2025-06-01T03:17:05.000Z\"",
+                           "\"before\":\"1969-12-31T23:59:59.999999Z\"",
+                           "\"ns\":\"2025-06-01T03:17:05.123456789Z\"",
+                           "\"tz\":\"2025-06-01T01:17:05.500Z\"",
+                           "\"bin\":\"AP9hYg==\"",
+                           "\"id\":\"f47ac10b-58cc-4372-a567-0e02b2c3d479\"",
+                           "\"nested\":{\"a\":[1,null],\"m\":{\"1\":\"x\"}}",
+                           "\"mood\":\"sad\""}) {
+    EXPECT_THAT(json, HasSubstr(part));
+  }
+  // DuckDB agrees that each line is JSON.
+  const fs::path lines = file("lines.json", json);
+  EXPECT_EQ(writer_.value("SELECT count(*) FROM read_json('" + lines.string() + "', format = 'newline_delimited')"),
+            "1");
+}
+
+TEST_F(RowsTest, TypesThatOnlyDuckDbCanPrint) {
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  EXPECT_EQ(jsonl(*profiles, {.sql = "SELECT INTERVAL 2 DAY AS i, [INTERVAL 1 DAY] AS l, '101'::BIT AS b"}),
+            "{\"i\":\"2 days\",\"l\":[\"1 day\"],\"b\":\"101\"}\n");
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT INTERVAL 2 DAY AS i, 1 AS n ORDER BY n -- a comment"}),
+            "i,n\r\n2 days,1\r\n");
+}
+
+TEST_F(RowsTest, JsonHasNoNanAndEscapesControls) {
+  EXPECT_EQ(jsonOf("SELECT 'nan'::DOUBLE AS a, 'inf'::DOUBLE AS b, E'q\"\\\\ \\t\\n\\x01' || chr(0) AS t"),
+            "{\"a\":null,\"b\":null,\"t\":\"q\\\"\\\\ \\t\\n\\u0001\\u0000\"}\n");
+  EXPECT_EQ(csvOf("SELECT 'nan'::DOUBLE AS a, '-inf'::DOUBLE AS b"), "a,b\r\nnan,-inf\r\n");
+}
+
+TEST_F(RowsTest, ColumnsByDottedPath) {
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"mail.address", "_tenant.cai.churn.score", "_id"}, .limit = 1}),
+            "mail.address,_tenant.cai.churn.score,_id\r\na0@example.test,0.0,p0\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"MAIL"}, .limit = 1}), "mail.address\r\na0@example.test\r\n");
+  EXPECT_EQ(jsonOf(kProfiles, {.columns = {"_tenant.cai.churn.score", "_id", "_tenant.cai.churn.factors"}, .limit = 1}),
+            "{\"_tenant\":{\"cai\":{\"churn\":{\"score\":0.0,\"factors\":[{\"name\":\"visits\",\"importance\":0.5}]}}},"
+            "\"_id\":\"p0\"}\n");
+  const Error error = refused({.columns = {"_tenant.skore"}});
+  EXPECT_EQ(error.category(), Category::usage);
+  EXPECT_THAT(error.what(), HasSubstr("_tenant.skore"));
+  EXPECT_THAT(error.hint(), HasSubstr("_tenant.cai.churn.score"));
+}
+
+TEST_F(RowsTest, NamesWithDotsQuotesAndCase) {
+  EXPECT_EQ(csvOf("SELECT {'b.c': 1, 'q\"x''y': 2} AS \"a.b\"", {.columns = {"a.b.b.c", "a.b.q\"x'y"}}),
+            "a.b.b.c,\"a.b.q\"\"x'y\"\r\n1,2\r\n");
+}
+
+TEST_F(RowsTest, Where) {
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id"}, .where = "_tenant.cai.churn.score > 10 -- comment"}),
+            "_id\r\np1\r\np2\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id"}, .where = "profiles._id = 'p1'"}), "_id\r\np1\r\n");
+}
+
+TEST_F(RowsTest, WrongSqlIsWrongUsageWithDuckDbsWords) {
+  for (const char* where : {"skore > 1", "_id >", "_id = 'x", "1 = 1) FROM profiles; DELETE FROM x; --", "_id > ?"}) {
+    EXPECT_EQ(refused({.where = where}).category(), Category::usage) << where;
+  }
+  EXPECT_THAT(refused({.where = "skore > 1"}).what(), HasSubstr("skore"));
+  EXPECT_EQ(refused({.where = "CAST(_id AS INTEGER) = 1"}).category(), Category::usage);
+  EXPECT_EQ(refused({.sql = "SELECT error('stop') FROM profiles"}).category(), Category::usage);
+  EXPECT_EQ(refused({.columns = {"_id"}, .sql = "SELECT 1"}).category(), Category::usage);
+}
+
+TEST_F(RowsTest, OneSelectOnly) {
+  for (const char* sql : {"SELECT 1; SELECT 2",
+                          "CREATE TABLE x (a INT)",
+                          "INSERT INTO profiles VALUES (1)",
+                          "DROP VIEW profiles",
+                          "COPY profiles TO '/tmp/caiexport-never'",
+                          "ATTACH '/tmp/caiexport-never' AS a",
+                          "INSTALL httpfs",
+                          "LOAD httpfs",
+                          "SET threads = 1",
+                          "RESET memory_limit",
+                          "PRAGMA memory_limit = '1GB'",
+                          "CALL pragma_version()",
+                          "EXPORT DATABASE '/tmp/caiexport-never'",
+                          "EXPLAIN SELECT 1",
+                          "BEGIN",
+                          "CHECKPOINT",
+                          "VACUUM",
+                          "SELECT 1; DROP VIEW profiles",
+                          "PREPARE p AS SELECT 1",
+                          "USE memory"}) {
+    EXPECT_EQ(refused({.sql = sql}).category(), Category::usage) << sql;
+  }
+  EXPECT_FALSE(fs::exists("/tmp/caiexport-never"));
+}
+
+TEST_F(RowsTest, SqlReadsNothingElse) {
+  const fs::path secret = file("secret.csv", "a,b\n1,2\n");
+  const fs::path other = parquet("other.parquet", "SELECT 1 AS a");
+  const std::vector<std::string> sources{"'" + other.string() + "'",
+                                         "read_parquet('" + other.string() + "')",
+                                         "read_csv('" + secret.string() + "')",
+                                         "read_text('" + secret.string() + "')",
+                                         "read_blob('/etc/passwd')",
+                                         "glob('/etc/*')",
+                                         "read_parquet('" + (folder_ / "sub/../other.parquet").string() + "')",
+                                         "'https://host.invalid/x.parquet'",
+                                         "query('SELECT * FROM ''" + other.string() + "''')",
+                                         "parquet_metadata('" + other.string() + "')",
+                                         "sniff_csv('" + secret.string() + "')"};
+  for (const std::string& source : sources) {
+    const Error error = refused({.sql = "SELECT * FROM " + source});
+    EXPECT_EQ(error.category(), Category::usage) << source << ": " << error.what();
+  }
+}
+
+TEST_F(RowsTest, SqlOverTheView) {
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT _id, _tenant.cai.churn.score AS s FROM profiles ORDER BY s DESC;  "}),
+            "_id,s\r\np2,21.0\r\np1,10.5\r\np0,0.0\r\n");
+  EXPECT_EQ(csv(*profiles, {.sql = "WITH t AS (SELECT count(*) AS n FROM profiles) SELECT n, n FROM t -- end"}),
+            "n,n\r\n3,3\r\n");
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT _id FROM profiles ORDER BY _id DESC", .limit = 2}), "_id\r\np2\r\np1\r\n");
+}
+
+TEST_F(RowsTest, Identities) {
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_tenant.cai.churn.score"}, .identities = {"ecid", "CRMID", "none", "ECID"}}),
+            "ecid,CRMID,none,_tenant.cai.churn.score\r\nf0,c0,,0.0\r\nf1,,,10.5\r\nf2,,,21.0\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id", "ECID"}, .where = "ECID = 'f1'", .identities = {"ECID"}}),
+            "_id,ECID\r\np1,f1\r\n");
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT ECID FROM profiles WHERE _id = 'p2'", .identities = {"ECID"}}),
+            "ECID\r\nf2\r\n");
+  EXPECT_THAT(csv(*profiles, {.identities = {"ECID"}}), StartsWith("ECID,_id,_tenant."));
+  EXPECT_EQ(csvOf("SELECT 1 AS ECID, MAP {'ECID': [{'id': NULL}, {'id': 'x'}]} AS identityMap",
+                  {.columns = {"ECID"}, .identities = {"ECID"}}),
+            "identityMap.ECID,ECID\r\nx,1\r\n");
+  EXPECT_EQ(csvOf("SELECT {'ECID': [{'id': 'x'}]} AS identityMap", {.columns = {"ecid"}, .identities = {"ecid", "b"}}),
+            "b,ecid\r\n,x\r\n");
+  EXPECT_EQ(errorOf([&] { csvOf("SELECT 1 AS a", {.identities = {"ECID"}}); }).category(), Category::usage);
+}
+
+TEST_F(RowsTest, SeveralBatchesAsOneSet) {
+  const fs::path first = parquet("one/part.parquet", "SELECT 'a' AS id, {'score': 1.0, 'old': 1} AS g, 'x' AS gone");
+  const fs::path second =
+      parquet("two/part.parquet", "SELECT 'b' AS id, {'score': 2.0, 'new': {'deep': 'y'}} AS g, 5 AS extra");
+  const auto created = core::TimePoint(std::chrono::milliseconds(1748747825123));
+  auto profiles = reader().open({{.path = first, .batchId = "b'1", .batchCreated = created, .label = "one"},
+                                 {.path = second, .batchId = "b2", .batchCreated = {}, .label = ""}});
+  EXPECT_EQ(csv(*profiles), "id,g.score,g.old,g.new.deep,gone,extra\r\na,1.0,1,,x,\r\nb,2.0,,y,,5\r\n");
+  EXPECT_EQ(csv(*profiles, {.columns = {"id", "_batch_id", "_batch_created", "_file"}}),
+            "id,_batch_id,_batch_created,_file\r\na,b'1,2025-06-01T03:17:05.123Z,one\r\nb,b2,,part.parquet\r\n");
+  EXPECT_EQ(csv(*profiles, {.columns = {"id"}, .where = "_batch_id = 'b2'"}), "id\r\nb\r\n");
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT _file, count(*) AS n FROM profiles GROUP BY 1 ORDER BY 1"}),
+            "_file,n\r\none,1\r\npart.parquet,1\r\n");
+  EXPECT_THAT(csv(*profiles, {.sql = "SELECT * FROM profiles"}), Not(HasSubstr("_batch_id")));
+  EXPECT_EQ(profiles->rowCount(), 2U);
+}
+
+TEST_F(RowsTest, TheSameFileTwiceCountsOnce) {
+  const fs::path path = parquet("f.parquet", kProfiles);
+  fs::create_symlink(path, folder_ / "link");
+  EXPECT_EQ(open({path, folder_ / "link", path})->rowCount(), 3U);
+}
+
+TEST_F(RowsTest, ColumnsThatCannotBeUnited) {
+  const fs::path first = parquet("1.parquet", "SELECT 1 AS a");
+  const fs::path second = parquet("2.parquet", "SELECT [1] AS a");
+  EXPECT_EQ(errorOf([&] { csv(*open({first, second})); }).category(), Category::verification);
+  EXPECT_EQ(errorOf([&] { open({}); }).category(), Category::usage);
+  const Error broken = errorOf([&] { open({first, file("broken", "PAR1 and no more than that")}); });
+  EXPECT_EQ(broken.category(), Category::verification);
+  EXPECT_THAT(broken.what(), HasSubstr("broken"));
+}
+
+TEST_F(RowsTest, OrderIsThatOfFilesAndRows) {
+  std::vector<fs::path> paths;
+  for (int index = 0; index < 5; ++index) {
+    const std::string from = std::to_string(index * 50'000);
+    paths.push_back(parquet("f" + std::to_string(index),
+                            "SELECT i AS n FROM range(" + from + ", " + from + " + 50000) r(i)",
+                            ", ROW_GROUP_SIZE 8192"));
+  }
+  const std::string text = csv(*open(paths));
+  std::istringstream lines(text);
+  std::string line;
+  std::getline(lines, line);
+  std::uint64_t expected = 0;
+  while (std::getline(lines, line)) {
+    ASSERT_EQ(line, std::to_string(expected) + "\r");
+    ++expected;
+  }
+  EXPECT_EQ(expected, 250'000U);
+}
+
+TEST_F(RowsTest, ClosedPipeEndsQuietly) {
+  auto profiles = open({parquet("f.parquet", "SELECT i AS n, repeat('x', 200) AS t FROM range(200000) r(i)")});
+  TextOutput output;
+  output.closeAfter = 3;
+  const std::uint64_t written = profiles->rows({}, reader::RowFormat::csv, output, {});
+  EXPECT_LT(written, 200'000U);
+  EXPECT_EQ(output.writes, 4U);
+  TextOutput closed;
+  closed.closeAfter = 0;
+  EXPECT_EQ(profiles->rows({}, reader::RowFormat::csv, closed, {}), 0U);
+}
+
+TEST_F(RowsTest, FailingOutputIsReported) {
+  struct FullDisk final : reader::Output {
+    bool write(std::span<const std::byte>) override { throw Error(Category::io, "disk full"); }
+  };
+  auto profiles = open({parquet("f.parquet", "SELECT i AS n FROM range(100000) r(i)")});
+  FullDisk output;
+  EXPECT_STREQ(errorOf([&] { profiles->rows({}, reader::RowFormat::jsonl, output, {}); }).what(), "disk full");
+}
+
+TEST_F(RowsTest, StopInterrupts) {
+  auto profiles = open({parquet("f.parquet", "SELECT i AS n FROM range(300000) r(i)")});
+  std::stop_source source;
+  struct Stopper final : reader::Output {
+    explicit Stopper(std::stop_source& stopSource) : stop(stopSource) {}
+    bool write(std::span<const std::byte>) override {
+      stop.request_stop();
+      return true;
+    }
+    std::stop_source& stop;
+  } output(source);
+  EXPECT_THROW(profiles->rows({}, reader::RowFormat::csv, output, source.get_token()), core::Interrupted);
+  // And in the middle of one long statement, that has no first row to give.
+  std::stop_source second;
+  std::jthread later([&second] { second.request_stop(); });
+  EXPECT_THROW(profiles->rows({.sql = "SELECT count(*) FROM range(100000000000) r(i) WHERE i % 7 = 3"},
+                              reader::RowFormat::csv, output, second.get_token()),
+               core::Interrupted);
+  // The set can still be used.
+  EXPECT_EQ(csv(*profiles, {.sql = "SELECT count(*) AS n FROM profiles"}), "n\r\n300000\r\n");
+}
+
+TEST_F(RowsTest, MemoryThatIsNotEnough) {
+  settings_.memoryBytes = 40U << 20U;
+  auto profiles = open({parquet("f.parquet", "SELECT i AS n FROM range(3000000) r(i)")});
+  const Error error = errorOf([&] {
+    csv(*profiles, {.sql = "SELECT count(*) FROM (SELECT n, md5(n::VARCHAR) AS m FROM profiles GROUP BY ALL)"});
+  });
+  EXPECT_EQ(error.category(), Category::io) << error.what();
+  EXPECT_THAT(error.hint(), HasSubstr("--memory"));
+}
+
+TEST_F(RowsTest, SortsOnDiskWhereThereIsAFolder) {
+  settings_.memoryBytes = 40U << 20U;
+  settings_.tempDirectory = folder_ / "spill";
+  auto profiles = open({parquet("f.parquet", "SELECT i AS n, md5(i::VARCHAR) AS m FROM range(1000000) r(i)")});
+  EXPECT_THAT(csv(*profiles, {.sql = "SELECT m, n FROM profiles ORDER BY m", .limit = 1}), StartsWith("m,n\r\n0000"));
+  profiles.reset();
+  EXPECT_TRUE(!fs::exists(settings_.tempDirectory) || fs::is_empty(settings_.tempDirectory));
+}
+
+TEST_F(RowsTest, ParquetOut) {
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  const fs::path target = folder_ / "out [*] 'x'.part";
+  file("out [*] 'x'.part", "something older");
+  EXPECT_EQ(
+      profiles->writeParquet({.columns = {"_tenant.cai.churn.score", "_file"}, .where = "_id <> 'p0'"}, target, {}),
+      2U);
+  EXPECT_EQ(jsonl(*open({target})),
+            "{\"_tenant\":{\"cai\":{\"churn\":{\"score\":10.5}}},\"_file\":\"f.parquet\"}\n"
+            "{\"_tenant\":{\"cai\":{\"churn\":{\"score\":21.0}}},\"_file\":\"f.parquet\"}\n");
+  EXPECT_EQ(profiles->writeParquet({.sql = "SELECT _id FROM profiles ORDER BY 1 DESC; -- end", .limit = 2}, target, {}),
+            2U);
+  EXPECT_EQ(csv(*open({target})), "_id\r\np2\r\np1\r\n");
+  EXPECT_EQ(writer_.value("SELECT DISTINCT compression FROM parquet_metadata('" +
+                          parquet("copy", "SELECT 1 AS a").string() + "')"),
+            "SNAPPY");
+  EXPECT_EQ(errorOf([&] { profiles->writeParquet({}, folder_ / "absent/out", {}); }).category(), Category::io);
+  EXPECT_EQ(errorOf([&] { profiles->writeParquet({.where = "nope"}, target, {}); }).category(), Category::usage);
+}
+
+TEST_F(RowsTest, TableForPeople) {
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  const reader::Table table =
+      profiles->table({.columns = {"_id", "_tenant.cai.churn.score", "identityMap"}, .limit = 2}, {});
+  ASSERT_EQ(table.columns.size(), 3U);
+  EXPECT_EQ(table.columns[1].name, "_tenant.cai.churn.score");
+  EXPECT_TRUE(table.columns[1].alignRight);
+  EXPECT_FALSE(table.columns[0].alignRight);
+  EXPECT_TRUE(table.more);
+  ASSERT_EQ(table.rows.size(), 2U);
+  EXPECT_THAT(table.rows[1], ElementsAre("p1", "10.5", StartsWith("{\"ECID\"")));
+  EXPECT_FALSE(profiles->table({}, {}).more);
+}
+
+TEST_F(RowsTest, NothingReachesATerminalRaw) {
+  const std::string select = "SELECT E'\\x1B[31mred' || chr(0) || chr(155) || 'é' AS t, 1 AS n";
+  auto profiles = open({parquet("f.parquet", select)});
+  const reader::Table table = profiles->table({}, {});
+  EXPECT_EQ(table.rows[0][0].find('\x1B'), std::string::npos);
+  EXPECT_EQ(table.rows[0][0].find('\0'), std::string::npos);
+  EXPECT_THAT(table.rows[0][0], HasSubstr("é"));
+  TextOutput terminal;
+  reader::PrintableOutput printable(terminal);
+  profiles->rows({}, reader::RowFormat::csv, printable, {});
+  EXPECT_EQ(terminal.text, "t,n\r\n\\x1B[31mred\\x00\\xC2\\x9Bé,1\r\n");
+}
+
+TEST_F(RowsTest, InvalidUtf8InAFileIsRefusedOrEscaped) {
+  // A byte array without the mark of text is binary.
+  std::string value = plain<std::uint32_t>({3}) + "\xFF\x1B[";
+  auto profiles = open({file("raw", parquetBytes({{"b", PhysicalType::bytes, value}}, 1))});
+  EXPECT_EQ(csv(*profiles), "b\r\n/xtb\r\n");
+}
+
+TEST_F(RowsTest, SparkTimes) {
+  const std::string times = int96(0, 2440588) + int96(11'825'123'000'000, 2460828) + int96(1'000, 2440587);
+  auto profiles = open({file("spark", parquetBytes({{"at", PhysicalType::int96, times}}, 3))});
+  EXPECT_EQ(csv(*profiles),
+            "at\r\n1970-01-01T00:00:00.000Z\r\n2025-06-01T03:17:05.123Z\r\n1969-12-31T00:00:00.000001Z\r\n");
+}
+
+TEST_F(RowsTest, TimesBeyondTheCalendarDoNotCrash) {
+  const std::string times = int96(0, 0) + int96(0, 2'147'483'647) + int96(-1, -2'147'483'647 - 1);
+  auto profiles = open({file("strange", parquetBytes({{"at", PhysicalType::int96, times}}, 3))});
+  EXPECT_THAT(csv(*profiles), StartsWith("at\r\n"));
+  EXPECT_THAT(csvOf("SELECT '5877642-06-24'::DATE AS a, '5877642-06-25 (BC)'::DATE AS b, 'infinity'::TIMESTAMP AS c"),
+              StartsWith("a,b,c\r\n"));
+}
+
+TEST_F(RowsTest, FileOfAnotherWriter) {
+  auto profiles = open({fs::path(__FILE__).parent_path() / "fixtures/arrow_rs.snappy.parquet",
+                        fs::path(__FILE__).parent_path() / "fixtures/arrow_rs_empty.snappy.parquet"});
+  EXPECT_EQ(profiles->rowCount(), 40U);
+  EXPECT_EQ(csv(*profiles, {.columns = {"_id", "_acme.propensity.score", "_acme.propensity.scoreDate", "balance",
+                                        "born", "nothing", "region"},
+                            .where = "_id IN ('p1', 'p8', 'p9')",
+                            .identities = {"ecid", "CRMID"}}),
+            "ecid,CRMID,_id,_acme.propensity.score,_acme.propensity.scoreDate,balance,born,nothing,region\r\n"
+            "f1,,p1,2.5,2025-06-01T03:17:06.123Z,1.05,1970-01-02,,DE\r\n"
+            "f8,c8,p8,,2025-06-01T03:17:13.123Z,8.05,1970-01-09,,US\r\n"
+            "f9,,p9,,,9.05,1970-01-10,,DE\r\n");
+  EXPECT_THAT(jsonl(*profiles, {.columns = {"_acme"}, .where = "_id = 'p9'"}), HasSubstr("{\"_acme\":null}"));
+}
+
+TEST_F(RowsTest, SchemaListsLeaves) {
+  auto profiles = open({parquet("f.parquet", kProfiles)});
+  const auto schema = profiles->schema();
+  std::vector<std::string> paths;
+  for (const auto& field : schema) paths.push_back(field.path);
+  EXPECT_THAT(paths, ElementsAre("_id", "_tenant.cai.churn.score", "_tenant.cai.churn.scoreDate",
+                                 "_tenant.cai.churn.factors", "identityMap", "mail.address"));
+  EXPECT_TRUE(schema[1].numeric);
+  EXPECT_EQ(schema[4].type, "MAP(VARCHAR, STRUCT(\"id\" VARCHAR, \"primary\" BOOLEAN)[])");
+}
+
+}  // namespace
+}  // namespace caiexport::test

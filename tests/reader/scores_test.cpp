@@ -1,0 +1,202 @@
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "parquet_bytes.h"
+#include "reader_fixture.h"
+
+namespace caiexport::test {
+namespace {
+
+using core::Category;
+using core::Error;
+using reader::ScoreSummary;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class ScoresTest : public ReaderTest {
+ protected:
+  ScoreSummary scores(const std::string& select, const std::string& field = "") {
+    return open({parquet("f.parquet", select)})->scores(field, {});
+  }
+  double wanted(const std::string& sql) { return std::stod(writer_.value(sql)); }
+};
+
+TEST_F(ScoresTest, AgreesWithSql) {
+  const std::string values =
+      "SELECT CASE WHEN i % 50 = 0 THEN NULL ELSE (hash(i) % 100001)::DOUBLE / 1000 END AS s FROM "
+      "range(60000) r(i)";
+  const ScoreSummary summary = scores("SELECT {'cai': {'score': s}} AS _t FROM (" + values + ")");
+  EXPECT_EQ(summary.field, "_t.cai.score");
+  EXPECT_EQ(summary.records, 60'000U);
+  EXPECT_EQ(summary.scored, 58'800U);
+  EXPECT_EQ(summary.unscored, 1'200U);
+  EXPECT_EQ(summary.outside, 0U);
+  const auto sql = [&](const std::string& expression) {
+    return wanted("SELECT " + expression + " FROM (" + values + ")");
+  };
+  EXPECT_DOUBLE_EQ(*summary.min, sql("min(s)"));
+  EXPECT_DOUBLE_EQ(*summary.max, sql("max(s)"));
+  EXPECT_NEAR(*summary.mean, sql("avg(s)"), 1e-9);
+  EXPECT_NEAR(*summary.stddev, sql("stddev_samp(s)"), 1e-9);
+  EXPECT_NEAR(*summary.p05, sql("quantile_cont(s, 0.05)"), 1e-9);
+  EXPECT_NEAR(*summary.p25, sql("quantile_cont(s, 0.25)"), 1e-9);
+  EXPECT_NEAR(*summary.p50, sql("quantile_cont(s, 0.50)"), 1e-9);
+  EXPECT_NEAR(*summary.p75, sql("quantile_cont(s, 0.75)"), 1e-9);
+  EXPECT_NEAR(*summary.p95, sql("quantile_cont(s, 0.95)"), 1e-9);
+  EXPECT_EQ(summary.low, sql("count(*) FILTER (s < 25)"));
+  EXPECT_EQ(summary.medium, sql("count(*) FILTER (s >= 25 AND s < 75)"));
+  EXPECT_EQ(summary.high, sql("count(*) FILTER (s >= 75)"));
+  for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
+    const std::string index = std::to_string(bin);
+    EXPECT_EQ(summary.histogram[bin], sql("count(*) FILTER (least(floor(s / 5), 19) = " + index + ")")) << bin;
+  }
+}
+
+TEST_F(ScoresTest, EdgesOfBucketsAndBins) {
+  const ScoreSummary summary = scores(
+      "SELECT s AS score FROM (VALUES (0.0), (4.999), (5.0), (24.999), (25.0), (74.999), (75.0), (95.0), (100.0)) "
+      "v(s)");
+  EXPECT_EQ(summary.low, 4U);
+  EXPECT_EQ(summary.medium, 2U);
+  EXPECT_EQ(summary.high, 3U);
+  EXPECT_EQ(summary.histogram[0], 2U);
+  EXPECT_EQ(summary.histogram[1], 1U);
+  EXPECT_EQ(summary.histogram[4], 1U);
+  EXPECT_EQ(summary.histogram[5], 1U);
+  EXPECT_EQ(summary.histogram[19], 2U);
+}
+
+TEST_F(ScoresTest, NotFiniteIsUnscoredAndOutsideIsCounted) {
+  const ScoreSummary summary =
+      scores("SELECT s AS score FROM (VALUES ('nan'::DOUBLE), ('inf'), ('-inf'), (NULL), (-5), (100.5), (50)) v(s)");
+  EXPECT_EQ(summary.records, 7U);
+  EXPECT_EQ(summary.unscored, 4U);
+  EXPECT_EQ(summary.scored, 3U);
+  EXPECT_EQ(summary.outside, 2U);
+  EXPECT_EQ(summary.low, 1U);
+  EXPECT_EQ(summary.high, 1U);
+  EXPECT_EQ(*summary.min, -5);
+  EXPECT_EQ(*summary.max, 100.5);
+  EXPECT_EQ(summary.histogram[10], 1U);
+  EXPECT_EQ(summary.histogram[0] + summary.histogram[19], 0U);
+}
+
+TEST_F(ScoresTest, NoneAndOne) {
+  const ScoreSummary none = scores("SELECT NULL::DOUBLE AS score FROM range(3)");
+  EXPECT_EQ(none.records, 3U);
+  EXPECT_FALSE(none.mean || none.p50 || none.min || none.stddev);
+  const ScoreSummary empty = scores("SELECT 1.0 AS score WHERE false");
+  EXPECT_EQ(empty.records, 0U);
+  const ScoreSummary one = scores("SELECT 7 AS score");
+  EXPECT_EQ(*one.mean, 7);
+  EXPECT_EQ(*one.p05, 7);
+  EXPECT_EQ(*one.p95, 7);
+  EXPECT_FALSE(one.stddev);
+}
+
+TEST_F(ScoresTest, NumbersOfAnyKind) {
+  for (const char* type : {"TINYINT", "INTEGER", "BIGINT", "FLOAT", "DECIMAL(9,3)", "UTINYINT"}) {
+    EXPECT_EQ(*scores(std::string("SELECT {'Score': 42::") + type + "} AS g").mean, 42) << type;
+  }
+}
+
+TEST_F(ScoresTest, FindsTheFieldOrSaysWhatThereIs) {
+  auto several =
+      open({parquet("s.parquet", "SELECT {'a': {'score': 1.0}, 'b': {'score': 2.0}, 'c': {'score': 'text'}} AS t")});
+  EXPECT_THAT(several->scoreFields(), ElementsAre("t.a.score", "t.b.score"));
+  const Error many = errorOf([&] { several->scores("", {}); });
+  EXPECT_EQ(many.category(), Category::usage);
+  EXPECT_THAT(many.what(), HasSubstr("t.a.score, t.b.score"));
+  EXPECT_EQ(*several->scores("T.B.score", {}).mean, 2);
+  EXPECT_EQ(errorOf([&] { several->scores("t.c.score", {}); }).category(), Category::usage);
+  EXPECT_EQ(errorOf([&] { several->scores("t.none", {}); }).category(), Category::usage);
+  auto none = open({parquet("n.parquet", "SELECT 1.5 AS points, {'rank': 3, 'word': 'x'} AS g, [{'score': 1}] AS l")});
+  const Error missing = errorOf([&] { none->scores("", {}); });
+  EXPECT_EQ(missing.category(), Category::notFound);
+  EXPECT_THAT(missing.hint(), HasSubstr("points, g.rank"));
+  EXPECT_EQ(*none->scores("g.rank", {}).mean, 3);
+}
+
+TEST_F(ScoresTest, DatesAndFactorsOfTheGroup) {
+  const ScoreSummary summary = scores(
+      "SELECT {'score': i::DOUBLE, 'expiryDate': DATE '2030-01-01',"
+      " 'scoreDate': TIMESTAMPTZ '2025-06-01 00:00:00+00' + INTERVAL 1 HOUR * i,"
+      " 'influentialFactors': [{'name': 'visits', 'importance': 0.5}, {'name': CASE WHEN i < 3 THEN 'opens' END,"
+      "   'importance': 2.0 * i}, NULL]} AS g FROM range(5) r(i)");
+  EXPECT_EQ(summary.scoreDateFrom->time_since_epoch(), std::chrono::milliseconds(1748736000000));
+  EXPECT_EQ(*summary.scoreDateTo - *summary.scoreDateFrom, std::chrono::hours(4));
+  ASSERT_EQ(summary.factors.size(), 2U);
+  EXPECT_EQ(summary.factors[0].name, "opens");
+  EXPECT_EQ(summary.factors[0].count, 3U);
+  EXPECT_DOUBLE_EQ(*summary.factors[0].meanImportance, 2.0);
+  EXPECT_EQ(summary.factors[1].count, 5U);
+}
+
+TEST_F(ScoresTest, FactorsInWordsAndOnlyOfTheScored) {
+  const ScoreSummary summary =
+      open({fs::path(__FILE__).parent_path() / "fixtures/arrow_rs.snappy.parquet"})->scores("", {});
+  EXPECT_EQ(summary.field, "_acme.propensity.score");
+  EXPECT_EQ(summary.records, 40U);
+  EXPECT_EQ(summary.scored, 32U);
+  ASSERT_EQ(summary.factors.size(), 2U);
+  EXPECT_EQ(summary.factors[0].name, "webVisits");
+  EXPECT_EQ(summary.factors[0].low, 0U);
+  EXPECT_EQ(summary.factors[0].count, summary.factors[0].medium + summary.factors[0].high);
+  EXPECT_EQ(summary.factors[1].low, summary.factors[1].count);
+  std::uint64_t scoredWithFactors = 0;
+  for (int index = 0; index < 40; ++index) scoredWithFactors += index % 10 < 8 && index % 3 != 0 ? 1 : 0;
+  EXPECT_EQ(summary.factors[1].count, scoredWithFactors);
+}
+
+TEST_F(ScoresTest, ImportancesThatAreNoNumbers) {
+  const ScoreSummary summary = scores(
+      "SELECT {'score': 1.0, 'factors': [{'name': 'a', 'importance': 'nan'::DOUBLE}, {'name': 'a', 'importance': 1.0},"
+      " {'name': 'b', 'importance': NULL}]} AS g");
+  ASSERT_EQ(summary.factors.size(), 2U);
+  EXPECT_EQ(summary.factors[0].name, "a");
+  EXPECT_EQ(*summary.factors[0].meanImportance, 1.0);
+  EXPECT_FALSE(summary.factors[1].meanImportance);
+}
+
+TEST_F(ScoresTest, SparkScoreDate) {
+  // A plain INT96 beside the score, as older Spark writes it.
+  const fs::path path =
+      file("spark", parquetBytes({{"score", PhysicalType::real, plain<double>({10, 20})},
+                                  {"scoreDate", PhysicalType::int96, int96(0, 2440588) + int96(0, 2440589)}},
+                                 2));
+  const ScoreSummary summary = open({path})->scores("", {});
+  EXPECT_EQ(*summary.mean, 15);
+  EXPECT_EQ(summary.scoreDateTo->time_since_epoch(), std::chrono::hours(24));
+}
+
+TEST_F(ScoresTest, FieldMissingInSomeFiles) {
+  auto profiles =
+      open({parquet("1", "SELECT {'score': 1.0} AS g"), parquet("2", "SELECT {'other': 2} AS g FROM range(3)")});
+  const ScoreSummary summary = profiles->scores("", {});
+  EXPECT_EQ(summary.records, 4U);
+  EXPECT_EQ(summary.scored, 1U);
+}
+
+TEST_F(ScoresTest, NamesLikeSqlAreNames) {
+  EXPECT_EQ(*scores("SELECT {'x'' \"y': {'score': 3.0}} AS \"a\"\" b'\"").mean, 3);
+}
+
+TEST_F(ScoresTest, StopInterrupts) {
+  auto profiles = open({parquet("f", "SELECT i::DOUBLE AS score FROM range(100000) r(i)")});
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_THROW(profiles->scores("", source.get_token()), core::Interrupted);
+}
+
+TEST_F(ScoresTest, MemoryForThePercentilesIsBounded) {
+  settings_.memoryBytes = 1U << 20U;
+  auto profiles = open({parquet("f", "SELECT i::DOUBLE AS score FROM range(200000) r(i)")});
+  const Error error = errorOf([&] { profiles->scores("", {}); });
+  EXPECT_EQ(error.category(), Category::io);
+  EXPECT_THAT(error.hint(), HasSubstr("--memory"));
+}
+
+}  // namespace
+}  // namespace caiexport::test
