@@ -1,0 +1,198 @@
+#include "simulator/catalog_query.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <regex>
+
+#include "caiexport/core/text.h"
+
+namespace caiexport::simulator {
+namespace {
+
+[[noreturn]] void badRequest(const std::string& detail) {
+  throw Refused{placeholderProblem(400, "BadRequestError", detail)};
+}
+
+std::optional<std::string> attribute(const CatalogEntry& entry, const std::string& name) {
+  if (const auto hidden = entry.hidden.find(name); hidden != entry.hidden.end()) {
+    return hidden->second;
+  }
+  if (!entry.shown->has(name)) {
+    return std::nullopt;
+  }
+  const Json value = entry.shown->get(name);
+  return value.isString() || value.isNumeric() || value.isBoolean() ? std::optional(value.convert<std::string>())
+                                                                    : std::optional(textOf(value));
+}
+
+/// `*` matches anything, `**` is a star.
+std::regex wildcard(const std::string& pattern) {
+  std::string expression;
+  for (std::size_t at = 0; at < pattern.size(); ++at) {
+    if (pattern[at] == '*' && at + 1 < pattern.size() && pattern[at + 1] == '*') {
+      expression += "\\*";
+      ++at;
+    } else if (pattern[at] == '*') {
+      expression += "[\\s\\S]*";
+    } else {
+      const bool plain = std::isalnum(static_cast<unsigned char>(pattern[at])) != 0 || (pattern[at] & 0x80) != 0;
+      expression += plain ? std::string(1, pattern[at]) : "\\" + std::string(1, pattern[at]);
+    }
+  }
+  return std::regex(expression);
+}
+
+bool isOneOf(const std::string& value, const std::string& list) {
+  for (const std::string& wanted : core::splitList(list)) {
+    if (wanted.find('*') == std::string::npos ? value == wanted : std::regex_match(value, wildcard(wanted))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// `a,b`: any of them. `!a,b`: none of them.
+bool passesSimple(const CatalogEntry& entry, const std::string& name, const std::string& wanted) {
+  const std::string value = attribute(entry, name).value_or("");
+  return wanted.starts_with('!') ? !isOneOf(value, wanted.substr(1)) : isOneOf(value, wanted);
+}
+
+std::int64_t asNumber(const std::string& text) {
+  const bool negative = text.starts_with('-');
+  const auto number = core::parseUnsigned(negative ? std::string_view(text).substr(1) : std::string_view(text));
+  if (!number) {
+    badRequest("'" + text + "' is not a number of milliseconds");
+  }
+  return negative ? -static_cast<std::int64_t>(*number) : static_cast<std::int64_t>(*number);
+}
+
+/// Both bounds are exclusive.
+bool passesCreated(const CatalogEntry& entry, const std::string& name, const std::string& wanted) {
+  const std::int64_t created = asNumber(attribute(entry, "created").value_or("0"));
+  return name == "createdAfter" ? created > asNumber(wanted) : created < asNumber(wanted);
+}
+
+int compareValues(const std::optional<std::string>& left, const std::optional<std::string>& right) {
+  const auto leftNumber = left ? core::parseUnsigned(*left) : std::nullopt;
+  const auto rightNumber = right ? core::parseUnsigned(*right) : std::nullopt;
+  if (leftNumber && rightNumber) {
+    return *leftNumber < *rightNumber ? -1 : (*leftNumber > *rightNumber ? 1 : 0);
+  }
+  return left.value_or("").compare(right.value_or(""));
+}
+
+bool passesProperty(const CatalogEntry& entry, const std::string& condition) {
+  static const std::regex grammar(R"((!?)([A-Za-z0-9_]+)(?:(~|==|!=|<=|>=|<|>)([\s\S]*))?)");
+  std::smatch parts;
+  if (!std::regex_match(condition, parts, grammar)) {
+    badRequest("property condition '" + condition + "' can't be read");
+  }
+  const auto value = attribute(entry, parts[2]);
+  if (!parts[3].matched) {
+    return value.has_value() != (parts[1] == "!");
+  }
+  if (!value) {
+    return false;
+  }
+  const std::string relation = parts[3];
+  if (relation == "~") {
+    return std::regex_search(*value, std::regex(parts[4].str()));
+  }
+  const int order = compareValues(value, parts[4].str());
+  return (relation == "==" && order == 0) || (relation == "!=" && order != 0) || (relation == "<" && order < 0) ||
+         (relation == "<=" && order <= 0) || (relation == ">" && order > 0) || (relation == ">=" && order >= 0);
+}
+
+constexpr std::array languageNames = {"limit", "start", "orderBy", "properties"};
+
+bool passes(const CatalogEntry& entry, const std::string& name, const std::string& value) {
+  if (std::find(languageNames.begin(), languageNames.end(), name) != languageNames.end()) {
+    return true;
+  }
+  if (name == "createdAfter" || name == "createdBefore") {
+    return passesCreated(entry, name, value);
+  }
+  return name == "property" ? passesProperty(entry, value) : passesSimple(entry, name, value);
+}
+
+void checkNames(const Call& call, const std::vector<std::string>& filters) {
+  for (const auto& [name, value] : call.query.pairs()) {
+    const bool known = std::find(languageNames.begin(), languageNames.end(), name) != languageNames.end() ||
+                       std::find(filters.begin(), filters.end(), name) != filters.end() || name == "property";
+    if (!known) {
+      badRequest("unknown parameter '" + name + "'");
+    }
+  }
+}
+
+struct SortKey {
+  std::string name;
+  bool descending = false;
+};
+
+std::vector<SortKey> sortKeys(const Call& call) {
+  std::vector<SortKey> keys;
+  for (const std::string& element : core::splitList(call.query.get("orderBy").value_or(""))) {
+    const std::size_t colon = element.find(':');
+    const std::string direction = colon == std::string::npos ? "asc" : element.substr(0, colon);
+    if (direction != "asc" && direction != "desc") {
+      badRequest("orderBy takes asc:NAME or desc:NAME");
+    }
+    keys.push_back(
+        {.name = colon == std::string::npos ? element : element.substr(colon + 1), .descending = direction == "desc"});
+  }
+  return keys;
+}
+
+void order(std::vector<CatalogEntry>& entries, const std::vector<SortKey>& keys) {
+  std::stable_sort(entries.begin(), entries.end(), [&](const CatalogEntry& left, const CatalogEntry& right) {
+    for (const SortKey& key : keys) {
+      const int compared = compareValues(attribute(left, key.name), attribute(right, key.name));
+      if (compared != 0) {
+        return key.descending ? compared > 0 : compared < 0;
+      }
+    }
+    return false;
+  });
+}
+
+JsonObject project(const JsonObject& whole, const std::optional<std::string>& properties) {
+  if (!properties) {
+    return whole;
+  }
+  JsonObject some = object();
+  for (const std::string& name : core::splitList(*properties)) {
+    if (whole->has(name)) {
+      some->set(name, whole->get(name));
+    }
+  }
+  return some;
+}
+
+}  // namespace
+
+JsonObject answerQuery(const Call& call, std::vector<CatalogEntry> entries, const std::vector<std::string>& filters) {
+  checkNames(call, filters);
+  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  std::uint64_t start = numberIn(call, "start", 0, 0, INT64_MAX);
+  std::erase_if(entries, [&](const CatalogEntry& entry) {
+    const auto& pairs = call.query.pairs();
+    return !std::all_of(pairs.begin(), pairs.end(),
+                        [&](const auto& pair) { return passes(entry, pair.first, pair.second); });
+  });
+  order(entries, sortKeys(call));
+  if (call.list.repeatPage) {
+    start = 0;
+  }
+  start =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(start) + call.list.shiftStart));
+  const auto properties = call.query.get("properties");
+  JsonObject answer = object();
+  for (std::uint64_t at = start; at < entries.size() && at - start < limit; ++at) {
+    answer->set(entries[at].id, project(entries[at].shown, properties));
+  }
+  return answer;
+}
+
+}  // namespace caiexport::simulator

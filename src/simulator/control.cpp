@@ -1,0 +1,191 @@
+#include "simulator/control.h"
+
+#include <algorithm>
+
+#include "caiexport/core/error.h"
+#include "simulator/scenario_keys.h"
+#include "simulator/service.h"
+
+namespace caiexport::simulator {
+namespace {
+
+JsonObject counted(const std::map<std::string, std::uint64_t>& counters) {
+  JsonObject shown = object();
+  for (const auto& [name, count] : counters) {
+    shown->set(name, count);
+  }
+  return shown;
+}
+
+JsonArray shownDatasets(const State& state) {
+  JsonArray list = array();
+  for (const Dataset& dataset : state.datasets) {
+    list->add(object({{"id", dataset.id},
+                      {"name", dataset.name},
+                      {"description", dataset.description},
+                      {"sandbox", dataset.sandbox}}));
+  }
+  return list;
+}
+
+JsonArray shownBatches(const State& state) {
+  JsonArray list = array();
+  for (const Batch& batch : state.batches) {
+    list->add(object({{"id", batch.id},
+                      {"dataset", batch.datasetId},
+                      {"status", batch.status},
+                      {"created", toMilliseconds(batch.created)},
+                      {"files", batch.data.files},
+                      {"records", recordsOf(batch)}}));
+  }
+  return list;
+}
+
+JsonArray shownSegments(const State& state) {
+  JsonArray list = array();
+  for (const Segment& segment : state.segments) {
+    list->add(object({{"id", segment.id}, {"name", segment.name}}));
+  }
+  return list;
+}
+
+JsonArray shownExportJobs(const State& state) {
+  JsonArray list = array();
+  for (const ExportJob& job : state.exportJobs) {
+    list->add(object({{"id", job.number}, {"status", job.state.status}, {"dataset", job.datasetId}}));
+  }
+  return list;
+}
+
+JsonObject commandOf(const Call& call) {
+  const JsonObject command = asObject(parseJson(call.request.body));
+  if (!command) {
+    refuseKey("the body", "must be a JSON object");
+  }
+  return command;
+}
+
+Batch* newestScoreBatch(State& state) {
+  Batch* newest = nullptr;
+  for (Batch& batch : state.batches) {
+    const bool counts = batch.datasetId == scoreDatasetId && batch.status != "failed";
+    newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
+  }
+  return newest;
+}
+
+/// `{"count": 2, "replay": true, "status": "success", "files": 3, "records": 100}`, all optional: new score batches.
+Response addBatches(State& state, const JsonObject& command) {
+  const auto number = [&](const char* key, std::uint64_t otherwise) {
+    return command->has(key) ? readCount(key, command->get(key)) : otherwise;
+  };
+  JsonArray ids = array();
+  for (std::uint64_t count = number("count", 1); count > 0; --count) {
+    const Batch* last = newestScoreBatch(state);
+    const core::TimePoint soonest = last != nullptr ? last->created + std::chrono::seconds(1) : state.now();
+    const std::string predecessor = last != nullptr ? last->id : "";
+    const bool replay = command->has("replay") && readFlag("replay", command->get("replay"));
+    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+                                    .idPrefix = "01JXSC",
+                                    .createdClient = state.scenario.createdClient,
+                                    .status = stringIn(command, "status").value_or(state.scenario.batchStatus),
+                                    .created = std::max(state.now(), soonest),
+                                    .data = {.seed = ++state.lastScoreSeed,
+                                             .records = number("records", state.scenario.records),
+                                             .files = number("files", state.scenario.files)}});
+    if (replay && !predecessor.empty()) {
+      batch.predecessors = {predecessor};
+    }
+    ids->add(batch.id);
+  }
+  return jsonAnswer(200, object({{"batches", ids}}));
+}
+
+/// `{"id": X}` removes a batch, `{"id": X, "status": S}` gives it another status.
+Response changeBatch(State& state, const JsonObject& command) {
+  const std::string id = stringIn(command, "id").value_or("");
+  const auto status = stringIn(command, "status");
+  std::uint64_t found = 0;
+  for (auto batch = state.batches.begin(); batch != state.batches.end();) {
+    const bool meant = batch->id == id;
+    found += meant ? 1 : 0;
+    batch->status = meant && status ? *status : batch->status;
+    batch = meant && !status ? state.batches.erase(batch) : std::next(batch);
+  }
+  return found > 0 ? jsonAnswer(200, object({{"id", id}})) : notFound("batch " + id);
+}
+
+Response post(State& state, const Call& call) {
+  if (call.rawPath == "/_simulator/scenario") {
+    changeScenario(state, call.request.body);
+    return jsonAnswer(200, object({{"changed", true}}));
+  }
+  const JsonObject command = commandOf(call);
+  if (call.rawPath == "/_simulator/advance") {
+    state.advanced += std::chrono::seconds(readCount("seconds", command->get("seconds")));
+    return jsonAnswer(200, object({{"now", toMilliseconds(state.now())}}));
+  }
+  if (call.rawPath == "/_simulator/batches") {
+    return addBatches(state, command);
+  }
+  return call.rawPath == "/_simulator/batch" ? changeBatch(state, command) : notFound(call.rawPath);
+}
+
+}  // namespace
+
+void changeScenario(State& state, const std::string& json) {
+  if (applyScenario(state.scenario, json)) {
+    rebuildScoreBatches(state);
+  }
+}
+
+JsonObject shownState(const State& state) {
+  const Statistics& statistics = state.statistics;
+  JsonObject answers = object();
+  for (const auto& [status, count] : statistics.answers) {
+    answers->set(std::to_string(status), count);
+  }
+  JsonArray faults = array();
+  for (const FaultRule& rule : state.scenario.faults) {
+    faults->add(object({{"method", rule.method}, {"path", rule.path}, {"seen", rule.seen}, {"fired", rule.fired}}));
+  }
+  return object({{"now", toMilliseconds(state.now())},
+                 {"tokens_issued", statistics.tokensIssued},
+                 {"datasets_created", statistics.datasetsCreated},
+                 {"datasets_deleted", statistics.datasetsDeleted},
+                 {"export_jobs_accepted", statistics.exportJobsAccepted},
+                 {"segment_jobs_accepted", statistics.segmentJobsAccepted},
+                 {"unfiltered_exports", statistics.unfilteredExports},
+                 {"faults_fired", statistics.faultsFired},
+                 {"bytes_served", statistics.bytesServed},
+                 {"file_bytes_served", statistics.fileBytesServed},
+                 {"connections", statistics.connections},
+                 {"handshakes", statistics.handshakes},
+                 {"requests_in_flight", statistics.requestsInFlight},
+                 {"most_in_flight", statistics.mostInFlight},
+                 {"requests", counted(statistics.requests)},
+                 {"answers", answers},
+                 {"faults", faults},
+                 {"datasets", shownDatasets(state)},
+                 {"batches", shownBatches(state)},
+                 {"segments", shownSegments(state)},
+                 {"export_jobs", shownExportJobs(state)}});
+}
+
+Response control(State& state, Call& call) {
+  if (call.rawPath == "/_simulator/state") {
+    return jsonAnswer(200, shownState(state));
+  }
+  if (call.request.method != "POST") {
+    return methodNotAllowed();
+  }
+  try {
+    return post(state, call);
+  } catch (const core::Error& error) {
+    return placeholderProblem(400, "BadRequestError", error.what());
+  } catch (const std::invalid_argument& error) {
+    return placeholderProblem(400, "BadRequestError", error.what());
+  }
+}
+
+}  // namespace caiexport::simulator

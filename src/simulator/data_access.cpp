@@ -1,0 +1,236 @@
+/// Data Access: what files a batch has, and their bytes.
+#include <algorithm>
+#include <functional>
+
+#include "caiexport/core/text.h"
+#include "simulator/range.h"
+#include "simulator/service.h"
+
+namespace caiexport::simulator {
+namespace {
+
+constexpr std::uint64_t largestPage = 100;
+
+/// A listing before it is cut into pages.
+struct Listing {
+  std::string path = {};               ///< Of the call, for links.
+  std::vector<std::string> keys = {};  ///< What `start` may name, where it is a name.
+  std::function<JsonObject(std::uint64_t index)> entry = {};
+  bool startIsName = false;
+};
+
+std::string sizeText(const State& state, const ListedFile& file) {
+  const std::int64_t delta = file.content->sizeBytes() > 0 ? state.scenario.listedLengthDelta : 0;
+  return std::to_string(static_cast<std::int64_t>(file.content->sizeBytes()) + delta);
+}
+
+/// Adobe's pages show numbers as texts; an older guide shows numbers.
+Json number(const State& state, const std::string& digits) {
+  return state.scenario.lengthsAsNumbers ? Json(static_cast<std::int64_t>(std::stoll(digits))) : Json(digits);
+}
+
+JsonObject selfLink(const std::string& href) {
+  return object({{"self", object({{"href", href}})}});
+}
+
+JsonObject shownId(State& state, const Call& call, const std::string& id, const Batch* batch) {
+  const std::string href = linkOrigin(state, call) + "/data/foundation/export/files/" + core::percentEncode(id);
+  JsonObject shown = object({{"dataSetFileId", id}, {"dataSetViewId", id + "v"}, {"version", "1.0.0"}});
+  if (batch != nullptr) {
+    const std::string created = std::to_string(toMilliseconds(batch->created));
+    shown->set("created", number(state, created));
+    shown->set("updated", number(state, created));
+    shown->set("records", number(state, std::to_string(recordsOf(*batch))));
+  }
+  shown->set("isValid", false);
+  shown->set("_links", selfLink(href));
+  return shown;
+}
+
+JsonObject shownFile(State& state, const Call& call, const std::string& directoryId, const ListedFile& file) {
+  const std::string href = linkOrigin(state, call) + "/data/foundation/export/files/" +
+                           core::percentEncode(directoryId) + "?path=" + core::percentEncode(file.name);
+  return object({{"name", file.name}, {"length", number(state, sizeText(state, file))}, {"_links", selfLink(href)}});
+}
+
+std::uint64_t pageSize(const State& state, const Call& call) {
+  const std::uint64_t most = std::min(largestPage, state.scenario.pageLimit);
+  return std::min(numberIn(call, "limit", most, 1, INT64_MAX), most);
+}
+
+/// `start` is an index, or on the second level the name of an entry.
+std::uint64_t startOf(const Call& call, const Listing& listing) {
+  const auto start = call.query.get("start");
+  if (!start) {
+    return 0;
+  }
+  std::uint64_t index = listing.keys.size();
+  const auto named = std::find(listing.keys.begin(), listing.keys.end(), *start);
+  if (listing.startIsName && named != listing.keys.end()) {
+    index = static_cast<std::uint64_t>(named - listing.keys.begin());
+  } else if (const auto counted = core::parseUnsigned(*start)) {
+    index = std::min<std::uint64_t>(*counted, listing.keys.size());
+  } else {
+    throw Refused{problem(400, "EXEG-0001", "Bad Request", "start names no entry")};
+  }
+  const std::int64_t shifted = static_cast<std::int64_t>(index) + call.list.shiftStart;
+  return std::min(static_cast<std::uint64_t>(std::max<std::int64_t>(shifted, 0)), listing.keys.size());
+}
+
+std::string pageLink(State& state, const Call& call, const Listing& listing, std::uint64_t index, std::uint64_t limit) {
+  const std::string start = listing.startIsName ? core::percentEncode(listing.keys[index]) : std::to_string(index);
+  return linkOrigin(state, call) + listing.path + "?start=" + start + "&limit=" + std::to_string(limit);
+}
+
+/// The page that follows, by its index; nothing at the end. The faulty lists are made here.
+std::optional<std::uint64_t> nextIndex(const Call& call, std::uint64_t start, std::uint64_t end, std::uint64_t total) {
+  if ((call.list.loopNext || call.list.emptyWithNext) && total > 0) {
+    return std::min(start, total - 1);
+  }
+  return end < total ? std::optional(end) : std::nullopt;
+}
+
+Response page(State& state, const Call& call, const Listing& listing) {
+  const std::uint64_t limit = pageSize(state, call);
+  const std::uint64_t start = startOf(call, listing);
+  const std::uint64_t total = listing.keys.size();
+  const std::uint64_t end = std::min(start + limit, total);
+  const std::uint64_t first = call.list.repeatPage ? 0 : start;
+  JsonArray data = array();
+  for (std::uint64_t at = first; at < first + (end - start) && !call.list.emptyWithNext; ++at) {
+    data->add(listing.entry(at));
+  }
+  if (state.scenario.bareArrays) {
+    return jsonAnswer(200, data);
+  }
+  const std::string& meaning = state.scenario.countMeaning;
+  const bool countsPage = meaning == "page" || (meaning == "mixed" && listing.startIsName);
+  JsonObject answer =
+      object({{"data", data}, {"_page", object({{"limit", limit}, {"count", countsPage ? data->size() : total}})}});
+  const auto next = nextIndex(call, start, end, total);
+  if (next || call.query.has("start") || call.query.has("limit")) {
+    JsonObject links = object();
+    if (next) {
+      links->set("next", object({{"href", pageLink(state, call, listing, *next, limit)}}));
+    }
+    if (start < total) {
+      links->set("page", object({{"href", pageLink(state, call, listing, start, limit)}, {"templated", true}}));
+    }
+    answer->set("_links", links);
+  }
+  return jsonAnswer(200, answer);
+}
+
+bool isReadable(const Batch& batch) {
+  return batch.hiddenLookUps == 0 && batch.earlyStatuses.empty() &&
+         (batch.status == "success" || batch.status == "active");
+}
+
+Response batchFiles(State& state, const Call& call) {
+  Batch* batch = state.findBatch(call.path[1], call.sandbox);
+  if (batch == nullptr || batch->hiddenLookUps > 0) {
+    return problem(404, "EXEG-0104", "Not Found", "batch " + call.path[1] + " not found");
+  }
+  Listing listing{.path = call.rawPath};
+  if (call.path[2] == "files" && isReadable(*batch)) {
+    makeFiles(state, *batch);
+    listing.keys = batch->datasetFileIds;
+    listing.entry = [&](std::uint64_t index) { return shownId(state, call, batch->datasetFileIds[index], batch); };
+  }
+  return page(state, call, listing);
+}
+
+/// Whether the directory belongs to a batch of the caller's sandbox that is still there.
+const Directory* findDirectory(const State& state, const Call& call) {
+  const auto found = state.directories.find(call.path[1]);
+  if (found == state.directories.end()) {
+    return nullptr;
+  }
+  const std::string batchId = call.path[1].substr(0, call.path[1].find('-'));
+  const bool there = std::any_of(state.batches.begin(), state.batches.end(), [&](const Batch& batch) {
+    return batch.id == batchId && batch.sandbox == call.sandbox;
+  });
+  return there ? &found->second : nullptr;
+}
+
+Response wholeFile(const ListedFile& file) {
+  return {.status = 200,
+          .headers = {{"Content-Type", "application/octet-stream"}, {"Accept-Ranges", "bytes"}},
+          .content = file.content,
+          .lengthBytes = file.content->sizeBytes()};
+}
+
+Response fileBytes(const Call& call, const ListedFile& file) {
+  const std::uint64_t total = file.content->sizeBytes();
+  const auto asked = call.ignoreRange ? std::nullopt : headerOf(call.request.headers, "Range");
+  const RangeAnswer range = readRange(call.request.method == "GET" ? asked : std::nullopt, total);
+  Response response = wholeFile(file);
+  if (range.kind == RangeKind::unsatisfiable) {
+    response = problem(416, "EXEG-0416", "Range Not Satisfiable", "the range begins behind the end of the file");
+    response.setHeader("Content-Range", contentRange(0, 0, total));
+  } else if (range.kind == RangeKind::part) {
+    response.status = 206;
+    response.offsetBytes = range.range.offsetBytes;
+    response.lengthBytes = range.range.lengthBytes;
+    response.setHeader("Content-Type", "application/parquet");
+    response.setHeader("Content-Range", contentRange(response.offsetBytes, response.lengthBytes, total));
+  }
+  return response;
+}
+
+Response namedFile(const Call& call, const Directory& directory, const std::string& name) {
+  const auto found = directory.byName.find(name);
+  return found == directory.byName.end() ? problem(404, "EXEG-0105", "Not Found", "no such file in the directory")
+                                         : fileBytes(call, directory.files[found->second]);
+}
+
+Response listDirectory(State& state, const Call& call, const Directory& directory) {
+  Listing listing{.path = call.rawPath, .startIsName = true};
+  const std::uint64_t children = directory.childIds.size();
+  listing.keys = directory.childIds;
+  for (const ListedFile& file : directory.files) {
+    listing.keys.push_back(file.name);
+  }
+  listing.entry = [&, children](std::uint64_t index) {
+    return index < children ? shownId(state, call, directory.childIds[index], nullptr)
+                            : shownFile(state, call, call.path[1], directory.files[index - children]);
+  };
+  return page(state, call, listing);
+}
+
+Response files(State& state, const Call& call) {
+  const Directory* directory = findDirectory(state, call);
+  if (directory == nullptr) {
+    return problem(404, "EXEG-0103", "Not Found", "file " + call.path[1] + " not found");
+  }
+  if (const auto name = call.query.get("path")) {
+    return namedFile(call, *directory, *name);
+  }
+  if (call.request.method == "HEAD") {
+    return problem(400, "EXEG-0001", "Bad Request", "path is required");
+  }
+  if (state.scenario.rawSingleFile && directory->files.size() == 1 && directory->childIds.empty()) {
+    return fileBytes(call, directory->files.front());
+  }
+  return listDirectory(state, call, *directory);
+}
+
+}  // namespace
+
+Response dataAccess(State& state, Call& call) {
+  const std::string resource = call.path.empty() ? "" : call.path[0];
+  const bool isHead = call.request.method == "HEAD";
+  if (resource == "files" && call.path.size() == 2) {
+    call.route = std::string("/data/foundation/export/files/{id}") + (call.query.has("path") ? "?path" : "");
+    return call.isGet() || isHead ? files(state, call) : methodNotAllowed();
+  }
+  const bool listing =
+      call.path.size() == 3 && (call.path[2] == "files" || call.path[2] == "failed" || call.path[2] == "meta");
+  if (resource == "batches" && listing) {
+    call.route = "/data/foundation/export/batches/{id}/" + call.path[2];
+    return call.isGet() ? batchFiles(state, call) : methodNotAllowed();
+  }
+  return notFound(call.rawPath);
+}
+
+}  // namespace caiexport::simulator

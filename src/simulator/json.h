@@ -1,0 +1,34 @@
+#pragma once
+/// Poco's JSON with the settings that the simulator needs: keys keep their order (a Catalog answer's order means
+/// something).
+
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace caiexport::simulator {
+
+using Json = Poco::Dynamic::Var;
+using JsonObject = Poco::JSON::Object::Ptr;
+using JsonArray = Poco::JSON::Array::Ptr;
+
+JsonObject object(std::initializer_list<std::pair<const char*, Json>> fields = {});
+JsonArray array(std::initializer_list<Json> elements = {});
+
+std::string textOf(const Json& value);
+/// Throws std::invalid_argument with the parser's reason.
+Json parseJson(const std::string& text);
+
+/// Members with a type check: nothing if absent or of another type.
+std::optional<std::string> stringIn(const JsonObject& from, const std::string& key);
+JsonObject objectIn(const JsonObject& from, const std::string& key);
+JsonArray arrayIn(const JsonObject& from, const std::string& key);
+
+/// Null if the value is not an object, or not an array.
+JsonObject asObject(const Json& value);
+JsonArray asArray(const Json& value);
+
+}  // namespace caiexport::simulator

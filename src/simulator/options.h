@@ -1,0 +1,38 @@
+#pragma once
+/// The command line of caiexport-simulator.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "simulator/scenario.h"
+
+namespace caiexport::simulator {
+
+struct Options {
+  bool help = false;
+  bool listScenarios = false;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;
+  std::string certificateFile = {};
+  std::string keyFile = {};
+  std::string tlsMin = {};
+  std::string tlsMax = {};
+  std::uint64_t handshakeDelayMs = 0;
+  std::string scenario = "default";
+  std::string scenarioPatch = "{}";  ///< What options like --records change in the scenario.
+  std::string portFile = {};
+  std::string dataFolder = {};
+};
+
+/// core::Error(usage) that names what is wrong.
+Options parseOptions(std::span<const char* const> arguments);
+
+/// The scenario with the options' changes.
+Scenario scenarioOf(const Options& options);
+
+std::string helpText();
+
+}  // namespace caiexport::simulator

@@ -1,0 +1,227 @@
+#include "simulator/scenario.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <stdexcept>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "simulator/scenario_keys.h"
+
+namespace caiexport::simulator {
+
+void refuseKey(const std::string& key, const std::string& why) {
+  throw core::Error(core::Category::usage, "scenario: " + key + " " + why,
+                    {.hint = "src/simulator/scenarios/README.md lists the keys"});
+}
+
+std::uint64_t readCount(const std::string& key, const Json& value) {
+  const std::int64_t number = readInteger(key, value);
+  if (number < 0) {
+    refuseKey(key, "must not be negative");
+  }
+  return static_cast<std::uint64_t>(number);
+}
+
+std::int64_t readInteger(const std::string& key, const Json& value) {
+  if (!value.isInteger() || value.isBoolean()) {
+    refuseKey(key, "must be an integer");
+  }
+  return value.convert<std::int64_t>();
+}
+
+bool readFlag(const std::string& key, const Json& value) {
+  if (!value.isBoolean()) {
+    refuseKey(key, "must be true or false");
+  }
+  return value.convert<bool>();
+}
+
+std::string readText(const std::string& key, const Json& value) {
+  if (!value.isString()) {
+    refuseKey(key, "must be a text");
+  }
+  return value.convert<std::string>();
+}
+
+std::vector<std::string> readTexts(const std::string& key, const Json& value) {
+  const JsonArray list = asArray(value);
+  if (!list) {
+    refuseKey(key, "must be a list of texts");
+  }
+  std::vector<std::string> texts;
+  for (std::size_t at = 0; at < list->size(); ++at) {
+    texts.push_back(readText(key, list->get(static_cast<unsigned>(at))));
+  }
+  return texts;
+}
+
+namespace {
+
+struct Key {
+  std::function<void(Scenario&, const std::string& key, const Json& value)> apply;
+  bool shape = false;
+};
+
+Key count(std::uint64_t Scenario::*member, std::uint64_t least = 0) {
+  return {.apply = [member, least](Scenario& scenario, const std::string& key, const Json& value) {
+    scenario.*member = readCount(key, value);
+    if (scenario.*member < least) {
+      refuseKey(key, "must be at least " + std::to_string(least));
+    }
+  }};
+}
+
+Key integer(std::int64_t Scenario::*member) {
+  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
+    scenario.*member = readInteger(key, value);
+  }};
+}
+
+Key flag(bool Scenario::*member) {
+  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
+    scenario.*member = readFlag(key, value);
+  }};
+}
+
+Key texts(std::vector<std::string> Scenario::*member) {
+  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
+    scenario.*member = readTexts(key, value);
+  }};
+}
+
+/// Any text, or one of `allowed` where that is given.
+Key text(std::string Scenario::*member, std::vector<std::string> allowed = {}) {
+  return {.apply = [member, allowed](Scenario& scenario, const std::string& key, const Json& value) {
+    const std::string given = readText(key, value);
+    if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), given) == allowed.end()) {
+      std::string list;
+      for (const std::string& name : allowed) {
+        list += (list.empty() ? "" : ", ") + name;
+      }
+      refuseKey(key, "must be one of " + list);
+    }
+    scenario.*member = given;
+  }};
+}
+
+Key shape(Key key) {
+  key.shape = true;
+  return key;
+}
+
+void applyFaults(Scenario& scenario, const std::string& key, const Json& value) {
+  const JsonArray list = asArray(value);
+  if (!list) {
+    refuseKey(key, "must be a list of objects");
+  }
+  scenario.faults.clear();
+  for (std::size_t at = 0; at < list->size(); ++at) {
+    scenario.faults.push_back(parseFaultRule(list->get(static_cast<unsigned>(at))));
+  }
+}
+
+const std::map<std::string, Key>& keys() {
+  static const std::map<std::string, Key> table = {
+      {"client_id", text(&Scenario::clientId)},
+      {"client_secret", text(&Scenario::clientSecret)},
+      {"organization", text(&Scenario::organization)},
+      {"access_token", text(&Scenario::accessToken)},
+      {"sandboxes", texts(&Scenario::sandboxes)},
+      {"token_lifetime_seconds", count(&Scenario::tokenLifetimeSeconds)},
+      {"batches", shape(count(&Scenario::batches))},
+      {"failed_batches", shape(count(&Scenario::failedBatches))},
+      {"files", shape(count(&Scenario::files))},
+      {"older_batch_files", shape(count(&Scenario::olderBatchFiles))},
+      {"dataset_files", shape(count(&Scenario::datasetFiles, 1))},
+      {"nested_directories", shape(count(&Scenario::nestedDirectories))},
+      {"records", shape(count(&Scenario::records))},
+      {"file_bytes", shape(count(&Scenario::fileBytes))},
+      {"success_marker", shape(flag(&Scenario::successMarker))},
+      {"duplicate_names", shape(flag(&Scenario::duplicateNames))},
+      {"file_names", shape(texts(&Scenario::fileNames))},
+      {"created_client", shape(text(&Scenario::createdClient))},
+      {"replay", shape(flag(&Scenario::replay))},
+      {"other_datasets", count(&Scenario::otherDatasets)},
+      {"other_segments", count(&Scenario::otherSegments)},
+      {"lengths_as_numbers", flag(&Scenario::lengthsAsNumbers)},
+      {"href_port", text(&Scenario::hrefPort, {"own", "explicit", "alternate"})},
+      {"href_origin", text(&Scenario::hrefOrigin)},
+      {"count_meaning", text(&Scenario::countMeaning, {"mixed", "total", "page"})},
+      {"page_limit", count(&Scenario::pageLimit, 1)},
+      {"bare_arrays", flag(&Scenario::bareArrays)},
+      {"raw_single_file", flag(&Scenario::rawSingleFile)},
+      {"directory_cycle", flag(&Scenario::directoryCycle)},
+      {"listed_length_delta", integer(&Scenario::listedLengthDelta)},
+      {"metrics_form", text(&Scenario::metricsForm, {"output", "written", "negative", "none"})},
+      {"reported_records_delta", integer(&Scenario::reportedRecordsDelta)},
+      {"batch_status", text(&Scenario::batchStatus)},
+      {"dataset_reply", text(&Scenario::datasetReply, {"camel", "lower"})},
+      {"duplicate_dataset_name", text(&Scenario::duplicateDatasetName, {"refuse", "accept"})},
+      {"dataset_id_key", text(&Scenario::datasetIdKey, {"datasetId", "dataSetId"})},
+      {"batches_form", text(&Scenario::batchesForm, {"id", "array", "object", "none"})},
+      {"export_polls", count(&Scenario::exportPolls)},
+      {"export_result",
+       text(&Scenario::exportResult, {"SUCCEEDED", "SUCCEEDED_WITH_ERRORS", "FAILED", "CANCELLED", "VANISHED"})},
+      {"export_profiles", count(&Scenario::exportProfiles)},
+      {"export_files", count(&Scenario::exportFiles)},
+      {"reported_profiles_delta", integer(&Scenario::reportedProfilesDelta)},
+      {"batch_visible_after_polls", count(&Scenario::batchVisibleAfterPolls)},
+      {"early_batch_statuses", texts(&Scenario::earlyBatchStatuses)},
+      {"unknown_status", text(&Scenario::unknownStatus)},
+      {"segment_job_polls", count(&Scenario::segmentJobPolls)},
+      {"segment_job_result", text(&Scenario::segmentJobResult, {"SUCCEEDED", "FAILED", "CANCELLED"})},
+      {"delete_reply", text(&Scenario::deleteReply, {"200", "202", "204"})},
+      {"faults", {.apply = applyFaults}},
+  };
+  return table;
+}
+
+}  // namespace
+
+bool applyScenario(Scenario& scenario, const std::string& json) {
+  JsonObject parsed;
+  try {
+    parsed = asObject(parseJson(json));
+  } catch (const std::invalid_argument& error) {
+    refuseKey("the text", std::string("is not JSON: ") + error.what());
+  }
+  if (!parsed) {
+    refuseKey("the text", "must be a JSON object");
+  }
+  Scenario changed = scenario;
+  bool reshaped = false;
+  for (const std::string& key : parsed->getNames()) {
+    const auto known = keys().find(key);
+    if (known == keys().end()) {
+      if (key == "description") {
+        continue;
+      }
+      refuseKey("'" + key + "'", "is not a key");
+    }
+    known->second.apply(changed, key, parsed->get(key));
+    reshaped = reshaped || known->second.shape;
+  }
+  scenario = std::move(changed);
+  return reshaped;
+}
+
+Scenario loadScenario(const std::string& nameOrFile) {
+  Scenario scenario;
+  for (const BuiltinScenario& builtin : builtinScenarios()) {
+    if (builtin.name == nameOrFile) {
+      applyScenario(scenario, std::string(builtin.json));
+      return scenario;
+    }
+  }
+  if (!std::filesystem::is_regular_file(nameOrFile)) {
+    throw core::Error(core::Category::usage, "scenario '" + nameOrFile + "' is neither built in nor a file",
+                      {.hint = "caiexport-simulator --list-scenarios prints the names"});
+  }
+  applyScenario(scenario, core::readFile(nameOrFile));
+  return scenario;
+}
+
+}  // namespace caiexport::simulator

@@ -1,0 +1,141 @@
+#include "simulator/server.h"
+
+#include <Poco/Exception.h>
+#include <Poco/Net/Context.h>
+#include <Poco/Net/HTTPServerParams.h>
+#include <Poco/Net/SecureServerSocket.h>
+#include <Poco/Net/SecureStreamSocket.h>
+#include <Poco/Net/ServerSocket.h>
+#include <Poco/Net/SocketAddress.h>
+#include <Poco/Net/TCPServer.h>
+#include <Poco/Net/TCPServerConnectionFactory.h>
+#include <Poco/ThreadPool.h>
+#include <sys/socket.h>
+
+#include "caiexport/core/error.h"
+#include "simulator/connection.h"
+
+namespace caiexport::simulator {
+namespace {
+
+constexpr int mostThreads = 128;
+constexpr int mostQueued = 1024;
+
+class Factory final : public Poco::Net::TCPServerConnectionFactory {
+ public:
+  explicit Factory(ConnectionContext& context) : context_(context) {}
+
+  Poco::Net::TCPServerConnection* createConnection(const Poco::Net::StreamSocket& socket) override {
+    return new Connection(socket, context_);
+  }
+
+ private:
+  ConnectionContext& context_;
+};
+
+int protocolAbove(const std::string& version) {
+  using Poco::Net::Context;
+  const int above13 = 0;
+  const int above12 = above13 | Context::PROTO_TLSV1_3;
+  const int above11 = above12 | Context::PROTO_TLSV1_2;
+  const int above10 = above11 | Context::PROTO_TLSV1_1;
+  return version == "1.0" ? above10 : (version == "1.1" ? above11 : (version == "1.2" ? above12 : above13));
+}
+
+Poco::Net::Context::Protocols protocolOf(const std::string& version) {
+  using Poco::Net::Context;
+  return version == "1.0" ? Context::PROTO_TLSV1
+                          : (version == "1.1" ? Context::PROTO_TLSV1_1
+                                              : (version == "1.3" ? Context::PROTO_TLSV1_3 : Context::PROTO_TLSV1_2));
+}
+
+Poco::Net::Context::Ptr makeTls(const ServerOptions& options) {
+  using Poco::Net::Context;
+  // OpenSSL 3 refuses TLS 1.0 and 1.1 above security level 0.
+  const bool old = options.tlsMax == "1.0" || options.tlsMax == "1.1";
+  try {
+    Context::Ptr tls = new Context(Context::TLS_SERVER_USE, options.keyFile, options.certificateFile, "",
+                                   Context::VERIFY_NONE, 9, false, old ? "ALL:@SECLEVEL=0" : "HIGH:!aNULL");
+    tls->requireMinimumProtocol(protocolOf(!options.tlsMin.empty() ? options.tlsMin : (old ? "1.0" : "1.2")));
+    if (!options.tlsMax.empty()) {
+      tls->disableProtocols(protocolAbove(options.tlsMax));
+    }
+    return tls;
+  } catch (const Poco::Exception& error) {
+    throw core::Error(core::Category::config, "cannot use certificate " + options.certificateFile + " with key " +
+                                                  options.keyFile + ": " + error.displayText());
+  }
+}
+
+Poco::Net::ServerSocket listen(const ServerOptions& options) {
+  const Poco::Net::Context::Ptr tls = options.certificateFile.empty() ? Poco::Net::Context::Ptr{} : makeTls(options);
+  try {
+    const Poco::Net::SocketAddress address(options.host, options.port);
+    Poco::Net::ServerSocket socket = tls ? Poco::Net::SecureServerSocket(tls) : Poco::Net::ServerSocket();
+    // Poco's shorter forms set SO_REUSEPORT, by which two simulators would share one port.
+    socket.bind(address, true, false);
+    socket.listen(mostQueued);
+    return socket;
+  } catch (const Poco::Exception& error) {
+    throw core::Error(core::Category::io, "cannot listen on " + options.host + ", port " +
+                                              std::to_string(options.port) + ": " + error.displayText());
+  }
+}
+
+Poco::Net::HTTPServerParams::Ptr makeParameters() {
+  Poco::Net::HTTPServerParams::Ptr parameters = new Poco::Net::HTTPServerParams;
+  parameters->setMaxThreads(mostThreads);
+  parameters->setMaxQueued(mostQueued);
+  parameters->setKeepAlive(true);
+  parameters->setMaxKeepAliveRequests(0);
+  parameters->setKeepAliveTimeout(Poco::Timespan(60, 0));
+  parameters->setTimeout(Poco::Timespan(300, 0));
+  return parameters;
+}
+
+}  // namespace
+
+struct Server::Running {
+  Running(World& world, const ServerOptions& options)
+      : context{.world = world,
+                .parameters = makeParameters(),
+                .secure = !options.certificateFile.empty(),
+                .handshakeDelay = options.handshakeDelay},
+        socket(listen(options)),
+        threads(2, mostThreads + 2),
+        server(new Factory(context), threads, socket, context.parameters) {
+    server.start();
+  }
+
+  ~Running() {
+    server.stop();
+    context.stop.request_stop();
+    {
+      const std::lock_guard lock(context.mutex);
+      for (const int open : context.open) {
+        ::shutdown(open, SHUT_RDWR);
+      }
+    }
+    threads.joinAll();
+  }
+
+  ConnectionContext context;
+  Poco::Net::ServerSocket socket;
+  Poco::ThreadPool threads;
+  Poco::Net::TCPServer server;
+};
+
+Server::Server(World& world, const ServerOptions& options) : running_(new Running(world, options)) {}
+
+Server::~Server() = default;
+
+std::uint16_t Server::port() const {
+  return running_->socket.address().port();
+}
+
+std::string Server::url() const {
+  const std::string scheme = running_->context.secure ? "https://" : "http://";
+  return scheme + running_->socket.address().toString();
+}
+
+}  // namespace caiexport::simulator

@@ -1,0 +1,148 @@
+#pragma once
+/// Everything that the simulated platform knows. Guarded by the World's mutex.
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "simulator/data_source.h"
+#include "simulator/json.h"
+#include "simulator/scenario.h"
+#include "simulator/statistics.h"
+
+namespace caiexport::simulator {
+
+struct Dataset {
+  std::string id = {};
+  std::string sandbox = {};
+  std::string name = {};
+  std::string description = {};
+  std::string schemaId = {};
+  std::string contentType = "application/vnd.adobe.xed+json;version=1";
+  JsonObject tags = {};
+  core::TimePoint created = {};
+  std::string createdClient = {};
+};
+
+/// A file as a listing shows it.
+struct ListedFile {
+  std::string name = {};
+  ContentPtr content = {};
+  std::uint64_t records = 0;
+};
+
+/// What GET /files/{id} lists: files, or further ids.
+struct Directory {
+  std::vector<ListedFile> files = {};
+  std::vector<std::string> childIds = {};
+  std::unordered_map<std::string, std::size_t> byName = {};
+};
+
+struct Batch {
+  std::string id = {};
+  std::string datasetId = {};
+  std::string sandbox = {};
+  std::string status = {};
+  std::string createdClient = {};
+  core::TimePoint created = {};
+  DataRequest data = {};
+  std::vector<std::string> predecessors = {};
+  std::uint64_t hiddenLookUps = 0;            ///< Not found so many times more.
+  std::list<std::string> earlyStatuses = {};  ///< Shown before `status`, one a look-up.
+  bool made = false;                          ///< The files exist: they are made when first listed.
+  std::vector<std::string> datasetFileIds = {};
+};
+
+struct Segment {
+  std::string id = {};
+  std::string sandbox = {};
+  std::string name = {};
+  std::string description = {};
+};
+
+enum class JobKind { exportJob, segmentJob };
+
+struct JobState {
+  std::string status = "NEW";
+  std::uint64_t polls = 0;
+  core::TimePoint created = {};
+  core::TimePoint updated = {};
+  bool vanished = false;
+};
+
+struct ExportJob {
+  std::uint64_t number = 0;
+  std::string sandbox = {};
+  JobState state = {};
+  JsonObject request = {};
+  std::string datasetId = {};
+  bool perSegment = false;
+  std::vector<std::string> segmentIds = {};
+  std::vector<std::string> batchIds = {};  ///< One, or one for each segment.
+  std::uint64_t profiles = 0;
+};
+
+struct SegmentJob {
+  std::string id = {};
+  std::string sandbox = {};
+  JobState state = {};
+  std::vector<std::string> segmentIds = {};
+};
+
+struct State {
+  Scenario scenario;
+  DataSource& data;
+  core::Clock& clock;
+  std::chrono::seconds advanced{0};
+  Statistics statistics = {};
+
+  std::map<std::string, core::TimePoint> tokens = {};  ///< With the time each expires.
+  std::vector<Dataset> datasets = {};
+  std::list<Batch> batches = {};
+  std::unordered_map<std::string, Directory> directories = {};
+  std::vector<Segment> segments = {};
+  std::vector<ExportJob> exportJobs = {};
+  std::vector<SegmentJob> segmentJobs = {};
+  std::uint64_t lastNumber = 0;  ///< For new ids.
+  std::uint64_t lastScoreSeed = 0;
+  bool alternatePort = false;
+
+  core::TimePoint now() const { return clock.now() + advanced; }
+  Dataset* findDataset(const std::string& id, const std::string& sandbox);
+  Batch* findBatch(const std::string& id, const std::string& sandbox);
+  Segment* findSegment(const std::string& id, const std::string& sandbox);
+};
+
+inline constexpr const char* scoreDatasetId = "5f0000000000000000000001";
+inline constexpr const char* highRiskSegmentId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+inline constexpr const char* profileUnionSchema = "https://ns.adobe.com/xdm/context/profile__union";
+
+/// Datasets, segments and score batches as the scenario has them.
+void populate(State& state);
+/// Throws the score batches away and makes them anew.
+void rebuildScoreBatches(State& state);
+
+struct NewBatch {
+  std::string datasetId = {};
+  std::string sandbox = "prod";
+  std::string idPrefix = {};
+  std::string createdClient = {};
+  std::string status = "success";
+  core::TimePoint created = {};
+  DataRequest data = {};
+};
+Batch& addBatch(State& state, const NewBatch& wanted);
+/// Makes a batch's files, if that has not been done.
+void makeFiles(State& state, Batch& batch);
+/// A batch's metrics count this many.
+std::uint64_t recordsOf(const Batch& batch);
+
+std::int64_t toMilliseconds(core::TimePoint time);
+
+}  // namespace caiexport::simulator
