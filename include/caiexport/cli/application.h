@@ -1,0 +1,65 @@
+#pragma once
+/// The command table, and the way from words to a finished command. Printing an error and choosing the exit code is
+/// left to main().
+
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "caiexport/cli/options.h"
+#include "caiexport/core/error.h"
+
+namespace caiexport::core {
+class Log;
+}
+
+namespace caiexport::cli {
+
+class Console;
+class Environment;
+class StandardOutput;
+
+/// What a command works with.
+struct Context {
+  StandardOutput& out;
+  Console& console;
+  core::Log& log;
+  const Environment& environment;
+  std::stop_token stop;
+};
+
+/// How a command ended that has said all it had to say on standard output.
+using CommandEnd = std::optional<core::Error>;
+
+struct Command {
+  /// Its help page; lives as long as the program.
+  const CommandPage& (*page)();
+  /// Throws core::Error for failures that it has not put into words of its own on standard output.
+  CommandEnd (*run)(const ParsedOptions& options, Context& context);
+};
+
+std::span<const Command> commands();
+
+/// Options that every command takes.
+std::span<const OptionGroup> globalGroups();
+
+/// The overview that a bare `caiexport` prints.
+std::string overviewText();
+
+/// Finds the command, reads its options, sets up the console and runs it. Throws what it throws, and Error(usage).
+CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Console& console, std::stop_token stop);
+
+/// Whether the words ask for JSON on standard output: then a failure is a document there, too.
+bool asksForJson(std::span<const std::string> words);
+
+/// For standard error: `caiexport: MESSAGE`, the request id and the hint, each on a line.
+std::string failureText(const core::Error& error);
+
+/// For standard output: `{"job": null, "error": {...}}` and a line end.
+std::string failureDocument(const core::Error& error);
+
+std::string_view programVersion();
+
+}  // namespace caiexport::cli

@@ -1,0 +1,90 @@
+#pragma once
+/// Option tables, a strict parser over them, and help pages made from them.
+///
+/// Not Poco's OptionProcessor: that one takes unique prefixes for names, ignores case, lets a required argument swallow
+/// the next option and treats `:` as `=` (tried with Poco 1.11), so a slip of the finger would pass as something else.
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace caiexport::cli {
+
+struct Option {
+  std::string_view name;           ///< Without the dashes.
+  std::string_view argument = {};  ///< Placeholder of its value; empty for a flag.
+  std::string_view help = {};
+  bool hidden = false;  ///< Accepted, but not shown in help.
+};
+
+struct OptionGroup {
+  std::string_view title;
+  std::span<const Option> options;
+};
+
+/// What was given. Every option is single.
+class ParsedOptions {
+ public:
+  bool has(std::string_view name) const { return values_.contains(name); }
+  /// The value as given; empty text for a flag; nothing if the option was not given.
+  std::optional<std::string> value(std::string_view name) const;
+  const std::vector<std::string>& arguments() const { return arguments_; }
+
+  /// Error(usage) if the option is there already.
+  void add(std::string_view name, std::string value);
+  void addArgument(std::string argument) { arguments_.push_back(std::move(argument)); }
+
+ private:
+  std::map<std::string, std::string, std::less<>> values_;
+  std::vector<std::string> arguments_;
+};
+
+/// Takes options from the front of `words` up to the first plain word, and removes what it took. Error(usage).
+void takeLeadingOptions(std::span<const std::string>& words, std::span<const OptionGroup> known, ParsedOptions& into);
+
+/// Takes all of `words`: exact names only, `--name value` or `--name=value`; a value that begins with `--` must be
+/// given with `=`; `--` ends the options. Error(usage) that names the word and the nearest real option.
+void takeAllOptions(std::span<const std::string> words, std::span<const OptionGroup> known, ParsedOptions& into);
+
+/// Number of inserted, removed, changed or swapped characters between two words.
+std::size_t editDistance(std::string_view a, std::string_view b);
+
+/// The candidate that was probably meant by `word`; empty if none is near.
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+/// ", did you mean 'X'?" or empty text.
+std::string didYouMean(std::string_view word, std::span<const std::string_view> candidates,
+                       std::string_view prefix = {});
+
+struct Example {
+  std::string_view command;
+  std::string_view what;
+};
+
+/// What a command takes, and its help page.
+struct CommandPage {
+  std::string_view name;
+  std::string_view summary;    ///< One line.
+  std::string_view arguments;  ///< Shown in the usage line, e.g. `JOB|PATH...`; empty: it takes none.
+  std::string_view description;
+  std::vector<OptionGroup> groups;
+  std::vector<Example> examples;
+  std::vector<int> exitCodes;
+};
+
+/// The page as text, no line wider than 100 columns.
+std::string helpText(const CommandPage& page);
+
+/// What an exit code means, in a few words.
+std::string_view meaningOfExitCode(int code);
+
+/// Options in two columns, the right one wrapped.
+std::string optionList(std::span<const OptionGroup> groups);
+
+/// `text` wrapped at blanks to `width` columns, every line but the first after `indent` blanks.
+std::string wrapped(std::string_view text, std::size_t width, std::size_t indent);
+
+}  // namespace caiexport::cli

@@ -1,0 +1,77 @@
+#pragma once
+/// Standard output for results, standard error for everything else.
+
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace caiexport::cli {
+
+bool isTerminal(int descriptor);
+
+/// Columns of the terminal, else what COLUMNS says, else 80.
+std::size_t terminalWidth(int descriptor);
+
+/// Results. Buffered; for one thread.
+class StandardOutput {
+ public:
+  explicit StandardOutput(int descriptor = 1) : descriptor_(descriptor) {}
+  StandardOutput(const StandardOutput&) = delete;
+  StandardOutput& operator=(const StandardOutput&) = delete;
+
+  /// False once the reader has closed the pipe: what follows is dropped, quietly. Error(io) for any other failure.
+  bool write(std::string_view text);
+  bool flush();
+  /// Whether anything was written, so that a document has begun.
+  bool used() const { return used_; }
+  bool terminal() const { return isTerminal(descriptor_); }
+  std::size_t width() const { return terminalWidth(descriptor_); }
+
+ private:
+  int descriptor_;
+  std::string pending_;
+  bool closed_ = false;
+  bool used_ = false;
+};
+
+/// Lines for people on standard error, with at most one live line below them. Thread safe. Failures to write are
+/// ignored: there is nobody to tell.
+class Console {
+ public:
+  enum class Level { quiet, normal, verbose };
+
+  explicit Console(int descriptor = 2) : descriptor_(descriptor) {}
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
+  void setLevel(Level level) { level_ = level; }
+  Level level() const { return level_; }
+  /// Whether a line may be redrawn in place: a terminal that is not dumb.
+  bool canRedraw() const;
+  /// Whether colours may be used: as canRedraw, and neither NO_COLOR nor --no-color is set.
+  bool coloured() const { return !noColour_ && canRedraw(); }
+  void forbidColour() { noColour_ = true; }
+  std::size_t width() const { return terminalWidth(descriptor_); }
+
+  /// One line, always shown.
+  void line(std::string_view text);
+  /// Lines that tell of a failure, red where colours are; the live line goes.
+  void failure(std::string_view text);
+  /// One line that --quiet hides.
+  void notice(std::string_view text);
+  /// Replaces the live line; empty text removes it. Only where canRedraw().
+  void live(std::string_view text);
+
+ private:
+  void writeLocked(std::string_view text) const;
+
+  int descriptor_;
+  Level level_ = Level::normal;
+  bool noColour_ = false;
+  std::mutex mutex_;
+  std::string live_;
+};
+
+}  // namespace caiexport::cli

@@ -1,0 +1,273 @@
+#include <array>
+#include <limits>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "commands.h"
+#include "config.h"
+#include "job_json.h"
+#include "job_text.h"
+#include "json.h"
+#include "option_values.h"
+#include "record.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 8> kWhich{{
+    {"status", "WORDS",
+     "pending, running, waiting, interrupted, blocked, failed, cancelled, succeeded; comma separated"},
+    {"kind", "dataset|segment", "jobs of this kind"},
+    {"id", "SOURCE", "jobs of this dataset or segment"},
+    {"since", "TIME", "made at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
+    {"until", "TIME", "made before TIME"},
+    {"limit", "N", "at most N jobs, 0 for all [20]"},
+    {"sql", "SELECT", "ask the views jobs, steps, files and events instead"},
+    {"format", "table|json|csv", "of the result on standard output [table]"},
+}};
+
+enum class Format { table, json, csv };
+
+struct HistoryOptions {
+  store::HistoryFilter filter;
+  std::optional<std::string> sql;
+  Format format = Format::table;
+};
+
+std::vector<model::JobStatus> parseStatuses(const ParsedOptions& options) {
+  constexpr std::array<std::string_view, 8> kWords{"pending", "running", "waiting",   "interrupted",
+                                                   "blocked", "failed",  "cancelled", "succeeded"};
+  std::vector<model::JobStatus> statuses;
+  for (const std::string& word : listOption(options, "status")) {
+    const auto status = model::jobStatusFrom(word);
+    if (!status) {
+      throw core::Error(core::Category::usage,
+                        "--status: '" + core::printable(word, 40) + "' is no status" + didYouMean(word, kWords));
+    }
+    statuses.push_back(*status);
+  }
+  return statuses;
+}
+
+HistoryOptions parse(const ParsedOptions& options) {
+  refuseArguments(options);
+  for (const std::string_view filter : {"status", "kind", "id", "since", "until", "limit"}) {
+    refuseTogether(options, {"sql", filter});
+  }
+  const core::TimePoint now = core::systemClock().now();
+  HistoryOptions parsed{.filter = {.statuses = parseStatuses(options),
+                                   .sourceId = idOption(options, "id", "source id").value_or(""),
+                                   .since = timeOption(options, "since", now),
+                                   .until = timeOption(options, "until", now)},
+                        .sql = options.value("sql")};
+  if (options.has("kind")) {
+    constexpr std::array<std::string_view, 2> kKinds{"dataset", "segment"};
+    parsed.filter.kind = model::kindFrom(wordOption(options, "kind", kKinds));
+  }
+  if (const auto limit = numberOption(options, "limit", 0, std::numeric_limits<std::int64_t>::max())) {
+    parsed.filter.limit = static_cast<std::size_t>(*limit);
+  }
+  constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
+  const std::string format = wordOption(options, "format", kFormats);
+  parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::table;
+  return parsed;
+}
+
+JsonWriter writerTo(StandardOutput& out) {
+  return JsonWriter([&out](std::string_view text) { out.write(text); });
+}
+
+/// Each element of an array on a line of its own.
+class LineArray {
+ public:
+  explicit LineArray(StandardOutput& out) : out_(out) { out_.write("["); }
+  bool next() {
+    const bool open = out_.write(any_ ? ",\n" : "");
+    any_ = true;
+    return open;
+  }
+  void end() { out_.write("]\n"); }
+
+ private:
+  StandardOutput& out_;
+  bool any_ = false;
+};
+
+// --- jobs
+
+void printNothing(Format format, Context& context) {
+  if (format == Format::json) context.out.write("[]\n");
+  if (format == Format::csv) context.out.write(historyCsvHeader());
+  if (format == Format::table) context.console.notice("caiexport: no jobs yet");
+}
+
+void printJson(store::History& history, const store::HistoryFilter& filter, StandardOutput& out) {
+  LineArray array(out);
+  history.forEachJob(filter, [&](const store::JobView& view) {
+    if (!array.next()) return false;
+    JsonWriter json = writerTo(out);
+    writeJob(json, view, JobDetail::summary, history);
+    return true;
+  });
+  array.end();
+}
+
+void printCsv(store::History& history, const store::HistoryFilter& filter, StandardOutput& out) {
+  out.write(historyCsvHeader());
+  history.forEachJob(filter, [&](const store::JobView& view) { return out.write(historyCsvRow(view)); });
+}
+
+void printTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
+  const core::TimePoint now = core::systemClock().now();
+  reader::Table table{.columns = historyColumns()};
+  history.forEachJob(filter, [&](const store::JobView& view) {
+    table.rows.push_back(historyRow(view, now));
+    return true;
+  });
+  if (table.rows.empty()) {
+    context.console.notice("caiexport: no such jobs");
+    return;
+  }
+  context.out.write(reader::renderTable(table, context.out.width()));
+}
+
+// --- --sql
+
+using Cell = store::History::SqlCell;
+
+void writeCell(JsonWriter& json, const Cell& cell) {
+  const bool finite = cell.text.find_first_of("iInN") == cell.text.npos;
+  switch (cell.type) {
+    case Cell::Type::null:
+      json.null();
+      return;
+    case Cell::Type::integer:
+      json.number(cell.text);
+      return;
+    case Cell::Type::real:
+      if (finite) {
+        json.number(cell.text);
+      } else {
+        json.null();  // JSON has no infinity
+      }
+      return;
+    case Cell::Type::text:
+      json.value(cell.text);
+      return;
+  }
+}
+
+void sqlAsJson(store::History& history, const std::string& sql, StandardOutput& out) {
+  std::vector<std::string> names;
+  std::optional<LineArray> array;
+  history.runSql(
+      sql,
+      [&](const std::vector<std::string>& columns) {
+        names = columns;
+        array.emplace(out);
+      },
+      [&](const std::vector<Cell>& row) {
+        if (!array->next()) return false;
+        JsonWriter json = writerTo(out);
+        json.beginObject();
+        for (std::size_t i = 0; i < row.size(); ++i) writeCell(json.key(names[i]), row[i]);
+        json.endObject();
+        return true;
+      });
+  if (array) array->end();
+}
+
+void sqlAsCsv(store::History& history, const std::string& sql, StandardOutput& out) {
+  const auto writeLine = [&out](const auto& cells, const auto& text) {
+    std::string line;
+    for (std::size_t i = 0; i < cells.size(); ++i) line.append(i == 0 ? "" : ",").append(csvField(text(cells[i])));
+    return out.write(line + "\r\n");
+  };
+  history.runSql(
+      sql,
+      [&](const std::vector<std::string>& columns) {
+        writeLine(columns, [](const std::string& name) { return name; });
+      },
+      [&](const std::vector<Cell>& row) { return writeLine(row, [](const Cell& cell) { return cell.text; }); });
+}
+
+void sqlAsTable(store::History& history, const std::string& sql, StandardOutput& out) {
+  reader::Table table;
+  history.runSql(
+      sql,
+      [&](const std::vector<std::string>& columns) {
+        for (const std::string& name : columns) table.columns.push_back({core::printable(name, 60), "", false});
+      },
+      [&](const std::vector<Cell>& row) {
+        std::vector<std::string> cells;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+          cells.push_back(core::printable(row[i].text, 200));
+          const bool number = row[i].type == Cell::Type::integer || row[i].type == Cell::Type::real;
+          table.columns[i].alignRight = table.columns[i].alignRight || number;
+        }
+        table.rows.push_back(std::move(cells));
+        return true;
+      });
+  out.write(reader::renderTable(table, out.width()));
+}
+
+void printSql(store::History& history, const std::string& sql, Format format, StandardOutput& out) {
+  switch (format) {
+    case Format::table:
+      sqlAsTable(history, sql, out);
+      return;
+    case Format::json:
+      sqlAsJson(history, sql, out);
+      return;
+    case Format::csv:
+      sqlAsCsv(history, sql, out);
+      return;
+  }
+}
+
+void printJobs(store::History& history, const HistoryOptions& parsed, Context& context) {
+  switch (parsed.format) {
+    case Format::table:
+      printTable(history, parsed.filter, context);
+      return;
+    case Format::json:
+      printJson(history, parsed.filter, context.out);
+      return;
+    case Format::csv:
+      printCsv(history, parsed.filter, context.out);
+      return;
+  }
+}
+
+}  // namespace
+
+const CommandPage& historyPage() {
+  static const CommandPage page{
+      .name = "history",
+      .summary = "list jobs, newest first",
+      .arguments = "",
+      .description = "Lists the jobs of the database, newest first. Needs neither settings nor the network.",
+      .groups = {{"Which", kWhich}, globalGroup()},
+      .examples = {{"caiexport history --status failed,interrupted --since 7d", "what went wrong this week"},
+                   {"caiexport history --limit 0 --format csv", "everything, for a spreadsheet"},
+                   {"caiexport history --sql \"SELECT sandbox, sum(bytes) AS bytes FROM jobs GROUP BY sandbox\"",
+                    "any question to the views jobs, steps, files and events"}},
+      .exitCodes = {0, 1, 2, 9}};
+  return page;
+}
+
+CommandEnd runHistory(const ParsedOptions& options, Context& context) {
+  const HistoryOptions parsed = parse(options);
+  Configuration configuration(options, context.environment);
+  const std::unique_ptr<Record> record = Record::open(configuration.database());
+  if (!record) {
+    printNothing(parsed.format, context);
+  } else if (parsed.sql) {
+    printSql(record->history(), *parsed.sql, parsed.format, context.out);
+  } else {
+    printJobs(record->history(), parsed, context);
+  }
+  return {};
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,54 @@
+#include <array>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/reader/score_report.h"
+#include "commands.h"
+#include "option_values.h"
+#include "reading.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 4> kHow{{
+    {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
+    {"format", "text|json|html", "html is one self-contained page [text]"},
+    {"output", "FILE", "write there instead of standard output"},
+    {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
+}};
+
+std::string report(const reader::ScoreSummary& summary, const std::string& format, const InputSet& input) {
+  if (format == "json") return reader::jsonReport(summary);
+  if (format == "html") return reader::htmlReport(summary, {.source = input.description});
+  return reader::textReport(summary);
+}
+
+}  // namespace
+
+const CommandPage& scoresPage() {
+  static const CommandPage page{
+      .name = "scores",
+      .summary = "how the scores are distributed",
+      .arguments = "JOB|PATH...",
+      .description =
+          "Counts the scores of jobs, folders or files: histogram, buckets low (below 25), medium and high (75 "
+          "and more), mean and percentiles. A score is relative to the other profiles, not a probability.",
+      .groups = {{"How", kHow}, globalGroup()},
+      .examples = {{"caiexport scores 12", "for people"},
+                   {"caiexport scores 12 --format json", "for programs"},
+                   {"caiexport scores 12 --format html --output scores.html", "a page to send around"}},
+      .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
+  return page;
+}
+
+CommandEnd runScores(const ParsedOptions& options, Context& context) {
+  constexpr std::array<std::string_view, 3> kFormats{"text", "json", "html"};
+  const std::string format = wordOption(options, "format", kFormats);
+  const std::string field = textOption(options, "field").value_or("");
+  const auto output = outputFile(options);
+  Reading reading(options, context);
+  const reader::ScoreSummary summary = reading.profiles().scores(field, context.stop);
+  deliver(output, report(summary, format, reading.input()), context);
+  return {};
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,158 @@
+#include <array>
+#include <limits>
+
+#include "caiexport/core/text.h"
+#include "commands.h"
+#include "option_values.h"
+#include "run_job.h"
+#include "session.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kWhat{{
+    {"id", "ID", "the segment (audience) definition (required)"},
+}};
+
+constexpr std::array<Option, 7> kExport{{
+    {"fields", "PATHS", "only these fields of the profile, comma separated, e.g. identityMap,_tenant.churn [all]"},
+    {"status", "WORDS", "members of these states, comma separated, e.g. realized,exited [realized]"},
+    {"merge-policy", "ID[:VERSION]", "merge by this policy instead of the segment's own"},
+    {"namespace", "NAME", "of the segment [ups]"},
+    {"evaluate", "", "run the segment job first and wait for it"},
+    {"dataset", "ID", "export into this dataset instead of a new one"},
+    {"name", "NAME", "of the new dataset [caiexport SEGMENT-NAME JOB-UUID]"},
+}};
+
+constexpr std::array<Option, 4> kWait{{
+    {"poll-interval", "DURATION", "first wait between looks at the platform's job [10s]"},
+    {"poll-max", "DURATION", "longest wait between looks [60s]"},
+    {"timeout", "DURATION", "give up waiting after this long (exit 6); the platform's job goes on"},
+    {"no-wait", "", "start the export and leave; `resume` goes on"},
+}};
+
+constexpr std::array<Option, 6> kHow{{
+    {"no-download", "", "make the batch and leave it on the platform"},
+    {"keep-dataset", "", "keep the new dataset on the platform [so it is]"},
+    {"delete-dataset", "", "delete the new dataset once the files are verified"},
+    {"verify", "size|footer|full",
+     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
+    {"force", "", "overwrite files that no job of the database made"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct SegmentCommand {
+  model::ExportRequest request = {};
+  TextOrJson format = TextOrJson::text;
+};
+
+void refuseContradictions(const ParsedOptions& options) {
+  refuseTogether(options, {"dataset", "delete-dataset"});
+  refuseTogether(options, {"dataset", "name"});
+  refuseTogether(options, {"no-download", "delete-dataset"});
+  refuseTogether(options, {"keep-dataset", "delete-dataset"});
+  refuseTogether(options, {"no-wait", "timeout"});
+  refuseTogether(options, {"no-download", "verify"});
+  refuseTogether(options, {"no-download", "force"});
+}
+
+void parseMergePolicy(const ParsedOptions& options, model::SegmentOptions& segment) {
+  const auto text = options.value("merge-policy");
+  if (!text) return;
+  const std::size_t colon = text->find(':');
+  segment.mergePolicyId = model::checkedId("merge policy id", text->substr(0, colon));
+  if (colon == text->npos) return;
+  const auto version = core::parseUnsigned(text->substr(colon + 1));
+  if (!version || *version > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+    throw core::Error(core::Category::usage, "--merge-policy: the version after the colon is not a number");
+  }
+  segment.mergePolicyVersion = static_cast<std::int64_t>(*version);
+}
+
+void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
+  const auto positive = [&](std::string_view name) {
+    const auto duration = durationOption(options, name);
+    if (duration && *duration <= core::Duration::zero()) {
+      throw core::Error(core::Category::usage, "--" + std::string(name) + " must be longer than nothing");
+    }
+    return duration;
+  };
+  const auto first = positive("poll-interval");
+  const auto most = positive("poll-max");
+  segment.pollInterval = first.value_or(segment.pollInterval);
+  // One of them alone bends the other's default.
+  segment.pollMax = most.value_or(std::max(segment.pollMax, segment.pollInterval));
+  if (!first) segment.pollInterval = std::min(segment.pollInterval, segment.pollMax);
+  if (segment.pollMax < segment.pollInterval) {
+    throw core::Error(core::Category::usage, "--poll-max is shorter than --poll-interval");
+  }
+  segment.timeout = positive("timeout");
+}
+
+model::SegmentOptions parseSegment(const ParsedOptions& options) {
+  refuseContradictions(options);
+  model::SegmentOptions segment{
+      .targetDataset = model::DatasetId(idOption(options, "dataset", "dataset id").value_or("")),
+      .datasetName = textOption(options, "name").value_or(""),
+      .fields = listOption(options, "fields"),
+      .evaluate = options.has("evaluate"),
+      .wait = !options.has("no-wait"),
+      .deleteDataset = options.has("delete-dataset")};
+  if (options.has("status")) segment.statuses = listOption(options, "status");
+  if (const auto name = textOption(options, "namespace")) segment.segmentNamespace = *name;
+  parseMergePolicy(options, segment);
+  parseWaits(options, segment);
+  return segment;
+}
+
+SegmentCommand parse(const ParsedOptions& options) {
+  refuseArguments(options);
+  SegmentCommand parsed{.format = formatOption(options)};
+  parsed.request = {.kind = model::Kind::segment,
+                    .sourceId = requiredId(options, "id", "segment id"),
+                    .segment = parseSegment(options),
+                    .verify = verifyOption(options),
+                    .download = !options.has("no-download"),
+                    .force = options.has("force")};
+  return parsed;
+}
+
+}  // namespace
+
+const CommandPage& segmentPage() {
+  static const CommandPage page{
+      .name = "segment",
+      .summary = "export an audience and download it",
+      .arguments = "--id ID",
+      .description =
+          "Creates an audience dataset (or takes the one that --dataset names), starts the export job of the "
+          "segment, waits until it has succeeded, then downloads, checks and records its files.",
+      .groups = {{"What", kWhat},
+                 {"Export", kExport},
+                 {"Waiting", kWait},
+                 {"How", kHow},
+                 transferGroup(),
+                 platformGroup(),
+                 globalGroup()},
+      .examples = {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
+                   {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --evaluate --delete-dataset",
+                    "fresh members; nothing stays on the platform"},
+                   {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
+                    "start it now; `caiexport resume --last` downloads it later"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130}};
+  return page;
+}
+
+CommandEnd runSegment(const ParsedOptions& options, Context& context) {
+  SegmentCommand parsed = parse(options);
+  Configuration configuration(options, context.environment);
+  parsed.request.output = configuration.output();
+  Session session(configuration, context);
+  parsed.request.orgId = session.settings().orgId;
+  parsed.request.sandbox = session.settings().sandbox;
+  parsed.request.baseUrl = session.settings().baseUrl;
+  const model::Job job = session.runner().create(parsed.request);
+  return runAndPrint(session, job.id, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
+}
+
+}  // namespace caiexport::cli

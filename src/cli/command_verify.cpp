@@ -1,0 +1,184 @@
+#include <array>
+#include <map>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "commands.h"
+#include "config.h"
+#include "input_files.h"
+#include "job_json.h"
+#include "job_text.h"
+#include "json.h"
+#include "option_values.h"
+#include "record.h"
+#include "run_job.h"
+#include "verify_check.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<Option, 1> kHow{{
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct Expectation {
+  std::optional<std::int64_t> job;
+  std::vector<ExpectedBatch> batches;
+  std::uint64_t files = 0;
+};
+
+void expect(Expectation& expectation, ExpectedBatch batch) {
+  expectation.files += batch.files.size();
+  expectation.batches.push_back(std::move(batch));
+}
+
+Expectation ofJob(InputFinder& finder, const std::string& argument) {
+  const store::JobView view = finder.job(argument);
+  std::uint64_t missing = 0;
+  std::map<std::string, ExpectedBatch> byBatch;
+  for (const model::Batch& batch : view.job.batches) {
+    ExpectedBatch& expected = byBatch[batch.id.value()];
+    expected = {
+        .folder = batchFolder(view.job, batch.id), .batchId = batch.id.value(), .files = {}, .records = batch.records};
+  }
+  for (const model::FileRecord& file : finder.filesOf(view.job, missing)) {
+    byBatch[file.remote.batchId.value()].files.push_back(
+        {.path = file.path, .bytes = file.remote.lengthBytes, .sha256 = file.sha256, .records = file.records});
+  }
+  Expectation expectation{.job = model::numberOf(view.job.id), .batches = {}};
+  for (const model::Batch& batch : view.job.batches) expect(expectation, std::move(byBatch[batch.id.value()]));
+  if (missing > 0 || expectation.files == 0) {
+    throw core::Error(core::Category::notFound,
+                      "job " + argument + " has not brought all its files to disk: there is nothing to verify yet",
+                      {.hint = "caiexport resume " + argument});
+  }
+  return expectation;
+}
+
+Expectation ofFolder(const fs::path& folder) {
+  Expectation expectation;
+  for (const fs::path& place : foldersWithManifest(folder)) {
+    Manifest manifest = readManifest(place);
+    ExpectedBatch batch{.folder = place, .batchId = manifest.batchId, .files = {}, .records = manifest.records};
+    for (ManifestFile& file : manifest.files) {
+      batch.files.push_back({.path = std::move(file.path),
+                             .bytes = file.bytes,
+                             .sha256 = std::move(file.sha256),
+                             .records = file.records});
+    }
+    expect(expectation, std::move(batch));
+  }
+  if (expectation.batches.empty()) {
+    throw core::Error(core::Category::notFound,
+                      "there is no " + std::string(kManifestName) + " in " + core::printable(folder.string()) +
+                          ", so it is not known what should be there",
+                      {.hint = "name a batch folder, or a job"});
+  }
+  return expectation;
+}
+
+Expectation find(const ParsedOptions& options, Context& context) {
+  if (options.arguments().size() != 1) throw core::Error(core::Category::usage, "give one job number or one folder");
+  const std::string& argument = options.arguments().front();
+  std::error_code ignored;
+  if (fs::is_directory(argument, ignored)) return ofFolder(argument);
+  if (!InputFinder::isJob(argument)) {
+    throw core::Error(core::Category::notFound, "there is no folder or job '" + core::printable(argument, 200) + "'");
+  }
+  Configuration configuration(options, context.environment);
+  InputFinder finder(configuration);
+  return ofJob(finder, argument);
+}
+
+/// Shows the number of files done, at most ten times a second.
+std::function<void(std::uint64_t)> liveCount(std::uint64_t files, Console& console) {
+  return [&console, of = " of " + grouped(files) + " files", last = core::SteadyTime()](std::uint64_t done) mutable {
+    const core::SteadyTime now = core::systemClock().steadyNow();
+    if (now - last < std::chrono::milliseconds(100)) return;
+    last = now;
+    console.live("verifying: " + grouped(done) + of);
+  };
+}
+
+CommandEnd verdict(const VerifyReport& report) {
+  if (report.problems.empty()) return {};
+  const std::size_t count = report.problems.size();
+  return core::Error(core::Category::verification,
+                     std::to_string(count) + (count == 1 ? " difference" : " differences") +
+                         " between what is on disk and what was recorded",
+                     {.hint = "export again into another --output, or move wrong files away and export again"});
+}
+
+void printJson(const Expectation& expectation, const VerifyReport& report, const CommandEnd& end, StandardOutput& out) {
+  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json.beginObject();
+  json.key("job").value(expectation.job);
+  json.key("batch_ids").beginArray();
+  for (const ExpectedBatch& batch : expectation.batches) json.value(batch.batchId);
+  json.endArray();
+  json.key("files").value(report.files);
+  json.key("bytes").value(report.bytes);
+  json.key("records").value(report.records);
+  json.key("problems").beginArray();
+  for (const Problem& problem : report.problems) {
+    json.beginObject();
+    json.key("path").value(problem.path.string());
+    json.key("batch_id").value(problem.batchId);
+    json.key("problem").value(nameOf(problem.difference));
+    json.key("detail").value(problem.detail);
+    json.endObject();
+  }
+  json.endArray();
+  json.key("error");
+  writeError(json, end ? std::optional(recordOf(*end)) : std::nullopt);
+  json.endObject();
+  out.write("\n");
+}
+
+void printText(const VerifyReport& report, StandardOutput& out) {
+  for (const Problem& problem : report.problems) {
+    out.write(std::string(nameOf(problem.difference)) + "  " + core::printable(problem.path.string()) +
+              (problem.detail.empty() ? "" : ": " + core::printable(problem.detail)) + "\n");
+  }
+  if (!report.problems.empty()) return;
+  std::string text = "all " + grouped(report.files) + " files are as recorded: " + core::formatBytes(report.bytes);
+  if (report.records > 0) text += ", " + grouped(report.records) + " profiles";
+  out.write(text + "\n");
+}
+
+}  // namespace
+
+const CommandPage& verifyPage() {
+  static const CommandPage page{
+      .name = "verify",
+      .summary = "check files on disk against what was recorded",
+      .arguments = "JOB|DIR",
+      .description =
+          "Repeats the checks of a job from its record, or of a folder from its manifest.json alone: size, "
+          "SHA-256, rows. Names missing, changed and foreign files.",
+      .groups = {{"How", kHow}, globalGroup()},
+      .examples = {{"caiexport verify 12", "the files of job 12"},
+                   {"caiexport verify /data/scores/5dd603781b95cc18a83d42ce", "every batch below a folder"}},
+      .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
+  return page;
+}
+
+CommandEnd runVerify(const ParsedOptions& options, Context& context) {
+  const TextOrJson format = formatOption(options);
+  const Expectation expectation = find(options, context);
+  VerifyCheck check([] { return reader::openReader({}); }, liveCount(expectation.files, context.console), context.stop);
+  for (const ExpectedBatch& batch : expectation.batches) check.check(batch);
+  context.console.live({});
+
+  CommandEnd end = verdict(check.report());
+  if (format == TextOrJson::json) {
+    printJson(expectation, check.report(), end, context.out);
+  } else {
+    printText(check.report(), context.out);
+  }
+  return end;
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,33 @@
+#pragma once
+/// The commands, and what their pages share.
+
+#include "caiexport/cli/application.h"
+
+namespace caiexport::cli {
+
+const CommandPage& datasetPage();
+const CommandPage& segmentPage();
+const CommandPage& resumePage();
+const CommandPage& cancelPage();
+const CommandPage& historyPage();
+const CommandPage& showPage();
+const CommandPage& readPage();
+const CommandPage& scoresPage();
+const CommandPage& verifyPage();
+
+CommandEnd runDataset(const ParsedOptions& options, Context& context);
+CommandEnd runSegment(const ParsedOptions& options, Context& context);
+CommandEnd runResume(const ParsedOptions& options, Context& context);
+CommandEnd runCancel(const ParsedOptions& options, Context& context);
+CommandEnd runHistory(const ParsedOptions& options, Context& context);
+CommandEnd runShow(const ParsedOptions& options, Context& context);
+CommandEnd runRead(const ParsedOptions& options, Context& context);
+CommandEnd runScores(const ParsedOptions& options, Context& context);
+CommandEnd runVerify(const ParsedOptions& options, Context& context);
+
+/// Options that set how the platform is reached, those of all commands, and how files are fetched and where they go.
+OptionGroup platformGroup();
+OptionGroup globalGroup();
+OptionGroup transferGroup();
+
+}  // namespace caiexport::cli

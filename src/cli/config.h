@@ -1,0 +1,103 @@
+#pragma once
+/// Settings from options, environment, a profile of the config file, and defaults; the first that has a value wins.
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/core/retry.h"
+#include "caiexport/core/secret.h"
+#include "caiexport/transfer/downloader.h"
+#include "environment.h"
+#include "ini_file.h"
+
+namespace caiexport::cli {
+
+class ParsedOptions;
+
+/// One setting: where it may come from. Each name may be empty, if there is no such way.
+struct SettingSpec {
+  std::string_view key;
+  std::string_view environment;
+  std::string_view option;
+  std::string_view fallback;
+  bool secret = false;
+};
+
+/// All settings that have a key in the config file.
+std::span<const SettingSpec> settingSpecs();
+
+enum class Origin { option, environment, profile, fallback };
+
+struct Setting {
+  std::string value;
+  Origin origin = Origin::fallback;
+  std::string place;  ///< For people: `--org`, `CAIEXPORT_ORG_ID`, `org_id in [default] of FILE`, `default`.
+};
+
+struct PlatformSettings {
+  std::string clientId;
+  core::Secret clientSecret;
+  core::Secret accessToken;  ///< Used instead of the client secret, if not empty.
+  std::string scopes;
+  std::string orgId;
+  std::string sandbox;
+  std::string baseUrl;  ///< Scheme, host, port.
+  std::string imsUrl;
+  std::optional<std::filesystem::path> caFile;
+  core::Duration connectTimeout{};
+  core::Duration readTimeout{};
+  core::RetryPolicy retry;
+};
+
+/// For one thread. Every function may throw Error(config), or Error(usage) for what an option says.
+class Configuration {
+ public:
+  /// The config file is read when a setting is first asked for that neither an option nor the environment gives.
+  Configuration(const ParsedOptions& options, const Environment& environment);
+
+  /// The value and where it came from; nothing if it is nowhere.
+  std::optional<Setting> find(std::string_view key);
+
+  /// Absolute.
+  std::filesystem::path database();
+  /// Absolute. Error(usage) if it, or a folder above it, is a file; Error(io) if it can't be written.
+  std::filesystem::path output();
+  PlatformSettings platform();
+  /// Number of connections, rate and retries.
+  transfer::DownloadSettings download();
+  /// Nothing where there is no home.
+  std::optional<std::filesystem::path> tokenCache() const;
+
+ private:
+  const Profile& profile();
+  void loadProfile();
+  std::string required(std::string_view key);
+  core::Duration duration(std::string_view key, core::Duration least, core::Duration most);
+  std::optional<std::uint64_t> number(std::string_view key, std::uint64_t least, std::uint64_t most);
+  std::string url(std::string_view key);
+  std::optional<core::Secret> secret(std::string_view key, std::string_view fileKey);
+  core::RetryPolicy retryPolicy();
+  void requirePresent(bool haveToken);
+
+  const ParsedOptions& options_;
+  const Environment& environment_;
+  std::optional<Profile> profile_;
+  std::string profileName_;
+  std::string otherProfiles_;  ///< Those that the file has instead, if the wanted one is not there.
+  std::filesystem::path file_;
+};
+
+/// The URL's origin. Error(config) that names `place` for anything but https (or http to a loopback host) without path,
+/// query, fragment and credentials; one slash at the end is tolerated.
+std::string checkedBaseUrl(std::string_view text, std::string_view place);
+
+/// Finds out before anything is made whether files can be written under `folder`: Error(usage) if a file is in the way,
+/// Error(io) if there is no permission.
+void requireWritableFolder(const std::filesystem::path& folder);
+
+}  // namespace caiexport::cli

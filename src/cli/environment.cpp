@@ -1,0 +1,29 @@
+#include "environment.h"
+
+#include <cstdlib>
+
+namespace caiexport::cli {
+
+std::optional<std::string> Environment::get(std::string_view name) const {
+  std::optional<std::string> value = lookup_(name);
+  if (value && value->empty()) return std::nullopt;
+  return value;
+}
+
+std::optional<std::filesystem::path> Environment::xdgFolder(std::string_view variable, std::string_view below) const {
+  if (const auto folder = get(variable); folder && std::filesystem::path(*folder).is_absolute()) return *folder;
+  const auto home = get("HOME");
+  if (!home || !std::filesystem::path(*home).is_absolute()) return std::nullopt;
+  return std::filesystem::path(*home) / below;
+}
+
+const Environment& processEnvironment() {
+  static const Environment environment([](std::string_view name) -> std::optional<std::string> {
+    const char* value = std::getenv(std::string(name).c_str());
+    if (value == nullptr) return std::nullopt;
+    return value;
+  });
+  return environment;
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,30 @@
+#pragma once
+/// The process's surroundings, as an argument.
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace caiexport::cli {
+
+/// Environment variables; an empty one counts as not set.
+class Environment {
+ public:
+  using Lookup = std::function<std::optional<std::string>(std::string_view name)>;
+  explicit Environment(Lookup lookup) : lookup_(std::move(lookup)) {}
+
+  std::optional<std::string> get(std::string_view name) const;
+  /// A folder by the XDG Base Directory Specification: the variable if it holds an absolute path (others are to be
+  /// ignored), else `below` under HOME; nothing if there is no home either.
+  std::optional<std::filesystem::path> xdgFolder(std::string_view variable, std::string_view below) const;
+
+ private:
+  Lookup lookup_;
+};
+
+/// The process's own.
+const Environment& processEnvironment();
+
+}  // namespace caiexport::cli

@@ -1,0 +1,239 @@
+#include "input_files.h"
+
+#include <algorithm>
+#include <set>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "config.h"
+#include "job_json.h"
+#include "option_values.h"
+#include "record.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+constexpr std::string_view kEnding = ".parquet";
+
+/// Batches also hold files that are no tables; where nothing is called so, everything is tried.
+template <class File, class Name>
+void keepTables(std::vector<File>& files, const Name& nameOf) {
+  const auto isTable = [&](const File& file) { return std::string_view(nameOf(file)).ends_with(kEnding); };
+  if (std::ranges::any_of(files, isTable)) std::erase_if(files, [&](const File& file) { return !isTable(file); });
+}
+
+void addBatch(const model::Batch& batch, InputSet& set) {
+  if (std::ranges::find(set.batches, batch.id, &model::Batch::id) == set.batches.end()) set.batches.push_back(batch);
+}
+
+void describe(InputSet& set, const std::string& what) {
+  set.description.append(set.description.empty() ? "" : ", ").append(what);
+}
+
+void dropReplaced(InputSet& set) {
+  set.replaced = model::replacedAmong(set.batches);
+  for (const model::BatchId& id : set.replaced) {
+    std::erase_if(set.files, [&](const reader::InputFile& file) { return file.batchId == id.value(); });
+    std::erase_if(set.batches, [&](const model::Batch& batch) { return batch.id == id; });
+    set.notices.push_back("batch " + id.value() + " is left out: another one supersedes it");
+  }
+}
+
+void dropRepeated(InputSet& set) {
+  std::set<fs::path> seen;
+  std::erase_if(set.files, [&](const reader::InputFile& file) {
+    std::error_code error;
+    const fs::path whole = fs::weakly_canonical(file.path, error);
+    return !seen.insert(error ? file.path : whole).second;
+  });
+}
+
+void noteSeveralBatches(InputSet& set) {
+  if (set.batches.size() < 2) return;
+  constexpr std::size_t kNamed = 3;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(kNamed, set.batches.size()); ++i) {
+    names.append(i == 0 ? "" : ", ").append(core::printable(set.batches[i].id.value(), 80));
+  }
+  if (set.batches.size() > kNamed) names += ", ...";
+  set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + names +
+                        " (a profile may be in several of them)");
+}
+
+[[noreturn]] void throwNothing(const fs::path& folder) {
+  throw Error(Category::notFound, "there is nothing to read in " + core::printable(folder.string()),
+              {.hint = "name a batch folder, or a folder that holds batch folders or Parquet files"});
+}
+
+}  // namespace
+
+InputFinder::InputFinder(Configuration& configuration) : configuration_(configuration) {}
+InputFinder::~InputFinder() = default;
+
+Record* InputFinder::recordIfAny() {
+  if (looked_) return record_.get();
+  looked_ = true;
+  try {
+    record_ = Record::open(configuration_.database());
+  } catch (const Error&) {
+    record_.reset();
+  }
+  return record_.get();
+}
+
+bool InputFinder::isJob(const std::string& argument) {
+  std::error_code ignored;
+  return core::parseUnsigned(argument).has_value() && !fs::exists(argument, ignored);
+}
+
+store::JobView InputFinder::job(const std::string& argument) {
+  const model::JobId number = jobNumber(argument);
+  if (!record_) {
+    record_ = Record::open(configuration_.database());
+    looked_ = true;
+  }
+  if (!record_) {
+    throw Error(Category::notFound, "there is no job " + argument + ": no job was ever made",
+                {.hint = "is --database the right file?"});
+  }
+  return record_->history().job(number);
+}
+
+std::vector<model::FileRecord> InputFinder::filesOf(const model::Job& job, std::uint64_t& missing) {
+  std::vector<model::FileRecord> files;
+  record_->history().forEachFile(job.id, [&](const model::FileRecord& file) {
+    const bool here = file.state == model::FileState::downloaded || file.state == model::FileState::verified;
+    if (here) {
+      files.push_back(file);
+    } else {
+      ++missing;
+    }
+  });
+  return files;
+}
+
+void InputFinder::addJob(const std::string& argument, InputSet& set) {
+  const store::JobView view = job(argument);
+  std::uint64_t missing = 0;
+  std::vector<model::FileRecord> files = filesOf(view.job, missing);
+  if (files.empty()) {
+    throw Error(Category::notFound, "job " + argument + " has brought no files to disk",
+                {.hint = view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument});
+  }
+  if (missing > 0) {
+    set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +
+                          " of its files are missing");
+  }
+  keepTables(files, [](const model::FileRecord& file) -> const std::string& { return file.path; });
+  std::map<std::string, core::TimePoint> created;
+  for (const model::Batch& batch : view.job.batches) {
+    addBatch(batch, set);
+    created.emplace(batch.id.value(), batch.created);
+  }
+  for (const model::FileRecord& file : files) {
+    const auto time = created.find(file.remote.batchId.value());
+    set.files.push_back({.path = pathOf(view.job, file),
+                         .batchId = file.remote.batchId.value(),
+                         .batchCreated = time == created.end() ? std::nullopt : std::optional(time->second),
+                         .label = file.path});
+  }
+  describe(set, "job " + argument);
+}
+
+/// What the record knows of the batch: when it was made, and what it replaces.
+model::Batch InputFinder::batchOf(const Manifest& manifest) {
+  const model::Batch unknown{.id = model::BatchId(manifest.batchId)};
+  Record* record = manifest.job > 0 ? recordIfAny() : nullptr;
+  if (record == nullptr) return unknown;
+  try {
+    const store::JobView view = record->history().job(model::JobId(manifest.job));
+    const auto found = std::ranges::find(view.job.batches, unknown.id, &model::Batch::id);
+    // Another database's job may bear the same number.
+    if (found != view.job.batches.end() && view.job.datasetId.value() == manifest.datasetId) return *found;
+  } catch (const Error&) {
+    return unknown;
+  }
+  return unknown;
+}
+
+void InputFinder::addManifest(const Manifest& manifest, InputSet& set) {
+  std::vector<ManifestFile> files = manifest.files;
+  keepTables(files, [](const ManifestFile& file) -> const std::string& { return file.path; });
+  const model::Batch batch = batchOf(manifest);
+  addBatch(batch, set);
+  const bool known = batch.created != core::TimePoint();
+  for (const ManifestFile& file : files) {
+    set.files.push_back({.path = manifest.folder / file.path,
+                         .batchId = manifest.batchId,
+                         .batchCreated = known ? std::optional(batch.created) : std::nullopt,
+                         .label = file.path});
+  }
+}
+
+void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  if (error) core::throwIoError("read the folder", folder, error.value());
+  for (; entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    if (error) core::throwIoError("read the folder", folder, error.value());
+    if (isPassedOver(entries->path())) {
+      if (entries->is_directory(error)) entries.disable_recursion_pending();
+    } else if (entries->is_regular_file(error) && entries->path().extension() == kEnding) {
+      found.push_back(entries->path());
+    }
+  }
+  if (found.empty()) throwNothing(folder);
+  std::ranges::sort(found);
+  for (const fs::path& file : found)
+    set.files.push_back({.path = file, .label = file.lexically_relative(folder).string()});
+}
+
+void InputFinder::addFolder(const fs::path& folder, InputSet& set) {
+  std::vector<Manifest> manifests;
+  for (const fs::path& place : foldersWithManifest(folder)) manifests.push_back(readManifest(place));
+  if (manifests.empty()) addLooseFiles(folder, set);
+  for (const Manifest& manifest : manifests) addManifest(manifest, set);
+  describe(set, folder.string());
+}
+
+void InputFinder::addFile(const fs::path& file, InputSet& set) {
+  set.files.push_back({.path = file});
+  describe(set, file.string());
+}
+
+InputSet InputFinder::find(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    throw Error(Category::usage, "name what to read: a job number, a folder or files",
+                {.hint = "caiexport history lists the jobs"});
+  }
+  InputSet set;
+  for (const std::string& argument : arguments) {
+    std::error_code ignored;
+    const fs::file_status status = fs::status(argument, ignored);
+    if (isJob(argument)) {
+      addJob(argument, set);
+    } else if (fs::is_directory(status)) {
+      addFolder(argument, set);
+    } else if (fs::exists(status)) {
+      addFile(argument, set);
+    } else {
+      throw Error(Category::notFound, "there is no file, folder or job '" + core::printable(argument, 200) + "'");
+    }
+  }
+  dropReplaced(set);
+  dropRepeated(set);
+  // Oldest batch first, whatever the order of folders; files of unknown age last, in their order.
+  std::ranges::stable_sort(
+      set.files, {}, [](const reader::InputFile& file) { return file.batchCreated.value_or(core::TimePoint::max()); });
+  noteSeveralBatches(set);
+  return set;
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,63 @@
+#pragma once
+/// What `read`, `scores` and `verify` are pointed at: jobs, folders, files.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caiexport/model/job.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "manifest.h"
+
+namespace caiexport::store {
+struct JobView;
+}
+
+namespace caiexport::cli {
+
+class Configuration;
+class Record;
+
+struct InputSet {
+  std::vector<reader::InputFile> files;
+  std::vector<model::Batch> batches;     ///< That are read.
+  std::vector<model::BatchId> replaced;  ///< Left out, since another one supersedes them.
+  std::vector<std::string> notices;      ///< What people should know about the set.
+  std::string description;               ///< E.g. `job 12`.
+};
+
+/// For one thread.
+class InputFinder {
+ public:
+  explicit InputFinder(Configuration& configuration);
+  ~InputFinder();
+
+  /// The files behind job numbers, folders and files. A number is a job unless something of that name exists here.
+  /// Error(usage) for none, Error(notFound) for what is not there or holds nothing to read.
+  InputSet find(const std::vector<std::string>& arguments);
+
+  /// Whether the argument means a job.
+  static bool isJob(const std::string& argument);
+  /// Error(notFound).
+  store::JobView job(const std::string& argument);
+  /// The files that the job brought to disk and that may hold rows, with the count of those still missing.
+  std::vector<model::FileRecord> filesOf(const model::Job& job, std::uint64_t& missing);
+
+ private:
+  void addJob(const std::string& argument, InputSet& set);
+  void addFolder(const std::filesystem::path& folder, InputSet& set);
+  void addManifest(const Manifest& manifest, InputSet& set);
+  void addLooseFiles(const std::filesystem::path& folder, InputSet& set);
+  void addFile(const std::filesystem::path& file, InputSet& set);
+  model::Batch batchOf(const Manifest& manifest);
+  /// Nothing if there is no database, or it can't be read: the files can be, without it.
+  Record* recordIfAny();
+
+  Configuration& configuration_;
+  std::unique_ptr<Record> record_;
+  bool looked_ = false;
+};
+
+}  // namespace caiexport::cli

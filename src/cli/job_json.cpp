@@ -1,0 +1,146 @@
+#include "job_json.h"
+
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/store/history.h"
+#include "json.h"
+
+namespace caiexport::cli {
+namespace {
+
+void writeTime(JsonWriter& json, std::string_view key, const std::optional<core::TimePoint>& time) {
+  json.key(key);
+  if (time) {
+    json.value(core::formatTime(*time));
+  } else {
+    json.null();
+  }
+}
+
+void writeHead(JsonWriter& json, const store::JobView& view) {
+  const model::Job& job = view.job;
+  json.key("job").value(model::numberOf(job.id));
+  json.key("kind").value(model::nameOf(job.request.kind));
+  json.key("source_id").value(job.request.sourceId);
+  json.key("org_id").value(job.request.orgId);
+  json.key("sandbox").value(job.request.sandbox);
+  json.key("status").value(model::nameOf(view.status));
+  json.key("held").value(view.held);
+  json.key("step");
+  if (const auto step = model::currentStep(job.steps)) {
+    json.value(model::nameOf(*step));
+  } else {
+    json.null();
+  }
+  json.key("dataset_id").textOrNull(job.datasetId.value());
+  json.key("export_job_id").textOrNull(job.exportJobId.value());
+  json.key("batch_ids").beginArray();
+  for (const model::Batch& batch : job.batches) json.value(batch.id.value());
+  json.endArray();
+  json.key("files").value(job.fileCount);
+  json.key("bytes").value(job.totalBytes);
+  json.key("records").value(job.records);
+  json.key("output").value(job.request.output.string());
+  writeTime(json, "created_at", job.createdAt);
+  writeTime(json, "updated_at", job.updatedAt);
+  writeTime(json, "finished_at", job.finishedAt);
+}
+
+void writeSteps(JsonWriter& json, const model::Job& job) {
+  json.key("steps").beginArray();
+  for (const model::Step& step : job.steps) {
+    json.beginObject();
+    json.key("name").value(model::nameOf(step.name));
+    json.key("state").value(model::nameOf(step.state));
+    writeTime(json, "started_at", step.startedAt);
+    writeTime(json, "finished_at", step.finishedAt);
+    json.key("attempts").value(std::uint64_t{step.attempts});
+    json.endObject();
+  }
+  json.endArray();
+}
+
+void writeFile(JsonWriter& json, const model::Job& job, const model::FileRecord& file) {
+  json.beginObject();
+  json.key("name").value(file.remote.name);
+  json.key("path").value(pathOf(job, file).string());
+  json.key("batch_id").value(file.remote.batchId.value());
+  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
+  json.key("bytes").value(file.remote.lengthBytes);
+  json.key("sha256").textOrNull(file.sha256);
+  json.key("records").value(file.records);
+  json.key("state").value(model::nameOf(file.state));
+  json.endObject();
+}
+
+void writeEvent(JsonWriter& json, const model::Event& event) {
+  json.beginObject();
+  writeTime(json, "at", event.at);
+  json.key("step");
+  if (event.step) {
+    json.value(model::nameOf(*event.step));
+  } else {
+    json.null();
+  }
+  json.key("what").value(event.what);
+  json.key("detail").value(event.detail);
+  json.endObject();
+}
+
+}  // namespace
+
+std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch) {
+  return job.request.output / job.datasetId.value() / batch.value();
+}
+
+std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file) {
+  return batchFolder(job, file.remote.batchId) / file.path;
+}
+
+model::JobError recordOf(const core::Error& error) {
+  return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
+}
+
+void writeError(JsonWriter& json, const std::optional<model::JobError>& error) {
+  if (!error) {
+    json.null();
+    return;
+  }
+  json.beginObject();
+  json.key("category").value(core::nameOf(error->category));
+  json.key("message").value(error->message);
+  json.key("request_id").textOrNull(error->requestId);
+  json.key("hint").value(error->hint);
+  json.endObject();
+}
+
+void writeFailure(JsonWriter& json, const core::Error& error) {
+  json.beginObject();
+  json.key("job").null();
+  json.key("error");
+  writeError(json, recordOf(error));
+  json.endObject();
+}
+
+void writeJob(JsonWriter& json, const store::JobView& view, JobDetail detail, store::History& history,
+              const std::optional<model::JobError>& error) {
+  const model::Job& job = view.job;
+  json.beginObject();
+  writeHead(json, view);
+  json.key("error");
+  writeError(json, error ? error : job.error);
+  if (detail != JobDetail::summary) {
+    writeSteps(json, job);
+    json.key("file_list").beginArray();
+    history.forEachFile(job.id, [&](const model::FileRecord& file) { writeFile(json, job, file); });
+    json.endArray();
+  }
+  if (detail == JobDetail::everything) {
+    json.key("events").beginArray();
+    history.forEachEvent(job.id, [&](const model::Event& event) { writeEvent(json, event); });
+    json.endArray();
+  }
+  json.endObject();
+}
+
+}  // namespace caiexport::cli

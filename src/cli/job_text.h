@@ -1,0 +1,37 @@
+#pragma once
+/// Jobs as text for people.
+
+#include <string>
+#include <string_view>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/reader/table.h"
+
+namespace caiexport::store {
+class History;
+struct JobView;
+}  // namespace caiexport::store
+
+namespace caiexport::cli {
+
+/// `24,340`.
+std::string grouped(std::uint64_t number);
+
+/// How a run ended well: what, where, how much, how long, and the next useful command.
+std::string resultText(const store::JobView& view);
+
+/// One job with its steps, files and newest events.
+std::string showText(const store::JobView& view, store::History& history, std::size_t width);
+
+/// Column headings of `history`, and one job as a row.
+std::vector<reader::TableColumn> historyColumns();
+std::vector<std::string> historyRow(const store::JobView& view, core::TimePoint now);
+
+/// The same for programs: RFC 4180, lines end in CRLF.
+std::string historyCsvHeader();
+std::string historyCsvRow(const store::JobView& view);
+
+/// A field of a CSV line: in quotes if need be.
+std::string csvField(std::string_view text);
+
+}  // namespace caiexport::cli

@@ -1,0 +1,228 @@
+#include "progress.h"
+
+#include <algorithm>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr core::Duration kRedrawEvery{250};
+constexpr core::Duration kSayEvery = std::chrono::seconds(30);
+/// How much of the shown rate is the newest measurement.
+constexpr double kNewest = 0.15;
+
+core::Duration since(core::SteadyTime from, core::SteadyTime to) {
+  return std::chrono::duration_cast<core::Duration>(to - from);
+}
+
+std::string count(std::uint64_t number, const char* one, const char* many) {
+  return std::to_string(number) + " " + (number == 1 ? one : many);
+}
+
+std::string amount(const DownloadFigures& figures) {
+  if (figures.totalBytes == 0) return core::formatBytes(figures.bytes);
+  const double part = static_cast<double>(figures.bytes) / static_cast<double>(figures.totalBytes);
+  const int percent = static_cast<int>(std::min(part, 1.0) * 100);
+  return core::formatBytes(figures.bytes) + " of " + core::formatBytes(figures.totalBytes) + " (" +
+         std::to_string(percent) + " %)";
+}
+
+std::string timeLeft(const DownloadFigures& figures) {
+  if (figures.bytesPerSecond < 1 || figures.totalBytes <= figures.bytes) return {};
+  const double seconds = static_cast<double>(figures.totalBytes - figures.bytes) / figures.bytesPerSecond;
+  constexpr double kLongest = 1e8;
+  if (seconds > kLongest) return {};
+  return ", " + core::formatDuration(std::chrono::seconds(static_cast<std::int64_t>(seconds + 1))) + " left";
+}
+
+}  // namespace
+
+std::string downloadLine(const DownloadFigures& figures) {
+  std::string line = amount(figures);
+  if (figures.bytesPerSecond >= 1) {
+    line += ", " + core::formatBytes(static_cast<std::uint64_t>(figures.bytesPerSecond)) + "/s";
+  }
+  line += timeLeft(figures);
+  line += ", " + std::to_string(figures.files);
+  if (figures.totalFiles > 0) line += " of " + std::to_string(figures.totalFiles);
+  line += figures.totalFiles == 1 ? " file" : " files";
+  if (figures.connections > 0) line += ", " + count(figures.connections, "connection", "connections");
+  if (figures.retries > 0) line += ", " + count(figures.retries, "retry", "retries");
+  if (figures.failed > 0) line += ", " + std::to_string(figures.failed) + " failed";
+  return line;
+}
+
+std::string waitLine(const WaitFigures& figures) {
+  std::string line = figures.status.empty() ? "" : core::printable(figures.status, 60) + ", ";
+  line += core::formatDuration(figures.elapsed);
+  if (figures.nextIn > core::Duration::zero()) line += ", asked again in " + core::formatDuration(figures.nextIn);
+  return line;
+}
+
+std::string_view describe(model::StepName step) {
+  switch (step) {
+    case model::StepName::evaluateSegment:
+      return "evaluating the segment";
+    case model::StepName::createDataset:
+      return "creating the dataset";
+    case model::StepName::startExport:
+      return "starting the export";
+    case model::StepName::awaitExport:
+      return "waiting for the export";
+    case model::StepName::selectBatches:
+      return "finding batches";
+    case model::StepName::listFiles:
+      return "listing files";
+    case model::StepName::downloadFiles:
+      return "downloading";
+    case model::StepName::verifyFiles:
+      return "verifying";
+    case model::StepName::deleteDataset:
+      return "deleting the dataset";
+  }
+  return "working";
+}
+
+Progress::Progress(Console& console, core::Clock& clock) : console_(console), clock_(clock) {
+  if (console_.level() != Console::Level::quiet) {
+    thread_ = std::jthread([this](const std::stop_token& ended) { redraw(ended); });
+  }
+}
+
+Progress::~Progress() {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+  console_.live({});
+}
+
+void Progress::finish() {
+  const std::lock_guard lock(mutex_);
+  phase_ = Phase::idle;
+  step_.clear();
+  console_.live({});
+}
+
+void Progress::redraw(const std::stop_token& ended) {
+  while (!ended.stop_requested()) {
+    {
+      std::unique_lock lock(mutex_);
+      ended_.wait_for(lock, ended, kRedrawEvery, [] { return false; });
+    }
+    if (!ended.stop_requested()) tick();
+  }
+}
+
+/// One look at the figures: redraws, or says a line if the last one is long ago.
+void Progress::tick() {
+  const std::lock_guard lock(mutex_);
+  if (step_.empty()) return;
+  const core::SteadyTime now = clock_.steadyNow();
+  updateRate(now);
+  if (!console_.canRedraw()) {
+    if (phase_ == Phase::idle || since(saidAt_, now) < kSayEvery) return;
+    saidAt_ = now;
+  }
+  say();
+}
+
+/// With the mutex held, so that no line appears after finish().
+void Progress::say() {
+  if (console_.level() == Console::Level::quiet) return;
+  if (console_.canRedraw()) {
+    console_.live(currentLine());
+  } else {
+    console_.notice(currentLine());
+  }
+}
+
+void Progress::updateRate(core::SteadyTime now) {
+  if (phase_ != Phase::downloading) return;
+  const double seconds = std::chrono::duration<double>(now - lastAt_).count();
+  if (seconds < 0.05) return;
+  const std::uint64_t bytes = download_->bytes;
+  const double rate = static_cast<double>(bytes - lastBytes_) / seconds;
+  rate_ = rate_ == 0 ? rate : rate_ + kNewest * (rate - rate_);
+  lastBytes_ = bytes;
+  lastAt_ = now;
+}
+
+DownloadFigures Progress::figures() const {
+  return {.bytes = download_->bytes,
+          .totalBytes = totalBytes_,
+          .bytesPerSecond = rate_,
+          .files = download_->filesCompleted,
+          .totalFiles = totalFiles_,
+          .connections = download_->connections,
+          .retries = download_->retries,
+          .failed = download_->filesFailed};
+}
+
+std::string Progress::currentLine() const {
+  const std::string head = job_ + ": " + step_;
+  switch (phase_) {
+    case Phase::idle:
+      return head;
+    case Phase::waiting: {
+      WaitFigures wait = wait_;
+      const core::Duration passed = since(waitShownAt_, clock_.steadyNow());
+      wait.elapsed += passed;
+      wait.nextIn = std::max(wait.nextIn - passed, core::Duration::zero());
+      return head + ": " + waitLine(wait);
+    }
+    case Phase::downloading:
+      return head + ": " + downloadLine(figures());
+  }
+  return head;
+}
+
+void Progress::stepStarted(const model::Job& job, model::StepName step) {
+  const std::lock_guard lock(mutex_);
+  phase_ = Phase::idle;
+  job_ = "job " + std::to_string(model::numberOf(job.id));
+  step_ = describe(step);
+  saidStatus_.clear();
+  saidAt_ = clock_.steadyNow();
+  say();
+}
+
+void Progress::notice(std::string_view text) {
+  console_.notice("caiexport: " + core::printable(text));
+}
+
+void Progress::waiting(model::StepName step, std::string_view remoteStatus, core::Duration elapsed,
+                       core::Duration nextIn) {
+  const std::lock_guard lock(mutex_);
+  phase_ = Phase::waiting;
+  step_ = describe(step);
+  wait_ = {.status = std::string(remoteStatus), .elapsed = elapsed, .nextIn = nextIn};
+  waitShownAt_ = clock_.steadyNow();
+  const bool news = saidStatus_ != remoteStatus;
+  saidStatus_ = remoteStatus;
+  if (!console_.canRedraw()) {
+    if (!news) return;
+    saidAt_ = waitShownAt_;
+  }
+  say();
+}
+
+void Progress::downloadStarted(const model::Job& job, const transfer::DownloadProgress& progress) {
+  const std::lock_guard lock(mutex_);
+  phase_ = Phase::downloading;
+  step_ = describe(model::StepName::downloadFiles);
+  download_ = &progress;
+  totalBytes_ = job.totalBytes;
+  totalFiles_ = job.fileCount;
+  lastBytes_ = 0;
+  rate_ = 0;
+  lastAt_ = clock_.steadyNow();
+}
+
+void Progress::downloadEnded() {
+  const std::lock_guard lock(mutex_);
+  phase_ = Phase::idle;
+  download_ = nullptr;
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,89 @@
+#pragma once
+/// What a run is doing, for people.
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/engine/runner.h"
+
+namespace caiexport::cli {
+
+class Console;
+
+/// A moment of a download.
+struct DownloadFigures {
+  std::uint64_t bytes = 0;
+  std::uint64_t totalBytes = 0;
+  double bytesPerSecond = 0;
+  std::uint64_t files = 0;
+  std::uint64_t totalFiles = 0;
+  unsigned connections = 0;
+  std::uint64_t retries = 0;
+  std::uint64_t failed = 0;
+};
+
+/// `48.0 of 120 MB (40 %), 12.3 MB/s, 6 s left, 3 of 9 files, 8 connections`, as far as it is known.
+std::string downloadLine(const DownloadFigures& figures);
+
+struct WaitFigures {
+  std::string status;
+  core::Duration elapsed{};
+  core::Duration nextIn{};
+};
+
+std::string waitLine(const WaitFigures& figures);
+
+/// What a step does, e.g. `listing files`.
+std::string_view describe(model::StepName step);
+
+/// On a terminal one line that is redrawn four times a second, elsewhere plain lines at step changes and every 30
+/// seconds; with --quiet nothing.
+class Progress final : public engine::RunObserver {
+ public:
+  Progress(Console& console, core::Clock& clock);
+  ~Progress() override;
+
+  void stepStarted(const model::Job& job, model::StepName step) override;
+  void notice(std::string_view text) override;
+  void waiting(model::StepName step, std::string_view remoteStatus, core::Duration elapsed,
+               core::Duration nextIn) override;
+  void downloadStarted(const model::Job& job, const transfer::DownloadProgress& progress) override;
+  void downloadEnded() override;
+  /// Removes the live line.
+  void finish();
+
+ private:
+  enum class Phase { idle, waiting, downloading };
+
+  void tick();
+  void updateRate(core::SteadyTime now);
+  DownloadFigures figures() const;
+  std::string currentLine() const;
+  void say();
+  void redraw(const std::stop_token& ended);
+
+  Console& console_;
+  core::Clock& clock_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any ended_;
+  Phase phase_ = Phase::idle;
+  std::string job_;
+  std::string step_;
+  WaitFigures wait_;
+  core::SteadyTime waitShownAt_{};
+  const transfer::DownloadProgress* download_ = nullptr;
+  std::uint64_t totalBytes_ = 0;
+  std::uint64_t totalFiles_ = 0;
+  std::uint64_t lastBytes_ = 0;
+  core::SteadyTime lastAt_{};
+  double rate_ = 0;
+  core::SteadyTime saidAt_{};
+  std::string saidStatus_;
+  std::jthread thread_;
+};
+
+}  // namespace caiexport::cli

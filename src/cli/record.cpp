@@ -1,0 +1,40 @@
+#include "record.h"
+
+#include "caiexport/core/error.h"
+#include "caiexport/engine/runner.h"
+
+namespace caiexport::cli {
+
+namespace fs = std::filesystem;
+
+fs::path lockFileOf(const fs::path& database) {
+  fs::path file = database;
+  file += ".lock";
+  return file;
+}
+
+std::unique_ptr<Record> Record::open(const fs::path& database) {
+  std::error_code ignored;
+  // A folder above that can't be entered is an error that opening reports better.
+  if (fs::status(database, ignored).type() == fs::file_type::not_found) return nullptr;
+  return std::make_unique<Record>(database);
+}
+
+Record::Record(const fs::path& database)
+    : database_(database, store::Database::Mode::readOnly),
+      history_(database_, [this](model::JobId job) { return isHeld(job); }) {
+  const fs::path file = lockFileOf(database);
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return;
+  try {
+    locks_.emplace(file);
+  } catch (const core::Error&) {
+    // Someone else's database: whether a job is held stays unknown, and is shown as not held.
+  }
+}
+
+bool Record::isHeld(model::JobId job) const {
+  return locks_ && engine::holderOf(*locks_, job).has_value();
+}
+
+}  // namespace caiexport::cli

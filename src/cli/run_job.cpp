@@ -1,0 +1,79 @@
+#include "run_job.h"
+
+#include <array>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "job_json.h"
+#include "job_text.h"
+#include "json.h"
+#include "option_values.h"
+#include "session.h"
+
+namespace caiexport::cli {
+namespace {
+
+/// The error with a hint how to go on, unless it has one already.
+CommandEnd withWayOn(CommandEnd error, model::JobId job) {
+  if (!error || !error->hint().empty()) return error;
+  const std::string number = std::to_string(model::numberOf(job));
+  std::string hint;
+  switch (error->category()) {
+    case core::Category::interrupted:
+      hint = "job " + number + " keeps what it has; go on with: caiexport resume " + number;
+      break;
+    case core::Category::timedOut:
+    case core::Category::unavailable:
+      hint = "go on with: caiexport resume " + number;
+      break;
+    case core::Category::usage:
+    case core::Category::config:
+    case core::Category::auth:
+    case core::Category::permission:
+    case core::Category::notFound:
+    case core::Category::remoteFailed:
+    case core::Category::protocol:
+    case core::Category::verification:
+    case core::Category::io:
+    case core::Category::busy:
+    case core::Category::blocked:
+    case core::Category::internal:
+      hint = "caiexport show " + number + " tells what happened";
+      break;
+  }
+  return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
+}
+
+}  // namespace
+
+TextOrJson formatOption(const ParsedOptions& options) {
+  constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
+  return wordOption(options, "format", kFormats) == "json" ? TextOrJson::json : TextOrJson::text;
+}
+
+model::VerifyLevel verifyOption(const ParsedOptions& options) {
+  constexpr std::array<std::string_view, 3> kLevels{"footer", "size", "full"};
+  return *model::verifyLevelFrom(wordOption(options, "verify", kLevels));
+}
+
+void printJobDocument(Session& session, model::JobId job, const CommandEnd& error, Context& context) {
+  const store::JobView view = session.history().job(job);
+  JsonWriter json([&](std::string_view text) { context.out.write(text); });
+  std::optional<model::JobError> shown;
+  if (error) shown = recordOf(*error);
+  writeJob(json, view, JobDetail::result, session.history(), shown);
+}
+
+CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
+                       Context& context) {
+  CommandEnd error = withWayOn(session.run(job, options).error, job);
+  if (format == TextOrJson::json) {
+    printJobDocument(session, job, error, context);
+    context.out.write("\n");
+  } else if (!error) {
+    context.out.write(resultText(session.history().job(job)));
+  }
+  return error;
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,89 @@
+#include "session.h"
+
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/log.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "cancel_watch.h"
+#include "record.h"
+
+namespace caiexport::cli {
+namespace {
+
+net::TransportSettings transportSettings(const PlatformSettings& settings) {
+  return {.caFile = settings.caFile,
+          .connectTimeout = settings.connectTimeout,
+          .readTimeout = settings.readTimeout,
+          .proxy = net::proxyFromEnvironment(),
+          .userAgent = "caiexport/" + std::string(programVersion())};
+}
+
+std::unique_ptr<platform::TokenSource> makeTokens(const PlatformSettings& settings,
+                                                  const std::optional<std::filesystem::path>& cache,
+                                                  net::HttpTransport& transport, core::Log& log) {
+  if (!settings.accessToken.empty()) return std::make_unique<platform::FixedTokenSource>(settings.accessToken);
+  platform::ImsSettings ims{.imsUrl = settings.imsUrl,
+                            .clientId = settings.clientId,
+                            .clientSecret = settings.clientSecret,
+                            .scopes = settings.scopes,
+                            .orgId = settings.orgId,
+                            .cacheDirectory = cache.value_or(std::filesystem::path()),
+                            .retry = settings.retry};
+  return std::make_unique<platform::ImsTokenSource>(std::move(ims), transport, core::systemClock(),
+                                                    core::systemRandom(), log);
+}
+
+platform::ClientSettings clientSettings(const PlatformSettings& settings) {
+  return {.baseUrl = settings.baseUrl,
+          .apiKey = settings.clientId,
+          .orgId = settings.orgId,
+          .sandbox = settings.sandbox,
+          .retry = settings.retry};
+}
+
+}  // namespace
+
+Connection::Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
+                       core::Log& log)
+    : transport_(transportSettings(settings), log),
+      tokens_(makeTokens(settings, tokenCache, transport_, log)),
+      client_(clientSettings(settings), transport_, *tokens_, core::systemClock(), core::systemRandom(), log) {}
+
+Session::Session(Configuration& configuration, Context& context)
+    : context_(context),
+      settings_(configuration.platform()),
+      download_(configuration.download()),
+      database_(configuration.database(), store::Database::Mode::readWrite),
+      locks_(lockFileOf(database_.file())),
+      connection_(settings_, configuration.tokenCache(), context.log),
+      store_(database_, core::systemClock()),
+      history_(database_, [this](model::JobId job) { return isHeld(job); }),
+      progress_(context.console, core::systemClock()),
+      runner_({.store = store_,
+               .jobLocks = locks_,
+               .client = connection_.client(),
+               .files = core::diskFileSystem(),
+               .clock = core::systemClock(),
+               .random = core::systemRandom(),
+               .log = context.log,
+               .observer = progress_,
+               .openReader = [] { return reader::openReader({}); },
+               .download = download_,
+               .retry = settings_.retry}) {}
+
+void Session::requireSame(const model::Job& job) const {
+  engine::Runner::requireSame(job,
+                              {.orgId = settings_.orgId, .sandbox = settings_.sandbox, .baseUrl = settings_.baseUrl});
+}
+
+engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options) {
+  std::stop_source run;
+  const std::stop_callback signalled(context_.stop, [&run] { run.request_stop(); });
+  const CancelWatch watch(database_.file(), job, run, core::systemClock(), context_.log);
+  struct Finish {
+    Progress& progress;
+    ~Finish() { progress.finish(); }
+  } const finish{progress_};
+  return runner_.advance(job, options, run.get_token());
+}
+
+}  // namespace caiexport::cli

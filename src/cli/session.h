@@ -1,0 +1,65 @@
+#pragma once
+/// Everything a command that runs jobs works with, put together.
+
+#include <memory>
+#include <optional>
+
+#include "caiexport/cli/application.h"
+#include "caiexport/core/file_lock.h"
+#include "caiexport/engine/runner.h"
+#include "caiexport/net/poco_transport.h"
+#include "caiexport/platform/auth.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/store/database.h"
+#include "caiexport/store/history.h"
+#include "caiexport/store/job_store.h"
+#include "config.h"
+#include "progress.h"
+
+namespace caiexport::cli {
+
+/// The way to the platform. For any number of threads.
+class Connection {
+ public:
+  Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache, core::Log& log);
+  platform::Client& client() { return client_; }
+
+ private:
+  net::PocoTransport transport_;
+  std::unique_ptr<platform::TokenSource> tokens_;
+  platform::Client client_;
+};
+
+/// For one thread.
+class Session {
+ public:
+  /// Reads the settings, then opens (and, if need be, makes) the database. Nothing is sent yet.
+  Session(Configuration& configuration, Context& context);
+
+  const PlatformSettings& settings() const { return settings_; }
+  platform::Client& client() { return connection_.client(); }
+  store::JobStore& store() { return store_; }
+  store::History& history() { return history_; }
+  engine::Runner& runner() { return runner_; }
+  bool isHeld(model::JobId job) const { return engine::holderOf(locks_, job).has_value(); }
+
+  /// Error(config) if the job belongs to another organisation, sandbox or platform than the settings.
+  void requireSame(const model::Job& job) const;
+
+  /// Runs the job on, obeying signals and `cancel`.
+  engine::Outcome run(model::JobId job, const engine::RunOptions& options);
+
+ private:
+  Context& context_;
+  PlatformSettings settings_;
+  transfer::DownloadSettings download_;
+  store::Database database_;
+  core::LockTable locks_;
+  Connection connection_;
+  store::JobStore store_;
+  store::History history_;
+  Progress progress_;
+  engine::Runner runner_;
+};
+
+}  // namespace caiexport::cli

@@ -1,0 +1,109 @@
+#include "caiexport/cli/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/reader/table.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::size_t kFallbackWidth = 80;
+constexpr std::size_t kBufferBytes = 64U << 10U;
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view() : std::string_view(value);
+}
+
+/// Writes all of `text`; 0, or the error number.
+int writeAll(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool isTerminal(int descriptor) {
+  return ::isatty(descriptor) == 1;
+}
+
+std::size_t terminalWidth(int descriptor) {
+  winsize size{};
+  if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  const auto columns = core::parseUnsigned(environment("COLUMNS"));
+  if (columns && *columns >= 20 && *columns <= 10'000) return static_cast<std::size_t>(*columns);
+  return kFallbackWidth;
+}
+
+bool StandardOutput::write(std::string_view text) {
+  used_ = used_ || !text.empty();
+  if (closed_) return false;
+  if (pending_.empty() && text.size() >= kBufferBytes) {
+    pending_ = text;
+    return flush();
+  }
+  pending_ += text;
+  return pending_.size() < kBufferBytes || flush();
+}
+
+bool StandardOutput::flush() {
+  if (closed_) return false;
+  const int error = writeAll(descriptor_, pending_);
+  pending_.clear();
+  if (error == 0) return true;
+  // From here on nothing is written any more, whatever the reason: half a document is not mended by its rest.
+  closed_ = true;
+  // SIGPIPE is ignored, so a closed pipe is an error number.
+  if (error == EPIPE) return false;
+  core::throwIoError("write to", "standard output", error);
+}
+
+bool Console::canRedraw() const {
+  const std::string_view kind = environment("TERM");
+  return isTerminal(descriptor_) && !kind.empty() && kind != "dumb";
+}
+
+void Console::writeLocked(std::string_view text) const {
+  static_cast<void>(writeAll(descriptor_, text));
+}
+
+void Console::line(std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  std::string out = live_.empty() ? "" : "\r\033[K";
+  out.append(text).append("\n").append(live_);
+  writeLocked(out);
+}
+
+void Console::failure(std::string_view text) {
+  live({});
+  const std::string shown(text);
+  line(coloured() ? "\033[31m" + shown + "\033[0m" : shown);
+}
+
+void Console::notice(std::string_view text) {
+  if (level_ != Level::quiet) line(text);
+}
+
+void Console::live(std::string_view text) {
+  if (level_ == Level::quiet || !canRedraw()) return;
+  // One column stays free: some terminals break the line when the last one is used.
+  const std::string fitted = reader::fitTo(text, width() - 1);
+  const std::lock_guard lock(mutex_);
+  if (fitted.empty() && live_.empty()) return;
+  live_ = fitted;
+  writeLocked("\r\033[K" + live_);
+}
+
+}  // namespace caiexport::cli

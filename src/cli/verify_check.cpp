@@ -1,0 +1,108 @@
+#include "verify_check.h"
+
+#include <algorithm>
+#include <set>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/transfer/downloader.h"
+#include "manifest.h"
+
+namespace caiexport::cli {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+std::string_view nameOf(Difference difference) {
+  switch (difference) {
+    case Difference::missing:
+      return "missing";
+    case Difference::changed:
+      return "changed";
+    case Difference::foreign:
+      return "foreign";
+  }
+  return "changed";
+}
+
+VerifyCheck::VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop)
+    : openReader_(std::move(openReader)), progress_(std::move(progress)), stop_(std::move(stop)) {}
+
+void VerifyCheck::add(const ExpectedBatch& batch, const fs::path& path, Difference difference, std::string detail) {
+  report_.problems.push_back(
+      {.path = path, .batchId = batch.batchId, .difference = difference, .detail = std::move(detail)});
+}
+
+void VerifyCheck::check(const ExpectedBatch& batch) {
+  std::optional<std::uint64_t> counted = 0;
+  for (const ExpectedFile& file : batch.files) {
+    if (stop_.stop_requested()) throw core::Interrupted();
+    const fs::path path = batch.folder / file.path;
+    std::optional<std::uint64_t> rows;
+    if (fs::symlink_status(path).type() == fs::file_type::not_found) {
+      add(batch, path, Difference::missing, "");
+    } else if (std::string detail = differenceOf(path, file, rows); !detail.empty()) {
+      add(batch, path, Difference::changed, std::move(detail));
+    }
+    counted = counted && rows ? std::optional(*counted + *rows) : std::nullopt;
+    progress_(++report_.files);
+  }
+  if (counted && batch.records && *counted != *batch.records) {
+    add(batch, batch.folder, Difference::changed,
+        "the batch was promised with " + std::to_string(*batch.records) + " records, its files hold " +
+            std::to_string(*counted));
+  }
+  findForeign(batch);
+}
+
+std::string VerifyCheck::differenceOf(const fs::path& path, const ExpectedFile& file,
+                                      std::optional<std::uint64_t>& rows) {
+  const std::optional<std::uint64_t> bytes = core::diskFileSystem().sizeOf(path);
+  if (!bytes) return "it is no regular file any more";
+  report_.bytes += *bytes;
+  if (*bytes != file.bytes) {
+    return "it has " + std::to_string(*bytes) + " bytes, not " + std::to_string(file.bytes);
+  }
+  if (!file.sha256.empty()) {
+    const std::string hash = transfer::sha256OfFile(path, stop_);
+    if (hash != file.sha256) return "its SHA-256 is " + hash + ", not " + file.sha256;
+  }
+  return file.records ? wrongRows(path, file, rows) : "";
+}
+
+std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& file, std::optional<std::uint64_t>& rows) {
+  if (!reader_) reader_ = openReader_();
+  try {
+    rows = reader_->inspect(path, reader::Depth::footer, stop_).rows;
+  } catch (const Error& error) {
+    if (error.category() != Category::verification) throw;
+    return error.what();
+  }
+  report_.records += *rows;
+  if (*rows == *file.records) return "";
+  return "it holds " + std::to_string(*rows) + " records, not " + std::to_string(*file.records);
+}
+
+void VerifyCheck::findForeign(const ExpectedBatch& batch) {
+  std::error_code error;
+  if (!fs::is_directory(batch.folder, error)) return;
+  std::set<std::string> expected{kManifestName};
+  for (const ExpectedFile& file : batch.files) expected.insert(file.path);
+  std::vector<fs::path> foreign;
+  fs::recursive_directory_iterator entries(batch.folder, error);
+  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    const bool folder = entries->is_directory(error) && !entries->is_symlink(error);
+    if (isPassedOver(entries->path())) {
+      if (folder) entries.disable_recursion_pending();
+    } else if (!folder && !expected.contains(entries->path().lexically_relative(batch.folder).string())) {
+      foreign.push_back(entries->path());
+    }
+  }
+  if (error) core::throwIoError("read the folder", batch.folder, error.value());
+  std::ranges::sort(foreign);
+  for (const fs::path& path : foreign) add(batch, path, Difference::foreign, "");
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,76 @@
+#pragma once
+/// What is on disk against what was recorded.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "caiexport/reader/parquet_reader.h"
+
+namespace caiexport::cli {
+
+/// A file as it should be.
+struct ExpectedFile {
+  std::string path;  ///< Relative to the folder of its batch.
+  std::uint64_t bytes = 0;
+  std::string sha256;                    ///< Empty: unknown, not compared.
+  std::optional<std::uint64_t> records;  ///< Nothing: not counted.
+};
+
+struct ExpectedBatch {
+  std::filesystem::path folder;
+  std::string batchId;
+  std::vector<ExpectedFile> files;
+  std::optional<std::uint64_t> records;  ///< Of all its files together.
+};
+
+enum class Difference { missing, changed, foreign };
+std::string_view nameOf(Difference difference);
+
+struct Problem {
+  std::filesystem::path path;
+  std::string batchId;
+  Difference difference = Difference::changed;
+  std::string detail;
+};
+
+struct VerifyReport {
+  std::uint64_t files = 0;  ///< Looked at, the missing ones too.
+  std::uint64_t bytes = 0;
+  std::uint64_t records = 0;  ///< Of the files whose rows were counted.
+  std::vector<Problem> problems;
+};
+
+/// For one thread.
+class VerifyCheck {
+ public:
+  using OpenReader = std::function<std::unique_ptr<reader::ParquetReader>()>;
+  /// `progress` is told the number of files done.
+  VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop);
+
+  /// Size, SHA-256, rows of every file; what is in the folder and should not be. Error(io), Interrupted.
+  void check(const ExpectedBatch& batch);
+  const VerifyReport& report() const { return report_; }
+
+ private:
+  /// What is wrong with it; empty if nothing is.
+  std::string differenceOf(const std::filesystem::path& path, const ExpectedFile& file,
+                           std::optional<std::uint64_t>& rows);
+  std::string wrongRows(const std::filesystem::path& path, const ExpectedFile& file,
+                        std::optional<std::uint64_t>& rows);
+  void findForeign(const ExpectedBatch& batch);
+  void add(const ExpectedBatch& batch, const std::filesystem::path& path, Difference difference, std::string detail);
+
+  OpenReader openReader_;
+  std::function<void(std::uint64_t)> progress_;
+  std::stop_token stop_;
+  std::unique_ptr<reader::ParquetReader> reader_;
+  VerifyReport report_;
+};
+
+}  // namespace caiexport::cli
