@@ -22,6 +22,8 @@ function(caiexport_add_tests name)
   endif()
   add_executable(${name}_tests ${sources})
   target_include_directories(${name}_tests PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src")
+  # Tests are compiled more often than they run; the code under test keeps the build's own options.
+  target_compile_options(${name}_tests PRIVATE -O0 -g1)
   target_link_libraries(${name}_tests PRIVATE ${SUITE_LIBRARIES} caiexport::project_warnings GTest::gmock_main)
   set_target_properties(${name}_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   gtest_discover_tests(${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${SUITE_TIMEOUT})

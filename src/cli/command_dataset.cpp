@@ -45,10 +45,11 @@ model::BatchSelection parseBatches(const ParsedOptions& options) {
   }
   refuseTogether(options, {"all", "limit"});
   const core::TimePoint now = core::systemClock().now();
-  model::BatchSelection batches{.batch = model::BatchId(idOption(options, "batch", "batch id").value_or("")),
-                                .since = timeOption(options, "since", now),
-                                .until = timeOption(options, "until", now),
-                                .includeReplaced = options.has("include-replaced")};
+  model::BatchSelection batches;
+  batches.batch = model::BatchId(idOption(options, "batch", "batch id").value_or(""));
+  batches.since = timeOption(options, "since", now);
+  batches.until = timeOption(options, "until", now);
+  batches.includeReplaced = options.has("include-replaced");
   if (batches.since && batches.until && *batches.since >= *batches.until) {
     throw core::Error(core::Category::usage, "--since is not before --until: no batch can match");
   }
@@ -65,12 +66,15 @@ model::BatchSelection parseBatches(const ParsedOptions& options) {
 
 DatasetOptions parse(const ParsedOptions& options) {
   refuseArguments(options);
-  DatasetOptions parsed{.dryRun = options.has("dry-run"), .format = formatOption(options)};
-  parsed.request = {.kind = model::Kind::dataset,
-                    .sourceId = requiredId(options, "id", "dataset id"),
-                    .batches = parseBatches(options),
-                    .verify = verifyOption(options),
-                    .force = options.has("force")};
+  DatasetOptions parsed;
+  parsed.dryRun = options.has("dry-run");
+  parsed.format = formatOption(options);
+  // One by one: where an initialiser in a braced list throws, g++ 12 destroys earlier members' defaults twice.
+  parsed.request.kind = model::Kind::dataset;
+  parsed.request.sourceId = requiredId(options, "id", "dataset id");
+  parsed.request.batches = parseBatches(options);
+  parsed.request.verify = verifyOption(options);
+  parsed.request.force = options.has("force");
   return parsed;
 }
 

@@ -55,11 +55,12 @@ HistoryOptions parse(const ParsedOptions& options) {
     refuseTogether(options, {"sql", filter});
   }
   const core::TimePoint now = core::systemClock().now();
-  HistoryOptions parsed{.filter = {.statuses = parseStatuses(options),
-                                   .sourceId = idOption(options, "id", "source id").value_or(""),
-                                   .since = timeOption(options, "since", now),
-                                   .until = timeOption(options, "until", now)},
-                        .sql = options.value("sql")};
+  HistoryOptions parsed;
+  parsed.filter.statuses = parseStatuses(options);
+  parsed.filter.sourceId = idOption(options, "id", "source id").value_or("");
+  parsed.filter.since = timeOption(options, "since", now);
+  parsed.filter.until = timeOption(options, "until", now);
+  parsed.sql = options.value("sql");
   if (options.has("kind")) {
     constexpr std::array<std::string_view, 2> kKinds{"dataset", "segment"};
     parsed.filter.kind = model::kindFrom(wordOption(options, "kind", kKinds));

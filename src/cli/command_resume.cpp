@@ -40,7 +40,9 @@ ResumeOptions parse(const ParsedOptions& options) {
   refuseTogether(options, {"resubmit", "adopt"});
   refuseTogether(options, {"all", "resubmit"});
   refuseTogether(options, {"all", "adopt"});
-  ResumeOptions parsed{.all = options.has("all"), .format = formatOption(options)};
+  ResumeOptions parsed;
+  parsed.all = options.has("all");
+  parsed.format = formatOption(options);
   if (parsed.all && !options.arguments().empty()) {
     throw core::Error(core::Category::usage, "--all and a job number contradict each other");
   }

@@ -91,13 +91,13 @@ void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
 
 model::SegmentOptions parseSegment(const ParsedOptions& options) {
   refuseContradictions(options);
-  model::SegmentOptions segment{
-      .targetDataset = model::DatasetId(idOption(options, "dataset", "dataset id").value_or("")),
-      .datasetName = textOption(options, "name").value_or(""),
-      .fields = listOption(options, "fields"),
-      .evaluate = options.has("evaluate"),
-      .wait = !options.has("no-wait"),
-      .deleteDataset = options.has("delete-dataset")};
+  model::SegmentOptions segment;
+  segment.targetDataset = model::DatasetId(idOption(options, "dataset", "dataset id").value_or(""));
+  segment.datasetName = textOption(options, "name").value_or("");
+  segment.fields = listOption(options, "fields");
+  segment.evaluate = options.has("evaluate");
+  segment.wait = !options.has("no-wait");
+  segment.deleteDataset = options.has("delete-dataset");
   if (options.has("status")) segment.statuses = listOption(options, "status");
   if (const auto name = textOption(options, "namespace")) segment.segmentNamespace = *name;
   parseMergePolicy(options, segment);
@@ -107,13 +107,15 @@ model::SegmentOptions parseSegment(const ParsedOptions& options) {
 
 SegmentCommand parse(const ParsedOptions& options) {
   refuseArguments(options);
-  SegmentCommand parsed{.format = formatOption(options)};
-  parsed.request = {.kind = model::Kind::segment,
-                    .sourceId = requiredId(options, "id", "segment id"),
-                    .segment = parseSegment(options),
-                    .verify = verifyOption(options),
-                    .download = !options.has("no-download"),
-                    .force = options.has("force")};
+  SegmentCommand parsed;
+  parsed.format = formatOption(options);
+  // One by one: where an initialiser in a braced list throws, g++ 12 destroys earlier members' defaults twice.
+  parsed.request.kind = model::Kind::segment;
+  parsed.request.sourceId = requiredId(options, "id", "segment id");
+  parsed.request.segment = parseSegment(options);
+  parsed.request.verify = verifyOption(options);
+  parsed.request.download = !options.has("no-download");
+  parsed.request.force = options.has("force");
   return parsed;
 }
 

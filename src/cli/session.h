@@ -53,9 +53,9 @@ class Session {
   Context& context_;
   PlatformSettings settings_;
   transfer::DownloadSettings download_;
+  Connection connection_;  // before the database: what it refuses must leave nothing behind
   store::Database database_;
   core::LockTable locks_;
-  Connection connection_;
   store::JobStore store_;
   store::History history_;
   Progress progress_;

@@ -68,30 +68,43 @@ class PendingFiles {
     lastId_ = records.back().id;
     std::vector<std::int64_t> started;
     for (const FileRecord& record : records) {
-      page_.push_back(itemFor(record));
-      if (record.state == FileState::pending) started.push_back(record.id);
+      transfer::DownloadItem item = itemFor(record);
+      const std::optional<std::uint64_t> there = context_.tools.files.sizeOf(item.target);
+      if (record.state == FileState::pending) {
+        if (there) {
+          item.existingSha256 = hashOfExisting(record, item.target, *there);
+        } else {
+          started.push_back(record.id);
+        }
+      } else if (isOursAndWhole(record, item.target, there)) {
+        item.done = {{0, record.remote.lengthBytes}};
+      }
+      page_.push_back(std::move(item));
     }
-    // From here on, a file that lies at one of these paths after a crash is ours.
     if (!started.empty()) context_.tools.store.markStarted(started);
     return true;
   }
 
-  transfer::DownloadItem itemFor(const FileRecord& record) {
-    transfer::DownloadItem item{.key = record.id,
-                                .remote = record.remote,
-                                .target = folderOf(context_.job, record.remote.batchId) / record.path,
-                                .done = record.done};
-    if (record.state == FileState::pending) item.existingSha256 = hashOfExisting(record, item.target);
-    return item;
+  transfer::DownloadItem itemFor(const FileRecord& record) const {
+    return {.key = record.id,
+            .remote = record.remote,
+            .target = folderOf(context_.job, record.remote.batchId) / record.path,
+            .done = record.done};
+  }
+
+  /// A file is marked as started only while nothing lies at its path, and gets its final name only when it is whole
+  /// and synced. So what lies there after a crash is whole, only its hash was not recorded.
+  bool isOursAndWhole(const FileRecord& record, const std::filesystem::path& target,
+                      std::optional<std::uint64_t> there) const {
+    if (record.state != FileState::partial || !record.done.empty() || there != record.remote.lengthBytes) return false;
+    return !context_.tools.files.sizeOf(target.string() + ".part");
   }
 
   /// The recorded hash of what lies there, if a record knows it. Error(io) for a file that none of our jobs made.
-  std::string hashOfExisting(const FileRecord& record, const std::filesystem::path& target) {
+  std::string hashOfExisting(const FileRecord& record, const std::filesystem::path& target, std::uint64_t sizeBytes) {
     Tools& tools = context_.tools;
-    const std::optional<std::uint64_t> size = tools.files.sizeOf(target);
-    if (!size) return {};
-    if (*size == record.remote.lengthBytes) {
-      const auto known = tools.store.knownFile(context_.job, record.remote.batchId, record.path, *size);
+    if (sizeBytes == record.remote.lengthBytes) {
+      const auto known = tools.store.knownFile(context_.job, record.remote.batchId, record.path, sizeBytes);
       if (known) return known->sha256;
     }
     if (context_.job.request.force || tools.store.isRecordedPath(context_.job, record.remote.batchId, record.path))

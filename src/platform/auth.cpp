@@ -47,7 +47,7 @@ core::Secret formOf(const ImsSettings& settings) {
 /// The token API counts seconds, the retired JWT exchange milliseconds; ten days of seconds no token lives.
 core::Duration lifeFrom(const Json& expiresIn) {
   constexpr std::uint64_t kMostSeconds = 864000;
-  constexpr std::uint64_t kMostMilliseconds = 1000 * 366 * 86400ULL;
+  constexpr std::uint64_t kMostMilliseconds = 366ULL * 86400 * 1000;
   const std::uint64_t number = expiresIn.unsignedNumber();
   const std::uint64_t milliseconds = number > kMostSeconds ? number : number * 1000;
   return core::Duration(static_cast<core::Duration::rep>(std::min(milliseconds, kMostMilliseconds)));

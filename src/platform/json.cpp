@@ -141,8 +141,8 @@ std::string why(const net::HttpResponse& response, const std::string& problem) {
 
 }  // namespace
 
-Json::Json(Var value, std::shared_ptr<const std::string> request, std::string path)
-    : value_(std::move(value)), request_(std::move(request)), path_(std::move(path)) {}
+Json::Json(const Var& value, std::shared_ptr<const std::string> request, std::string path)
+    : value_(value), request_(std::move(request)), path_(std::move(path)) {}
 
 Json Json::parse(const net::HttpResponse& response, std::string request) {
   const auto refuse = [&](const std::string& problem) {
@@ -152,17 +152,17 @@ Json Json::parse(const net::HttpResponse& response, std::string request) {
   };
   const std::optional<std::string> text = guarded(response.body);
   if (!text) refuse("is nested deeper than " + std::to_string(kMostLevels) + " levels");
-  Var value = parseText(*text);
+  const Var value = parseText(*text);
   if (value.isEmpty()) refuse("is not JSON, or it is cut");
-  return {std::move(value), std::make_shared<const std::string>(std::move(request)), ""};
+  return {value, std::make_shared<const std::string>(std::move(request)), ""};
 }
 
 std::optional<Json> Json::tryParse(const std::string& body) {
   const std::optional<std::string> text = guarded(body);
   if (!text) return std::nullopt;
-  Var value = parseText(*text);
+  const Var value = parseText(*text);
   if (value.isEmpty()) return std::nullopt;
-  return Json(std::move(value), std::make_shared<const std::string>(), "");
+  return Json(value, std::make_shared<const std::string>(), "");
 }
 
 bool Json::exists() const {

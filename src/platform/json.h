@@ -69,7 +69,7 @@ class Json {
   [[noreturn]] void fail(const std::string& why) const;
 
  private:
-  Json(Poco::Dynamic::Var value, std::shared_ptr<const std::string> request, std::string path);
+  Json(const Poco::Dynamic::Var& value, std::shared_ptr<const std::string> request, std::string path);
   std::optional<std::int64_t> signedNumber() const;
 
   Poco::Dynamic::Var value_;

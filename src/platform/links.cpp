@@ -77,7 +77,7 @@ std::string segmentationLink(const net::Origin& allowed, std::string_view base, 
 }
 
 std::string checkedFileName(const Json& name) {
-  const std::string text = name.text();
+  std::string text = name.text();
   const auto refuse = [&](const std::string& why) { name.fail(why + ": '" + core::printable(text, 120) + "'"); };
   if (text.empty() || text == "." || text == "..") refuse("is not a file name");
   if (text.find_first_of("/\\") != std::string::npos) refuse("is not a plain file name, it names a folder");

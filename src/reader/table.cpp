@@ -166,6 +166,7 @@ std::vector<std::size_t> fittingWidths(std::vector<std::size_t> natural, std::si
   // Room that is left goes back to the long columns.
   shrinkTo(natural, std::max(bound, sumWithGaps(chosen)));
   shrinkTo(natural, bound);
+  if (natural.size() == 1) natural[0] = std::min(natural[0], bound);
   return natural;
 }
 

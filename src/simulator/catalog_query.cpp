@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <regex>
+#include <stdexcept>
 
 #include "caiexport/core/text.h"
+#include "simulator/pattern.h"
 
 namespace caiexport::simulator {
 namespace {
@@ -26,26 +27,9 @@ std::optional<std::string> attribute(const CatalogEntry& entry, const std::strin
                                                                     : std::optional(textOf(value));
 }
 
-/// `*` matches anything, `**` is a star.
-std::regex wildcard(const std::string& pattern) {
-  std::string expression;
-  for (std::size_t at = 0; at < pattern.size(); ++at) {
-    if (pattern[at] == '*' && at + 1 < pattern.size() && pattern[at + 1] == '*') {
-      expression += "\\*";
-      ++at;
-    } else if (pattern[at] == '*') {
-      expression += "[\\s\\S]*";
-    } else {
-      const bool plain = std::isalnum(static_cast<unsigned char>(pattern[at])) != 0 || (pattern[at] & 0x80) != 0;
-      expression += plain ? std::string(1, pattern[at]) : "\\" + std::string(1, pattern[at]);
-    }
-  }
-  return std::regex(expression);
-}
-
 bool isOneOf(const std::string& value, const std::string& list) {
   for (const std::string& wanted : core::splitList(list)) {
-    if (wanted.find('*') == std::string::npos ? value == wanted : std::regex_match(value, wildcard(wanted))) {
+    if (wanted.find('*') == std::string::npos ? value == wanted : matchesWildcard(value, wanted)) {
       return true;
     }
   }
@@ -73,35 +57,69 @@ bool passesCreated(const CatalogEntry& entry, const std::string& name, const std
   return name == "createdAfter" ? created > asNumber(wanted) : created < asNumber(wanted);
 }
 
+/// Numbers by value, all else as text; an absent value comes first.
 int compareValues(const std::optional<std::string>& left, const std::optional<std::string>& right) {
-  const auto leftNumber = left ? core::parseUnsigned(*left) : std::nullopt;
-  const auto rightNumber = right ? core::parseUnsigned(*right) : std::nullopt;
-  if (leftNumber && rightNumber) {
-    return *leftNumber < *rightNumber ? -1 : (*leftNumber > *rightNumber ? 1 : 0);
+  const std::string leftText = left.value_or("");
+  const std::string rightText = right.value_or("");
+  if (core::parseUnsigned(leftText).has_value() && core::parseUnsigned(rightText).has_value()) {
+    const std::uint64_t leftNumber = core::parseUnsigned(leftText).value_or(0);
+    const std::uint64_t rightNumber = core::parseUnsigned(rightText).value_or(0);
+    return leftNumber < rightNumber ? -1 : (leftNumber > rightNumber ? 1 : 0);
   }
-  return left.value_or("").compare(right.value_or(""));
+  return leftText.compare(rightText);
 }
 
-bool passesProperty(const CatalogEntry& entry, const std::string& condition) {
-  static const std::regex grammar(R"((!?)([A-Za-z0-9_]+)(?:(~|==|!=|<=|>=|<|>)([\s\S]*))?)");
-  std::smatch parts;
-  if (!std::regex_match(condition, parts, grammar)) {
-    badRequest("property condition '" + condition + "' can't be read");
+/// `name`, `!name`, or a name, a relation and a value.
+struct Condition {
+  std::string name = {};
+  std::string relation = {};
+  std::string value = {};
+};
+
+Condition readCondition(const std::string& text) {
+  const std::size_t begin = text.starts_with('!') ? 1 : 0;
+  const std::size_t end = std::min(text.find_first_of("~=!<>", begin), text.size());
+  Condition condition{
+      .name = text.substr(begin, end - begin), .relation = begin == 1 ? "absent" : "present", .value = {}};
+  const std::string rest = text.substr(end);
+  for (const std::string_view relation : {"~", "==", "!=", "<=", ">=", "<", ">"}) {
+    if (rest.starts_with(relation)) {
+      condition.relation = relation;
+      condition.value = rest.substr(relation.size());
+      break;
+    }
   }
-  const auto value = attribute(entry, parts[2]);
-  if (!parts[3].matched) {
-    return value.has_value() != (parts[1] == "!");
+  const bool hasRelation = condition.relation != "absent" && condition.relation != "present";
+  if (condition.name.empty() || hasRelation == rest.empty() || (hasRelation && begin == 1)) {
+    badRequest("property condition '" + text + "' can't be read");
+  }
+  return condition;
+}
+
+bool found(const std::string& value, const std::string& expression) {
+  try {
+    return Pattern(expression).occursIn(value);
+  } catch (const std::invalid_argument& error) {
+    badRequest(error.what());
+  }
+}
+
+bool holds(const std::string& relation, int order) {
+  return (relation == "==" && order == 0) || (relation == "!=" && order != 0) || (relation == "<" && order < 0) ||
+         (relation == "<=" && order <= 0) || (relation == ">" && order > 0) || (relation == ">=" && order >= 0);
+}
+
+bool passesProperty(const CatalogEntry& entry, const std::string& text) {
+  const Condition condition = readCondition(text);
+  const auto value = attribute(entry, condition.name);
+  if (condition.relation == "present" || condition.relation == "absent") {
+    return value.has_value() == (condition.relation == "present");
   }
   if (!value) {
     return false;
   }
-  const std::string relation = parts[3];
-  if (relation == "~") {
-    return std::regex_search(*value, std::regex(parts[4].str()));
-  }
-  const int order = compareValues(value, parts[4].str());
-  return (relation == "==" && order == 0) || (relation == "!=" && order != 0) || (relation == "<" && order < 0) ||
-         (relation == "<=" && order <= 0) || (relation == ">" && order > 0) || (relation == ">=" && order >= 0);
+  return condition.relation == "~" ? found(*value, condition.value)
+                                   : holds(condition.relation, compareValues(value, condition.value));
 }
 
 constexpr std::array languageNames = {"limit", "start", "orderBy", "properties"};

@@ -55,7 +55,8 @@ Request readRequest(Poco::Net::HTTPServerRequestImpl& from, bool secure) {
   return request;
 }
 
-bool answerNext(Poco::Net::HTTPServerSession& session, Poco::Net::StreamSocket socket, ConnectionContext& context) {
+bool answerNext(Poco::Net::HTTPServerSession& session, const Poco::Net::StreamSocket& socket,
+                ConnectionContext& context) {
   Poco::Net::HTTPServerResponseImpl unused(session);
   Poco::Net::HTTPServerRequestImpl incoming(unused, session, context.parameters.get());
   const InFlight inFlight(context.world);
@@ -71,6 +72,10 @@ bool answerNext(Poco::Net::HTTPServerSession& session, Poco::Net::StreamSocket s
 }  // namespace
 
 bool Connection::begin() {
+  // A connection that comes in while the server stops may have missed being shut down.
+  if (context_.stop.stop_requested()) {
+    return false;
+  }
   context_.world.countConnection();
   if (context_.handshakeDelay.count() > 0 &&
       !core::systemClock().sleep(context_.handshakeDelay, context_.stop.get_token())) {

@@ -58,7 +58,7 @@ JsonArray shownExportJobs(const State& state) {
 }
 
 JsonObject commandOf(const Call& call) {
-  const JsonObject command = asObject(parseJson(call.request.body));
+  JsonObject command = asObject(parseJson(call.request.body));
   if (!command) {
     refuseKey("the body", "must be a JSON object");
   }

@@ -64,7 +64,7 @@ std::uint64_t startOf(const Call& call, const Listing& listing) {
   if (!start) {
     return 0;
   }
-  std::uint64_t index = listing.keys.size();
+  std::uint64_t index = 0;
   const auto named = std::find(listing.keys.begin(), listing.keys.end(), *start);
   if (listing.startIsName && named != listing.keys.end()) {
     index = static_cast<std::uint64_t>(named - listing.keys.begin());

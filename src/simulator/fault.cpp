@@ -14,8 +14,7 @@ namespace caiexport::simulator {
 namespace {
 
 bool matches(const FaultRule& rule, const Request& request) {
-  return (rule.method.empty() || rule.method == request.method) &&
-         (!rule.pattern || std::regex_search(request.target, *rule.pattern)) &&
+  return (rule.method.empty() || rule.method == request.method) && rule.pattern.occursIn(request.target) &&
          (rule.header.empty() || headerOf(request.headers, rule.header));
 }
 

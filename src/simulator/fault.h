@@ -3,13 +3,13 @@
 
 #include <cstdint>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "caiexport/core/clock.h"
 #include "simulator/json.h"
 #include "simulator/message.h"
+#include "simulator/pattern.h"
 
 namespace caiexport::simulator {
 
@@ -40,10 +40,10 @@ struct FaultAction {
 };
 
 struct FaultRule {
-  std::string method = {};                 ///< Any, if empty.
-  std::string path = {};                   ///< For the record; `pattern` is what counts.
-  std::optional<std::regex> pattern = {};  ///< Searched in path and query as sent.
-  std::string header = {};                 ///< Only requests that have this header.
+  std::string method = {};  ///< Any, if empty.
+  std::string path = {};    ///< For the record; `pattern` is what counts.
+  Pattern pattern = {};     ///< Searched in path and query as sent.
+  std::string header = {};  ///< Only requests that have this header.
   std::uint64_t skip = 0;
   std::uint64_t every = 1;
   std::optional<std::uint64_t> times = 1;  ///< Nothing: without end.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <stdexcept>
 
 #include "simulator/fault.h"
 #include "simulator/scenario_keys.h"
@@ -173,9 +174,9 @@ void readMatch(FaultRule& rule, const Json& json) {
     } else if (key == "path") {
       rule.path = value;
       try {
-        rule.pattern = std::regex(value, std::regex::ECMAScript | std::regex::optimize);
-      } catch (const std::regex_error&) {
-        refuseKey("faults: match: path", "is not a regular expression: " + value);
+        rule.pattern = Pattern(value);
+      } catch (const std::invalid_argument& error) {
+        refuseKey("faults: match: path", error.what());
       }
     } else {
       refuseKey("faults: match: '" + key + "'", "is not known");

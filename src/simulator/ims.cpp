@@ -138,7 +138,7 @@ Response schemaRegistry(State&, Call& call) {
 
 Response sandboxManagement(State& state, Call& call) {
   call.route = call.rawPath;
-  if (!call.isGet() || call.path.size() != 1 || (call.path[0] != "sandboxes" && call.path[0] != "")) {
+  if (!call.isGet() || call.path.size() != 1 || (call.path[0] != "sandboxes" && !call.path[0].empty())) {
     return notFound("sandbox management resource");
   }
   JsonArray list = array();

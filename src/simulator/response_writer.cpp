@@ -81,11 +81,12 @@ void ResponseWriter::writeHead(const Response& response, bool keepAlive) {
   const Transport& transport = response.transport;
   std::string head;
   for (int count = 0; transport.interimStatus != 0 && count < transport.interimCount; ++count) {
-    head += statusLine(transport.interimStatus) + "\r\n";
+    head += statusLine(transport.interimStatus);
+    head += "\r\n";
   }
   head += statusLine(response.status);
   for (const auto& [name, value] : response.headers) {
-    head += name + ": " + value + "\r\n";
+    head.append(name).append(": ").append(value).append("\r\n");
   }
   if (isChunked(transport)) {
     head += "Transfer-Encoding: chunked\r\n";

@@ -18,8 +18,8 @@ class World;
 
 class ResponseWriter {
  public:
-  ResponseWriter(Poco::Net::StreamSocket socket, World& world, std::stop_token stop)
-      : socket_(std::move(socket)), world_(world), stop_(std::move(stop)), begun_(core::systemClock().steadyNow()) {}
+  ResponseWriter(const Poco::Net::StreamSocket& socket, World& world, std::stop_token stop)
+      : socket_(socket), world_(world), stop_(std::move(stop)), begun_(core::systemClock().steadyNow()) {}
 
   /// True if the connection may carry another request. Poco exceptions when the client has gone.
   bool write(const Response& response, bool headOnly, bool keepAlive);

@@ -93,7 +93,7 @@ Key texts(std::vector<std::string> Scenario::*member) {
 }
 
 /// Any text, or one of `allowed` where that is given.
-Key text(std::string Scenario::*member, std::vector<std::string> allowed = {}) {
+Key text(std::string Scenario::*member, const std::vector<std::string>& allowed = {}) {
   return {.apply = [member, allowed](Scenario& scenario, const std::string& key, const Json& value) {
     const std::string given = readText(key, value);
     if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), given) == allowed.end()) {

@@ -56,7 +56,7 @@ JsonObject shownJob(const State& state, const SegmentJob& job) {
 /// `[{"segmentId": X}]`, or an object with `segments` for more than 1500 of them.
 JsonArray segmentsIn(const Json& body) {
   const JsonObject wrapped = asObject(body);
-  const JsonArray list = wrapped ? arrayIn(wrapped, "segments") : asArray(body);
+  JsonArray list = wrapped ? arrayIn(wrapped, "segments") : asArray(body);
   if (!list || list->size() == 0) {
     throw Refused{problem(400, "UPSRV-0400", "Bad Request", "the body must be an array of objects with segmentId")};
   }

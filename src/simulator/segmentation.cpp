@@ -44,14 +44,16 @@ Response listSegments(State& state, const Call& call) {
   for (std::uint64_t at = start; at < all.size() && at - start < limit; ++at) {
     shown->add(shownSegment(state, *all[at]));
   }
-  return jsonAnswer(200, object({{"segments", shown},
-                                 {"page", object({{"totalCount", all.size()},
-                                                  {"totalPages", (all.size() + limit - 1) / limit},
-                                                  {"sortField", "creationTime"},
-                                                  {"sort", "desc"},
-                                                  {"pageSize", shown->size()},
-                                                  {"limit", limit}})},
-                                 {"link", object()}}));
+  return jsonAnswer(
+      200, object({{"segments", shown},
+                   {"page",
+                    object({{"totalCount", all.size()},
+                            {"totalPages", all.empty() ? 0 : (all.size() - 1) / std::max<std::uint64_t>(limit, 1) + 1},
+                            {"sortField", "creationTime"},
+                            {"sort", "desc"},
+                            {"pageSize", shown->size()},
+                            {"limit", limit}})},
+                   {"link", object()}}));
 }
 
 Response definitions(State& state, const Call& call) {

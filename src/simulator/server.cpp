@@ -71,6 +71,8 @@ Poco::Net::ServerSocket listen(const ServerOptions& options) {
   const Poco::Net::Context::Ptr tls = options.certificateFile.empty() ? Poco::Net::Context::Ptr{} : makeTls(options);
   try {
     const Poco::Net::SocketAddress address(options.host, options.port);
+    // Poco's sockets are handles: a copy as the base class shares the implementation, and with it TLS.
+    // NOLINTNEXTLINE(cppcoreguidelines-slicing)
     Poco::Net::ServerSocket socket = tls ? Poco::Net::SecureServerSocket(tls) : Poco::Net::ServerSocket();
     // Poco's shorter forms set SO_REUSEPORT, by which two simulators would share one port.
     socket.bind(address, true, false);

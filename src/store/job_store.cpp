@@ -274,6 +274,10 @@ void JobStore::beginAttempt(model::JobId job, model::StepName step) {
     Query(database_, "UPDATE job SET finished_at = NULL WHERE id = ? AND cancelled = 0").with(numberOf(job)).run();
     changeStep(database_, job, step, now, [&](model::Step& changed) {
       ++changed.attempts;
+      // Tried again, it has not failed; killed now, it is shown as interrupted.
+      if (changed.state == StepState::failed) {
+        changed.state = changed.intendedAt ? StepState::intended : StepState::pending;
+      }
       if (!changed.startedAt) changed.startedAt = now;
     });
     setError(database_, job, std::nullopt);

@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 using core::Category;
 using model::ByteRange;
 
-constexpr unsigned kKeepers = 2;
-constexpr std::size_t kMostChoresAtOnce = 32;
+// They mostly wait for the disk, which serves several at about the cost of one.
+constexpr unsigned kMostKeepers = 8;
 // Less behind the writers is left until more is there.
 constexpr std::uint64_t kWorthHashingBytes = 1U << 20U;
 constexpr std::chrono::milliseconds kLookEvery{20};
@@ -335,8 +335,8 @@ void Run::work(Worker worker) {
       } else if (assignment.toPrepare) {
         prepare(assignment.toPrepare);
         worker.lastFile = assignment.toPrepare;
-      } else if (!assignment.chores.empty()) {
-        doChores(assignment.chores);
+      } else if (assignment.chore.file) {
+        doChore(assignment.chore);
       } else {
         return;
       }
@@ -364,8 +364,8 @@ Run::Assignment Run::nextAssignment(Worker& worker) {
       return assignment;
     }
     worker.lastFile.reset();
-    assignment.chores = takeChores();
-    if (!assignment.chores.empty()) return assignment;
+    assignment.chore = takeChore();
+    if (assignment.chore.file) return assignment;
     waitForWork(lock);
   }
   return {};
@@ -514,8 +514,7 @@ void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, con
   } else {
     judge(piece, sink, problem);
   }
-  const bool ended = file->active.empty() && (file->failure || file->gaps.empty());
-  if (ended || file->part.bytesBehind() >= kWorthHashingBytes) requestChore(file);
+  if (hasEnded(*file) || file->part.bytesBehind() >= kWorthHashingBytes) requestChore(file);
 }
 
 void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
@@ -580,102 +579,115 @@ void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sin
 void Run::keep() {
   try {
     while (true) {
-      std::vector<File> files;
+      Chore chore;
       {
         std::unique_lock lock(mutex_);
         ++idleKeepers_;
         choreWanted_.wait(lock, [this] { return ending() || finished_ || !chores_.empty(); });
         --idleKeepers_;
         if (ending() || finished_) return;
-        files = takeChores();
+        chore = takeChore();
       }
-      doChores(files);
+      doChore(chore);
     }
   } catch (...) {
     endWith(std::current_exception());
   }
 }
 
-/// Several at once where many wait, so that one sync of the folder serves them.
-std::vector<Run::File> Run::takeChores() {
-  const std::size_t count = std::min(kMostChoresAtOnce, (chores_.size() + 1) / 2);
-  std::vector<File> files(chores_.begin(), chores_.begin() + static_cast<std::ptrdiff_t>(count));
-  chores_.erase(chores_.begin(), chores_.begin() + static_cast<std::ptrdiff_t>(count));
-  for (const File& file : files) {
-    file->choreQueued = false;
-    file->choreRunning = true;
+Run::Chore Run::takeChore() {
+  if (chores_.empty()) return {};
+  Chore chore = std::move(chores_.front());
+  chores_.pop_front();
+  if (chore.kind == Chore::Kind::attend) {
+    chore.file->choreQueued = false;
+    chore.file->choreRunning = true;
   }
-  return files;
+  return chore;
 }
 
-void Run::doChores(const std::vector<File>& files) {
-  std::vector<File> renamed;
-  std::exception_ptr problem;
-  try {
-    for (const File& file : files) attend(file, renamed);
-  } catch (...) {
-    problem = std::current_exception();
+void Run::doChore(const Chore& chore) {
+  switch (chore.kind) {
+    case Chore::Kind::attend:
+      attend(chore.file);
+      break;
+    case Chore::Kind::record:
+      record(chore.file);
+      break;
   }
-  try {
-    announce(renamed);
-  } catch (...) {
-    if (!problem) problem = std::current_exception();
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    for (const File& file : files) choreEnded(file);
-  }
-  if (problem) std::rethrow_exception(problem);
 }
 
-void Run::attend(const File& file, std::vector<File>& renamed) {
+/// Whatever is due for the file by its state.
+void Run::attend(const File& file) {
   bool complete = false;
   bool failed = false;
   bool publishes = false;
-  bool recorded = false;
   {
     const std::lock_guard lock(mutex_);
-    const bool quiet = file->active.empty();
-    failed = file->failure && quiet;
-    complete = !file->failure && quiet && file->gaps.empty() && file->stage == FileStage::fetching;
+    const bool ended = hasEnded(*file) && file->stage == FileStage::fetching && !file->recordPending;
+    failed = ended && file->failure;
+    complete = ended && !file->failure;
     publishes = file->stage == FileStage::publishing;
-    recorded = file->recorded;
-    if (complete && file->recorded) file->stage = FileStage::recording;
+    if (failed) file->stage = FileStage::failed;
+    if (complete) file->stage = FileStage::recording;
   }
   if (ending()) return;
-  if (failed) return giveUp(file);
-  if (complete) return finish(file, renamed);
-  if (publishes) {
-    file->part.publish();
-    renamed.push_back(file);
-    return;
+  if (failed) {
+    giveUp(file);
+  } else if (complete) {
+    finish(file);
+  } else if (publishes) {
+    publish(file);
+  } else {
+    file->part.hash(true, inner_.get_token());
   }
-  tend(file, recorded);
+  const std::lock_guard lock(mutex_);
+  file->choreRunning = false;
+  if (std::exchange(file->choreAgain, false)) requestChore(file);
 }
 
-/// Of a file that is still arriving: hash what lies behind the writers, sync what is to be recorded.
-void Run::tend(const File& file, bool recorded) {
-  file->part.hash(true, inner_.get_token());
-  if (!recorded || file->part.unsyncedBytes() < at_.settings.recordEveryBytes) return;
+/// Of a large file that is still arriving: syncs what is there, for the observer to record.
+void Run::record(const File& file) {
   std::vector<ByteRange> ranges = file->part.sync();
   const std::lock_guard lock(mutex_);
+  file->recordPending = false;
   push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(ranges)});
+  if (hasEnded(*file)) requestChore(file);
 }
 
-void Run::finish(const File& file, std::vector<File>& renamed) {
+void Run::finish(const File& file) {
   PartFile& part = file->part;
   if (file->item.remote.lengthBytes == 0) part.createEmpty();
   part.hash(false, inner_.get_token());
   file->sha256 = part.sha256();
   std::vector<ByteRange> ranges = part.sync();
   part.close();
-  if (!file->recorded) {
-    part.publish();
-    renamed.push_back(file);
-    return;
-  }
+  if (!file->recorded) return publish(file);
   const std::lock_guard lock(mutex_);
   push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(ranges), .whole = true});
+}
+
+/// Syncing the folder takes a while; the files that are renamed meanwhile share the next sync.
+void Run::publish(const File& file) {
+  file->part.publish();
+  std::unique_lock lock(mutex_);
+  renamed_.push_back(file);
+  if (announcing_) return;
+  announcing_ = true;
+  while (!renamed_.empty()) {
+    const std::vector<File> files = std::exchange(renamed_, {});
+    lock.unlock();
+    std::set<fs::path> folders;
+    for (const File& each : files) folders.insert(folderOf(each->item.target));
+    for (const fs::path& folder : folders) at_.files.syncDirectory(folder);
+    lock.lock();
+    for (const File& each : files) {
+      push({.kind = Result::Kind::completed,
+            .file = each,
+            .completion = {.key = each->item.key, .sha256 = each->sha256}});
+    }
+  }
+  announcing_ = false;
 }
 
 /// Of a file that can't be had: what came stays for the next run, unless it is of another file.
@@ -692,24 +704,12 @@ void Run::giveUp(const File& file) {
   push({.kind = Result::Kind::failed, .file = file});
 }
 
-void Run::announce(const std::vector<File>& renamed) {
-  std::set<fs::path> folders;
-  for (const File& file : renamed) folders.insert(folderOf(file->item.target));
-  for (const fs::path& folder : folders) at_.files.syncDirectory(folder);
-  const std::lock_guard lock(mutex_);
-  for (const File& file : renamed) {
-    push(
-        {.kind = Result::Kind::completed, .file = file, .completion = {.key = file->item.key, .sha256 = file->sha256}});
-  }
-}
-
-void Run::choreEnded(const File& file) {
-  file->choreRunning = false;
-  if (!std::exchange(file->choreAgain, false)) return;
-  requestChore(file);
-}
-
 // With the lock held.
+
+/// Nothing of it is wanted, or on its way, any more.
+bool Run::hasEnded(const FileTask& file) {
+  return file.active.empty() && (file.failure || file.gaps.empty());
+}
 
 void Run::requestChore(const File& file) {
   if (file->choreQueued) return;
@@ -718,10 +718,20 @@ void Run::requestChore(const File& file) {
     return;
   }
   file->choreQueued = true;
-  chores_.push_back(file);
+  queueChore({.kind = Chore::Kind::attend, .file = file});
+}
+
+void Run::requestRecord(const File& file) {
+  if (!file->recorded || file->recordPending || file->active.empty()) return;
+  file->recordPending = true;
+  queueChore({.kind = Chore::Kind::record, .file = file});
+}
+
+void Run::queueChore(Chore chore) {
+  chores_.push_back(std::move(chore));
   if (idleKeepers_ > 0) {
     choreWanted_.notify_one();
-  } else if (keepers_.size() < kKeepers && !ending() && !finished_) {
+  } else if (keepers_.size() < kMostKeepers && !ending() && !finished_) {
     startThread(keepers_, [this] { keep(); });
   } else if (idleWorkers_ > 0) {
     workWanted_.notify_one();
@@ -791,7 +801,7 @@ void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept
   if (kept > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;
   if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) {
     const std::lock_guard lock(mutex_);
-    if (file->recorded && !file->choreRunning) requestChore(file);
+    requestRecord(file);
   }
   const core::SteadyTime now = at_.clock.steadyNow();
   if (now.time_since_epoch().count() >= nextLook_) {

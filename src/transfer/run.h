@@ -61,11 +61,17 @@ class Run {
     File lastFile = {};
   };
 
+  struct Chore {
+    enum class Kind { attend, record };
+    Kind kind = Kind::attend;
+    File file = {};
+  };
+
   /// One of the three; none: leave.
   struct Assignment {
     std::shared_ptr<Piece> piece = {};
     File toPrepare = {};
-    std::vector<File> chores = {};
+    Chore chore = {};
   };
 
   class Attempt;
@@ -103,17 +109,19 @@ class Run {
 
   // Chores: by keepers, and by workers with nothing else to do.
   void keep();
-  std::vector<File> takeChores();
-  void doChores(const std::vector<File>& files);
-  void attend(const File& file, std::vector<File>& renamed);
-  void tend(const File& file, bool recorded);
-  void finish(const File& file, std::vector<File>& renamed);
+  void doChore(const Chore& chore);
+  void attend(const File& file);
+  void record(const File& file);
+  void finish(const File& file);
+  void publish(const File& file);
   void giveUp(const File& file);
-  void announce(const std::vector<File>& renamed);
-  void choreEnded(const File& file);
 
   // With the lock held.
+  static bool hasEnded(const FileTask& file);
+  Chore takeChore();
   void requestChore(const File& file);
+  void requestRecord(const File& file);
+  void queueChore(Chore chore);
   void wakeForWork();
   void wakeAll();
   void push(Result result);
@@ -152,7 +160,9 @@ class Run {
   // What follows is guarded by mutex_.
   Schedule schedule_;
   ConcurrencyController controller_;
-  std::deque<File> chores_;
+  std::deque<Chore> chores_;
+  std::vector<File> renamed_;    ///< Their folders are still to be synced.
+  bool announcing_ = false;      ///< A thread syncs folders.
   std::vector<Result> results_;  ///< Bounded: items are asked for only when it is empty.
   std::vector<std::jthread> workers_;
   std::vector<std::jthread> keepers_;

@@ -61,8 +61,9 @@ struct Gap {
 
 enum class FileStage {
   fetching,
-  recording,   ///< All is on disk; the observer is to record that before the file gets its final name.
-  publishing,  ///< The observer has.
+  recording,   ///< All is here, and on its way to the record; only then the file gets its final name.
+  publishing,  ///< It is in the record.
+  failed,
 };
 
 struct FileTask {
@@ -80,6 +81,7 @@ struct FileTask {
   std::string sha256 = {};     ///< Once all is there. Set and read by chores.
   bool recorded = false;       ///< The observer is told of ranges.
   bool ignoresRanges = false;  ///< The source answers with the whole file.
+  bool recordPending = false;  ///< A sync for the record is queued or at work.
   bool choreQueued = false;
   bool choreRunning = false;
   bool choreAgain = false;

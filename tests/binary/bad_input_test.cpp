@@ -55,7 +55,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Status", {"segment", "--id", "x", "--status", ""}, "--status"},
         Mistake{"BaseUrlPath", {"dataset", "--id", "x", "--base-url", "https://platform.adobe.io/data"}, "path"},
         Mistake{"BaseUrlQuery", {"dataset", "--id", "x", "--base-url", "https://platform.adobe.io?x=1"}, "query"},
-        Mistake{"BaseUrlUser", {"dataset", "--id", "x", "--base-url", "https://u:p@platform.adobe.io"}, "credentials"},
+        Mistake{"BaseUrlUser",
+                {"dataset", "--id", "x", "--base-url", "https://u:p@platform.adobe.io"},
+                "user name or password"},
         Mistake{"PlainHttp", {"dataset", "--id", "x", "--base-url", "http://platform.adobe.io"}, "http"},
         Mistake{"UnknownProfile", {"dataset", "--id", "x", "--profile", "nosuch"}, "nosuch"},
         Mistake{"MissingConfig",
@@ -63,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "/nonexistent/config.ini"},
         Mistake{"CaFile", {"dataset", "--id", "x", "--ca-file", "/nonexistent/ca.pem"}, "/nonexistent/ca.pem"},
         Mistake{"ResumeNothing", {"resume"}, "--last"}, Mistake{"ResumeWord", {"resume", "twelve"}, "twelve"}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& mistake) { return mistake.param.name; });
 
 class Places : public BinaryTest {};
 

@@ -61,6 +61,15 @@ class CrashPoint {
 
 /// Every change to a file passes the crash point before and after it.
 class CrashingFileSystem final : public core::FileSystem {
+ private:
+  template <class Call>
+  auto around(Call call) {
+    crash_.pass();
+    auto result = call();
+    crash_.pass();
+    return result;
+  }
+
  public:
   explicit CrashingFileSystem(CrashPoint& crash) : crash_(crash) {}
 
@@ -119,14 +128,6 @@ class CrashingFileSystem final : public core::FileSystem {
     CrashPoint& crash_;
     std::unique_ptr<core::WritableFile> file_;
   };
-
-  template <class Call>
-  auto around(Call call) {
-    crash_.pass();
-    auto result = call();
-    crash_.pass();
-    return result;
-  }
 
   CrashPoint& crash_;
   core::FileSystem& disk_ = core::diskFileSystem();

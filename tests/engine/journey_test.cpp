@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "caiexport/model/plan.h"
+
 namespace caiexport::engine {
 namespace {
 
@@ -199,26 +201,22 @@ TEST(InDoubt, AnAnswerLostIsLookedUpNotRepeated) {
   }
 }
 
-TEST(InDoubt, ALookUpThatIsForbiddenBlocksAndTheUserDecides){
-    const std::string scenario =
-        R"({"faults": [{"match": {"method": "POST", "path": "/export/jobs"}, "times": 1, "do": {"take_then_lose": true}},
-                     {"match": {"method": "GET", "path": "/export/jobs(\\?|$)"},
-    "times" : null, "do" : {
-  "status" : 403, "body" : "{\"error_code\": \"403025\", \"message\": \"Profile is not valid\"}"
-}
-}]
-})";
+TEST(InDoubt, ALookUpThatIsForbiddenBlocksAndTheUserDecides) {
+  const std::string scenario = R"json({"faults": [
+      {"match": {"method": "POST", "path": "/export/jobs"}, "times": 1, "do": {"take_then_lose": true}},
+      {"match": {"method": "GET", "path": "/export/jobs(\\?|$)"}, "times": -1,
+       "do": {"status": 403, "body": "{\"error_code\": \"403025\", \"message\": \"Profile is not valid\"}"}}]})json";
   Journey journey(scenario);
-Journey::Process process(journey);
-const Outcome blocked = run(process, journey.segmentRequest());
-ASSERT_TRUE(blocked.error);
-EXPECT_EQ(blocked.error->category(), Category::blocked) << blocked.error->what();
-EXPECT_THAT(blocked.error->hint(), HasSubstr("--resubmit"));
-EXPECT_EQ(model::statusOf(blocked.job, false), model::JobStatus::blocked);
-EXPECT_THROW(process.runner.decide(blocked.job.id, {.adopt = "999999"}, {}), core::Error);
-journey.world().change(R"({"faults": []})");
-process.runner.decide(blocked.job.id, {.resubmit = true}, {});
-EXPECT_FALSE(process.runner.advance(blocked.job.id, {}, {}).error);
+  Journey::Process process(journey);
+  const Outcome blocked = run(process, journey.segmentRequest());
+  ASSERT_TRUE(blocked.error);
+  EXPECT_EQ(blocked.error->category(), Category::blocked) << blocked.error->what();
+  EXPECT_THAT(blocked.error->hint(), HasSubstr("--resubmit"));
+  EXPECT_EQ(model::statusOf(blocked.job, false), model::JobStatus::blocked);
+  EXPECT_THROW(process.runner.decide(blocked.job.id, {.adopt = "999999"}, {}), core::Error);
+  journey.world().change(R"({"faults": []})");
+  process.runner.decide(blocked.job.id, {.resubmit = true}, {});
+  EXPECT_FALSE(process.runner.advance(blocked.job.id, {}, {}).error);
 }
 
 // --- stopping
@@ -360,7 +358,12 @@ TEST(Resuming, NoticesABatchThatWasWithdrawn) {
   ASSERT_TRUE(first.error);
   EXPECT_EQ(first.error->category(), Category::unavailable);
   EXPECT_EQ(model::statusOf(first.job, false), model::JobStatus::interrupted);
-  journey.world().change(R"({"batch_status": "inactive", "faults": []})");
+  journey.world().change(R"({"faults": []})");
+  journey.world().handle(
+      {.method = "POST",
+       .target = "/_simulator/batch",
+       .headers = {{"Content-Type", "application/json"}},
+       .body = R"({"id": ")" + first.job.batches.front().id.value() + R"(", "status": "inactive"})"});
   const Outcome second = process.runner.advance(first.job.id, {}, {});
   ASSERT_TRUE(second.error);
   EXPECT_EQ(second.error->category(), Category::notFound) << second.error->what();

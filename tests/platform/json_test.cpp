@@ -105,7 +105,7 @@ TEST(JsonTest, RefusesIdsThatCannotStandInAPath) {
 TEST(JsonTest, ShowsTheBeginningOfWhatIsNotJson) {
   const std::string message = refusal("<html>\n  <b>Bad\x1b[31m Gateway</b>" + std::string(500, 'x'));
   EXPECT_THAT(message,
-              HasSubstr("is not JSON, or it is cut (content type text/html): '<html> <b>Bad\\x1B[31m Gateway"));
+              HasSubstr("is not JSON, or it is cut (content type text/html): '<html> <b>Bad\\x1b[31m Gateway"));
   EXPECT_LT(message.size(), 400U);
   EXPECT_THAT(refusal(""), HasSubstr("it is empty"));
 }

@@ -78,7 +78,7 @@ TEST(FileNameTest, RefusesWhatCouldLeaveTheFolderOrHarm) {
   }
   failureOf(Category::protocol, [&] { checkedFileName(field(std::string(251, 'x'))); });
   const auto error = failureOf(Category::protocol, [&] { checkedFileName(field("../x\\u001b[2J")); });
-  EXPECT_THAT(error.what(), HasSubstr("'../x\\x1B[2J'"));
+  EXPECT_THAT(error.what(), HasSubstr("'../x\\x1b[2J'"));
 }
 
 TEST(DerivableTest, ComparesTheRequestNotItsSpelling) {

@@ -80,7 +80,7 @@ TEST(ProblemTest, DescribesInOnePrintableLine) {
                                    .reason = "Forbidden",
                                    .headers = support::headers({{"x-request-id", "rq-1"}}),
                                    .body = "{\"error_code\": \"403003\", \"message\": \"Key\\u001b[2J\\nbad\"}"};
-  EXPECT_EQ(describe(response, readProblem(response)), "403 Forbidden (403003: Key\\x1B[2J\\x0Abad; request id rq-1)");
+  EXPECT_EQ(describe(response, readProblem(response)), "403 Forbidden (403003: Key\\x1b[2J\\x0abad; request id rq-1)");
   EXPECT_EQ(describe({.status = 502}, {}), "502");
 }
 

@@ -93,9 +93,8 @@ TEST_F(TokenCacheTest, DoesNotUseAFolderThatOthersMayWrite) {
 TEST_F(TokenCacheTest, IgnoresABrokenFile) {
   store();
   const fs::path name = file();
-  for (const char* content :
-       {"", "x", "1764000000123", "1764000000123\n", "1764000000123\n\n", "soon\ntoken\n", "1764000000123\ntoken",
-        "1764000000123\nto\nken\n", "99999999999999999999\ntoken\n"}) {
+  for (const char* content : {"", "x", "1764000000123", "1764000000123\n", "1764000000123\n\n", "soon\ntoken\n",
+                              "1764000000123\ntoken", "1764000000123\nto\nken\n", "99999999999999999999\ntoken\n"}) {
     std::ofstream(name, std::ios::trunc) << content;
     EXPECT_FALSE(cache().load()) << content;
   }

@@ -340,11 +340,20 @@ TEST_F(RowsTest, MemoryThatIsNotEnough) {
 }
 
 TEST_F(RowsTest, SortsOnDiskWhereThereIsAFolder) {
-  settings_.memoryBytes = 40U << 20U;
+  // 160 MB of text in row groups that are small beside the limit.
+  const fs::path path = parquet("f.parquet", "SELECT i AS n, repeat(md5(i::VARCHAR), 5) AS m FROM range(1000000) r(i)",
+                                ", ROW_GROUP_SIZE 10000");
+  const ReadQuery query{.sql =
+                            "SELECT max(length(m)) AS l FROM (SELECT m FROM profiles ORDER BY m, n DESC LIMIT 900000)"};
+  settings_.memoryBytes = 120U << 20U;
+  auto inMemory = open({path});
+  EXPECT_EQ(errorOf([&] { csv(*inMemory, query); }).category(), Category::io);
+  inMemory.reset();
+  reader_.reset();
   settings_.tempDirectory = folder_ / "spill";
-  auto profiles = open({parquet("f.parquet", "SELECT i AS n, md5(i::VARCHAR) AS m FROM range(1000000) r(i)")});
-  EXPECT_THAT(csv(*profiles, {.sql = "SELECT m, n FROM profiles ORDER BY m", .limit = 1}), StartsWith("m,n\r\n0000"));
-  profiles.reset();
+  auto onDisk = open({path});
+  EXPECT_EQ(csv(*onDisk, query), "l\r\n160\r\n");
+  onDisk.reset();
   EXPECT_TRUE(!fs::exists(settings_.tempDirectory) || fs::is_empty(settings_.tempDirectory));
 }
 

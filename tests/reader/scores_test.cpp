@@ -50,7 +50,9 @@ TEST_F(ScoresTest, AgreesWithSql) {
   EXPECT_EQ(summary.high, sql("count(*) FILTER (s >= 75)"));
   for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
     const std::string index = std::to_string(bin);
-    EXPECT_EQ(summary.histogram[bin], sql("count(*) FILTER (least(floor(s / 5), 19) = " + index + ")")) << bin;
+    EXPECT_EQ(summary.histogram[bin],
+              sql("count(*) FILTER (s IS NOT NULL AND least(floor(s / 5), 19) = " + index + ")"))
+        << bin;
   }
 }
 

@@ -7,7 +7,6 @@
 namespace caiexport::simulator {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::string newestBatch(Platform& platform) {

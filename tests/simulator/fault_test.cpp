@@ -14,6 +14,7 @@ std::string rule(const std::string& action, const std::string& more = R"("times"
 
 std::vector<int> statuses(Platform& platform, int requests) {
   std::vector<int> found;
+  found.reserve(static_cast<std::size_t>(requests));
   for (int number = 0; number < requests; ++number) {
     found.push_back(platform.get(scoreBatches).status);
   }

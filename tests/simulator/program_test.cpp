@@ -19,14 +19,14 @@ struct Program : testing::Test {
   support::TempDirectory folder;
   std::unique_ptr<support::Process> process;
 
-  void start(std::vector<std::string> arguments) {
+  void start(const std::vector<std::string>& arguments) {
     std::filesystem::create_directory(folder / "tmp");
     const support::Environment environment{{"HOME", folder.path().string()}, {"TMPDIR", (folder / "tmp").string()}};
     process = std::make_unique<support::Process>(CAIEXPORT_SIMULATOR, arguments, environment, folder / "simulator");
   }
 
-  int run(std::vector<std::string> arguments) {
-    start(std::move(arguments));
+  int run(const std::vector<std::string>& arguments) {
+    start(arguments);
     return process->wait();
   }
 
@@ -34,7 +34,7 @@ struct Program : testing::Test {
   std::uint16_t serve(std::vector<std::string> arguments) {
     const auto portFile = folder / "port";
     arguments.insert(arguments.end(), {"--port-file", portFile.string()});
-    start(std::move(arguments));
+    start(arguments);
     EXPECT_TRUE(support::eventually([&] { return std::filesystem::exists(portFile) || process->hasEnded(); }));
     return static_cast<std::uint16_t>(std::stoi(support::Process::contentOf(portFile)));
   }

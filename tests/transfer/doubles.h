@@ -53,6 +53,36 @@ inline std::span<const std::byte> bytesOf(const std::string& text, std::uint64_t
   return std::as_bytes(std::span(text)).subspan(first, end - first);
 }
 
+/// The disk without waiting for the device: tests write thousands of files.
+class UnsyncedFileSystem final : public core::FileSystem {
+ public:
+  using core::FileSystem::open;
+  std::unique_ptr<core::WritableFile> open(const std::filesystem::path& path, unsigned mode) override {
+    return std::make_unique<File>(disk_.open(path, mode));
+  }
+  void rename(const std::filesystem::path& from, const std::filesystem::path& to) override { disk_.rename(from, to); }
+  void syncDirectory(const std::filesystem::path&) override {}
+  void remove(const std::filesystem::path& path) override { disk_.remove(path); }
+  void createDirectories(const std::filesystem::path& path) override { disk_.createDirectories(path); }
+  std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) override { return disk_.sizeOf(path); }
+  std::uint64_t freeBytes(const std::filesystem::path& directory) override { return disk_.freeBytes(directory); }
+
+ private:
+  class File final : public core::WritableFile {
+   public:
+    explicit File(std::unique_ptr<core::WritableFile> file) : file_(std::move(file)) {}
+    void writeAt(std::uint64_t offset, std::span<const std::byte> data) override { file_->writeAt(offset, data); }
+    std::size_t readAt(std::uint64_t offset, std::span<std::byte> into) override { return file_->readAt(offset, into); }
+    void resize(std::uint64_t bytes) override { file_->resize(bytes); }
+    void sync() override {}
+
+   private:
+    std::unique_ptr<core::WritableFile> file_;
+  };
+
+  core::FileSystem& disk_ = core::diskFileSystem();
+};
+
 struct Call {
   std::size_t number = 0;  ///< Of all fetches, from 1.
   std::string name = {};

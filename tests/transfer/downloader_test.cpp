@@ -70,7 +70,8 @@ class DownloaderTest : public ::testing::Test {
   }
 
   support::TempDirectory folder_;
-  support::RecordingFileSystem files_;
+  testing::UnsyncedFileSystem disk_;
+  support::RecordingFileSystem files_{disk_};
   support::FakeClock clock_;
   support::FixedRandom random_;
   DownloadSettings settings_;

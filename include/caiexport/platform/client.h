@@ -55,7 +55,7 @@ class InDoubt : public core::Error {
 // --- Catalog
 
 struct BatchQuery {
-  model::DatasetId dataset;
+  model::DatasetId dataset = {};
   std::string createdClient = {};                             ///< Empty: any.
   std::optional<core::TimePoint> since = {};                  ///< created at or after
   std::optional<core::TimePoint> until = {};                  ///< created before
@@ -183,15 +183,18 @@ class Client {
   void deleteDataset(const model::DatasetId& dataset, std::stop_token stop);
 
   // --- Data Access
-  /// All files of a batch, by pages; directories are walked (at most 8 deep, each id once). Markers (zero length, name
-  /// beginning with
-  /// `_` or `.`) are left out. Names are plain relative file names or Error(protocol); hrefs are same-origin or
-  /// Error(protocol). Empty pages are not handed on.
+  /// All files of a batch, up to 100 at a time; directories are walked (at most 8 deep, each id once). Markers (zero
+  /// length, name beginning with `_` or `.`) are left out. Names are plain file names of at most 250 bytes, not ending
+  /// in `.part` and not `manifest.json`, or Error(protocol); hrefs are same-origin or Error(protocol), and left empty
+  /// where they are `/data/foundation/export/files/DATASETFILEID?path=NAME`. A list that would never end is
+  /// Error(protocol). Nothing is handed on if there is no file. Where the platform sends a small Parquet file itself in
+  /// place of its directory, the file is called `DATASETFILEID.parquet`.
   void listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
                  std::stop_token stop);
   /// One attempt (401 aside) at [range.first, range.end). A range that covers the whole file is asked for without a
   /// Range header. TransientError for what may be asked again, from where the sink got to; 404 is Error(notFound); 416,
-  /// and a Content-Range whose total is not the listed length, are Error(verification).
+  /// and a total that is not the listed length, are Error(verification). The sink is begun at most once, and gets no
+  /// byte of an error answer. What it throws comes through.
   void fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop);
 
   // --- Segmentation

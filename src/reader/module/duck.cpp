@@ -127,6 +127,10 @@ std::string takeText(char* text) {
 
 void throwDuckError(duckdb_error_type type, std::string_view message, const Blame& blame) {
   if (type == DUCKDB_ERROR_INVALID || type == DUCKDB_ERROR_UNKNOWN_TYPE) type = typeFrom(message);
+  // DuckDB's advice is about settings that are locked here.
+  for (const char* advice : {"\nDatabase is launched", "\nPossible solutions"}) {
+    message = message.substr(0, message.find(advice));
+  }
   const std::string text = blame.what + ": " + printableLines(message);
   if (type == DUCKDB_ERROR_INTERRUPT) throw core::Interrupted();
   if (type == DUCKDB_ERROR_OUT_OF_MEMORY) {
@@ -139,22 +143,23 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
   throw Error(Category::verification, text, {.hint = "`caiexport verify` tells which files are damaged"});
 }
 
-Rows::Rows(duckdb_prepared_statement statement, Blame blame) : blame_(std::move(blame)) {
-  if (duckdb_execute_prepared_streaming(statement, &result_) == DuckDBSuccess) return;
-  const duckdb_error_type type = duckdb_result_error_type(&result_);
-  const char* reason = duckdb_result_error(&result_);
-  const std::string message = reason == nullptr ? "no reason given" : reason;
-  duckdb_destroy_result(&result_);
-  throwDuckError(type, message, blame_);
+Rows::Rows(Duck& duck, const Statement& statement, Blame blame, const std::stop_token& stop)
+    : duck_(duck), blame_(std::move(blame)) {
+  duckdb_pending_result pending = nullptr;
+  const duckdb_state started = duckdb_pending_prepared_streaming(statement.get(), &pending);
+  duck_.execute(pending, started, result_, blame_, stop);
 }
 
 Rows::~Rows() {
+  // Else the next statement would wait until the threads have finished what nobody wants.
+  if (!ended_) duck_.interrupt();
   duckdb_destroy_result(&result_);
 }
 
 Chunk Rows::next() {
   Chunk chunk(duckdb_fetch_chunk(result_));
   if (chunk != nullptr) return chunk;
+  ended_ = true;
   const char* reason = duckdb_result_error(&result_);
   if (reason != nullptr && *reason != '\0') throwDuckError(duckdb_result_error_type(&result_), reason, blame_);
   return nullptr;
@@ -238,21 +243,43 @@ void Duck::run(const std::string& sql, const Blame& blame) {
 }
 
 std::uint64_t Duck::changedRows(const std::string& sql, const Blame& blame, std::stop_token stop) {
-  const InterruptOnStop interrupt(std::move(stop), *this);
-  duckdb_result result;
-  const duckdb_state state = duckdb_query(connection_, sql.c_str(), &result);
-  const duckdb_error_type type = duckdb_result_error_type(&result);
-  const char* reason = state == DuckDBError ? duckdb_result_error(&result) : nullptr;
-  const std::string message = reason == nullptr ? "no reason given" : reason;
-  const std::uint64_t changed = state == DuckDBSuccess ? duckdb_rows_changed(&result) : 0;
+  const InterruptOnStop interrupt(stop, *this);
+  duckdb_prepared_statement handle = nullptr;
+  const duckdb_state prepared = duckdb_prepare(connection_, sql.c_str(), &handle);
+  const Statement statement(handle);
+  if (prepared == DuckDBError) throwDuckError(DUCKDB_ERROR_INVALID, duckdb_prepare_error(handle), blame);
+  duckdb_pending_result pending = nullptr;
+  const duckdb_state started = duckdb_pending_prepared(handle, &pending);
+  duckdb_result result{};
+  execute(pending, started, result, blame, stop);
+  const std::uint64_t changed = duckdb_rows_changed(&result);
   duckdb_destroy_result(&result);
-  if (state == DuckDBError) throwDuckError(type, message, blame);
   return changed;
+}
+
+void Duck::execute(duckdb_pending_result handle, duckdb_state started, duckdb_result& result, const Blame& blame,
+                   const std::stop_token& stop) {
+  const Owned<duckdb_pending_result, duckdb_destroy_pending> pending(handle);
+  if (started == DuckDBError) {
+    const char* reason = duckdb_pending_error(handle);
+    throwDuckError(DUCKDB_ERROR_INVALID, reason == nullptr ? "no reason given" : reason, blame);
+  }
+  // DuckDB forgets an interrupt that came before the start, and threads may be at work since then.
+  if (stop.stop_requested()) {
+    interrupt();
+    throw core::Interrupted();
+  }
+  if (duckdb_execute_pending(handle, &result) == DuckDBSuccess) return;
+  const duckdb_error_type type = duckdb_result_error_type(&result);
+  const char* reason = duckdb_result_error(&result);
+  const std::string message = reason == nullptr ? "no reason given" : reason;
+  duckdb_destroy_result(&result);
+  throwDuckError(type, message, blame);
 }
 
 std::vector<std::int64_t> Duck::numbers(const std::string& sql, const Blame& blame) {
   const Statement statement = prepareSelect(sql, blame);
-  Rows rows(statement.get(), blame);
+  Rows rows(*this, statement, blame, {});
   const Chunk chunk = rows.next();
   std::vector<std::int64_t> values;
   if (chunk == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) return values;

@@ -46,23 +46,6 @@ using Chunk = Owned<duckdb_data_chunk, duckdb_destroy_data_chunk>;
 /// Text that DuckDB allocated.
 std::string takeText(char* text);
 
-/// A result that is made while it is read. Not for use by two threads, but its chunks may be.
-class Rows {
- public:
-  Rows(duckdb_prepared_statement statement, Blame blame);
-  ~Rows();
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
-
-  /// The next rows; nothing at the end.
-  Chunk next();
-  duckdb_result& result() { return result_; }
-
- private:
-  duckdb_result result_{};
-  Blame blame_;
-};
-
 /// One prepared statement.
 class Statement {
  public:
@@ -99,12 +82,36 @@ class Duck {
   std::vector<std::int64_t> numbers(const std::string& sql, const Blame& blame);
   std::uint64_t changedRows(const std::string& sql, const Blame& blame, std::stop_token stop);
 
+  /// Runs what was started as `pending`, and gives that up.
+  void execute(duckdb_pending_result pending, duckdb_state started, duckdb_result& result, const Blame& blame,
+               const std::stop_token& stop);
+
   /// Ends the running statement; from any thread.
   void interrupt() { duckdb_interrupt(connection_); }
 
  private:
   duckdb_database database_ = nullptr;
   duckdb_connection connection_ = nullptr;
+};
+
+/// A result that is made while it is read. Not for use by two threads, but its chunks may be.
+class Rows {
+ public:
+  /// Starts the statement and waits for its first rows. A stop is obeyed while an InterruptOnStop lives.
+  Rows(Duck& duck, const Statement& statement, Blame blame, const std::stop_token& stop);
+  /// Ends what still runs.
+  ~Rows();
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+
+  /// The next rows; nothing at the end.
+  Chunk next();
+
+ private:
+  Duck& duck_;
+  duckdb_result result_{};
+  Blame blame_;
+  bool ended_ = false;
 };
 
 /// While it lives, a stop request ends the statement that runs.

@@ -48,7 +48,7 @@ std::uint64_t countRows(Duck& duck, const std::string& pattern, const Blame& bla
   // All columns, not count(*): that would look at the footer alone.
   const Statement statement =
       duck.prepareSelect("SELECT * FROM read_parquet(" + sqlText(pattern) + ", hive_partitioning = false)", blame);
-  Rows rows(statement.get(), blame);
+  Rows rows(duck, statement, blame, stop);
   std::uint64_t count = 0;
   while (const Chunk chunk = rows.next()) {
     if (stop.stop_requested()) throw core::Interrupted();

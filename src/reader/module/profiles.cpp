@@ -101,7 +101,7 @@ std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Outpu
   const std::string header = makeWriter(format, source.columns)->header();
   const InterruptOnStop interrupt(stop, set_.duck());
   // The first rows must be there before the header goes out: what fails at once shall leave no output.
-  Rows rows(source.statement.get(), readingBlame(query));
+  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
   if (!header.empty() && !output.write(bytesOf(header))) return 0;
   std::vector<std::unique_ptr<ChunkWork>> workers;
   for (unsigned index = 0; index < settings_.threads; ++index) {
@@ -134,7 +134,7 @@ Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
                              .alignRight = leaf.view->type->isNumeric()});
   }
   const InterruptOnStop interrupt(stop, set_.duck());
-  Rows rows(source.statement.get(), readingBlame(query));
+  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
   while (Chunk chunk = rows.next()) {
     if (stop.stop_requested()) throw core::Interrupted();
     writer.bind(chunk.get());

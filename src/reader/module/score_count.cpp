@@ -253,7 +253,7 @@ std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& sc
 std::vector<InfluentialFactor> readFactors(ProfileSet& set, const std::string& sql, const std::stop_token& stop) {
   const RowSource source = set.prepareOwn(sql);
   const InterruptOnStop interrupt(stop, set.duck());
-  Rows rows(source.statement.get(), {.what = "cannot read the influential factors"});
+  Rows rows(set.duck(), source.statement, {.what = "cannot read the influential factors"}, stop);
   std::vector<VectorView> views(source.columns.begin(), source.columns.end());
   std::vector<InfluentialFactor> factors;
   while (const Chunk chunk = rows.next()) {
@@ -394,7 +394,7 @@ ScoreSummary countScores(ProfileSet& set, const std::string& field, const Reader
   }
   {
     const InterruptOnStop interrupt(stop, set.duck());
-    Rows stream(source.statement.get(), {.what = "cannot read the scores"});
+    Rows stream(set.duck(), source.statement, {.what = "cannot read the scores"}, stop);
     processRows(stream, std::numeric_limits<std::uint64_t>::max(), workers, stop);
   }
 
