@@ -10,7 +10,7 @@ if(TARGET duckdb AND NOT TARGET DuckDB::duckdb)
 endif()
 
 # The same place as in scripts/setup.
-if(DEFINED ENV{XDG_CACHE_HOME})
+if(NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(caiexport_cache "$ENV{XDG_CACHE_HOME}/caiexport")
 else()
   set(caiexport_cache "$ENV{HOME}/.cache/caiexport")

@@ -46,10 +46,10 @@ ScratchFolder::~ScratchFolder() {
 }
 
 Reading::Reading(const ParsedOptions& options, Context& context)
-    : input_(findInput(options, context)),
+    : memoryBytes_(bytesOption(options, "memory").value_or(0)),
+      input_(findInput(options, context)),
       scratch_(outputFile(options)),
-      reader_(reader::openReader(
-          {.memoryBytes = bytesOption(options, "memory").value_or(0), .tempDirectory = scratch_.path()})),
+      reader_(reader::openReader({.memoryBytes = memoryBytes_, .tempDirectory = scratch_.path()})),
       profiles_(reader_->open(input_.files)) {}
 
 std::optional<fs::path> outputFile(const ParsedOptions& options) {

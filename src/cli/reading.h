@@ -36,6 +36,7 @@ class Reading {
   const std::filesystem::path& scratch() const { return scratch_.path(); }
 
  private:
+  std::uint64_t memoryBytes_;
   InputSet input_;
   ScratchFolder scratch_;
   std::unique_ptr<reader::ParquetReader> reader_;

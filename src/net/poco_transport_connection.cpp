@@ -92,7 +92,7 @@ ResponseHead readTunnelAnswer(Connection& connection, core::SteadyTime until, co
 
 }  // namespace
 
-Connection::Connection(StreamSocket socket) : socket_(std::move(socket)) {}
+Connection::Connection(const StreamSocket& socket) : socket_(socket) {}
 
 Connection::~Connection() {
   clearTlsErrors();
@@ -132,7 +132,7 @@ void Connection::openTunnel(const Target& target, core::SteadyTime until, const 
   if (head.response.status / 100 != 2) throwTunnelRefused(head.response, !authorization.empty());
 }
 
-void Connection::startTls(Poco::Net::Context::Ptr context, const std::string& host, core::SteadyTime until,
+void Connection::startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
                           const StopSignal& stop) {
   clearTlsErrors();
   try {

@@ -59,9 +59,9 @@ class Connection {
   bool isIdle() noexcept;
 
  private:
-  explicit Connection(Poco::Net::StreamSocket socket);
+  explicit Connection(const Poco::Net::StreamSocket& socket);
   void openTunnel(const Target& target, core::SteadyTime until, const StopSignal& stop);
-  void startTls(Poco::Net::Context::Ptr context, const std::string& host, core::SteadyTime until,
+  void startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
                 const StopSignal& stop);
   std::size_t tryWrite(std::string_view bytes);
   int descriptor() const;

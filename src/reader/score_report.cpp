@@ -243,7 +243,10 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: .85rem; 
 th, td { padding: .4rem .5rem .4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 tr:last-child td { border-bottom: 0; } .number { text-align: right; white-space: nowrap; }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em; }
-@media (max-width: 32rem) { svg text { font-size: 26px; } .wide { display: none; } }
+.percentiles { grid-template-columns: repeat(auto-fit, minmax(4.2rem, 1fr)); } .name { white-space: nowrap; }
+main > p:last-child { margin-top: 1rem; }
+@media (max-width: 32rem) { svg text { font-size: 26px; } .wide { display: none; } th.number { white-space: normal; }
+  th, td { padding-right: .35rem; } .factors td:first-child { font-size: .9rem; } }
 )css";
 
 std::string_view bucketOfBin(std::size_t bin) {
@@ -313,9 +316,9 @@ std::string splitPart(std::string_view name, std::uint64_t count) {
 
 std::string bucketRow(std::string_view style, std::string_view name, std::string_view range, std::uint64_t count,
                       std::uint64_t scored) {
-  return "<tr><td><span class=\"dot " + std::string(style) + "\"></span>" + std::string(name) + "</td><td>" +
-         std::string(range) + "</td><td class=\"number\">" + grouped(count) + "</td><td class=\"number\">" +
-         percent(count, scored) + "</td></tr>\n";
+  return "<tr><td class=\"name\"><span class=\"dot " + std::string(style) + "\"></span>" + std::string(name) +
+         "</td><td>" + std::string(range) + "</td><td class=\"number\">" + grouped(count) +
+         "</td><td class=\"number\">" + percent(count, scored) + "</td></tr>\n";
 }
 
 std::string bucketsSection(const ScoreSummary& summary) {
@@ -324,12 +327,12 @@ std::string bucketsSection(const ScoreSummary& summary) {
          "</div>\n<table><thead><tr><th>Bucket</th><th>Score</th><th class=\"number\">Profiles</th>"
          "<th class=\"number\">Share</th></tr></thead><tbody>\n" +
          bucketRow("low", "Low", "below 25", summary.low, summary.scored) +
-         bucketRow("medium", "Medium", "25 to below 75", summary.medium, summary.scored) +
-         bucketRow("high", "High", "75 and above", summary.high, summary.scored) + "</tbody></table></section>\n";
+         bucketRow("medium", "Medium", "25 to 75", summary.medium, summary.scored) +
+         bucketRow("high", "High", "from 75", summary.high, summary.scored) + "</tbody></table></section>\n";
 }
 
 std::string percentilesSection(const ScoreSummary& summary) {
-  return "<section><h2>Percentiles</h2>\n<dl class=\"figures\">\n" + figure("5%", shown(summary.p05)) +
+  return "<section><h2>Percentiles</h2>\n<dl class=\"figures percentiles\">\n" + figure("5%", shown(summary.p05)) +
          figure("25%", shown(summary.p25)) + figure("50%", shown(summary.p50)) + figure("75%", shown(summary.p75)) +
          figure("95%", shown(summary.p95)) + "</dl></section>\n";
 }
@@ -339,7 +342,8 @@ std::string factorsSection(const ScoreSummary& summary) {
   const bool inWords = !summary.factors.front().meanImportance &&
                        summary.factors.front().high + summary.factors.front().medium + summary.factors.front().low > 0;
   std::string html =
-      "<section><h2>Top influential factors</h2>\n<table><thead><tr><th>Factor</th><th class=\"number\">Profiles</th>";
+      "<section><h2>Top influential factors</h2>\n<table class=\"factors\"><thead><tr><th>Factor</th><th "
+      "class=\"number\">Profiles</th>";
   html += inWords
               ? "<th class=\"number\">High</th><th class=\"number wide\">Medium</th><th class=\"number wide\">Low</th>"
               : "<th class=\"number\">Mean importance</th>";

@@ -14,6 +14,8 @@ constexpr double kBytesWorthOfResponse = 64.0 * 1024;
 constexpr milliseconds kLongestSettling{2000};
 constexpr milliseconds kShortestWindow{100};
 constexpr milliseconds kLongestWindow{250};
+// So many bytes of each connection make a rate, even if no range has ended.
+constexpr std::uint64_t kSteadyBytes = 1U << 20U;
 constexpr milliseconds kFirstHold{15'000};
 constexpr milliseconds kLongestHold{240'000};
 constexpr milliseconds kRecoveryStep{5'000};
@@ -98,7 +100,8 @@ bool ConcurrencyController::recover(const ThroughputSample& sample) {
 bool ConcurrencyController::windowIsOver(const ThroughputSample& sample) const {
   const auto elapsed = sample.at - window_.at;
   if (elapsed >= kLongestWindow) return true;
-  return elapsed >= kShortestWindow && sample.responses - window_.responses >= limit_;
+  if (elapsed < kShortestWindow) return false;
+  return sample.responses - window_.responses >= limit_ || sample.bytes - window_.bytes >= limit_ * kSteadyBytes;
 }
 
 double ConcurrencyController::throughputOf(const ThroughputSample& sample) const {
@@ -113,7 +116,7 @@ bool ConcurrencyController::mostlyWaits(const ThroughputSample& sample) const {
   const auto waited = sample.waited - window_.waited;
   const auto responses = static_cast<std::int64_t>(sample.responses - window_.responses);
   if (responses == 0 || waited < kNetworkLatency * responses) return false;
-  return waited * 4 >= (sample.at - window_.at) * limit_ * 3;
+  return waited * 2 >= (sample.at - window_.at) * limit_;
 }
 
 bool ConcurrencyController::change(unsigned limit, Phase phase, core::SteadyTime at) {

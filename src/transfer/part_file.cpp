@@ -100,17 +100,16 @@ void PartFile::hash(bool leaveToWriters, const std::stop_token& stop) {
   }
 }
 
-std::vector<ByteRange> PartFile::sync() {
-  std::vector<ByteRange> onDisk;
+PartFile::Synced PartFile::sync() {
+  Synced synced;
   core::WritableFile* file = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    onDisk = written_;
-    if (unsyncedBytes_ > 0) file = file_.get();
-    unsyncedBytes_ = 0;
+    synced = {.ranges = written_, .newBytes = std::exchange(unsyncedBytes_, 0)};
+    if (synced.newBytes > 0) file = file_.get();
   }
   if (file != nullptr) file->sync();
-  return onDisk;
+  return synced;
 }
 
 std::vector<ByteRange> PartFile::written() const {

@@ -44,8 +44,11 @@ class PartFile {
   /// behind a writer, who goes on in order with data still in the cache. Ends early with Interrupted.
   void hash(bool leaveToWriters, const std::stop_token& stop);
 
-  /// What is written, and after the call surely on the device.
-  std::vector<model::ByteRange> sync();
+  struct Synced {
+    std::vector<model::ByteRange> ranges = {};  ///< All that is written, now surely on the device.
+    std::uint64_t newBytes = 0;                 ///< Of these, written since the last sync.
+  };
+  Synced sync();
   std::vector<model::ByteRange> written() const;
   /// Lower-case hex of the whole file, once all of it is hashed.
   std::string sha256();

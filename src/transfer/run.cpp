@@ -258,16 +258,17 @@ void Run::afterDelivery(const std::vector<Result>& results) {
         schedule_.addFirst(file);
         break;
       case Result::Kind::onDisk:
-        if (!result.whole) continue;
+        if (!result.whole) break;
         file->stage = FileStage::publishing;
         requestChore(file);
-        continue;
+        break;
       case Result::Kind::completed:
       case Result::Kind::failed:
         schedule_.retire(file);
         break;
     }
-    // A file more may be begun.
+    schedule_.recorded(result.newBytes);
+    // A file more may be begun, or a range more be fetched.
     wakeForWork();
   }
 }
@@ -310,7 +311,7 @@ void Run::saveWhatArrived(FileTask& file) {
   if (file.part.unsyncedBytes() == 0) return;
   std::vector<ByteRange> ranges;
   try {
-    ranges = file.part.sync();
+    ranges = file.part.sync().ranges;
   } catch (const core::Error&) {
     // The other files may lie on another disk.
     if (!problem_) problem_ = std::current_exception();
@@ -360,7 +361,7 @@ Run::Assignment Run::nextAssignment(Worker& worker) {
     if (assignment.piece) worker.lastFile = assignment.piece->file();
     if (assignment.piece || assignment.toPrepare) {
       // One who finds work wakes the next, so that no more threads start than there is work for.
-      if (schedule_.hasGap(at_.clock.steadyNow()) || mayBegin()) wakeForWork();
+      if (mayBegin() || schedule_.hasGap(at_.clock.steadyNow())) wakeForWork();
       return assignment;
     }
     worker.lastFile.reset();
@@ -373,6 +374,7 @@ Run::Assignment Run::nextAssignment(Worker& worker) {
 
 /// Its own file first (hashed in order), then a new one, then a share of another's.
 std::shared_ptr<Piece> Run::nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare) {
+  if (!keepsUpRecord()) return nullptr;
   const unsigned connections = controller_.limit();
   std::shared_ptr<Piece> piece;
   if (worker.lastFile) piece = schedule_.continueFile(worker.lastFile, now, connections);
@@ -384,6 +386,24 @@ std::shared_ptr<Piece> Run::nextPiece(const Worker& worker, core::SteadyTime now
   }
   piece = schedule_.takeAny(now, connections);
   return piece ? piece : schedule_.splitTail(now);
+}
+
+/// Sees to it that a crash never loses more than DownloadSettings::recordEveryBytes says; false while that needs all
+/// connections to wait.
+bool Run::keepsUpRecord() {
+  const std::uint64_t underWay =
+      std::uint64_t{controller_.limit()} * (schedule_.rangeBytes() + schedule_.rangeBytes() / 2);
+  const std::uint64_t due = at_.settings.recordEveryBytes + underWay;
+  const std::uint64_t bytes = schedule_.unrecordedBytes();
+  if (bytes < due) return true;
+  const bool late = bytes >= 2 * due;
+  for (const File& file : schedule_.begun()) {
+    if (file->stage != FileStage::fetching || hasEnded(*file)) continue;
+    const std::uint64_t unsynced = file->part.unsyncedBytes();
+    if (late && unsynced > 0) file->recorded = true;
+    if (late || unsynced >= at_.settings.rangeBytes) requestRecord(file);
+  }
+  return !late;
 }
 
 /// Bounds the open files, and what a crash would lose of files that are finished but not recorded yet: two a
@@ -398,7 +418,7 @@ bool Run::mayBegin() const {
 
 void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
   starved_ = true;
-  const auto retry = schedule_.earliestRetry();
+  const auto retry = schedule_.earliestRetry(at_.clock.steadyNow());
   if (!retry || sleeping_) {
     ++idleWorkers_;
     workWanted_.wait(lock);
@@ -435,7 +455,7 @@ void Run::prepare(const File& file) {
   makeFolder(folderOf(item.target));
   if (item.done.empty() && length > 0) {
     const std::lock_guard lock(mutex_);
-    if (length > schedule_.rangeBytes(controller_.limit())) file->part.preallocate();
+    if (length > schedule_.rangeBytes()) file->part.preallocate();
     schedule_.open(file, missing);
     return;
   }
@@ -494,7 +514,9 @@ void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   const std::lock_guard lock(mutex_);
   attempt.measure(schedule_);
   ++responses_;
-  schedule_.ended(piece);
+  std::uint64_t missingBytes = piece->rest().sizeBytes();
+  for (const ByteRange& range : sink.leftOut()) missingBytes += range.sizeBytes();
+  schedule_.ended(piece, missingBytes);
   // A failure of the disk, or a listed length that is wrong, counts more than what the source made of it.
   settle(piece, sink, sink.failure() ? sink.failure() : problem);
   observeThroughput(at_.clock.steadyNow());
@@ -648,10 +670,10 @@ void Run::attend(const File& file) {
 
 /// Of a large file that is still arriving: syncs what is there, for the observer to record.
 void Run::record(const File& file) {
-  std::vector<ByteRange> ranges = file->part.sync();
+  PartFile::Synced synced = file->part.sync();
   const std::lock_guard lock(mutex_);
   file->recordPending = false;
-  push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(ranges)});
+  push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges), .newBytes = synced.newBytes});
   if (hasEnded(*file)) requestChore(file);
 }
 
@@ -660,11 +682,18 @@ void Run::finish(const File& file) {
   if (file->item.remote.lengthBytes == 0) part.createEmpty();
   part.hash(false, inner_.get_token());
   file->sha256 = part.sha256();
-  std::vector<ByteRange> ranges = part.sync();
+  PartFile::Synced synced = part.sync();
   part.close();
-  if (!file->recorded) return publish(file);
+  if (!file->recorded) {
+    file->syncedBytes = synced.newBytes;
+    return publish(file);
+  }
   const std::lock_guard lock(mutex_);
-  push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(ranges), .whole = true});
+  push({.kind = Result::Kind::onDisk,
+        .file = file,
+        .ranges = std::move(synced.ranges),
+        .whole = true,
+        .newBytes = synced.newBytes});
 }
 
 /// Syncing the folder takes a while; the files that are renamed meanwhile share the next sync.
@@ -684,7 +713,8 @@ void Run::publish(const File& file) {
     for (const File& each : files) {
       push({.kind = Result::Kind::completed,
             .file = each,
-            .completion = {.key = each->item.key, .sha256 = each->sha256}});
+            .completion = {.key = each->item.key, .sha256 = each->sha256},
+            .newBytes = each->syncedBytes});
     }
   }
   announcing_ = false;
@@ -692,16 +722,19 @@ void Run::publish(const File& file) {
 
 /// Of a file that can't be had: what came stays for the next run, unless it is of another file.
 void Run::giveUp(const File& file) {
-  std::vector<ByteRange> ranges;
+  PartFile::Synced synced;
   if (isOfAnotherFile(*file->failure)) {
+    synced.newBytes = file->part.unsyncedBytes();
     file->part.discard();
-  } else if (file->part.unsyncedBytes() > 0) {
-    ranges = file->part.sync();
+  } else {
+    synced = file->part.sync();
+    file->part.close();
   }
-  file->part.close();
   const std::lock_guard lock(mutex_);
-  if (!ranges.empty()) push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(ranges)});
-  push({.kind = Result::Kind::failed, .file = file});
+  if (synced.newBytes > 0 && !synced.ranges.empty()) {
+    push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges)});
+  }
+  push({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
 }
 
 // With the lock held.
@@ -722,7 +755,7 @@ void Run::requestChore(const File& file) {
 }
 
 void Run::requestRecord(const File& file) {
-  if (!file->recorded || file->recordPending || file->active.empty()) return;
+  if (!file->recorded || file->recordPending || file->stage != FileStage::fetching || hasEnded(*file)) return;
   file->recordPending = true;
   queueChore({.kind = Chore::Kind::record, .file = file});
 }
@@ -801,7 +834,8 @@ void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept
   if (kept > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;
   if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) {
     const std::lock_guard lock(mutex_);
-    requestRecord(file);
+    // Another connection may have seen the same and the sync be done already.
+    if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) requestRecord(file);
   }
   const core::SteadyTime now = at_.clock.steadyNow();
   if (now.time_since_epoch().count() >= nextLook_) {

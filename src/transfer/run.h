@@ -52,7 +52,8 @@ class Run {
     File file = {};
     std::vector<model::ByteRange> ranges = {};
     Completion completion = {};
-    bool whole = false;  ///< onDisk: the file only lacks its final name.
+    bool whole = false;          ///< onDisk: the file only lacks its final name.
+    std::uint64_t newBytes = 0;  ///< Recorded by this.
   };
 
   struct Worker {
@@ -128,6 +129,7 @@ class Run {
   void observeThroughput(core::SteadyTime now);
   void limitChanged(std::string_view reason);
   bool mayBegin() const;
+  bool keepsUpRecord();
 
   void noteFirstByte(Worker& worker, std::chrono::nanoseconds waited);
   void noteBytes(const File& file, std::uint64_t received, std::uint64_t kept);

@@ -104,7 +104,7 @@ void Schedule::retire(const File& file) {
 void Schedule::abandon(FileTask& file) {
   waitingBytes_ -= bytesIn(file.gaps);
   file.gaps.clear();
-  for (const auto& piece : file.active) piece->cutAt(0);
+  for (const auto& piece : file.active) unrecordedBytes_ -= piece->cutAt(0).sizeBytes();
 }
 
 std::shared_ptr<Piece> Schedule::continueFile(const File& file, core::SteadyTime now, unsigned connections) {
@@ -135,6 +135,7 @@ std::shared_ptr<Piece> Schedule::splitTail(core::SteadyTime now) {
   const ByteRange tail = piece->cutAt(middle);
   if (tail.sizeBytes() == 0) return nullptr;
   piece->file()->recorded = true;
+  unrecordedBytes_ -= tail.sizeBytes();
   return start(piece->file(), tail, 0, now);
 }
 
@@ -143,12 +144,12 @@ bool Schedule::hasGap(core::SteadyTime now) const {
                      [&](const File& file) { return readyGap(*file, now) != file->gaps.end(); });
 }
 
-std::optional<core::SteadyTime> Schedule::earliestRetry() const {
+std::optional<core::SteadyTime> Schedule::earliestRetry(core::SteadyTime now) const {
   std::optional<core::SteadyTime> earliest;
   for (const File& file : begun_) {
     if (file->stage != FileStage::fetching || file->failure) continue;
     for (const Gap& gap : file->gaps) {
-      if (!earliest || gap.notBefore < *earliest) earliest = gap.notBefore;
+      if (gap.notBefore > now && (!earliest || gap.notBefore < *earliest)) earliest = gap.notBefore;
     }
   }
   return earliest;
@@ -162,7 +163,8 @@ void Schedule::giveBack(FileTask& file, Gap gap) {
   file.gaps.insert(after, gap);
 }
 
-void Schedule::ended(const std::shared_ptr<Piece>& piece) {
+void Schedule::ended(const std::shared_ptr<Piece>& piece, std::uint64_t missingBytes) {
+  unrecordedBytes_ -= missingBytes;
   std::erase(piece->file()->active, piece);
 }
 
@@ -175,26 +177,27 @@ void Schedule::measured(std::uint64_t bytes, std::chrono::nanoseconds firstByteW
   follow(bytesPerSecond_, static_cast<double>(bytes) / secondsOf(transfer));
 }
 
-std::uint64_t Schedule::rangeBytes(unsigned connections) const {
-  const std::uint64_t least = std::min(kLeastRangeBytes, settings_.rangeBytes);
+std::uint64_t Schedule::rangeBytes() const {
   auto bytes = static_cast<double>(settings_.rangeBytes);
-  double smallShare = std::max(bytes / 4, static_cast<double>(least));
   if (bytesPerSecond_ > 0) {
     const double longest = bytesPerSecond_ * secondsOf(settings_.longestResponse) / 2;
     bytes = std::min(std::max(bytes, bytesPerSecond_ * firstByteSeconds_ * kTransferPerWait), longest);
-    smallShare = std::max(smallShare, bytesPerSecond_ * firstByteSeconds_ * 4);
   }
-  // Near the end smaller ranges let all connections end at about the same time.
-  if (exhausted_ && fresh_.empty()) {
-    const double share = static_cast<double>(waitingBytes_) / (2.0 * std::max(1U, connections));
-    bytes = std::min(bytes, std::max(share, smallShare));
-  }
-  const auto most = static_cast<double>(kMostRangeBytes);
-  return std::max(least, static_cast<std::uint64_t>(std::min(bytes, most)));
+  const std::uint64_t least = std::min(kLeastRangeBytes, settings_.rangeBytes);
+  return std::max(least, static_cast<std::uint64_t>(std::min(bytes, static_cast<double>(kMostRangeBytes))));
+}
+
+/// Near the end smaller ranges let all connections end at about the same time.
+std::uint64_t Schedule::rangeBytesNow(unsigned connections) const {
+  const std::uint64_t bytes = rangeBytes();
+  if (!exhausted_ || hasFresh()) return bytes;
+  const auto worthwhile = static_cast<std::uint64_t>(bytesPerSecond_ * firstByteSeconds_ * kTransferPerWait / 5);
+  const std::uint64_t least = std::max({worthwhile, settings_.rangeBytes / 4, std::min(kLeastRangeBytes, bytes)});
+  return std::min(bytes, std::max(least, waitingBytes_ / (2 * std::uint64_t{std::max(1U, connections)})));
 }
 
 std::shared_ptr<Piece> Schedule::cut(const File& file, Gap& gap, core::SteadyTime now, unsigned connections) {
-  const std::uint64_t bytes = rangeBytes(connections);
+  const std::uint64_t bytes = rangeBytesNow(connections);
   const auto wholeBytes = static_cast<std::uint64_t>(static_cast<double>(bytes) * kWholeFactor);
   ByteRange range = gap.range;
   const int failedTries = gap.failedTries;
@@ -212,6 +215,7 @@ std::shared_ptr<Piece> Schedule::cut(const File& file, Gap& gap, core::SteadyTim
 std::shared_ptr<Piece> Schedule::start(const File& file, ByteRange range, int failedTries, core::SteadyTime now) {
   auto piece = std::make_shared<Piece>(file, range, failedTries, now);
   file->active.push_back(piece);
+  unrecordedBytes_ += range.sizeBytes();
   return piece;
 }
 

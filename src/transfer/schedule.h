@@ -78,10 +78,11 @@ struct FileTask {
   std::vector<std::shared_ptr<Piece>> active = {};
   FileStage stage = FileStage::fetching;
   std::optional<core::Error> failure = {};
-  std::string sha256 = {};     ///< Once all is there. Set and read by chores.
-  bool recorded = false;       ///< The observer is told of ranges.
-  bool ignoresRanges = false;  ///< The source answers with the whole file.
-  bool recordPending = false;  ///< A sync for the record is queued or at work.
+  std::string sha256 = {};        ///< Once all is there. Like the next, set and read by chores.
+  std::uint64_t syncedBytes = 0;  ///< Not recorded yet.
+  bool recorded = false;          ///< The observer is told of ranges.
+  bool ignoresRanges = false;     ///< The source answers with the whole file.
+  bool recordPending = false;     ///< A sync for the record is queued or at work.
   bool choreQueued = false;
   bool choreRunning = false;
   bool choreAgain = false;
@@ -111,7 +112,7 @@ class Schedule {
   /// Its missing ranges are for the workers now.
   void open(const File& file, const std::vector<model::ByteRange>& missing);
   void retire(const File& file);
-  /// No more of its ranges are given out, and those under way end.
+  /// No more of its ranges are given out, and those under way end soon.
   void abandon(FileTask& file);
   /// There are no more files than those added.
   void setExhausted() { exhausted_ = true; }
@@ -127,17 +128,23 @@ class Schedule {
   bool canSplit(core::SteadyTime now) const { return splittable(now) != nullptr; }
   bool hasGap(core::SteadyTime now) const;
   /// When the next range that waits may be asked for again.
-  std::optional<core::SteadyTime> earliestRetry() const;
+  std::optional<core::SteadyTime> earliestRetry(core::SteadyTime now) const;
   void giveBack(FileTask& file, Gap gap);
-  void ended(const std::shared_ptr<Piece>& piece);
+  /// The piece is no longer being fetched; `missingBytes` of it did not come.
+  void ended(const std::shared_ptr<Piece>& piece, std::uint64_t missingBytes);
+
+  /// What a crash would lose: bytes under way, or here but not recorded yet.
+  std::uint64_t unrecordedBytes() const { return unrecordedBytes_; }
+  void recorded(std::uint64_t bytes) { unrecordedBytes_ -= bytes; }
 
   // Measured rates.
 
   void measured(std::uint64_t bytes, std::chrono::nanoseconds firstByteWait, std::chrono::nanoseconds transfer);
-  /// What a range should hold now.
-  std::uint64_t rangeBytes(unsigned connections) const;
+  /// What a range should hold by the rate of a connection.
+  std::uint64_t rangeBytes() const;
 
  private:
+  std::uint64_t rangeBytesNow(unsigned connections) const;
   std::shared_ptr<Piece> cut(const File& file, Gap& gap, core::SteadyTime now, unsigned connections);
   std::shared_ptr<Piece> start(const File& file, model::ByteRange range, int failedTries, core::SteadyTime now);
   std::shared_ptr<Piece> splittable(core::SteadyTime now) const;
@@ -146,7 +153,8 @@ class Schedule {
   const Settings settings_;
   std::deque<File> fresh_;
   std::vector<File> begun_;
-  std::uint64_t begunBytes_ = 0;    ///< Lengths of the begun files.
+  std::uint64_t begunBytes_ = 0;  ///< Lengths of the begun files.
+  std::uint64_t unrecordedBytes_ = 0;
   std::uint64_t waitingBytes_ = 0;  ///< In the gaps of all files.
   bool exhausted_ = false;
   double bytesPerSecond_ = 0;  ///< Of one connection while bytes come; 0: not known.

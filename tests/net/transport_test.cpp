@@ -149,6 +149,24 @@ TEST_F(TransportTest, DoesNotTakeAResetForTheEndOfABody) {
   EXPECT_TRUE(failureOf([&] { transport_.send({.url = server.url()}, &sink, {}); }).transient);
 }
 
+TEST_F(TransportTest, DoesNotForgetAResetBehindTheLastBytes) {
+  Event wasReset;
+  RawServer server([&](Peer& peer) {
+    peer.readRequest();
+    // More than is read together with the header, so that the rest and the reset are met in one go.
+    peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + std::string(50'000, 'x'));
+    peer.reset();
+    wasReset.set();
+  });
+  struct Sink final : BodySink {
+    explicit Sink(Event& event) : event_(event) {}
+    bool begin(const HttpResponse&, std::optional<std::uint64_t>) override { return event_.wait(); }
+    void write(std::span<const std::byte>) override {}
+    Event& event_;
+  } sink(wasReset);
+  EXPECT_TRUE(failureOf([&] { transport_.send({.url = server.url()}, &sink, {}); }).transient);
+}
+
 TEST_F(TransportTest, CompletesAnOverlongBodyButDropsItsConnection) {
   RawServer server(answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, extra"));
   EXPECT_EQ(getFrom(server).body, "hello");

@@ -305,6 +305,11 @@ TEST_F(RowsTest, FailingOutputIsReported) {
   auto profiles = open({parquet("f.parquet", "SELECT i AS n FROM range(100000) r(i)")});
   FullDisk output;
   EXPECT_STREQ(errorOf([&] { profiles->rows({}, reader::RowFormat::jsonl, output, {}); }).what(), "disk full");
+  // The failure may take the whole set along, while DuckDB's threads are at work.
+  for (int round = 0; round < 20; ++round) {
+    const fs::path path = folder_ / "f.parquet";
+    EXPECT_EQ(errorOf([&] { open({path})->rows({}, reader::RowFormat::jsonl, output, {}); }).category(), Category::io);
+  }
 }
 
 TEST_F(RowsTest, StopInterrupts) {

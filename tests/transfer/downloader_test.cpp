@@ -505,8 +505,8 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
   for (int key = 1; key <= 300; ++key) items.push_back(item(key, 700));
   EXPECT_EQ(run(source, items).completed, 300U);
   // A call may have been on its way when the number was halved.
-  const auto busy = std::count_if(callsAfterwards.begin(), callsAfterwards.end(),
-                                  [](const auto& each) { return each.second > 1; });
+  const auto busy =
+      std::count_if(callsAfterwards.begin(), callsAfterwards.end(), [](const auto& each) { return each.second > 1; });
   EXPECT_LE(busy, 4);
   EXPECT_GE(busy, 1);
 }

@@ -44,7 +44,7 @@ TEST_F(PartFileTest, WritesInOrderHashesWithoutReadingAndRenames) {
   write(part, content, 0, 4000);
   write(part, content, 4000, 10'000);
   EXPECT_EQ(part.bytesBehind(), 0U);
-  EXPECT_EQ(part.sync(), (Ranges{{0, 10'000}}));
+  EXPECT_EQ(part.sync().ranges, (Ranges{{0, 10'000}}));
   EXPECT_EQ(part.sha256(), hashOf(content));
   part.publish();
   EXPECT_EQ(readAll(target_), content);
@@ -129,12 +129,12 @@ TEST_F(PartFileTest, PreallocatesAndCutsALongerLeftover) {
 TEST_F(PartFileTest, SyncsOnlyWhatWasWritten) {
   const std::string content = contentOf("a", 100);
   PartFile part(files_, target_, content.size());
-  EXPECT_TRUE(part.sync().empty());
+  EXPECT_TRUE(part.sync().ranges.empty());
   write(part, content, 0, 50);
   EXPECT_EQ(part.unsyncedBytes(), 50U);
-  part.sync();
+  EXPECT_EQ(part.sync().newBytes, 50U);
   EXPECT_EQ(part.unsyncedBytes(), 0U);
-  part.sync();
+  EXPECT_EQ(part.sync().newBytes, 0U);
   EXPECT_EQ(files_.calls().size(), 3U);
 }
 

@@ -62,13 +62,13 @@ TEST_F(ScheduleTest, AWorkerGoesOnWithItsFile) {
 TEST_F(ScheduleTest, ARangeThatWaitsDoesNotHoldUpOthers) {
   const auto file = begun(1, 30 * kMiB);
   const auto first = schedule_.takeAny(now_, kConnections);
-  schedule_.ended(first);
+  schedule_.ended(first, first->rest().sizeBytes());
   schedule_.giveBack(*file, {first->rest(), 1, now_ + seconds(1)});
   EXPECT_EQ(take(), (ByteRange{8 * kMiB, 16 * kMiB}));
   EXPECT_EQ(take(), (ByteRange{16 * kMiB, 24 * kMiB}));
   EXPECT_EQ(take(), (ByteRange{24 * kMiB, 30 * kMiB}));
   EXPECT_EQ(take(), ByteRange{});
-  EXPECT_EQ(schedule_.earliestRetry(), now_ + seconds(1));
+  EXPECT_EQ(schedule_.earliestRetry(now_), now_ + seconds(1));
   now_ += seconds(1);
   const auto again = schedule_.takeAny(now_, kConnections);
   ASSERT_TRUE(again);
@@ -79,35 +79,35 @@ TEST_F(ScheduleTest, ARangeThatWaitsDoesNotHoldUpOthers) {
 TEST_F(ScheduleTest, RangesFollowTheMeasuredRate) {
   // 100 kB/s: a range must not take longer than half of the longest response.
   schedule_.measured(2'000'000, milliseconds(50), seconds(20));
-  EXPECT_EQ(schedule_.rangeBytes(kConnections), kMiB);
+  EXPECT_EQ(schedule_.rangeBytes(), kMiB);
 
   Schedule fast{{.rangeBytes = 8 * kMiB, .longestResponse = seconds(20)}};
   fast.measured(20'000'000, milliseconds(50), seconds(1));
-  EXPECT_EQ(fast.rangeBytes(kConnections), 20'000'000U);
+  EXPECT_EQ(fast.rangeBytes(), 20'000'000U);
 
   Schedule near{{.rangeBytes = 8 * kMiB, .longestResponse = seconds(20)}};
   near.measured(200'000'000, milliseconds(1), seconds(1));
-  EXPECT_EQ(near.rangeBytes(kConnections), 8 * kMiB);
+  EXPECT_EQ(near.rangeBytes(), 8 * kMiB);
 
   Schedule wide{{.rangeBytes = 8 * kMiB, .longestResponse = seconds(20)}};
   wide.measured(4'000'000'000, milliseconds(500), seconds(1));
-  EXPECT_EQ(wide.rangeBytes(kConnections), 256 * kMiB);
+  EXPECT_EQ(wide.rangeBytes(), 256 * kMiB);
 }
 
 TEST_F(ScheduleTest, RangesFinishInHalfTheLongestResponseAtAnyRate) {
   for (const double rate : {3e5, 1e6, 1e7, 1e8}) {
     Schedule schedule{{.rangeBytes = 8 * kMiB, .longestResponse = seconds(20)}};
     schedule.measured(static_cast<std::uint64_t>(rate * 2), milliseconds(100), seconds(2));
-    EXPECT_LE(static_cast<double>(schedule.rangeBytes(kConnections)) / rate, 10.0) << rate;
+    EXPECT_LE(static_cast<double>(schedule.rangeBytes()) / rate, 10.0) << rate;
   }
 }
 
 TEST_F(ScheduleTest, SmallQuickAnswersSayNothingAboutTheRate) {
   schedule_.measured(1000, milliseconds(50), milliseconds(1));
-  EXPECT_EQ(schedule_.rangeBytes(kConnections), 8 * kMiB);
+  EXPECT_EQ(schedule_.rangeBytes(), 8 * kMiB);
   // But a slow one does.
   schedule_.measured(200'000, milliseconds(50), seconds(2));
-  EXPECT_EQ(schedule_.rangeBytes(kConnections), kMiB);
+  EXPECT_EQ(schedule_.rangeBytes(), kMiB);
 }
 
 TEST_F(ScheduleTest, RangesGetSmallerNearTheEnd) {
@@ -171,6 +171,25 @@ TEST_F(ScheduleTest, AnAbandonedFileGivesNothingOut) {
   schedule_.abandon(*file);
   EXPECT_EQ(piece->claim(100).sizeBytes(), 0U);
   EXPECT_EQ(take(), ByteRange{});
+}
+
+TEST_F(ScheduleTest, CountsWhatACrashWouldLose) {
+  const auto file = begun(1, 30 * kMiB);
+  const auto first = schedule_.takeAny(now_, kConnections);
+  EXPECT_EQ(schedule_.unrecordedBytes(), 8 * kMiB);
+  first->claim(2 * kMiB);
+  schedule_.ended(first, first->rest().sizeBytes());
+  schedule_.giveBack(*file, {.range = first->rest()});
+  EXPECT_EQ(schedule_.unrecordedBytes(), 2 * kMiB);
+  const auto second = schedule_.takeAny(now_, kConnections);
+  second->claim(kMiB);
+  now_ += seconds(3);
+  const auto tail = schedule_.splitTail(now_);
+  ASSERT_TRUE(tail);
+  EXPECT_EQ(schedule_.unrecordedBytes(), 2 * kMiB + second->asked().sizeBytes());
+  schedule_.recorded(2 * kMiB);
+  schedule_.abandon(*file);
+  EXPECT_EQ(schedule_.unrecordedBytes(), kMiB);
 }
 
 TEST_F(ScheduleTest, CountsTheBytesOfBegunFiles) {

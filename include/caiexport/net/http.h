@@ -77,7 +77,9 @@ class HttpTransport {
  public:
   virtual ~HttpTransport() = default;
   virtual HttpResponse send(const HttpRequest& request, BodySink* sink, std::stop_token stop) = 0;
-  HttpResponse send(const HttpRequest& request, std::stop_token stop) { return send(request, nullptr, stop); }
+  HttpResponse send(const HttpRequest& request, std::stop_token stop) {
+    return send(request, nullptr, std::move(stop));
+  }
 };
 
 /// Scheme, host and port of a URL; two are the same origin if all three are equal (a default port equals none).

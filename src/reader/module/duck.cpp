@@ -145,23 +145,24 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
 
 Rows::Rows(Duck& duck, const Statement& statement, Blame blame, const std::stop_token& stop)
     : duck_(duck), blame_(std::move(blame)) {
+  if (stop.stop_requested()) throw core::Interrupted();
   duckdb_pending_result pending = nullptr;
   const duckdb_state started = duckdb_pending_prepared_streaming(statement.get(), &pending);
   duck_.execute(pending, started, result_, blame_, stop);
 }
 
 Rows::~Rows() {
-  // Else the next statement would wait until the threads have finished what nobody wants.
   if (!ended_) duck_.interrupt();
   duckdb_destroy_result(&result_);
+  if (!ended_) duck_.endStatement();
 }
 
 Chunk Rows::next() {
   Chunk chunk(duckdb_fetch_chunk(result_));
   if (chunk != nullptr) return chunk;
-  ended_ = true;
   const char* reason = duckdb_result_error(&result_);
   if (reason != nullptr && *reason != '\0') throwDuckError(duckdb_result_error_type(&result_), reason, blame_);
+  ended_ = true;
   return nullptr;
 }
 
@@ -248,6 +249,7 @@ std::uint64_t Duck::changedRows(const std::string& sql, const Blame& blame, std:
   const duckdb_state prepared = duckdb_prepare(connection_, sql.c_str(), &handle);
   const Statement statement(handle);
   if (prepared == DuckDBError) throwDuckError(DUCKDB_ERROR_INVALID, duckdb_prepare_error(handle), blame);
+  if (stop.stop_requested()) throw core::Interrupted();
   duckdb_pending_result pending = nullptr;
   const duckdb_state started = duckdb_pending_prepared(handle, &pending);
   duckdb_result result{};
@@ -259,22 +261,29 @@ std::uint64_t Duck::changedRows(const std::string& sql, const Blame& blame, std:
 
 void Duck::execute(duckdb_pending_result handle, duckdb_state started, duckdb_result& result, const Blame& blame,
                    const std::stop_token& stop) {
-  const Owned<duckdb_pending_result, duckdb_destroy_pending> pending(handle);
+  Owned<duckdb_pending_result, duckdb_destroy_pending> pending(handle);
   if (started == DuckDBError) {
     const char* reason = duckdb_pending_error(handle);
     throwDuckError(DUCKDB_ERROR_INVALID, reason == nullptr ? "no reason given" : reason, blame);
   }
-  // DuckDB forgets an interrupt that came before the start, and threads may be at work since then.
-  if (stop.stop_requested()) {
-    interrupt();
-    throw core::Interrupted();
-  }
+  // DuckDB forgets an interrupt that came before the start. It is told again and then waited for: a statement that is
+  // destroyed while its threads are still being set going takes the process with it (seen with 1.4.4).
+  if (stop.stop_requested()) interrupt();
   if (duckdb_execute_pending(handle, &result) == DuckDBSuccess) return;
   const duckdb_error_type type = duckdb_result_error_type(&result);
   const char* reason = duckdb_result_error(&result);
   const std::string message = reason == nullptr ? "no reason given" : reason;
   duckdb_destroy_result(&result);
   throwDuckError(type, message, blame);
+}
+
+void Duck::endStatement() noexcept {
+  interrupt();
+  // A connection that is closed while an exception unwinds frees what its threads still work on (DuckDB's ClientContext
+  // skips its clean-up then). Preparing another statement first stops them and waits for them.
+  duckdb_prepared_statement other = nullptr;
+  duckdb_prepare(connection_, "SELECT 1", &other);
+  duckdb_destroy_prepare(&other);
 }
 
 std::vector<std::int64_t> Duck::numbers(const std::string& sql, const Blame& blame) {

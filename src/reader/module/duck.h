@@ -86,8 +86,10 @@ class Duck {
   void execute(duckdb_pending_result pending, duckdb_state started, duckdb_result& result, const Blame& blame,
                const std::stop_token& stop);
 
-  /// Ends the running statement; from any thread.
+  /// Ends the running statement soon; from any thread.
   void interrupt() { duckdb_interrupt(connection_); }
+  /// Ends the running statement and waits until no thread works on it. Does not throw.
+  void endStatement() noexcept;
 
  private:
   duckdb_database database_ = nullptr;

@@ -1,0 +1,251 @@
+/// Manifests, what `read` is pointed at, and `verify`.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "caiexport/cli/options.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/transfer/downloader.h"
+#include "cli/config.h"
+#include "cli/input_files.h"
+#include "cli/manifest.h"
+#include "cli/reading.h"
+#include "cli/verify_check.h"
+#include "job_fixture.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+void write(const fs::path& file, const std::string& text) {
+  fs::create_directories(file.parent_path());
+  core::writeFileAtomically(core::diskFileSystem(), file, text);
+}
+
+std::string manifestOf(const std::string& batch, const std::vector<std::pair<std::string, std::string>>& files,
+                       const fs::path& folder) {
+  std::string entries;
+  for (const auto& [name, content] : files) {
+    write(folder / name, content);
+    entries += (entries.empty() ? "" : ", ") +
+               ("{\"name\": \"" + name + "\", \"dataset_file_id\": \"f\", \"bytes\": ") +
+               std::to_string(content.size()) + ", \"sha256\": \"" + transfer::sha256OfFile(folder / name, {}) +
+               "\", \"records\": null}";
+  }
+  return R"({"job": 1, "dataset_id": "ds1", "batch_id": ")" + batch + R"(", "records": null, "bytes": 1, "files": [)" +
+         entries + "]}";
+}
+
+void makeBatch(const fs::path& folder, const std::string& batch,
+               const std::vector<std::pair<std::string, std::string>>& files) {
+  write(folder / kManifestName, manifestOf(batch, files, folder));
+}
+
+template <class Call>
+std::optional<Category> categoryOf(Call call) {
+  try {
+    call();
+  } catch (const core::Error& error) {
+    return error.category();
+  }
+  return std::nullopt;
+}
+
+TEST(ManifestFile, IsReadBack) {
+  const support::TempDirectory folder;
+  makeBatch(folder.path(), "b1", {{"a.parquet", "aa"}, {"f2/a.parquet", "bbb"}});
+  const Manifest manifest = readManifest(folder.path());
+  EXPECT_EQ(manifest.batchId, "b1");
+  EXPECT_EQ(manifest.job, 1);
+  ASSERT_EQ(manifest.files.size(), 2U);
+  EXPECT_EQ(manifest.files[1].path, "f2/a.parquet");
+  EXPECT_EQ(manifest.files[1].bytes, 3U);
+  EXPECT_FALSE(manifest.files[1].records);
+}
+
+TEST(ManifestFile, ThatIsBrokenIsNamed) {
+  const support::TempDirectory folder;
+  for (const char* text :
+       {"", "not json", "[]", "{}", R"({"files": [3]})", R"({"files": [{"name": "a"}]})",
+        R"({"files": [{"name": "../a", "bytes": 1}]})", R"({"files": [{"name": "/etc/passwd", "bytes": 1}]})",
+        R"({"files": [{"name": "", "bytes": 1}]})", R"({"files": [{"name": "a", "bytes": -1}]})",
+        R"({"files": [{"name": "a", "bytes": "1"}]})"}) {
+    write(folder / kManifestName, text);
+    EXPECT_EQ(categoryOf([&] { readManifest(folder.path()); }), Category::verification) << text;
+  }
+}
+
+class InputTest : public testing::Test {
+ protected:
+  InputTest() { options_.add("database", jobs_.file().string()); }
+
+  InputSet find(const std::vector<std::string>& arguments) {
+    Configuration configuration(options_, environment_);
+    return InputFinder(configuration).find(arguments);
+  }
+
+  static std::vector<std::string> names(const InputSet& set) {
+    std::vector<std::string> result;
+    for (const reader::InputFile& file : set.files)
+      result.push_back(file.batchId + ":" + file.path.filename().string());
+    return result;
+  }
+
+  support::TempDirectory folder_;
+  JobFixture jobs_;
+  ParsedOptions options_;
+  Environment environment_{[](std::string_view) { return std::nullopt; }};
+};
+
+TEST_F(InputTest, AFolderOfBatchesIsReadByItsManifests) {
+  makeBatch(folder_ / "ds1/b1", "b1", {{"a.parquet", "1"}, {"notes.txt", "x"}});
+  makeBatch(folder_ / "ds1/b2", "b2", {{"a.parquet", "2"}});
+  makeBatch(folder_ / "ds1/.replaced/b0", "b0", {{"a.parquet", "0"}});
+  write(folder_ / "ds1/b2/late.parquet.part", "x");
+  for (const fs::path& place : {folder_.path(), folder_ / "ds1"}) {
+    const InputSet set = find({place.string()});
+    EXPECT_THAT(names(set), ElementsAre("b1:a.parquet", "b2:a.parquet"));
+    EXPECT_THAT(set.notices, ElementsAre(HasSubstr("2 batches are read as one set: b1, b2")));
+  }
+  EXPECT_TRUE(find({(folder_ / "ds1/b1").string()}).notices.empty());
+}
+
+TEST_F(InputTest, AFolderWithoutManifestsIsReadByEnding) {
+  write(folder_ / "x/b.parquet", "1");
+  write(folder_ / "x/a.parquet", "1");
+  write(folder_ / "x/.hidden.parquet", "1");
+  write(folder_ / "x/c.parquet.part", "1");
+  write(folder_ / "x/readme.txt", "1");
+  EXPECT_THAT(names(find({(folder_ / "x").string()})), ElementsAre(":a.parquet", ":b.parquet"));
+}
+
+TEST_F(InputTest, NothingToReadIsNotFound) {
+  fs::create_directories(folder_ / "empty");
+  EXPECT_EQ(categoryOf([&] { find({(folder_ / "empty").string()}); }), Category::notFound);
+  EXPECT_EQ(categoryOf([&] { find({(folder_ / "none").string()}); }), Category::notFound);
+  EXPECT_EQ(categoryOf([&] { find({"77"}); }), Category::notFound);
+  EXPECT_EQ(categoryOf([&] { find({}); }), Category::usage);
+}
+
+TEST_F(InputTest, AJobIsReadFromItsRecord) {
+  const model::JobId job = jobs_.finishedJob();
+  const InputSet set = find({std::to_string(model::numberOf(job))});
+  EXPECT_THAT(names(set), ElementsAre("b1:part-0.parquet", "b1:part-1.parquet"));
+  EXPECT_EQ(set.files[0].path, "/out/ds1/b1/part-0.parquet");
+  EXPECT_EQ(set.files[0].batchCreated, jobs_.clock().now());
+  EXPECT_EQ(set.description, "job 1");
+}
+
+TEST_F(InputTest, AJobWithoutFilesIsNotFound) {
+  const model::JobId job = jobs_.freshSegmentJob();
+  EXPECT_EQ(categoryOf([&] { find({std::to_string(model::numberOf(job))}); }), Category::notFound);
+}
+
+TEST_F(InputTest, WhatIsNamedTwiceIsReadOnce) {
+  makeBatch(folder_ / "b1", "b1", {{"a.parquet", "1"}});
+  const std::string place = (folder_ / "b1").string();
+  EXPECT_EQ(find({place, place, place + "/a.parquet"}).files.size(), 1U);
+}
+
+TEST_F(InputTest, TheRecordTellsWhichBatchesAreReplaced) {
+  const model::JobId job = jobs_.create(JobFixture::datasetRequest(folder_.path()));
+  ASSERT_EQ(model::numberOf(job), 1);
+  jobs_.store().beginAttempt(job, model::StepName::selectBatches);
+  const core::TimePoint now = jobs_.clock().now();
+  jobs_.store().finishStep(job, model::StepName::selectBatches,
+                           {.batches = std::vector<model::Batch>{
+                                {.id = model::BatchId("b2"), .created = now, .predecessors = {model::BatchId("b1")}},
+                                {.id = model::BatchId("b1"), .created = now - std::chrono::hours(1)},
+                                {.id = model::BatchId("b0"), .created = now + std::chrono::hours(1)}}});
+  for (const char* batch : {"b0", "b1", "b2"}) makeBatch(folder_ / "ds1" / batch, batch, {{"a.parquet", batch}});
+  const InputSet set = find({folder_.path().string()});
+  EXPECT_THAT(names(set), ElementsAre("b2:a.parquet", "b0:a.parquet"));
+  EXPECT_THAT(set.notices, testing::Contains(HasSubstr("batch b1 is left out")));
+}
+
+class VerifyTest : public testing::Test {
+ protected:
+  VerifyTest() {
+    for (const char* name : {"a", "b", "sub/c"}) {
+      write(folder_ / name, std::string("content of ") + name);
+      batch_.files.push_back({.path = name,
+                              .bytes = fs::file_size(folder_ / name),
+                              .sha256 = transfer::sha256OfFile(folder_ / name, {}),
+                              .records = std::nullopt});
+    }
+    write(folder_ / kManifestName, "{}");
+    batch_.folder = folder_.path();
+  }
+
+  std::vector<std::string> problems() {
+    VerifyCheck check([]() -> std::unique_ptr<reader::ParquetReader> { return nullptr; }, [](std::uint64_t) {}, {});
+    check.check(batch_);
+    std::vector<std::string> found;
+    for (const Problem& problem : check.report().problems) {
+      found.push_back(std::string(nameOf(problem.difference)) + " " +
+                      problem.path.lexically_relative(folder_.path()).string());
+    }
+    return found;
+  }
+
+  support::TempDirectory folder_;
+  ExpectedBatch batch_{.folder = {}, .batchId = "b1", .files = {}, .records = {}};
+};
+
+TEST_F(VerifyTest, FindsNothingWhereAllIsAsItWas) {
+  write(folder_ / ".hidden", "x");
+  write(folder_ / "late.part", "x");
+  EXPECT_THAT(problems(), testing::IsEmpty());
+}
+
+TEST_F(VerifyTest, NamesMissingChangedAndForeignFiles) {
+  fs::remove(folder_ / "a");
+  write(folder_ / "b", "contenT of b");
+  write(folder_ / "sub/c", "longer than it was before");
+  write(folder_ / "d", "x");
+  write(folder_ / "sub/e", "x");
+  EXPECT_THAT(problems(), ElementsAre("missing a", "changed b", "changed sub/c", "foreign d", "foreign sub/e"));
+}
+
+TEST_F(VerifyTest, ALinkIsNoFile) {
+  fs::rename(folder_ / "a", folder_ / ".moved");
+  fs::create_symlink(folder_ / ".moved", folder_ / "a");
+  EXPECT_THAT(problems(), ElementsAre("changed a"));
+}
+
+TEST_F(VerifyTest, AFolderThatIsGoneMissesEverything) {
+  fs::remove_all(folder_.path());
+  EXPECT_EQ(problems().size(), 3U);
+}
+
+TEST_F(VerifyTest, StopsWhenAsked) {
+  std::stop_source stop;
+  stop.request_stop();
+  VerifyCheck check([]() -> std::unique_ptr<reader::ParquetReader> { return nullptr; }, [](std::uint64_t) {},
+                    stop.get_token());
+  EXPECT_THROW(check.check(batch_), core::Interrupted);
+}
+
+TEST(MakeFile, ReplacesOnlyWhenWhole) {
+  const support::TempDirectory folder;
+  const fs::path target = folder / "out.csv";
+  write(target, "old");
+  EXPECT_THROW(makeFile(target,
+                        [](const fs::path& part) {
+                          write(part, "half");
+                          throw core::Error(Category::io, "disk full");
+                        }),
+               core::Error);
+  EXPECT_EQ(core::readFile(target), "old");
+  makeFile(target, [](const fs::path& part) { write(part, "new"); });
+  EXPECT_EQ(core::readFile(target), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+}  // namespace
+}  // namespace caiexport::cli

@@ -1,0 +1,129 @@
+/// Printers: tables at widths, CSV, progress lines.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "caiexport/reader/table.h"
+#include "cli/job_text.h"
+#include "cli/progress.h"
+#include "job_fixture.h"
+
+namespace caiexport::cli {
+namespace {
+
+using testing::HasSubstr;
+
+std::size_t widest(const std::string& text) {
+  std::size_t most = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    most = std::max(most, reader::displayWidth(line));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  }
+  return most;
+}
+
+store::JobView failedView() {
+  store::JobView view;
+  view.job.id = model::JobId(12);
+  view.job.request.sourceId = "5f0000000000000000000001";
+  view.job.fileCount = 1234567;
+  view.job.totalBytes = 48'000'000;
+  view.job.steps = {{.name = model::StepName::downloadFiles, .state = model::StepState::failed}};
+  view.job.createdAt = support::FakeClock().now();
+  view.job.error =
+      model::JobError{core::Category::io, "line one\nquote \" and, comma " + std::string(300, 'x'), "r", "h"};
+  view.status = model::JobStatus::failed;
+  return view;
+}
+
+TEST(HistoryTable, FitsAnyTerminal) {
+  reader::Table table{.columns = historyColumns()};
+  table.rows.push_back(historyRow(failedView(), support::FakeClock().now() + std::chrono::hours(3)));
+  for (const std::size_t width : {40U, 80U, 120U, 200U}) {
+    EXPECT_LE(widest(reader::renderTable(table, width)), width);
+  }
+  const std::string text = reader::renderTable(table, 120);
+  EXPECT_THAT(text, HasSubstr("1,234,567"));
+  EXPECT_THAT(text, HasSubstr("48.0 MB"));
+  EXPECT_THAT(text, HasSubstr("3h"));
+}
+
+TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {
+  const std::string header = historyCsvHeader();
+  const std::string row = historyCsvRow(failedView());
+  EXPECT_TRUE(header.ends_with("error_hint\r\n"));
+  EXPECT_TRUE(row.ends_with("\r\n"));
+  std::size_t fields = 1;
+  bool quoted = false;
+  for (const char c : row) {
+    if (c == '"') quoted = !quoted;
+    if (c == ',' && !quoted) ++fields;
+  }
+  EXPECT_EQ(fields, static_cast<std::size_t>(std::ranges::count(header, ',')) + 1);
+  EXPECT_THAT(row, HasSubstr("\"line one\nquote \"\" and, comma "));
+  EXPECT_EQ(csvField("plain"), "plain");
+  EXPECT_EQ(csvField("a\rb"), "\"a\rb\"");
+  EXPECT_EQ(csvField(""), "");
+}
+
+TEST(Show, TellsStepsFilesEventsAndTheNextCommand) {
+  JobFixture fixture;
+  const model::JobId job = fixture.finishedJob();
+  store::History history = fixture.history();
+  const std::string text = showText(history.job(job), history, 100);
+  for (const char* part : {"Job 1: dataset ds1", "select_batches", "part-1.parquet", "files_kept", "7 profiles",
+                           "Next: caiexport scores 1"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+}
+
+TEST(Show, DoesNotLetThePlatformSteerTheTerminal) {
+  JobFixture fixture;
+  const model::JobId job = fixture.freshSegmentJob();
+  fixture.store().addEvent(job, std::nullopt, "error", "evil \x1b[2J text");
+  store::History history = fixture.history();
+  const std::string text = showText(history.job(job), history, 100);
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("\\x1b[2J"));
+}
+
+TEST(Result, TellsWhatWhereHowMuchAndTheNextCommand) {
+  JobFixture fixture;
+  const model::JobId job = fixture.finishedJob();
+  const std::string text = resultText(fixture.history().job(job));
+  EXPECT_THAT(text, HasSubstr("Dataset ds1 (sandbox prod): 1 batch, 2 files, 30 B, 7 profiles\n"));
+  EXPECT_THAT(text, HasSubstr("In /out/ds1/b1\n"));
+  EXPECT_THAT(text, HasSubstr("Next: caiexport scores 1\n"));
+}
+
+TEST(Grouped, PutsCommas) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(1234567), "1,234,567");
+}
+
+TEST(Progress, DownloadLineTellsWhatIsKnown) {
+  EXPECT_EQ(downloadLine({.bytes = 48'000'000,
+                          .totalBytes = 120'000'000,
+                          .bytesPerSecond = 12e6,
+                          .files = 3,
+                          .totalFiles = 9,
+                          .connections = 8,
+                          .retries = 1,
+                          .failed = 2}),
+            "48.0 MB of 120 MB (40 %), 12.0 MB/s, 7.0 s left, 3 of 9 files, 8 connections, 1 retry, 2 failed");
+  EXPECT_EQ(downloadLine({}), "0 B, 0 files");
+  EXPECT_EQ(downloadLine({.bytes = 5, .totalBytes = 4, .bytesPerSecond = 1, .totalFiles = 1}),
+            "5 B of 4 B (100 %), 1 B/s, 0 of 1 file");
+}
+
+TEST(Progress, WaitLineTellsStatusAndTimes) {
+  EXPECT_EQ(waitLine({.status = "PROCESSING", .elapsed = std::chrono::seconds(83), .nextIn = std::chrono::seconds(10)}),
+            "PROCESSING, 1m 23s, asked again in 10.0 s");
+  EXPECT_THAT(waitLine({.status = "\x1b[31m", .elapsed = {}, .nextIn = {}}), HasSubstr("\\x1b"));
+}
+
+}  // namespace
+}  // namespace caiexport::cli
