@@ -1,5 +1,6 @@
 #include "caiexport/cli/application.h"
 
+#include <algorithm>
 #include <array>
 
 #include "caiexport/cli/terminal.h"
@@ -73,6 +74,17 @@ CommandEnd run(const Command& command, const ParsedOptions& options, StandardOut
   return command.run(options, context);
 }
 
+/// The lines of a message (SQL errors have several), each fit for a terminal, all but the first indented.
+std::string inLines(std::string_view message) {
+  std::string out;
+  while (!message.empty()) {
+    const std::size_t end = std::min(message.find('\n'), message.size());
+    out.append(out.empty() ? "" : "\n  ").append(core::printable(message.substr(0, end)));
+    message.remove_prefix(std::min(end + 1, message.size()));
+  }
+  return out;
+}
+
 CommandEnd printed(StandardOutput& out, const std::string& text) {
   out.write(text);
   return {};
@@ -136,7 +148,7 @@ bool asksForJson(std::span<const std::string> words) {
 }
 
 std::string failureText(const core::Error& error) {
-  std::string text = "caiexport: " + core::printable(error.what());
+  std::string text = "caiexport: " + inLines(error.what());
   if (!error.requestId().empty()) text += "\nrequest id: " + core::printable(error.requestId(), 200);
   if (!error.hint().empty()) text += "\nhint: " + core::printable(error.hint());
   return text;

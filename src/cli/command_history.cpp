@@ -119,17 +119,17 @@ void printCsv(store::History& history, const store::HistoryFilter& filter, Stand
 }
 
 void printTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
-  const core::TimePoint now = core::systemClock().now();
-  reader::Table table{.columns = historyColumns()};
+  std::vector<store::JobView> views;
   history.forEachJob(filter, [&](const store::JobView& view) {
-    table.rows.push_back(historyRow(view, now));
+    views.push_back(view);
     return true;
   });
-  if (table.rows.empty()) {
+  if (views.empty()) {
     context.console.notice("caiexport: no such jobs");
     return;
   }
-  context.out.write(reader::renderTable(table, context.out.width()));
+  const std::size_t width = context.out.width();
+  context.out.write(reader::renderTable(historyTable(views, core::systemClock().now(), width), width));
 }
 
 // --- --sql

@@ -70,12 +70,11 @@ store::JobView findJob(const std::filesystem::path& database, const std::optiona
 CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, TextOrJson format, Context& context) {
   const std::unique_ptr<Record> record = Record::open(database);
   const store::JobView view = record->history().job(job);
-  const std::string text = "job " + std::to_string(model::numberOf(job)) + " is done already";
+  context.console.notice("caiexport: job " + std::to_string(model::numberOf(job)) + " is done already");
   if (format == TextOrJson::text) {
-    context.out.write(text + "\n" + resultText(view));
+    context.out.write(resultText(view));
     return {};
   }
-  context.console.notice("caiexport: " + text);
   JsonWriter json([&](std::string_view piece) { context.out.write(piece); });
   writeJob(json, view, JobDetail::result, record->history());
   context.out.write("\n");

@@ -95,8 +95,7 @@ reader::Table fileTable(const model::Job& job, store::History& history, std::uin
   history.forEachFile(job.id, [&](const model::FileRecord& file) {
     if (++total > kShownFiles) return;
     table.rows.push_back({core::printable(file.path, 80), std::string(model::nameOf(file.state)),
-                          core::formatBytes(file.remote.lengthBytes), file.records ? grouped(*file.records) : "-",
-                          file.sha256.empty() ? "-" : file.sha256.substr(0, 12) + "\u2026"});
+                          core::formatBytes(file.remote.lengthBytes), file.records ? grouped(*file.records) : "-"});
   });
   return table;
 }
@@ -191,22 +190,35 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   return out;
 }
 
-std::vector<reader::TableColumn> historyColumns() {
-  return {{"job", "", true},  {"kind", "", false},   {"status", "", false}, {"source", "", false}, {"files", "", true},
-          {"size", "", true}, {"records", "", true}, {"age", "", true},     {"error", "", false}};
-}
-
-std::vector<std::string> historyRow(const store::JobView& view, core::TimePoint now) {
-  const model::Job& job = view.job;
-  return {std::to_string(model::numberOf(job.id)),
-          std::string(model::nameOf(job.request.kind)),
-          std::string(model::nameOf(view.status)),
-          core::printable(job.request.sourceId, 40),
-          grouped(job.fileCount),
-          core::formatBytes(job.totalBytes),
-          job.records ? grouped(*job.records) : "-",
-          ageText(job.createdAt, now),
-          job.error ? core::printable(job.error->message, 120) : ""};
+reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width) {
+  // What the other columns need, with the gaps between them.
+  constexpr std::size_t kOthers = 58;
+  constexpr std::size_t kLongestId = 36;
+  constexpr std::size_t kErrorFrom = 110;
+  const bool failed = std::ranges::any_of(views, [](const store::JobView& view) { return view.job.error.has_value(); });
+  const bool withError = failed && (width == 0 || width >= kErrorFrom);
+  const std::size_t source =
+      width == 0 ? kLongestId
+                 : std::clamp<std::size_t>(width - std::min(width, kOthers), 12, withError ? 24 : kLongestId);
+  reader::Table table{.columns = {{"job", "", true},
+                                  {"kind", "", false},
+                                  {"status", "", false},
+                                  {"source", "", false},
+                                  {"files", "", true},
+                                  {"size", "", true},
+                                  {"records", "", true},
+                                  {"age", "", true}}};
+  if (withError) table.columns.push_back({"error", "", false});
+  for (const store::JobView& view : views) {
+    const model::Job& job = view.job;
+    table.rows.push_back({std::to_string(model::numberOf(job.id)), std::string(model::nameOf(job.request.kind)),
+                          std::string(model::nameOf(view.status)),
+                          reader::fitTo(core::printable(job.request.sourceId, 200), source), grouped(job.fileCount),
+                          core::formatBytes(job.totalBytes), job.records ? grouped(*job.records) : "-",
+                          ageText(job.createdAt, now)});
+    if (withError) table.rows.back().push_back(job.error ? core::printable(job.error->message, 200) : "");
+  }
+  return table;
 }
 
 std::string csvField(std::string_view text) {

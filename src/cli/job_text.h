@@ -1,6 +1,7 @@
 #pragma once
 /// Jobs as text for people.
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,11 +24,11 @@ std::string resultText(const store::JobView& view);
 /// One job with its steps, files and newest events.
 std::string showText(const store::JobView& view, store::History& history, std::size_t width);
 
-/// Column headings of `history`, and one job as a row.
-std::vector<reader::TableColumn> historyColumns();
-std::vector<std::string> historyRow(const store::JobView& view, core::TimePoint now);
+/// The table of `history` for a terminal of that width (0: no bound): ids are cut to fit, errors shown where there is
+/// room.
+reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
 
-/// The same for programs: RFC 4180, lines end in CRLF.
+/// Jobs for programs: RFC 4180, lines end in CRLF.
 std::string historyCsvHeader();
 std::string historyCsvRow(const store::JobView& view);
 

@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <system_error>
 
 #include "caiexport/core/error.h"
-#include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/reader/table.h"
 
@@ -67,7 +67,7 @@ bool StandardOutput::flush() {
   closed_ = true;
   // SIGPIPE is ignored, so a closed pipe is an error number.
   if (error == EPIPE) return false;
-  core::throwIoError("write to", "standard output", error);
+  throw core::Error(core::Category::io, "cannot write to standard output: " + std::generic_category().message(error));
 }
 
 bool Console::canRedraw() const {

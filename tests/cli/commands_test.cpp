@@ -293,6 +293,8 @@ TEST(Failure, TellsMessageRequestIdAndHint) {
   EXPECT_EQ(failureDocument(error),
             "{\"job\": null, \"error\": {\"category\": \"auth\", \"message\": \"the token \\u001b[1m was refused\", "
             "\"request_id\": \"r-1\", \"hint\": \"renew it\"}}\n");
+  EXPECT_EQ(failureText(core::Error(core::Category::usage, "wrong SQL\nLINE 2: x\n        ^")),
+            "caiexport: wrong SQL\n  LINE 2: x\n          ^");
   EXPECT_THAT(failureDocument(core::Error(core::Category::io, "x")), HasSubstr("\"request_id\": null"));
 }
 

@@ -37,16 +37,25 @@ store::JobView failedView() {
   return view;
 }
 
+std::string historyAt(std::size_t width, const store::JobView& view) {
+  const core::TimePoint now = support::FakeClock().now() + std::chrono::hours(3);
+  return reader::renderTable(historyTable({&view, 1}, now, width), width);
+}
+
 TEST(HistoryTable, FitsAnyTerminal) {
-  reader::Table table{.columns = historyColumns()};
-  table.rows.push_back(historyRow(failedView(), support::FakeClock().now() + std::chrono::hours(3)));
-  for (const std::size_t width : {40U, 80U, 120U, 200U}) {
-    EXPECT_LE(widest(reader::renderTable(table, width)), width);
+  for (const std::size_t width : {40U, 80U, 120U, 200U}) EXPECT_LE(widest(historyAt(width, failedView())), width);
+  EXPECT_THAT(historyAt(120, failedView()), HasSubstr("line one\\x0a"));
+}
+
+TEST(HistoryTable, EightyColumnsShowEverythingButErrors) {
+  store::JobView view = failedView();
+  view.job.request.sourceId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+  view.job.records = 1'234'567;
+  const std::string text = historyAt(80, view);
+  for (const char* part : {"job", "failed", "7c5f7f05-5a50-4", "1,234,567", "48.0 MB", "3h", "records", "age"}) {
+    EXPECT_THAT(text, HasSubstr(part));
   }
-  const std::string text = reader::renderTable(table, 120);
-  EXPECT_THAT(text, HasSubstr("1,234,567"));
-  EXPECT_THAT(text, HasSubstr("48.0 MB"));
-  EXPECT_THAT(text, HasSubstr("3h"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("more column")));
 }
 
 TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {

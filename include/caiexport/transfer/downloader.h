@@ -79,9 +79,9 @@ struct DownloadSettings {
   std::uint64_t mostBytesPerSecond = 0;  ///< Of all connections together; 0: no limit.
   std::uint64_t rangeBytes = 8U << 20U;  ///< First size of a range; then sized from the measured rate.
   core::Duration longestResponse =
-      std::chrono::seconds(20);                 ///< What a range should take at the most (Data Access cuts at 60 s).
-  /// Sync and report a large file's ranges at least this often. A crash loses at the most about twice this and twice one
-  /// range a connection, of all files together: when recording falls behind by that much, fetching waits for it.
+      std::chrono::seconds(20);  ///< What a range should take at the most (Data Access cuts at 60 s).
+  /// Sync and report a large file's ranges at least this often. A crash loses at the most about twice this and twice
+  /// one range a connection, of all files together: when recording falls behind by that much, fetching waits for it.
   std::uint64_t recordEveryBytes = 64U << 20U;
   core::RetryPolicy retry = {};
 };
