@@ -90,8 +90,7 @@ reader::Table stepTable(const model::Job& job) {
 
 reader::Table fileTable(const model::Job& job, store::History& history, std::uint64_t& total) {
   reader::Table table{
-      .columns = {
-          {"file", "", false}, {"state", "", false}, {"size", "", true}, {"records", "", true}, {"sha256", "", false}}};
+      .columns = {{"file", "", false}, {"state", "", false}, {"size", "", true}, {"records", "", true}}};
   history.forEachFile(job.id, [&](const model::FileRecord& file) {
     if (++total > kShownFiles) return;
     table.rows.push_back({core::printable(file.path, 80), std::string(model::nameOf(file.state)),
@@ -128,6 +127,44 @@ std::string nextCommand(const store::JobView& view) {
       return "";
   }
   return "";
+}
+
+/// How much of an id `history` shows.
+std::size_t sourceWidth(std::size_t width) {
+  // What the other columns need as a rule, with the gaps between them.
+  constexpr std::size_t kOthers = 58;
+  constexpr std::size_t kShortest = 12;
+  constexpr std::size_t kUuid = 36;
+  constexpr std::size_t kWide = 110;
+  constexpr std::size_t kDatasetId = 24;
+  if (width == 0) return kUuid;
+  return std::clamp(width - std::min(width, kOthers), kShortest, width >= kWide ? kDatasetId : kUuid);
+}
+
+std::size_t widthOf(const reader::Table& table) {
+  constexpr std::size_t kGap = 2;
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    std::size_t widest = reader::displayWidth(table.columns[i].name);
+    for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
+    sum += widest + kGap;
+  }
+  return sum;
+}
+
+/// A last column for what went wrong, where there is room for some words of it.
+void addErrors(reader::Table& table, std::span<const store::JobView> views, std::size_t width) {
+  constexpr std::size_t kLeast = 16;
+  constexpr std::size_t kMost = 200;
+  const std::size_t used = widthOf(table);
+  const std::size_t room = width == 0 ? kMost : width - std::min(width, used);
+  const bool failed = std::ranges::any_of(views, [](const store::JobView& view) { return view.job.error.has_value(); });
+  if (!failed || room < kLeast) return;
+  table.columns.push_back({"error", "", false});
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto& error = views[i].job.error;
+    table.rows[i].push_back(error ? reader::fitTo(core::printable(error->message, kMost), std::min(room, kMost)) : "");
+  }
 }
 
 std::string ageText(core::TimePoint created, core::TimePoint now) {
@@ -191,15 +228,6 @@ std::string showText(const store::JobView& view, store::History& history, std::s
 }
 
 reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width) {
-  // What the other columns need, with the gaps between them.
-  constexpr std::size_t kOthers = 58;
-  constexpr std::size_t kLongestId = 36;
-  constexpr std::size_t kErrorFrom = 110;
-  const bool failed = std::ranges::any_of(views, [](const store::JobView& view) { return view.job.error.has_value(); });
-  const bool withError = failed && (width == 0 || width >= kErrorFrom);
-  const std::size_t source =
-      width == 0 ? kLongestId
-                 : std::clamp<std::size_t>(width - std::min(width, kOthers), 12, withError ? 24 : kLongestId);
   reader::Table table{.columns = {{"job", "", true},
                                   {"kind", "", false},
                                   {"status", "", false},
@@ -208,7 +236,7 @@ reader::Table historyTable(std::span<const store::JobView> views, core::TimePoin
                                   {"size", "", true},
                                   {"records", "", true},
                                   {"age", "", true}}};
-  if (withError) table.columns.push_back({"error", "", false});
+  const std::size_t source = sourceWidth(width);
   for (const store::JobView& view : views) {
     const model::Job& job = view.job;
     table.rows.push_back({std::to_string(model::numberOf(job.id)), std::string(model::nameOf(job.request.kind)),
@@ -216,8 +244,8 @@ reader::Table historyTable(std::span<const store::JobView> views, core::TimePoin
                           reader::fitTo(core::printable(job.request.sourceId, 200), source), grouped(job.fileCount),
                           core::formatBytes(job.totalBytes), job.records ? grouped(*job.records) : "-",
                           ageText(job.createdAt, now)});
-    if (withError) table.rows.back().push_back(job.error ? core::printable(job.error->message, 200) : "");
   }
+  addErrors(table, views, width);
   return table;
 }
 
