@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
@@ -22,7 +23,7 @@ class JobFixture {
   void hold(model::JobId job) { held_ = job; }
 
   model::JobId create(const model::ExportRequest& request) {
-    return store_.createJob(request, "uuid", model::makePlan(request)).id;
+    return store_.createJob(request, core::newUuid(), model::makePlan(request)).id;
   }
 
   static model::ExportRequest datasetRequest(const std::filesystem::path& output = "/out") {

@@ -37,6 +37,16 @@ bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
+/// The message with the file's own name.
+std::string named(std::string message, const Blame& blame) {
+  if (blame.place.empty()) return message;
+  for (std::size_t at = message.find(blame.place); at != std::string::npos; at = message.find(blame.place, at)) {
+    message.replace(at, blame.place.size(), blame.file);
+    at += blame.file.size();
+  }
+  return message;
+}
+
 /// What a file can't cause: these come from the statement's own words.
 bool isAboutStatement(duckdb_error_type type) {
   static constexpr std::array kTypes{DUCKDB_ERROR_PARSER,
@@ -131,7 +141,7 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
   for (const char* advice : {"\nDatabase is launched", "\nPossible solutions"}) {
     message = message.substr(0, message.find(advice));
   }
-  const std::string text = blame.what + ": " + printableLines(message);
+  const std::string text = blame.what + ": " + printableLines(named(std::string(message), blame));
   if (type == DUCKDB_ERROR_INTERRUPT) throw core::Interrupted();
   if (type == DUCKDB_ERROR_OUT_OF_MEMORY) {
     throw Error(Category::io, text, {.hint = "allow more with --memory, e.g. --memory 4G, or choose fewer columns"});
@@ -140,7 +150,9 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
   if (blame.usersSql && (isAboutStatement(type) || !isAboutFiles(message))) {
     throw Error(Category::usage, text, {.hint = "the rows are in the view `profiles`"});
   }
-  throw Error(Category::verification, text, {.hint = "`caiexport verify` tells which files are damaged"});
+  throw Error(Category::verification, text,
+              {.hint = blame.file.empty() ? "`caiexport verify` tells which files are damaged"
+                                          : "fetch it again: remove the file and resume its job"});
 }
 
 Rows::Rows(Duck& duck, const Statement& statement, Blame blame, const std::stop_token& stop)
@@ -199,7 +211,7 @@ Duck::Duck(const ReaderSettings& settings, const Access& access) {
     for (const std::string& path : access.paths) allowed += (allowed.empty() ? "" : ", ") + sqlText(path);
     run("SET allowed_paths = [" + allowed + "]", blame);
     run("SET TimeZone = 'UTC'", blame);
-    run("SET parquet_metadata_cache = true", blame);
+    run(access.filesChange ? "SET enable_external_file_cache = false" : "SET parquet_metadata_cache = true", blame);
     run("SET enable_external_access = false", blame);
     run("SET lock_configuration = true", blame);
   } catch (...) {

@@ -23,8 +23,10 @@ std::string sqlName(std::string_view name);
 
 /// Who is to blame when a statement fails.
 struct Blame {
-  std::string what = {};  ///< What was being done, e.g. "cannot read the profiles".
-  bool usersSql = false;  ///< The statement holds SQL of the user: what is no fault of the files is wrong usage.
+  std::string what = {};   ///< What was being done, e.g. "cannot read the profiles".
+  bool usersSql = false;   ///< The statement holds SQL of the user: what is no fault of the files is wrong usage.
+  std::string place = {};  ///< A path in DuckDB's message that means nothing to the user,
+  std::string file = {};   ///< and the file that is meant.
 };
 
 /// A message of DuckDB as core::Error of the right category.
@@ -62,11 +64,12 @@ class Statement {
 };
 
 /// An in-memory database with one connection that can read the files it is given and nothing else, and whose
-/// settings are locked: see the appended list in duck.cpp.
+/// settings are locked.
 class Duck {
  public:
   struct Access {
     std::vector<std::string> paths = {};  ///< Absolute; each as it will be spelt in SQL.
+    bool filesChange = false;             ///< Other content may stand under a path later: nothing of it is kept.
   };
 
   Duck(const ReaderSettings& settings, const Access& access);

@@ -28,17 +28,6 @@ constexpr std::string_view kEncryptedMagic = "PARE";
 /// Both magic numbers and the length of the footer.
 constexpr std::uint64_t kSmallestBytes = 12;
 
-fs::path readableFile(const fs::path& path) {
-  std::error_code failure;
-  const fs::path found = fs::canonical(path, failure);
-  if (failure) core::throwIoError("read", path, failure.value());
-  if (!fs::is_regular_file(found, failure)) {
-    throw Error(Category::io, "cannot read " + core::printable(path.string()) + ": it is not a regular file");
-  }
-  if (access(found.c_str(), R_OK) != 0) core::throwIoError("read", path, errno);
-  return found;
-}
-
 std::string escaped(std::string_view path) {
   std::string pattern;
   for (const char letter : path) {
@@ -58,6 +47,16 @@ std::string escaped(std::string_view path) {
               {.hint = "fetch it again: remove the file and resume its job"});
 }
 
+std::string descriptorName(int descriptor) {
+  return "/dev/fd/" + std::to_string(descriptor);
+}
+
+int openFile(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) core::throwIoError("read", path, errno);
+  return descriptor;
+}
+
 std::string readAt(std::ifstream& file, std::uint64_t offset, std::size_t count) {
   std::string bytes(count, '\0');
   file.seekg(static_cast<std::streamoff>(offset));
@@ -68,13 +67,23 @@ std::string readAt(std::ifstream& file, std::uint64_t offset, std::size_t count)
 
 }  // namespace
 
+fs::path readableFile(const fs::path& path) {
+  std::error_code failure;
+  const fs::path found = fs::canonical(path, failure);
+  if (failure) core::throwIoError("read", path, failure.value());
+  if (!fs::is_regular_file(found, failure)) {
+    throw Error(Category::io, "cannot read " + core::printable(path.string()) + ": it is not a regular file");
+  }
+  if (access(found.c_str(), R_OK) != 0) core::throwIoError("read", path, errno);
+  return found;
+}
+
 FileName::FileName(const fs::path& path) : path_(readableFile(path)) {
   literal_ = path_.string();
   pattern_ = escaped(literal_);
   if (pattern_ == literal_ || literal_.find('\\') == std::string::npos) return;
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) core::throwIoError("read", path, errno);
-  literal_ = "/dev/fd/" + std::to_string(descriptor_);
+  descriptor_ = openFile(path_);
+  literal_ = descriptorName(descriptor_);
   pattern_ = literal_;
 }
 
@@ -91,6 +100,25 @@ FileName::FileName(FileName&& other) noexcept
 std::vector<std::string> FileName::allowed() const {
   if (pattern_ == literal_) return {literal_};
   return {literal_, pattern_};
+}
+
+FileWindow::FileWindow() : descriptor_(openFile("/dev/null")), name_(descriptorName(descriptor_)) {}
+
+FileWindow::~FileWindow() {
+  ::close(descriptor_);
+}
+
+void FileWindow::show(const fs::path& path) {
+  const int file = openFile(path);
+  const int shown = ::dup2(file, descriptor_);
+  const int errorNumber = errno;
+  ::close(file);
+  if (shown < 0) core::throwIoError("read", path, errorNumber);
+  ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
+}
+
+void FileWindow::clear() {
+  show("/dev/null");
 }
 
 std::uint64_t checkFrame(const fs::path& path) {
