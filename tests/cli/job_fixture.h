@@ -1,6 +1,7 @@
 #pragma once
 /// A small database with jobs in it.
 
+#include <string>
 #include <vector>
 
 #include "caiexport/core/text.h"
@@ -94,6 +95,7 @@ class JobFixture {
   store::Database database_{file(), store::Database::Mode::readWrite};
   store::JobStore store_{database_, clock_};
   model::JobId held_{};
+  int made_ = 0;
 };
 
 }  // namespace caiexport::cli

@@ -50,13 +50,40 @@ TEST(CancelWatch, StopsTheRunWhenCancelIsRecorded) {
   EXPECT_TRUE(stopped.wait());
 }
 
+/// Sleeps take no time; tells when the watch has looked a few times.
+class LookingClock final : public core::Clock {
+ public:
+  core::TimePoint now() const override { return {}; }
+  core::SteadyTime steadyNow() const override { return {}; }
+
+  bool sleep(core::Duration, std::stop_token stop) override {
+    const std::lock_guard lock(mutex_);
+    ++sleeps_;
+    changed_.notify_all();
+    return !stop.stop_requested();
+  }
+
+  bool waitForSleeps(int count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return sleeps_ >= count; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int sleeps_ = 0;
+};
+
 TEST(CancelWatch, LeavesTheRunAloneOtherwise) {
   JobFixture fixture;
   const model::JobId job = fixture.freshSegmentJob();
   const model::JobId other = fixture.freshSegmentJob();
   fixture.store().requestCancel(other);
   std::stop_source run;
-  { const CancelWatch watch(fixture.file(), job, run, core::systemClock(), core::nullLog()); }
+  LookingClock clock;
+  const CancelWatch watch(fixture.file(), job, run, clock, core::nullLog());
+  // The third sleep begins after two looks.
+  ASSERT_TRUE(clock.waitForSleeps(3));
   EXPECT_FALSE(run.stop_requested());
 }
 

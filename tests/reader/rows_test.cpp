@@ -37,7 +37,7 @@ class RowsTest : public ReaderTest {
   Error refused(const ReadQuery& query) {
     auto profiles = open({parquet("f.parquet", kProfiles)});
     TextOutput output;
-    const Error error = errorOf([&] { profiles->rows(query, reader::RowFormat::csv, output, {}); });
+    Error error = errorOf([&] { profiles->rows(query, reader::RowFormat::csv, output, {}); });
     EXPECT_EQ(output.text, "") << "nothing may be written before the query is known to be good";
     return error;
   }
@@ -269,10 +269,9 @@ TEST_F(RowsTest, ColumnsThatCannotBeUnited) {
 TEST_F(RowsTest, OrderIsThatOfFilesAndRows) {
   std::vector<fs::path> paths;
   for (int index = 0; index < 5; ++index) {
-    const std::string from = std::to_string(index * 50'000);
-    paths.push_back(parquet("f" + std::to_string(index),
-                            "SELECT i AS n FROM range(" + from + ", " + from + " + 50000) r(i)",
-                            ", ROW_GROUP_SIZE 8192"));
+    std::string select = "SELECT i + 50000 * INDEX AS n FROM range(50000) r(i)";
+    select.replace(select.find("INDEX"), 5, std::to_string(index));
+    paths.push_back(parquet(std::to_string(index), select, ", ROW_GROUP_SIZE 8192"));
   }
   const std::string text = csv(*open(paths));
   std::istringstream lines(text);
@@ -450,6 +449,7 @@ TEST_F(RowsTest, SchemaListsLeaves) {
   auto profiles = open({parquet("f.parquet", kProfiles)});
   const auto schema = profiles->schema();
   std::vector<std::string> paths;
+  paths.reserve(schema.size());
   for (const auto& field : schema) paths.push_back(field.path);
   EXPECT_THAT(paths, ElementsAre("_id", "_tenant.cai.churn.score", "_tenant.cai.churn.scoreDate",
                                  "_tenant.cai.churn.factors", "identityMap", "mail.address"));

@@ -13,7 +13,6 @@ using core::Error;
 using reader::ScoreSummary;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 class ScoresTest : public ReaderTest {
  protected:

@@ -69,7 +69,7 @@ std::string readAt(std::ifstream& file, std::uint64_t offset, std::size_t count)
 
 fs::path readableFile(const fs::path& path) {
   std::error_code failure;
-  const fs::path found = fs::canonical(path, failure);
+  fs::path found = fs::canonical(path, failure);
   if (failure) core::throwIoError("read", path, failure.value());
   if (!fs::is_regular_file(found, failure)) {
     throw Error(Category::io, "cannot read " + core::printable(path.string()) + ": it is not a regular file");

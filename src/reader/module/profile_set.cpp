@@ -168,12 +168,14 @@ std::string nestedList(const std::vector<Found>& fields, const ColumnSql& column
   std::vector<Branch> tree;
   for (const Found& field : fields) addField(tree, field.steps, 0, columnSql);
   std::vector<std::string> columns;
+  columns.reserve(tree.size());
   for (const Branch& branch : tree) columns.push_back(branchSql(branch) + " AS " + sqlName(branch.name));
   return joined(columns, ", ");
 }
 
 std::string flatList(const std::vector<Found>& fields, const ColumnSql& columnSql) {
   std::vector<std::string> columns;
+  columns.reserve(fields.size());
   for (const Found& field : fields) columns.push_back(columnSql(field.steps) + " AS " + sqlName(dotted(field.steps)));
   return joined(columns, ", ");
 }
@@ -265,7 +267,7 @@ std::string ProfileSet::identitySql(const std::string& name) const {
   const std::string idName = sqlText(id->name);
   const std::string known =
       "list_filter(" + identityListSql(*map, name) + ", lambda x: struct_extract(x, " + idName + ") IS NOT NULL)";
-  const std::string first = "struct_extract((" + known + ")[1], " + idName + ")";
+  std::string first = "struct_extract((" + known + ")[1], " + idName + ")";
   const Type* primary = fieldNamed(*identity, "primary");
   if (primary == nullptr || primary->id != DUCKDB_TYPE_BOOLEAN) return first;
   return "coalesce(struct_extract((list_filter(" + known + ", lambda x: struct_extract(x, " + sqlText(primary->name) +
@@ -364,9 +366,9 @@ RowSource ProfileSet::readable(RowSource source) {
     if (column.isReadable()) {
       select.push_back(name);
     } else if (column.children.empty()) {
-      select.push_back("CAST(" + name + " AS VARCHAR) AS " + name);
+      select.push_back(std::string("CAST(").append(name).append(" AS VARCHAR) AS ").append(name));
     } else {
-      select.push_back("to_json(" + name + ") AS " + name);
+      select.push_back(std::string("to_json(").append(name).append(") AS ").append(name));
     }
   }
   return prepareOwn("SELECT " + joined(select, ", ") + " FROM caiexport_rows");

@@ -122,10 +122,11 @@ std::uint64_t processRows(Rows& rows, std::uint64_t limit, const std::vector<std
   Pipeline pipeline(2 * workers.size());
   {
     std::vector<std::jthread> threads;
-    for (const auto& worker : workers) {
-      threads.emplace_back([&pipeline, &worker] { pipeline.work(*worker); });
-    }
+    threads.reserve(workers.size());
     try {
+      for (const auto& worker : workers) {
+        threads.emplace_back([&pipeline, &worker] { pipeline.work(*worker); });
+      }
       fetchAll(rows, limit, pipeline, stop);
     } catch (...) {
       pipeline.fail(std::current_exception());

@@ -126,6 +126,7 @@ FactorSql factorSql(const Type& entry) {
   }
   const Type* name = bestOf(texts, {"name", "code", "factor", "feature", "attribute"});
   if (name == nullptr) name = texts.empty() ? importance : texts.front();
+  if (name == nullptr) return {.name = "NULL"};
   const auto field = [](const Type& child) { return "struct_extract(f, " + sqlText(child.name) + ")"; };
   FactorSql sql{.name = field(*name)};
   if (importance != nullptr && importance != name) {

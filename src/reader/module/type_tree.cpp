@@ -220,7 +220,7 @@ std::string dotted(const std::vector<std::string>& steps) {
 std::string fieldSql(const std::vector<std::string>& steps) {
   std::string sql = sqlName(steps.front());
   for (std::size_t index = 1; index < steps.size(); ++index) {
-    sql = "struct_extract(" + sql + ", " + sqlText(steps[index]) + ")";
+    sql.insert(0, "struct_extract(").append(", ").append(sqlText(steps[index])).append(")");
   }
   return sql;
 }
