@@ -4,6 +4,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/model/plan.h"
 #include "job_text.h"
 #include "json.h"
@@ -27,34 +28,8 @@ struct DryRun {
   std::uint64_t bytes = 0;
 };
 
-std::vector<Batch> findBatches(platform::Client& client, const model::ExportRequest& request,
-                               const std::stop_token& stop) {
-  const model::BatchSelection& wanted = request.batches;
-  std::vector<Batch> batches;
-  if (!wanted.batch.empty()) {
-    if (auto batch = client.findBatch(wanted.batch, stop)) batches.push_back(std::move(*batch));
-    return batches;
-  }
-  client.forEachBatch(
-      {.dataset = model::DatasetId(request.sourceId),
-       .createdClient = wanted.createdClient,
-       .since = wanted.since,
-       .until = wanted.until},
-      [&](const Batch& batch) {
-        batches.push_back(batch);
-        return !wanted.limit || batches.size() < *wanted.limit;
-      },
-      stop);
-  return batches;
-}
-
 DryRun ask(platform::Client& client, const model::ExportRequest& request, const std::stop_token& stop) {
-  std::vector<Batch> batches = findBatches(client, request, stop);
-  if (batches.empty()) {
-    throw core::Error(core::Category::notFound,
-                      "dataset '" + request.sourceId + "' has no batch that these options choose",
-                      {.hint = "look with --created-client any and without --since and --until; check --sandbox"});
-  }
+  std::vector<Batch> batches = engine::chooseBatches(client, request, stop);
   DryRun plan;
   if (!request.batches.includeReplaced) plan.replaced = model::replacedAmong(batches);
   for (Batch& batch : batches) {
@@ -125,9 +100,10 @@ void printText(const DryRun& plan, const model::ExportRequest& request, Standard
 
 }  // namespace
 
-CommandEnd runDryRun(Configuration& configuration, const model::ExportRequest& request, TextOrJson format,
-                     Context& context) {
-  Connection connection(configuration.platform(), configuration.tokenCache(), context.log);
+CommandEnd runDryRun(Configuration& configuration, model::ExportRequest request, TextOrJson format, Context& context) {
+  const PlatformSettings settings = configuration.platform();
+  request.sandbox = settings.sandbox;
+  Connection connection(settings, configuration.tokenCache(), context.log);
   const DryRun plan = ask(connection.client(), request, context.stop);
   if (format == TextOrJson::json) {
     printJson(plan, request, context.out);

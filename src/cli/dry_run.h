@@ -8,7 +8,6 @@ namespace caiexport::cli {
 
 class Configuration;
 
-CommandEnd runDryRun(Configuration& configuration, const model::ExportRequest& request, TextOrJson format,
-                     Context& context);
+CommandEnd runDryRun(Configuration& configuration, model::ExportRequest request, TextOrJson format, Context& context);
 
 }  // namespace caiexport::cli

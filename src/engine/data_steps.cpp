@@ -5,6 +5,7 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
@@ -17,87 +18,6 @@ using core::Category;
 using core::Error;
 using model::Batch;
 using platform::BatchPhase;
-
-platform::BatchQuery queryFor(const model::Job& job) {
-  const model::BatchSelection& selection = job.request.batches;
-  return {.dataset = job.datasetId,
-          .createdClient = selection.createdClient,
-          .since = selection.since,
-          .until = selection.until};
-}
-
-std::string describeFilters(const model::Job& job) {
-  const model::BatchSelection& selection = job.request.batches;
-  std::string text = "sandbox '" + job.request.sandbox + "', status success or active";
-  text += selection.createdClient.empty() ? ", any client" : ", created by " + selection.createdClient;
-  if (selection.since) text += ", created at or after " + core::formatTime(*selection.since);
-  if (selection.until) text += ", created before " + core::formatTime(*selection.until);
-  return text;
-}
-
-/// The newest batch that the filters leave out: the likely reason why there was none.
-std::string nearestMiss(StepContext& context) {
-  std::string text;
-  context.tools.client.forEachBatch(
-      {.dataset = context.job.datasetId, .statuses = {}},
-      [&](const Batch& batch) {
-        text = "its newest batch of any kind is " + batch.id.value() + ", status " + core::printable(batch.status, 40) +
-               ", created " + core::formatTime(batch.created) + " by " + core::printable(batch.createdClient, 80) +
-               "; ";
-        return false;
-      },
-      context.stop);
-  return text;
-}
-
-[[noreturn]] void throwNoBatch(StepContext& context) {
-  const model::Job& job = context.job;
-  if (!context.tools.client.findDataset(job.datasetId, context.stop)) {
-    throw Error(Category::notFound,
-                "dataset '" + job.datasetId.value() + "' does not exist in sandbox '" + job.request.sandbox + "'",
-                {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
-  }
-  throw Error(Category::notFound,
-              "dataset '" + job.datasetId.value() + "' has no batch to download (" + describeFilters(job) + ")",
-              {.hint = nearestMiss(context) +
-                       "scoring takes up to 24 hours after an instance is made; the scores may be in another sandbox "
-                       "(--sandbox); another client may have made them (--created-client any)"});
-}
-
-std::vector<Batch> newestBatches(StepContext& context) {
-  std::vector<Batch> batches;
-  const std::optional<std::uint32_t> limit = context.job.request.batches.limit;
-  context.tools.client.forEachBatch(
-      queryFor(context.job),
-      [&](const Batch& batch) {
-        batches.push_back(batch);
-        return !limit || batches.size() < *limit;
-      },
-      context.stop);
-  return batches;
-}
-
-void requireOfDataset(const Batch& batch, const model::Job& job) {
-  if (batch.datasets.empty() || std::ranges::find(batch.datasets, job.datasetId) != batch.datasets.end()) return;
-  throw Error(Category::notFound, "batch '" + batch.id.value() + "' belongs to dataset '" +
-                                      batch.datasets.front().value() + "', not to '" + job.datasetId.value() + "'");
-}
-
-Batch namedBatch(StepContext& context) {
-  const model::BatchId& id = context.job.request.batches.batch;
-  const std::optional<Batch> batch = context.tools.client.findBatch(id, context.stop);
-  if (!batch) {
-    throw Error(Category::notFound,
-                "batch '" + id.value() + "' does not exist in sandbox '" + context.job.request.sandbox + "'");
-  }
-  requireOfDataset(*batch, context.job);
-  if (platform::phaseOf(batch->status) == BatchPhase::readable) return *batch;
-  throw Error(
-      Category::notFound,
-      "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
-      {.hint = platform::phaseOf(batch->status) == BatchPhase::moving ? "the platform is still at work on it; try later"
-                                                                      : "choose another batch"});
-}
 
 /// A batch that another chosen one supersedes would count people twice.
 std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batches) {
@@ -113,13 +33,8 @@ std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batc
 }
 
 Turn selectOfDataset(StepContext& context) {
-  std::vector<Batch> batches;
-  if (context.job.request.batches.batch.empty()) {
-    batches = withoutReplaced(context, newestBatches(context));
-  } else {
-    batches.push_back(namedBatch(context));
-  }
-  if (batches.empty()) throwNoBatch(context);
+  std::vector<Batch> batches =
+      withoutReplaced(context, chooseBatches(context.tools.client, context.job.request, context.stop));
   context.tools.store.finishStep(context.job.id, context.step.name, {.batches = std::move(batches)});
   return {};
 }

@@ -49,9 +49,7 @@ Turn pollAgain(StepContext& context, std::string_view remoteStatus) {
   core::Duration wait = nextWait(context.job.request.segment, context.run.polls, tools.client.lastRetryAfter());
   if (deadline) wait = std::min(wait, *deadline - now);
   ++context.run.polls;
-  const auto elapsed = std::chrono::duration_cast<core::Duration>(tools.clock.steadyNow() - context.run.waitingSince);
-  tools.observer.waiting(context.step.name, shown, elapsed, wait);
-  return {.wait = wait};
+  return {.wait = wait, .remoteStatus = shown};
 }
 
 }  // namespace caiexport::engine

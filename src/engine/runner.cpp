@@ -86,6 +86,8 @@ class Run {
     job_ = tools_.store.load(job_.id);
     if (!turn.wait) return true;
     if (options_.leaveAtWait) return false;
+    const auto elapsed = std::chrono::duration_cast<core::Duration>(tools_.clock.steadyNow() - state_.waitingSince);
+    tools_.observer.waiting(step, turn.remoteStatus, elapsed, *turn.wait);
     sleep(*turn.wait);
     return true;
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "caiexport/core/file_lock.h"
@@ -34,6 +35,7 @@ struct StepContext {
 /// How a turn ended: the step is recorded as done, or it is to be called again after `wait`.
 struct Turn {
   std::optional<core::Duration> wait = {};
+  std::string remoteStatus = {};  ///< What is waited for, in the platform's words.
 };
 
 Turn evaluateSegment(StepContext& context);
@@ -51,7 +53,7 @@ Turn takeTurn(StepContext& context);
 
 // --- shared by handlers
 
-/// Records the platform's word, tells the observer and says how long to wait: growing from --poll-interval to
+/// Records the platform's word and says how long to wait: growing from --poll-interval to
 /// --poll-max, `Retry-After` wins. Error(timedOut) when the deadline (--timeout) has passed.
 Turn pollAgain(StepContext& context, std::string_view remoteStatus);
 
