@@ -156,6 +156,7 @@ DownloadSummary Run::toTheEnd(const Downloader::NextItem& next, const std::stop_
     rethrowProblem(stop);
   }
   summary_.bytes = keptBytes_;
+  summary_.gaveUp = gaveUp_ && !(exhausted_ && schedule_.empty());
   return std::move(summary_);
 }
 

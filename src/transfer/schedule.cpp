@@ -72,6 +72,15 @@ ByteRange Piece::cutAt(std::uint64_t offset) {
 
 Schedule::Schedule(Settings settings) : settings_(settings) {}
 
+Schedule::~Schedule() {
+  // Files and their pieces know each other.
+  for (const File& file : begun_) file->active.clear();
+}
+
+Schedule::~Schedule() {
+  for (const File& file : begun_) file->active.clear();
+}
+
 void Schedule::add(File file) {
   fresh_.push_back(std::move(file));
 }

@@ -384,13 +384,17 @@ TEST_F(DownloaderTest, GivesUpSoonOnADeadServer) {
   EXPECT_EQ(summary.completed, 0U);
   ASSERT_TRUE(summary.firstError);
   EXPECT_EQ(summary.firstError->category(), core::Category::unavailable);
+  EXPECT_TRUE(summary.gaveUp);
   EXPECT_LE(source.calls().size(), 200U);
 }
 
 TEST_F(DownloaderTest, AServerThatComesBackIsNotGivenUp) {
   settings_.connections = 4;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
-    if (call.number <= 16) throw connectionBroke();
+  std::mutex mutex;
+  std::map<std::string, int> tries;
+  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+    const std::lock_guard lock(mutex);
+    if (tries.size() <= 8 && ++tries[call.name] <= 5) throw connectionBroke();
     return false;
   });
   std::vector<DownloadItem> items;

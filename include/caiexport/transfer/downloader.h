@@ -24,11 +24,13 @@ class Log;
 
 namespace caiexport::transfer {
 
-/// Takes the bytes of one range. For the fetching thread.
+/// Takes the bytes of one range. For the fetching thread. What it throws must leave ByteSource::fetch at once: it may
+/// mean a full disk, a stop, or only that enough has come (derived from core::Interrupted).
 class RangeSink {
  public:
   virtual ~RangeSink() = default;
-  /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it.
+  /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it. Again
+  /// if the source asks anew within one fetch.
   virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
   virtual void write(std::span<const std::byte> data) = 0;
 };
@@ -39,15 +41,16 @@ class ByteSource {
   virtual ~ByteSource() = default;
   /// One attempt at `range` of `file`. The bytes that come may begin elsewhere and be fewer or more: the sink decides
   /// what it keeps. Returns when the answer is complete. core::TransientError: what is missing may be asked for again;
-  /// any other core::Error: this file can't be had.
+  /// auth, permission, config, usage, interrupted, internal: the whole run ends with it; any other core::Error: this
+  /// file can't be had.
   virtual void fetch(const model::RemoteFile& file, model::ByteRange range, RangeSink& sink, std::stop_token stop) = 0;
 };
 
 struct DownloadItem {
   std::int64_t key = 0;  ///< The caller's name for it, e.g. the row id.
   model::RemoteFile remote = {};
-  std::filesystem::path target =
-      {};  ///< The final name; `.part` is appended while incomplete. Its folder is made if needed.
+  /// The final name; `.part` is appended while incomplete. Its folder is made if needed.
+  std::filesystem::path target = {};
   std::vector<model::ByteRange> done = {};  ///< Of the `.part` file: normalized, synced by an earlier run.
   std::string existingSha256 = {};  ///< If not empty: a file at `target` with this hash and the right length is kept.
 };
@@ -62,28 +65,31 @@ struct Completion {
 class Observer {
  public:
   virtual ~Observer() = default;
-  /// These bytes of the `.part` file are written and synced. Only for files of more than one range.
+  /// These bytes of the `.part` file are written and synced, all of them with each call. For files of more than one
+  /// range (the complete set before the file gets its final name), and for what a failed file or a run that ends early
+  /// leaves.
   virtual void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done) = 0;
   /// The files bear their final names, and that is synced. Several at once, so that they can be recorded at once.
   virtual void completed(std::span<const Completion> files) = 0;
   /// This file can't be had (retries used up, or the source said so). The others go on.
   virtual void failed(std::int64_t key, const core::Error& error) = 0;
-  /// The `.part` file did not hold what was recorded (gone, shorter): it starts again.
+  /// The `.part` file does not hold what was recorded (gone, shorter): the record must go, the file starts again.
   virtual void restarted(std::int64_t key) = 0;
 };
 
 struct DownloadSettings {
-  std::optional<unsigned> connections = {};  ///< Fixes the number; nothing: adapts, from `connectionsStart`.
+  /// Fixes the number, but for a server that asks for fewer (throttled). Nothing: adapts, from `connectionsStart`.
+  std::optional<unsigned> connections = {};
   unsigned connectionsStart = 8;
   unsigned connectionsMax = 64;
   std::uint64_t mostBytesPerSecond = 0;  ///< Of all connections together; 0: no limit.
   std::uint64_t rangeBytes = 8U << 20U;  ///< First size of a range; then sized from the measured rate.
-  core::Duration longestResponse =
-      std::chrono::seconds(20);  ///< What a range should take at the most (Data Access cuts at 60 s).
+  /// A range is sized to take half of it (Data Access cuts a response at 60 s).
+  core::Duration longestResponse = std::chrono::seconds(20);
   /// Sync and report a large file's ranges at least this often. A crash loses at the most about twice this and twice
   /// one range a connection, of all files together: when recording falls behind by that much, fetching waits for it.
   std::uint64_t recordEveryBytes = 64U << 20U;
-  core::RetryPolicy retry = {};
+  core::RetryPolicy retry = {};  ///< Of each range, counted from its last byte.
 };
 
 /// Live figures for a progress display; any thread may read them.
@@ -98,8 +104,10 @@ struct DownloadProgress {
 struct DownloadSummary {
   std::uint64_t completed = 0;
   std::uint64_t failed = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  ///< Arrived in this run.
   std::optional<core::Error> firstError = {};
+  /// So many tries brought no byte at all that no further file was begun: items may be left that were not tried.
+  bool gaveUp = false;
 };
 
 class Downloader {
@@ -111,8 +119,9 @@ class Downloader {
   /// needed, so that memory does not grow with their number. May wait for items still to be listed.
   using NextItem = std::function<std::optional<DownloadItem>()>;
 
-  /// Downloads all items. Returns when each is completed or failed. After a stop request: what has arrived is synced
-  /// and reported, then core::Interrupted. Error(io) of the disk ends the run after the same.
+  /// Downloads all items. Returns when each is completed or failed (or see `gaveUp`). After a stop request: what has
+  /// arrived is synced and reported, then core::Interrupted. Error(io) of the disk, an error of `next` and one of the
+  /// source that concerns all files are thrown after the same; what the observer throws, at once.
   DownloadSummary run(const NextItem& next, Observer& observer, DownloadProgress& progress, std::stop_token stop);
 
  private:
