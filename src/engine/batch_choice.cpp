@@ -85,8 +85,7 @@ Batch namedBatch(Client& client, const ExportRequest& request, std::stop_token s
   const model::BatchId& id = request.batches.batch;
   const std::optional<Batch> batch = client.findBatch(id, stop);
   if (!batch) {
-    throw Error(Category::notFound,
-                "batch '" + id.value() + "' does not exist in sandbox '" + request.sandbox + "'");
+    throw Error(Category::notFound, "batch '" + id.value() + "' does not exist in sandbox '" + request.sandbox + "'");
   }
   requireOfDataset(*batch, DatasetId(request.sourceId));
   if (platform::phaseOf(batch->status) == BatchPhase::readable) return *batch;

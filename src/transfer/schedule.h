@@ -97,9 +97,6 @@ class Schedule {
   };
 
   explicit Schedule(Settings settings);
-  ~Schedule();
-  Schedule(const Schedule&) = delete;
-  Schedule& operator=(const Schedule&) = delete;
   /// Lets go of the pieces that were under way: they and their files hold each other.
   ~Schedule();
   Schedule(const Schedule&) = delete;
