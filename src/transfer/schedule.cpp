@@ -77,10 +77,6 @@ Schedule::~Schedule() {
   for (const File& file : begun_) file->active.clear();
 }
 
-Schedule::~Schedule() {
-  for (const File& file : begun_) file->active.clear();
-}
-
 void Schedule::add(File file) {
   fresh_.push_back(std::move(file));
 }
