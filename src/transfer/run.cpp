@@ -836,6 +836,7 @@ void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept
   if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) {
     const std::lock_guard lock(mutex_);
     // Another connection may have seen the same and the sync be done already.
+    // cppcheck-suppress identicalInnerCondition
     if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) requestRecord(file);
   }
   const core::SteadyTime now = at_.clock.steadyNow();
