@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/text.h"
 #include "simulator/control.h"
 #include "simulator/data_source.h"
 #include "simulator/service.h"
@@ -120,7 +121,8 @@ Response answerAny(State& state, const Request& request) {
     response = placeholderProblem(500, "InternalServerError", error.what());
   }
   const std::string routeName = call.route.empty() ? roughRoute(call.rawPath) : call.route;
-  ++state.statistics.requests[request.method + " " + routeName];
+  // What a client sends need not be text, e.g. a TLS handshake to a plain port; the counters are shown as JSON.
+  ++state.statistics.requests[core::printable(request.method + " " + routeName, 200)];
   ++state.statistics.answers[response.status];
   return response;
 }
