@@ -25,6 +25,17 @@ Object entryOf(const model::FileRecord& file) {
   return entry;
 }
 
+/// A process that was killed while it wrote the manifest left its part. The folder is locked, so no other is at work.
+void removeLeftovers(const std::filesystem::path& folder, core::FileSystem& files) {
+  std::vector<std::filesystem::path> leftovers;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("manifest.json.") && name.ends_with(".part")) leftovers.push_back(entry.path());
+  }
+  for (const std::filesystem::path& leftover : leftovers) files.remove(leftover);
+}
+
 }  // namespace
 
 void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files) {
@@ -59,7 +70,9 @@ void writeManifest(const model::Job& job, const model::Batch& batch, store::JobS
   std::string document = text.str();
   document.pop_back();
   document += ",\"files\": [" + entries.str() + "\n]}\n";
-  core::writeFileAtomically(files, folderOf(job, batch.id) / "manifest.json", document);
+  const std::filesystem::path folder = folderOf(job, batch.id);
+  removeLeftovers(folder, files);
+  core::writeFileAtomically(files, folder / "manifest.json", document);
 }
 
 }  // namespace caiexport::engine
