@@ -49,6 +49,8 @@ class SignalWatch {
  public:
   SignalWatch() {
     std::signal(SIGPIPE, SIG_IGN);
+    // setrlimit(2): a write beyond the limit on file sizes would kill, the first one of the database too.
+    std::signal(SIGXFSZ, SIG_IGN);
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);

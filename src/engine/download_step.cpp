@@ -74,6 +74,8 @@ class PendingFiles {
         if (there) {
           item.existingSha256 = hashOfExisting(record, item.target, *there);
         } else {
+          // A link is somebody's too: completing the file would put it in the link's place.
+          if (isLink(item.target)) requireReplaceable(record, item.target);
           started.push_back(record.id);
         }
       } else if (isOursAndWhole(record, item.target, there)) {
@@ -107,8 +109,18 @@ class PendingFiles {
       const auto known = tools.store.knownFile(context_.job, record.remote.batchId, record.path, sizeBytes);
       if (known) return known->sha256;
     }
-    if (context_.job.request.force || tools.store.isRecordedPath(context_.job, record.remote.batchId, record.path))
-      return {};
+    requireReplaceable(record, target);
+    return {};
+  }
+
+  static bool isLink(const std::filesystem::path& target) {
+    std::error_code ignored;
+    return std::filesystem::is_symlink(std::filesystem::symlink_status(target, ignored));
+  }
+
+  void requireReplaceable(const FileRecord& record, const std::filesystem::path& target) const {
+    store::JobStore& jobs = context_.tools.store;
+    if (context_.job.request.force || jobs.isRecordedPath(context_.job, record.remote.batchId, record.path)) return;
     throw Error(Category::io, "'" + target.string() + "' is there already and no job of this database made it",
                 {.hint = "move it away, choose another --output, or overwrite it with --force"});
   }

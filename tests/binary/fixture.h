@@ -110,10 +110,11 @@ class BinaryTest : public testing::Test {
   std::uint64_t counted(const std::string& key) { return platformState()->getValue<std::uint64_t>(key); }
 
   std::string get(const std::string& target) { return curl("'" + simulator_->url() + target + "'"); }
-  void changeScenario(const std::string& json) {
+  void changeScenario(const std::string& json) { post("/_simulator/scenario", json); }
+  void post(const std::string& target, const std::string& json) {
     std::ofstream(folder_ / "change.json") << json;
     curl("-X POST -H 'Content-Type: application/json' --data-binary @'" + path("change.json") + "' '" +
-         simulator_->url() + "/_simulator/scenario'");
+         simulator_->url() + target + "'");
   }
 
   std::string path(const std::string& name) const { return (folder_ / name).string(); }

@@ -271,6 +271,17 @@ TEST(DatasetJourney, ASecondRunTransfersNothing) {
   EXPECT_THAT(process.observer.notices, Contains("all files are here already"));
 }
 
+TEST(DatasetJourney, WhatAKilledProcessLeftOfAManifestGoes) {
+  Journey journey;
+  Journey::Process process(journey);
+  const Outcome first = run(process, journey.datasetRequest());
+  ASSERT_FALSE(first.error) << first.error->what();
+  const auto folder = journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value();
+  std::ofstream(folder / "manifest.json.8368.part") << "half";
+  ASSERT_FALSE(run(process, journey.datasetRequest()).error);
+  EXPECT_THAT(filesUnder(folder), Each(testing::Not(testing::EndsWith(".part"))));
+}
+
 TEST(DatasetJourney, AForeignFileIsNotOverwritten) {
   Journey journey;
   Journey::Process process(journey);

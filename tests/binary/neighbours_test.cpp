@@ -1,0 +1,164 @@
+/// Other processes, other runs, and a disk that has no room.
+
+#include <csignal>
+
+#include "binary/fixture.h"
+
+namespace caiexport::binary {
+namespace {
+
+using testing::HasSubstr;
+
+class Neighbours : public BinaryTest {
+ protected:
+  /// A run whose files don't come until it is told otherwise.
+  std::unique_ptr<support::Process> startStalled() {
+    startWith(R"({"batches": 1, "files": 3, "file_bytes": 50000, "faults": [
+        {"match": {"path": "path="}, "times": -1, "do": {"stall_body": 100}}]})");
+    auto process = start(command());
+    EXPECT_TRUE(support::eventually([&] { return counted("faults_fired") > 0; }));
+    return process;
+  }
+
+  static std::vector<std::string> command() { return {"dataset", "--id", kScoreDataset, "--verify", "size"}; }
+};
+
+TEST_F(Neighbours, ASecondDatabaseOnOneBatchFolderIsRefused) {
+  const auto process = startStalled();
+  environment["CAIEXPORT_DATABASE"] = path("second.db");
+  const Ended second = run(command());
+  EXPECT_EQ(second.code, 10);
+  EXPECT_THAT(second.err, HasSubstr("process " + std::to_string(process->id())));
+  // The first one goes, and its lock with it.
+  process->signal(SIGKILL);
+  process->wait();
+  changeScenario(R"({"faults": []})");
+  std::filesystem::remove_all(folder_ / "out");
+  const Ended resumed = run({"resume", "--last"});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+}
+
+TEST_F(Neighbours, ASecondRunOfOneJobIsRefused) {
+  const auto process = startStalled();
+  const Ended second = run({"resume", "1"});
+  EXPECT_EQ(second.code, 10);
+  EXPECT_THAT(second.err, HasSubstr("process " + std::to_string(process->id())));
+  changeScenario(R"({"faults": []})");
+  process->signal(SIGINT);
+  EXPECT_EQ(process->wait(), 130);
+  EXPECT_EQ(run({"resume", "1"}).code, 0);
+}
+
+TEST_F(Neighbours, EightProcessesMakeOneDatabase) {
+  startWith(R"({"batches": 1, "files": 2, "file_bytes": 1000})");
+  std::vector<std::unique_ptr<support::Process>> processes;
+  for (int number = 0; number < 8; ++number) {
+    environment["CAIEXPORT_OUTPUT"] = path("out" + std::to_string(number));
+    processes.push_back(start(command()));
+  }
+  for (const auto& process : processes) EXPECT_EQ(process->wait(), 0) << process->errors();
+  const Ended count =
+      run({"history", "--format", "csv", "--sql", "SELECT count(*) AS n FROM jobs WHERE status = 'succeeded'"});
+  EXPECT_EQ(count.out, "n\r\n8\r\n");
+}
+
+TEST_F(Neighbours, EightProcessesLookAtOneDatabase) {
+  startWith(R"({"batches": 1, "files": 2, "file_bytes": 1000})");
+  ASSERT_EQ(run(command()).code, 0);
+  std::vector<std::unique_ptr<support::Process>> processes;
+  for (int number = 0; number < 8; ++number) {
+    processes.push_back(number % 2 == 0 ? start({"history"}) : start({"resume", "--last"}));
+  }
+  for (const auto& process : processes) EXPECT_EQ(process->wait(), 0) << process->errors();
+}
+
+// --- resume fails closed
+
+TEST_F(Neighbours, AnotherPlatformOrOrganisationIsNotResumedOn) {
+  const auto process = startStalled();
+  process->signal(SIGINT);
+  EXPECT_EQ(process->wait(), 130);
+  changeScenario(R"({"faults": []})");
+  const auto refuse = [&](const std::string& setting, const std::string& value) {
+    const std::string recorded = environment[setting];
+    environment[setting] = value;
+    const Ended refused = run({"resume", "1"});
+    EXPECT_EQ(refused.code, 2) << setting;
+    EXPECT_THAT(refused.err, HasSubstr(recorded));
+    EXPECT_THAT(refused.err, HasSubstr(value));
+    environment[setting] = recorded;
+  };
+  refuse("CAIEXPORT_ORG_ID", "OTHER@AdobeOrg");
+  refuse("CAIEXPORT_SANDBOX", "dev");
+  refuse("CAIEXPORT_BASE_URL", "https://platform.example.com");
+  EXPECT_EQ(run({"resume", "1"}).code, 0);
+}
+
+TEST_F(Neighbours, ABatchThatWasDeletedOrReplacedIsNoticed) {
+  for (const char* status : {R"(, "status": "inactive"})", "}"}) {
+    const auto process = startStalled();
+    process->signal(SIGINT);
+    EXPECT_EQ(process->wait(), 130);
+    const auto job = parseObject(run({"show", "1", "--format", "json"}).out);
+    const auto batch = job->getArray("batch_ids")->getElement<std::string>(0);
+    post("/_simulator/batch", R"({"id": ")" + batch + "\"" + status);
+    changeScenario(R"({"faults": []})");
+    const Ended resumed = run({"resume", "1"});
+    EXPECT_EQ(resumed.code, 4) << resumed.err;
+    EXPECT_THAT(resumed.err, HasSubstr(batch));
+    EXPECT_THAT(resumed.err, HasSubstr("replaced or deleted"));
+    simulator_.reset();
+    std::filesystem::remove(folder_ / "port");
+    std::filesystem::remove(folder_ / "jobs.db");
+  }
+}
+
+// --- no room
+
+class NoRoom : public BinaryTest {
+ protected:
+  /// Under a limit on the size of files, which writes meet as they meet a full disk.
+  Ended runLimited(std::uint64_t mostBytes, const std::string& words) {
+    std::string settings;
+    for (const auto& [name, value] : environment) settings += name + "='" + value + "' ";
+    const std::string command = "ulimit -f " + std::to_string(mostBytes / 512) + "; " + settings +
+                                "exec " CAIEXPORT " " + words + " > '" + path("limited.out") + "' 2> '" +
+                                path("limited.err") + "'";
+    Ended ended;
+    const int status = std::system(command.c_str());
+    ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    ended.out = support::Process::contentOf(path("limited.out"));
+    ended.err = support::Process::contentOf(path("limited.err"));
+    return ended;
+  }
+};
+
+TEST_F(NoRoom, AFileThatDoesNotFitIsExit9AndResumable) {
+  startWith(R"({"batches": 1, "files": 3, "file_bytes": 9000000})");
+  const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;
+  const Ended full = runLimited(6U << 20U, words);
+  ASSERT_EQ(full.code, 9) << full.err;
+  EXPECT_THAT(full.err, HasSubstr(".part"));
+  EXPECT_THAT(full.err, HasSubstr("free"));
+  EXPECT_THAT(full.err, HasSubstr("ulimit -f"));
+  EXPECT_THAT(run({"history", "--format", "json"}).out, HasSubstr(R"("category": "io")"));
+  const Ended resumed = run({"resume", "--last"});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(run({"verify", "1"}).code, 0);
+  for (const std::string& name : filesUnder("out")) EXPECT_FALSE(name.ends_with(".part"));
+}
+
+TEST_F(NoRoom, ADatabaseThatDoesNotFitIsExit9AndStaysSound) {
+  startWith(R"({"batches": 1, "files": 400, "file_bytes": 100})");
+  const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;
+  for (const std::uint64_t most : {4096U, 20'480U, 40'960U, 65'536U, 131'072U}) {
+    const Ended full = runLimited(most, words);
+    EXPECT_EQ(full.code, 9) << most << "\n" << full.err;
+  }
+  const Ended whole = run({"dataset", "--verify", "size", "--id", kScoreDataset});
+  EXPECT_EQ(whole.code, 0) << whole.err;
+  ASSERT_EQ(std::system(("test \"$(sqlite3 '" + path("jobs.db") + "' 'PRAGMA integrity_check')\" = ok").c_str()), 0);
+}
+
+}  // namespace
+}  // namespace caiexport::binary
