@@ -49,6 +49,11 @@ std::filesystem::path PartFile::pathFor(const std::filesystem::path& target) {
   return path;
 }
 
+std::filesystem::path PartFile::folderOf(const std::filesystem::path& target) {
+  const std::filesystem::path folder = target.parent_path();
+  return folder.empty() ? std::filesystem::path(".") : folder;
+}
+
 void PartFile::adopt(std::vector<ByteRange> done) {
   written_ = std::move(done);
 }

@@ -28,6 +28,7 @@ class PartFile {
   ~PartFile();
 
   static std::filesystem::path pathFor(const std::filesystem::path& target);
+  static std::filesystem::path folderOf(const std::filesystem::path& target);
 
   /// Bytes that an earlier run wrote and synced. Before anything is written.
   void adopt(std::vector<model::ByteRange> done);

@@ -70,6 +70,9 @@ struct FileTask {
   FileTask(core::FileSystem& files, DownloadItem what)
       : item(std::move(what)), part(files, item.target, item.remote.lengthBytes) {}
 
+  /// Its failure, if any, says that what came is worth nothing. With the lock held, or by its only chore.
+  bool isOfAnotherFile() const { return failure && failure->category() == core::Category::verification; }
+
   DownloadItem item;
   PartFile part;
 

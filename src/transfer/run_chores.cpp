@@ -1,0 +1,188 @@
+/// What is done to files behind the connections: hashing, syncing, renaming, by threads of their own and by workers
+/// with nothing else to do.
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "run.h"
+#include "start_thread.h"
+
+namespace caiexport::transfer {
+namespace {
+
+// They mostly wait for the disk, which serves several at about the cost of one.
+constexpr unsigned kMostKeepers = 8;
+
+}  // namespace
+
+void Run::keep() {
+  try {
+    while (true) {
+      Chore chore;
+      {
+        std::unique_lock lock(mutex_);
+        ++idleKeepers_;
+        choreWanted_.wait(lock, [this] { return ending() || finished_ || !chores_.empty(); });
+        --idleKeepers_;
+        if (ending() || finished_) return;
+        chore = takeChore();
+      }
+      doChore(chore);
+    }
+  } catch (...) {
+    endWith(std::current_exception());
+  }
+}
+
+Run::Chore Run::takeChore() {
+  if (chores_.empty()) return {};
+  Chore chore = std::move(chores_.front());
+  chores_.pop_front();
+  if (chore.kind == Chore::Kind::attend) {
+    chore.file->choreQueued = false;
+    chore.file->choreRunning = true;
+  }
+  return chore;
+}
+
+void Run::doChore(const Chore& chore) {
+  switch (chore.kind) {
+    case Chore::Kind::attend:
+      attend(chore.file);
+      break;
+    case Chore::Kind::record:
+      record(chore.file);
+      break;
+  }
+}
+
+/// Whatever is due for the file by its state.
+void Run::attend(const File& file) {
+  bool complete = false;
+  bool failed = false;
+  bool publishes = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool ended = hasEnded(*file) && file->stage == FileStage::fetching && !file->recordPending;
+    failed = ended && file->failure;
+    complete = ended && !file->failure;
+    publishes = file->stage == FileStage::publishing;
+    if (failed) file->stage = FileStage::failed;
+    if (complete) file->stage = FileStage::recording;
+  }
+  if (ending()) return;
+  if (failed) {
+    giveUp(file);
+  } else if (complete) {
+    finish(file);
+  } else if (publishes) {
+    publish(file);
+  } else {
+    file->part.hash(true, inner_.get_token());
+  }
+  const std::lock_guard lock(mutex_);
+  file->choreRunning = false;
+  if (std::exchange(file->choreAgain, false)) requestChore(file);
+}
+
+/// Of a large file that is still arriving: syncs what is there, for the observer to record.
+void Run::record(const File& file) {
+  PartFile::Synced synced = file->part.sync();
+  const std::lock_guard lock(mutex_);
+  file->recordPending = false;
+  push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges), .newBytes = synced.newBytes});
+  if (hasEnded(*file)) requestChore(file);
+}
+
+void Run::finish(const File& file) {
+  PartFile& part = file->part;
+  if (file->item.remote.lengthBytes == 0) part.createEmpty();
+  part.hash(false, inner_.get_token());
+  file->sha256 = part.sha256();
+  PartFile::Synced synced = part.sync();
+  part.close();
+  if (!file->recorded) {
+    file->syncedBytes = synced.newBytes;
+    return publish(file);
+  }
+  const std::lock_guard lock(mutex_);
+  push({.kind = Result::Kind::onDisk,
+        .file = file,
+        .ranges = std::move(synced.ranges),
+        .whole = true,
+        .newBytes = synced.newBytes});
+}
+
+/// Syncing the folder takes a while; the files that are renamed meanwhile share the next sync.
+void Run::publish(const File& file) {
+  file->part.publish();
+  std::unique_lock lock(mutex_);
+  renamed_.push_back(file);
+  if (announcing_) return;
+  announcing_ = true;
+  while (!renamed_.empty()) {
+    const std::vector<File> files = std::exchange(renamed_, {});
+    lock.unlock();
+    std::set<std::filesystem::path> folders;
+    for (const File& each : files) folders.insert(PartFile::folderOf(each->item.target));
+    for (const std::filesystem::path& folder : folders) at_.files.syncDirectory(folder);
+    lock.lock();
+    for (const File& each : files) {
+      push({.kind = Result::Kind::completed,
+            .file = each,
+            .completion = {.key = each->item.key, .sha256 = each->sha256},
+            .newBytes = each->syncedBytes});
+    }
+  }
+  announcing_ = false;
+}
+
+/// Of a file that can't be had: what came stays for the next run, unless it is of another file.
+void Run::giveUp(const File& file) {
+  PartFile::Synced synced;
+  if (file->isOfAnotherFile()) {
+    synced.newBytes = file->part.unsyncedBytes();
+    file->part.discard();
+  } else {
+    synced = file->part.sync();
+    file->part.close();
+  }
+  const std::lock_guard lock(mutex_);
+  if (synced.newBytes > 0 && !synced.ranges.empty()) {
+    push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges)});
+  }
+  push({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
+}
+/// Nothing of it is wanted, or on its way, any more.
+bool Run::hasEnded(const FileTask& file) {
+  return file.active.empty() && (file.failure || file.gaps.empty());
+}
+
+void Run::requestChore(const File& file) {
+  if (file->choreQueued) return;
+  if (file->choreRunning) {
+    file->choreAgain = true;
+    return;
+  }
+  file->choreQueued = true;
+  queueChore({.kind = Chore::Kind::attend, .file = file});
+}
+
+void Run::requestRecord(const File& file) {
+  if (!file->recorded || file->recordPending || file->stage != FileStage::fetching || hasEnded(*file)) return;
+  file->recordPending = true;
+  queueChore({.kind = Chore::Kind::record, .file = file});
+}
+
+void Run::queueChore(Chore chore) {
+  chores_.push_back(std::move(chore));
+  if (idleKeepers_ > 0) {
+    choreWanted_.notify_one();
+  } else if (keepers_.size() < kMostKeepers && !ending() && !finished_) {
+    startThread(keepers_, [this] { keep(); });
+  } else if (idleWorkers_ > 0) {
+    workWanted_.notify_one();
+  }
+}
+
+}  // namespace caiexport::transfer

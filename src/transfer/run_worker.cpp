@@ -1,0 +1,353 @@
+/// What the workers of a run do: find something to fetch, fetch it, judge what came.
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/log.h"
+#include "caiexport/core/text.h"
+#include "piece_sink.h"
+#include "run.h"
+#include "start_thread.h"
+
+namespace caiexport::transfer {
+namespace {
+
+using core::Category;
+using model::ByteRange;
+
+// Less behind the writers is left until more is there.
+constexpr std::uint64_t kWorthHashingBytes = 1U << 20U;
+constexpr std::chrono::milliseconds kLookEvery{20};
+constexpr std::uint64_t kRunRetriesPerTry = 10;
+
+std::string describe(ByteRange range) {
+  return std::to_string(range.first) + "-" + std::to_string(range.end);
+}
+
+/// Failures that every other file would meet as well.
+bool concernsAllFiles(Category category) {
+  switch (category) {
+    case Category::usage:
+    case Category::config:
+    case Category::auth:
+    case Category::permission:
+    case Category::interrupted:
+    case Category::internal:
+      return true;
+    case Category::notFound:
+    case Category::remoteFailed:
+    case Category::timedOut:
+    case Category::unavailable:
+    case Category::protocol:
+    case Category::verification:
+    case Category::io:
+    case Category::busy:
+    case Category::blocked:
+      return false;
+  }
+  return true;
+}
+
+core::Error afterTries(const core::Error& error, int tries) {
+  if (tries <= 1) return error;
+  return {error.category(),
+          std::string(error.what()) + " (given up after " + std::to_string(tries) + " tries)",
+          {.requestId = error.requestId(), .hint = error.hint()}};
+}
+
+}  // namespace
+
+/// One fetch of a worker, seen from its sink.
+class Run::Attempt final : public Arrivals {
+ public:
+  Attempt(Run& run, Worker& worker, Piece& piece)
+      : run_(run), worker_(worker), piece_(piece), begun_(run.at_.clock.steadyNow()) {}
+
+  void onFirstByte() override {
+    firstByte_ = run_.at_.clock.steadyNow();
+    run_.noteFirstByte(worker_, *firstByte_ - begun_);
+  }
+
+  void onBytes(std::uint64_t received, std::uint64_t kept) override {
+    received_ += received;
+    run_.noteBytes(piece_.file(), received, kept);
+  }
+
+  void measure(Schedule& schedule) const {
+    if (!firstByte_) return;
+    schedule.measured(received_, *firstByte_ - begun_, run_.at_.clock.steadyNow() - *firstByte_);
+  }
+
+ private:
+  Run& run_;
+  Worker& worker_;
+  Piece& piece_;
+  core::SteadyTime begun_;
+  std::optional<core::SteadyTime> firstByte_;
+  std::uint64_t received_ = 0;
+};
+void Run::work(Worker worker) {
+  try {
+    while (true) {
+      const Assignment assignment = nextAssignment(worker);
+      if (assignment.piece) {
+        fetch(worker, assignment.piece);
+      } else if (assignment.toPrepare) {
+        prepare(assignment.toPrepare);
+        worker.lastFile = assignment.toPrepare;
+      } else if (assignment.chore.file) {
+        doChore(assignment.chore);
+      } else {
+        return;
+      }
+    }
+  } catch (...) {
+    endWith(std::current_exception());
+  }
+}
+
+Run::Assignment Run::nextAssignment(Worker& worker) {
+  std::unique_lock lock(mutex_);
+  while (!ending() && !finished_) {
+    if (worker.index >= controller_.limit()) {
+      // The call that woke this worker was meant for one that may work.
+      workWanted_.notify_one();
+      limitRaised_.wait(lock);
+      continue;
+    }
+    Assignment assignment;
+    assignment.piece = nextPiece(worker, at_.clock.steadyNow(), assignment.toPrepare);
+    if (assignment.piece) worker.lastFile = assignment.piece->file();
+    if (assignment.piece || assignment.toPrepare) {
+      // One who finds work wakes the next, so that no more threads start than there is work for.
+      if (mayBegin() || schedule_.hasGap(at_.clock.steadyNow())) wakeForWork();
+      return assignment;
+    }
+    worker.lastFile.reset();
+    assignment.chore = takeChore();
+    if (assignment.chore.file) return assignment;
+    waitForWork(lock);
+  }
+  return {};
+}
+
+/// Its own file first (hashed in order), then a new one, then a share of another's.
+std::shared_ptr<Piece> Run::nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare) {
+  if (!keepsUpRecord()) return nullptr;
+  const unsigned connections = controller_.limit();
+  std::shared_ptr<Piece> piece;
+  if (worker.lastFile) piece = schedule_.continueFile(worker.lastFile, now, connections);
+  if (piece) return piece;
+  if (mayBegin()) {
+    toPrepare = schedule_.begin();
+    if (wantsItem()) served_.notify_one();
+    return nullptr;
+  }
+  piece = schedule_.takeAny(now, connections);
+  return piece ? piece : schedule_.splitTail(now);
+}
+
+/// Sees to it that a crash never loses more than DownloadSettings::recordEveryBytes says; false while that needs all
+/// connections to wait.
+bool Run::keepsUpRecord() {
+  const std::uint64_t underWay =
+      std::uint64_t{controller_.limit()} * (schedule_.rangeBytes() + schedule_.rangeBytes() / 2);
+  const std::uint64_t due = at_.settings.recordEveryBytes + underWay;
+  const std::uint64_t bytes = schedule_.unrecordedBytes();
+  if (bytes < due) return true;
+  const bool late = bytes >= 2 * due;
+  for (const File& file : schedule_.begun()) {
+    if (file->stage != FileStage::fetching || hasEnded(*file)) continue;
+    const std::uint64_t unsynced = file->part.unsyncedBytes();
+    if (late && unsynced > 0) file->recorded = true;
+    if (late || unsynced >= at_.settings.rangeBytes) requestRecord(file);
+  }
+  return !late;
+}
+
+/// Bounds the open files, and what a crash would lose of files that are finished but not recorded yet: two a
+/// connection, more if they are small. A server that no longer answers gets no more of them.
+bool Run::mayBegin() const {
+  if (!schedule_.hasFresh() || gaveUp_) return false;
+  const std::size_t connections = controller_.limit();
+  const std::size_t begun = schedule_.begun().size();
+  if (begun < 2 * connections) return true;
+  return begun < 4 * connections && schedule_.begunBytes() < connections * (at_.settings.rangeBytes / 4);
+}
+
+void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
+  starved_ = true;
+  const auto retry = schedule_.earliestRetry(at_.clock.steadyNow());
+  if (!retry || sleeping_) {
+    ++idleWorkers_;
+    workWanted_.wait(lock);
+    --idleWorkers_;
+    return;
+  }
+  sleeping_ = true;
+  wake_ = std::stop_source();
+  const std::stop_token woken = wake_.get_token();
+  lock.unlock();
+  const auto wait = std::chrono::ceil<core::Duration>(*retry - at_.clock.steadyNow());
+  if (wait > core::Duration::zero()) at_.clock.sleep(wait, woken);
+  lock.lock();
+  sleeping_ = false;
+}
+void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
+  Attempt attempt(*this, worker, *piece);
+  PieceSink sink(*piece, attempt);
+  std::exception_ptr problem;
+  ++progress_.connections;
+  try {
+    at_.source.fetch(piece->file()->item.remote, piece->asked(), sink, inner_.get_token());
+  } catch (...) {
+    problem = std::current_exception();
+  }
+  --progress_.connections;
+  if (sink.enough()) problem = nullptr;
+
+  const std::lock_guard lock(mutex_);
+  attempt.measure(schedule_);
+  ++responses_;
+  std::uint64_t missingBytes = piece->rest().sizeBytes();
+  for (const ByteRange& range : sink.leftOut()) missingBytes += range.sizeBytes();
+  schedule_.ended(piece, missingBytes);
+  // A failure of the disk, or a listed length that is wrong, counts more than what the source made of it.
+  settle(piece, sink, sink.failure() ? sink.failure() : problem);
+  observeThroughput(at_.clock.steadyNow());
+}
+
+/// With the lock held, like all that follows up to the chores.
+void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
+  const File& file = piece->file();
+  if (sink.wholeFileComes()) file->ignoresRanges = true;
+  if (sink.keptBytes() > 0 && gaveUp_) {
+    gaveUp_ = false;
+    served_.notify_one();
+  }
+  if (piece->rest().sizeBytes() == 0 && sink.leftOut().empty() && !sink.failure()) {
+    // All is here: what happened afterwards does not matter.
+    ++piecesCompleted_;
+  } else {
+    judge(piece, sink, problem);
+  }
+  if (hasEnded(*file) || file->part.bytesBehind() >= kWorthHashingBytes) requestChore(file);
+}
+
+void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
+  FileTask& file = *piece->file();
+  if (file.failure) return;
+  try {
+    if (problem) std::rethrow_exception(problem);
+    if (sink.keptBytes() == 0) {
+      throw core::TransientError("cannot download " + core::printable(file.item.remote.name) +
+                                     ": the answer holds none of the bytes " + describe(piece->asked()),
+                                 {});
+    }
+    giveBackRest(piece, sink, 0, {});
+  } catch (const core::TransientError& error) {
+    if (!ending()) tryAgain(piece, sink, error);
+  } catch (const core::Error& error) {
+    const bool ofDisk = sink.failure() && error.category() != Category::verification;
+    if (ofDisk || concernsAllFiles(error.category())) throw;
+    if (!ending()) failFile(file, error);
+  }
+}
+
+void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error) {
+  const auto now = at_.clock.steadyNow();
+  if (error.cause().throttled && controller_.throttled(now)) limitChanged("throttled");
+  const int tries = (sink.keptBytes() > 0 ? 0 : piece->failedTries()) + 1;
+  const std::uint64_t failures = ++failuresSinceByte_;
+  const std::uint64_t allowance = kRunRetriesPerTry * std::max(1, at_.settings.retry.furtherTries);
+  auto wait = core::waitBeforeNextTry(at_.settings.retry, tries, error.cause().retryAfter, at_.random);
+  if (retries_ >= allowance + items_ + piecesCompleted_) wait.reset();
+  if (!wait) {
+    // When nothing came from anywhere for so long, other files would fare no better.
+    if (failures >= allowance) gaveUp_ = true;
+    return failFile(*piece->file(), afterTries(error, tries));
+  }
+  ++retries_;
+  ++progress_.retries;
+  if (at_.log.wants(core::LogLevel::info)) {
+    at_.log.write(core::LogLevel::info, "retry",
+                  {{"file", core::printable(piece->file()->item.remote.name)},
+                   {"range", describe(piece->asked())},
+                   {"waitMs", std::to_string(wait->count())},
+                   {"reason", error.what()}});
+  }
+  giveBackRest(piece, sink, tries, now + *wait);
+}
+
+void Run::failFile(FileTask& file, const core::Error& error) {
+  file.failure = error;
+  schedule_.abandon(file);
+}
+
+void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
+                       core::SteadyTime notBefore) {
+  for (const ByteRange& range : sink.leftOut()) schedule_.giveBack(*piece->file(), {range, failedTries, notBefore});
+  schedule_.giveBack(*piece->file(), {piece->rest(), failedTries, notBefore});
+  wakeForWork();
+}
+/// One worker more, if there is one: it wakes the next when it finds more than it takes.
+void Run::wakeForWork() {
+  if (sleeping_) wake_.request_stop();
+  if (idleWorkers_ > 0) {
+    workWanted_.notify_one();
+  } else if (!sleeping_ && workers_.size() < controller_.limit() && !ending() && !finished_) {
+    const auto index = static_cast<unsigned>(workers_.size());
+    startThread(workers_, [this, index] { work({.index = index}); });
+  }
+}
+void Run::observeThroughput(core::SteadyTime now) {
+  nextLook_ = (now + kLookEvery).time_since_epoch().count();
+  const ThroughputSample sample{.at = now,
+                                .bytes = keptBytes_,
+                                .responses = responses_,
+                                .waited = waited_,
+                                .delivering = delivering_,
+                                .starved = starved_};
+  starved_ = idleWorkers_ > 0 || sleeping_;
+  if (controller_.observe(sample)) limitChanged("throughput");
+}
+
+void Run::limitChanged(std::string_view reason) {
+  ++epoch_;
+  delivering_ = 0;
+  if (at_.log.wants(core::LogLevel::debug)) {
+    at_.log.write(core::LogLevel::debug, "connections",
+                  {{"limit", std::to_string(controller_.limit())}, {"reason", std::string(reason)}});
+  }
+  limitRaised_.notify_all();
+  wakeForWork();
+}
+void Run::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
+  const std::lock_guard lock(mutex_);
+  waited_ += waited;
+  if (worker.epoch == epoch_) return;
+  worker.epoch = epoch_;
+  ++delivering_;
+}
+
+void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept) {
+  keptBytes_ += kept;
+  progress_.bytes += kept;
+  if (kept > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;
+  if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) {
+    const std::lock_guard lock(mutex_);
+    // Another connection may have seen the same and the sync be done already.
+    // cppcheck-suppress identicalInnerCondition
+    if (file->part.unsyncedBytes() >= at_.settings.recordEveryBytes) requestRecord(file);
+  }
+  const core::SteadyTime now = at_.clock.steadyNow();
+  if (now.time_since_epoch().count() >= nextLook_) {
+    const std::lock_guard lock(mutex_);
+    observeThroughput(now);
+    if (!schedule_.hasFresh() && schedule_.canSplit(now)) wakeForWork();
+  }
+  if (!rateLimit_.pay(received, inner_.get_token())) throw core::Interrupted();
+}
+
+}  // namespace caiexport::transfer
