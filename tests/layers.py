@@ -24,6 +24,8 @@ FLOORS = {
     "cli": {"core", "model", "net", "platform", "store", "reader", "transfer", "engine"},
     # Shares no code with what it is used to test, so that the two can disagree.
     "simulator": {"core"},
+    # Run by the build: tells of both programs.
+    "tools": {"core", "cli", "simulator"},
 }
 
 # The program's main file stands on the top floor.

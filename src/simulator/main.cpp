@@ -84,8 +84,7 @@ void printSettings(const Options& options, const Scenario& scenario, const std::
 
 void listScenarios() {
   for (const BuiltinScenario& scenario : builtinScenarios()) {
-    const JsonObject parsed = asObject(parseJson(std::string(scenario.json)));
-    std::cout << scenario.name << ": " << stringIn(parsed, "description").value_or("") << '\n';
+    std::cout << scenario.name << ": " << descriptionOf(scenario) << '\n';
   }
 }
 

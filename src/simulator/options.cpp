@@ -1,7 +1,7 @@
 #include "simulator/options.h"
 
+#include <algorithm>
 #include <functional>
-#include <map>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -81,34 +81,51 @@ Take scenarioNumber(const char* key) {
   };
 }
 
-const std::map<std::string, Take>& takers() {
-  static const std::map<std::string, Take> table = {
-      {"--help", flag(&Options::help)},
-      {"-h", flag(&Options::help)},
-      {"--list-scenarios", flag(&Options::listScenarios)},
-      {"--host", text(&Options::host)},
-      {"--port",
+struct Entry {
+  OptionText text;
+  Take take;
+};
+
+/// All options, in the order of help.
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> table{
+      {{"port", "N", "port to listen on; 0, the default, takes a free one"},
        [](Options& o, JsonObject&, const std::string& name, Words& words) {
          o.port = static_cast<std::uint16_t>(numberOf(name, words.valueOf(name), UINT16_MAX));
        }},
-      {"--tls",
+      {{"host", "ADDRESS", "address to listen on (default 127.0.0.1; ::1 is possible)"}, text(&Options::host)},
+      {{"tls", "CERT KEY", "speak TLS, with a certificate chain and its key as PEM files"},
        [](Options& o, JsonObject&, const std::string& name, Words& words) {
          o.certificateFile = words.valueOf(name + " CERT KEY");
          o.keyFile = words.valueOf(name + " CERT KEY");
        }},
-      {"--tls-min", version(&Options::tlsMin)},
-      {"--tls-max", version(&Options::tlsMax)},
-      {"--handshake-delay", [](Options& o, JsonObject&, const std::string& name,
-                               Words& words) { o.handshakeDelayMs = numberOf(name, words.valueOf(name), 3600000); }},
-      {"--scenario", text(&Options::scenario)},
-      {"--port-file", text(&Options::portFile)},
-      {"--data-dir", text(&Options::dataFolder)},
-      {"--records", scenarioNumber("records")},
-      {"--files", scenarioNumber("files")},
-      {"--file-bytes", scenarioNumber("file_bytes")},
-      {"--batches", scenarioNumber("batches")},
+      {{"tls-min", "1.0|1.1|1.2|1.3", "lowest TLS version"}, version(&Options::tlsMin)},
+      {{"tls-max", "1.0|1.1|1.2|1.3", "highest TLS version"}, version(&Options::tlsMax)},
+      {{"handshake-delay", "MS", "wait that long before each TLS handshake"},
+       [](Options& o, JsonObject&, const std::string& name, Words& words) {
+         o.handshakeDelayMs = numberOf(name, words.valueOf(name), 3600000);
+       }},
+      {{"scenario", "FILE|NAME", "what the platform looks like and how it behaves (default: default)"},
+       text(&Options::scenario)},
+      {{"list-scenarios", "", "the names of the built-in scenarios"}, flag(&Options::listScenarios)},
+      {{"records", "N", "records in each score batch"}, scenarioNumber("records")},
+      {{"files", "N", "files in each score batch"}, scenarioNumber("files")},
+      {{"batches", "N", "score batches"}, scenarioNumber("batches")},
+      {{"file-bytes", "N", "files of N pseudo-random bytes in place of Parquet"}, scenarioNumber("file_bytes")},
+      {{"data-dir", "DIR", "where the Parquet files are made and found again (default: a temporary folder)"},
+       text(&Options::dataFolder)},
+      {{"port-file", "FILE", "the port is written there once the simulator listens"}, text(&Options::portFile)},
+      {{"help", "", "this text"}, flag(&Options::help)},
   };
   return table;
+}
+
+const Entry& entryOf(const std::string& option) {
+  const std::string name = option == "-h" ? "--help" : option;
+  const auto found =
+      std::ranges::find_if(entries(), [&](const Entry& entry) { return name == "--" + std::string(entry.text.name); });
+  if (found == entries().end()) refuse("unknown option '" + core::printable(option) + "'");
+  return *found;
 }
 
 }  // namespace
@@ -119,11 +136,7 @@ Options parseOptions(std::span<const char* const> arguments) {
   Words words(arguments);
   while (!words.done()) {
     const std::string option = words.next();
-    const auto taker = takers().find(option);
-    if (taker == takers().end()) {
-      refuse("unknown option '" + core::printable(option) + "'");
-    }
-    taker->second(options, patch, option, words);
+    entryOf(option).take(options, patch, option, words);
   }
   if (options.certificateFile.empty() && !(options.tlsMin + options.tlsMax).empty()) {
     refuse("--tls-min and --tls-max need --tls");
@@ -138,28 +151,14 @@ Scenario scenarioOf(const Options& options) {
   return scenario;
 }
 
-std::string helpText() {
-  return R"(caiexport-simulator: a local platform to try and test caiexport against
+std::vector<OptionText> optionTexts() {
+  std::vector<OptionText> texts;
+  for (const Entry& entry : entries()) texts.push_back(entry.text);
+  return texts;
+}
 
-  caiexport-simulator [OPTIONS]
-
-  --port N               port to listen on; 0, the default, takes a free one
-  --host ADDRESS         address to listen on (default 127.0.0.1; ::1 is possible)
-  --tls CERT KEY         speak TLS, with a certificate chain and its key as PEM files
-  --tls-min, --tls-max V lowest and highest TLS version: 1.0, 1.1, 1.2, 1.3
-  --handshake-delay MS   wait that long before each TLS handshake
-  --scenario FILE|NAME   what the platform looks like and how it behaves (default: default)
-  --list-scenarios       the names of the built-in scenarios
-  --records N            records in each score batch
-  --files N              files in each score batch
-  --batches N            score batches
-  --file-bytes N         files of N pseudo-random bytes in place of Parquet
-  --data-dir DIR         where the Parquet files are made, and reused if they are there (default: a temporary
-                         folder, removed at the end)
-  --port-file FILE       the port is written there once the simulator listens
-  --help                 this text
-
-It prints `export` lines to standard output: paste them into a shell, and caiexport there talks to the simulator.
+std::string_view usageNotes() {
+  return R"(It prints `export` lines to standard output: paste them into a shell, and caiexport there talks to the simulator.
 
   CAIEXPORT_BASE_URL     http://127.0.0.1:PORT
   CAIEXPORT_IMS_URL      the same: the simulator issues the tokens too
@@ -180,6 +179,18 @@ SIGTERM and SIGINT end it.
 
 Exit codes: 0 ended by a signal, 2 wrong usage or scenario, 9 files or the port could not be used.
 )";
+}
+
+std::string helpText() {
+  constexpr std::size_t kHelpColumn = 29;
+  std::string out =
+      "caiexport-simulator: a local platform to try and test caiexport against\n\n  caiexport-simulator [OPTIONS]\n\n";
+  for (const OptionText& option : optionTexts()) {
+    std::string left = "  --" + std::string(option.name) + " " + std::string(option.argument);
+    left.resize(std::max(left.size() + 1, kHelpColumn), ' ');
+    out += left + std::string(option.help) + "\n";
+  }
+  return out + "\n" + std::string(usageNotes());
 }
 
 }  // namespace caiexport::simulator

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "simulator/scenario.h"
@@ -32,6 +33,18 @@ Options parseOptions(std::span<const char* const> arguments);
 
 /// The scenario with the options' changes.
 Scenario scenarioOf(const Options& options);
+
+/// An option as help and the manual show it.
+struct OptionText {
+  std::string_view name;      ///< Without the dashes.
+  std::string_view argument;  ///< Placeholders of its values; empty for a flag.
+  std::string_view help;
+};
+
+std::vector<OptionText> optionTexts();
+
+/// What follows the options in help: lines as they are.
+std::string_view usageNotes();
 
 std::string helpText();
 

@@ -224,4 +224,8 @@ Scenario loadScenario(const std::string& nameOrFile) {
   return scenario;
 }
 
+std::string descriptionOf(const BuiltinScenario& scenario) {
+  return stringIn(asObject(parseJson(std::string(scenario.json))), "description").value_or("");
+}
+
 }  // namespace caiexport::simulator

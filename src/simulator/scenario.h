@@ -88,5 +88,7 @@ struct BuiltinScenario {
 };
 /// Sorted by name.
 const std::vector<BuiltinScenario>& builtinScenarios();
+/// What it says of itself.
+std::string descriptionOf(const BuiltinScenario& scenario);
 
 }  // namespace caiexport::simulator
