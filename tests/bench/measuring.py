@@ -1,0 +1,105 @@
+"""Runs programs and tells what they took; what the benches print about the machine."""
+
+import datetime
+import os
+import pathlib
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import typing
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+class Sample(typing.NamedTuple):
+    seconds: float
+    cpu: float
+    mebibytes: float
+
+    def then(self, other):
+        """This run followed by another one."""
+        return Sample(self.seconds + other.seconds, self.cpu + other.cpu, max(self.mebibytes, other.mebibytes))
+
+
+class RunFailed(Exception):
+    pass
+
+
+class TookTooLong(Exception):
+    pass
+
+
+class Meter:
+    """Runs commands under caiexport-measured-run."""
+
+    def __init__(self, tool, folder):
+        self._tool = tool
+        self._report = folder / "measured"
+        self._log = folder / "output.log"
+
+    def run(self, command, cwd, environment=None, limit=None, output=None):
+        with open(self._log, "wb") as log, open(output or os.devnull, "wb") as out:
+            process = subprocess.Popen([self._tool, self._report, *command], cwd=cwd, env=environment, stdout=out,
+                                       stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+            try:
+                code = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise TookTooLong from None
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        if code != 0:
+            words = self._log.read_text(errors="replace")[-2000:]
+            raise RunFailed(f"{' '.join(map(str, command))[:300]} ended with {code}:\n{words}")
+        seconds, cpu, kibibytes = self._report.read_text().split()
+        return Sample(float(seconds), float(cpu), int(kibibytes) / 1024)
+
+
+def median(samples):
+    return Sample(*(statistics.median(column) for column in zip(*samples)))
+
+
+def build(folder, *targets):
+    if not (folder / "CMakeCache.txt").exists():
+        subprocess.run(["cmake", "-S", ROOT, "-B", folder], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", folder, "--target", *targets], check=True, stdout=subprocess.DEVNULL)
+
+
+def first_line(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode(errors="replace").split("\n", 1)[0].strip()
+
+
+def commit():
+    return first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+
+
+def machine():
+    """One line: when and where this was measured."""
+    cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1]) / 1024 / 1024
+    return (f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), "
+            f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.1f}")
+
+
+def free_bytes(folder):
+    return shutil.disk_usage(folder).free
+
+
+def is_tmpfs(folder):
+    """Whether what is written there stays in memory."""
+    folder = str(pathlib.Path(folder).resolve())
+    mounts = [line.split() for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+    around = [mount for mount in mounts if folder == mount[1] or folder.startswith(mount[1].rstrip("/") + "/")]
+    return max(around, key=lambda mount: len(mount[1]))[2] in ("tmpfs", "ramfs")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,146 @@
+/// What a download costs, counted rather than timed: connections, requests, bytes, instructions, copies.
+
+#include <charconv>
+
+#include "binary/fixture.h"
+
+namespace caiexport::binary {
+namespace {
+
+using std::uint64_t;
+
+constexpr uint64_t kMiB = 1U << 20U;
+
+class Cost : public BinaryTest {
+ protected:
+  /// Files on the platform, and pages that list them: of the batch, and of its one dataset file.
+  static uint64_t pagesFor(uint64_t files) { return 1 + (files + 99) / 100; }
+
+  Ended download(unsigned connections) {
+    return run({"dataset", "--id", kScoreDataset, "--verify", "size", "--connections", std::to_string(connections)});
+  }
+
+  static uint64_t sumOf(const Poco::JSON::Object::Ptr& counts) {
+    uint64_t sum = 0;
+    for (const auto& entry : *counts) sum += entry.second.convert<uint64_t>();
+    return sum;
+  }
+};
+
+TEST_F(Cost, ManyFilesTakeOneConnectionPerWorkerAndOneRequestPerFile) {
+  useTls();
+  startWith(R"({"files": 350, "file_bytes": 5000, "success_marker": false})");
+  const Ended ended = download(4);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+
+  const auto state = platformState();
+  const auto requests = state->getObject("requests");
+  EXPECT_EQ(requests->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"), 350U);
+  // Besides: a token, and the list of batches.
+  EXPECT_LE(sumOf(requests), 350 + pagesFor(350) + 2);
+  EXPECT_EQ(state->getValue<uint64_t>("file_bytes_served"), 350U * 5000);
+  // The last connection is the one that asked for these numbers.
+  EXPECT_LE(state->getValue<uint64_t>("connections"), 4U + 1 + 1);
+  EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
+}
+
+TEST_F(Cost, LargeFileTakesOneRequestPerRangeAndEachByteComesOnce) {
+  useTls();
+  startWith(R"({"files": 1, "file_bytes": 67108864, "success_marker": false})");
+  const Ended ended = download(4);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+
+  const auto state = platformState();
+  // Ranges of 8 MiB, and as many more as there are workers that split what others have left.
+  EXPECT_LE(state->getObject("requests")->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"), 8U + 4);
+  EXPECT_LE(state->getValue<uint64_t>("connections"), 4U + 1 + 1);
+  EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
+  EXPECT_EQ(state->getValue<uint64_t>("file_bytes_served"), 64 * kMiB);
+}
+
+/// Under valgrind, over plain http: what is counted is our own work, SHA-256 included.
+class CountedCost : public Cost {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "valgrind can't run a program with sanitizers";
+#elif !defined(NDEBUG)
+    GTEST_SKIP() << "the bounds are those of an optimised build";
+#endif
+    if (std::system("command -v valgrind > /dev/null") != 0) {
+      GTEST_SKIP() << "NOT CHECKED: instructions and copies, since valgrind is missing (scripts/setup installs it)";
+    }
+  }
+
+  void serve(uint64_t files, uint64_t fileBytes) {
+    const std::string shape = "\"files\": " + std::to_string(files) + ", \"file_bytes\": " + std::to_string(fileBytes);
+    if (simulator_) {
+      changeScenario("{" + shape + "}");
+    } else {
+      startWith("{\"success_marker\": false, " + shape + "}");
+    }
+  }
+
+  uint64_t instructionsFor(uint64_t files, uint64_t fileBytes) {
+    serve(files, fileBytes);
+    return numberAfter("Collected : ", valgrind({"--tool=callgrind", "--callgrind-out-file=/dev/null"}));
+  }
+
+  uint64_t bytesCopiedFor(uint64_t files, uint64_t fileBytes) {
+    serve(files, fileBytes);
+    return numberAfter("Total: ", valgrind({"--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"}));
+  }
+
+ private:
+  /// What valgrind prints about a download to a fresh folder.
+  std::string valgrind(std::vector<std::string> arguments) {
+    const std::string stem = path("valgrind" + std::to_string(++runs_));
+    const std::vector<std::string> command{CAIEXPORT,  "--database",  stem + ".db",    "dataset",
+                                           "--id",     kScoreDataset, "--output",      stem,
+                                           "--verify", "size",        "--connections", "4"};
+    arguments.insert(arguments.end(), command.begin(), command.end());
+    support::Process process("/usr/bin/valgrind", arguments, environment, stem + ".run");
+    EXPECT_EQ(process.wait(), 0) << process.errors();
+    return process.errors();
+  }
+
+  /// Numbers are printed with commas.
+  static uint64_t numberAfter(const std::string& mark, const std::string& text) {
+    const std::size_t found = text.find(mark);
+    EXPECT_NE(found, std::string::npos) << text;
+    std::string digits;
+    for (std::size_t i = found + mark.size(); found != std::string::npos && i < text.size(); ++i) {
+      if (text[i] == ' ' && digits.empty()) continue;
+      if (text[i] == ',') continue;
+      if (text[i] < '0' || text[i] > '9') break;
+      digits += text[i];
+    }
+    uint64_t number = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    EXPECT_GT(number, 0U) << text;
+    return number;
+  }
+
+  int runs_ = 0;
+};
+
+TEST_F(CountedCost, InstructionsPerByteAndPerFile) {
+  const auto small = static_cast<double>(instructionsFor(1, kMiB));
+  const auto large = static_cast<double>(instructionsFor(1, 9 * kMiB));
+  const auto many = static_cast<double>(instructionsFor(151, kMiB / 151));
+  const double perByte = (large - small) / (8 * kMiB);
+  const double perFile = (many - small) / 150;
+  RecordProperty("instructions_per_byte", std::to_string(perByte));
+  RecordProperty("instructions_per_file", std::to_string(perFile));
+  // SHA-256 takes nearly all of the first (valgrind's processor has no instructions for it).
+  EXPECT_LT(perByte, 40);
+  EXPECT_LT(perFile, 650'000);
+}
+
+TEST_F(CountedCost, BodiesAreNotCopied) {
+  // From the socket to the file: besides the head's buffer, a byte is in one place only.
+  EXPECT_LT(bytesCopiedFor(1, 8 * kMiB), 2 * kMiB);
+}
+
+}  // namespace
+}  // namespace caiexport::binary
