@@ -150,10 +150,10 @@ void Progress::updateRate(core::SteadyTime now) {
 
 DownloadFigures Progress::figures() const {
   return {.bytes = download_->bytes,
-          .totalBytes = totalBytes_,
+          .totalBytes = std::max<std::uint64_t>(totalBytes_, download_->totalBytes),
           .bytesPerSecond = rate_,
           .files = download_->filesCompleted,
-          .totalFiles = totalFiles_,
+          .totalFiles = std::max<std::uint64_t>(totalFiles_, download_->totalFiles),
           .connections = download_->connections,
           .retries = download_->retries,
           .failed = download_->filesFailed};
@@ -179,7 +179,8 @@ std::string Progress::currentLine() const {
 
 void Progress::stepStarted(const model::Job& job, model::StepName step) {
   const std::lock_guard lock(mutex_);
-  phase_ = Phase::idle;
+  // Of a download that began while files were still being listed, the figures go on.
+  phase_ = download_ == nullptr ? Phase::idle : Phase::downloading;
   job_ = "job " + std::to_string(model::numberOf(job.id));
   step_ = describe(step);
   saidStatus_.clear();

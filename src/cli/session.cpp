@@ -1,5 +1,7 @@
 #include "session.h"
 
+#include <algorithm>
+
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/reader/parquet_reader.h"
@@ -9,10 +11,19 @@
 namespace caiexport::cli {
 namespace {
 
-net::TransportSettings transportSettings(const PlatformSettings& settings) {
+/// A limit on the rate is exact to 5 % over ten seconds, so what all connections have taken from the network but not
+/// read yet must stay below half a second's worth.
+std::uint64_t mostUnreadBytes(const transfer::DownloadSettings& download) {
+  if (download.mostBytesPerSecond == 0) return 0;
+  constexpr std::uint64_t kLeast = 16U << 10U;
+  return std::max(kLeast, download.mostBytesPerSecond / 4 / transfer::mostConnections(download));
+}
+
+net::TransportSettings transportSettings(const PlatformSettings& settings, const transfer::DownloadSettings& download) {
   return {.caFile = settings.caFile,
           .connectTimeout = settings.connectTimeout,
           .readTimeout = settings.readTimeout,
+          .mostUnreadBytes = mostUnreadBytes(download),
           .proxy = net::proxyFromEnvironment(),
           .userAgent = "caiexport/" + std::string(programVersion())};
 }
@@ -43,8 +54,8 @@ platform::ClientSettings clientSettings(const PlatformSettings& settings) {
 }  // namespace
 
 Connection::Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
-                       core::Log& log)
-    : transport_(transportSettings(settings), log),
+                       core::Log& log, const transfer::DownloadSettings& download)
+    : transport_(transportSettings(settings, download), log),
       tokens_(makeTokens(settings, tokenCache, transport_, log)),
       client_(clientSettings(settings), transport_, *tokens_, core::systemClock(), core::systemRandom(), log) {}
 
@@ -52,7 +63,7 @@ Session::Session(Configuration& configuration, Context& context)
     : context_(context),
       settings_(configuration.platform()),
       download_(configuration.download()),
-      connection_(settings_, configuration.tokenCache(), context.log),
+      connection_(settings_, configuration.tokenCache(), context.log, download_),
       database_(configuration.database(), store::Database::Mode::readWrite),
       locks_(lockFileOf(database_.file())),
       store_(database_, core::systemClock()),

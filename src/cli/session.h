@@ -21,7 +21,8 @@ namespace caiexport::cli {
 /// The way to the platform. For any number of threads.
 class Connection {
  public:
-  Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache, core::Log& log);
+  Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache, core::Log& log,
+             const transfer::DownloadSettings& download = {});
   platform::Client& client() { return client_; }
 
  private:

@@ -108,13 +108,47 @@ Turn selectOfExport(StepContext& context) {
   return {};
 }
 
-void requireStillReadable(StepContext& context, const Batch& chosen) {
-  const std::optional<Batch> now = context.tools.client.findBatch(chosen.id, context.stop);
-  if (now && platform::phaseOf(now->status) == BatchPhase::readable) return;
-  const std::string status = now ? "its status is " + core::printable(now->status, 40) : "it does not exist any more";
-  throw Error(Category::notFound,
-              "batch '" + chosen.id.value() + "' was replaced or deleted since it was chosen: " + status,
-              {.hint = "start a new export to get the newest batch"});
+/// What lies at a path that is to change goes along. False if something foreign is in the way. Doing it again after a
+/// crash does no harm: what was moved already lies where it should.
+bool move(core::FileSystem& files, const std::filesystem::path& from, const std::filesystem::path& to) {
+  const std::filesystem::path fromPart = from.string() + ".part";
+  const std::filesystem::path toPart = to.string() + ".part";
+  const bool whole = files.sizeOf(from).has_value();
+  const bool part = files.sizeOf(fromPart).has_value();
+  if (!whole && !part) return true;
+  if (whole && files.sizeOf(to)) return false;
+  files.createDirectories(to.parent_path());
+  if (part) files.rename(fromPart, toPart);
+  if (whole) files.rename(from, to);
+  if (whole && !part) files.remove(toPart);
+  files.syncDirectory(to.parent_path());
+  files.syncDirectory(from.parent_path());
+  return true;
+}
+
+[[noreturn]] void throwNoFiles(const model::Job& job) {
+  if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
+  throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
+              {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
+}
+
+/// All files are listed.
+void endListing(StepContext& context) {
+  context.run.listedHere = true;
+  const model::Job job = context.tools.store.load(context.job.id);
+  if (job.fileCount == 0) throwNoFiles(job);
+  context.tools.store.finishStep(job.id, model::StepName::listFiles, {});
+}
+
+void listAllFiles(StepContext& context) {
+  store::JobStore& store = context.tools.store;
+  for (const Batch& batch : context.job.batches) {
+    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    store.beginListing(context.job.id, batch.id);
+    context.tools.client.listFiles(
+        batch.id, [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
+    settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
+  }
 }
 
 }  // namespace
@@ -133,33 +167,38 @@ Turn selectBatches(StepContext& context) {
   return context.job.request.kind == model::Kind::dataset ? selectOfDataset(context) : selectOfExport(context);
 }
 
-void listAllFiles(StepContext& context) {
-  Tools& tools = context.tools;
-  for (const Batch& batch : context.job.batches) {
-    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
-    tools.store.beginListing(context.job.id, batch.id);
-    tools.client.listFiles(
-        batch.id, [&](std::vector<model::RemoteFile>&& page) { tools.store.addFiles(context.job.id, page); },
-        context.stop);
-    tools.store.finishListing(context.job.id, batch.id);
-  }
-  context.run.listedHere = true;
+void requireStillReadable(StepContext& context, const Batch& chosen) {
+  const std::optional<Batch> now = context.tools.client.findBatch(chosen.id, context.stop);
+  if (now && platform::phaseOf(now->status) == BatchPhase::readable) return;
+  const std::string status = now ? "its status is " + core::printable(now->status, 40) : "it does not exist any more";
+  throw Error(Category::notFound,
+              "batch '" + chosen.id.value() + "' was replaced or deleted since it was chosen: " + status,
+              {.hint = "start a new export to get the newest batch"});
 }
 
-void refreshListing(StepContext& context) {
-  for (const Batch& batch : context.job.batches) requireStillReadable(context, batch);
-  listAllFiles(context);
+void settleListing(StepContext& context, const model::BatchId& batch,
+                   std::span<const store::JobStore::Displaced> displaced) {
+  std::vector<std::int64_t> moved;
+  if (!displaced.empty()) holdFolders(context);
+  const std::filesystem::path folder = folderOf(context.job, batch);
+  for (const auto& file : displaced) {
+    if (move(context.tools.files, folder / file.from, folder / file.to)) moved.push_back(file.file);
+  }
+  context.tools.store.finishListing(context.job.id, batch, moved);
 }
 
 Turn listFiles(StepContext& context) {
-  listAllFiles(context);
-  const model::Job job = context.tools.store.load(context.job.id);
-  if (job.fileCount == 0) {
-    if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
-    throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
-                {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
+  if (!context.job.request.download) {
+    listAllFiles(context);
+    endListing(context);
+    return {};
   }
-  context.tools.store.finishStep(job.id, context.step.name, {});
+  const auto onListed = [&] {
+    endListing(context);
+    context.enter(model::StepName::downloadFiles);
+  };
+  fetchFiles(context, model::StepName::downloadFiles, {.lists = true, .onListed = onListed});
+  context.run.fetchedHere = true;
   return {};
 }
 

@@ -81,7 +81,12 @@ class Run {
   bool advance(model::StepName step) {
     stopIfAsked();
     enter(step);
-    StepContext context{.tools = tools_, .job = job_, .step = stepOf(job_, step), .run = state_, .stop = stop_};
+    StepContext context{.tools = tools_,
+                        .job = job_,
+                        .step = stepOf(job_, step),
+                        .run = state_,
+                        .stop = stop_,
+                        .enter = [this](model::StepName next) { enter(next); }};
     const Turn turn = takeTurn(context);
     job_ = tools_.store.load(job_.id);
     if (!turn.wait) return true;
@@ -118,6 +123,8 @@ class Run {
 
   /// Records how the run ended, as far as the database lets us.
   Outcome ended(model::StepName step, Error error) {
+    // A handler may have gone on to the next step.
+    step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
     if (error.category() == Category::interrupted && tools_.store.isCancelRequested(job_.id)) {
       error = Error(Category::remoteFailed,
                     "job " + std::to_string(model::numberOf(job_.id)) + " was cancelled on request");

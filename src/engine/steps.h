@@ -2,8 +2,10 @@
 /// One handler per step. A handler does what is left of its step and records it; the runner calls it again after a
 /// wait, and after a crash, until it says that the step is done.
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/model/job.h"
+#include "caiexport/store/job_store.h"
 
 namespace caiexport::engine {
 
@@ -18,6 +21,7 @@ namespace caiexport::engine {
 struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
   bool listedHere = false;                      ///< The file list was made (or made again) in this run.
+  bool fetchedHere = false;                     ///< All files were fetched in this run.
   unsigned polls = 0;                           ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
   /// Folders of the job's batches: held from the first byte written until the manifest is.
@@ -26,10 +30,12 @@ struct RunState {
 
 struct StepContext {
   Tools& tools;
-  const model::Job& job;    ///< As recorded before this turn.
-  const model::Step& step;  ///< The one to work on; in `job`.
+  const model::Job& job;  ///< As recorded before this turn, or before the last call of `enter`.
+  model::Step step;       ///< The one to work on.
   RunState& run;
   std::stop_token stop;
+  /// For a handler that goes on with the next step's work itself once it has recorded its own as done.
+  std::function<void(model::StepName)> enter = {};
 };
 
 /// How a turn ended: the step is recorded as done, or it is to be called again after `wait`.
@@ -66,13 +72,25 @@ struct SegmentFacts {
 };
 SegmentFacts requireSegment(StepContext& context);
 
-/// Lists the files of all the job's batches.
-void listAllFiles(StepContext& context);
+/// Error(notFound) if the batch was replaced or deleted since it was chosen.
+void requireStillReadable(StepContext& context, const model::Batch& chosen);
 
-/// The same again for a run that goes on later. Error(notFound) if a batch was replaced or deleted meanwhile.
-void refreshListing(StepContext& context);
+/// All files of the batch are listed: what lies at a path that changes with that is moved, and the list recorded as
+/// complete.
+void settleListing(StepContext& context, const model::BatchId& batch,
+                   std::span<const store::JobStore::Displaced> displaced);
 
-/// Downloads whatever is not here yet. Throws if a file could not be had.
+struct FetchOptions {
+  /// Asks the platform for the files first; each is fetched as soon as it is recorded and its path can be relied on.
+  bool lists = false;
+  /// Once all files are listed and recorded; may throw.
+  std::function<void()> onListed = {};
+};
+
+/// Downloads whatever is not here yet. Throws if a file could not be had. `step`: what events are recorded under.
+void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& options);
+
+/// The same for a run whose list is made, or made earlier and to be made again.
 void fetchMissing(StepContext& context);
 
 /// Takes the locks of the batch folders, unless this run has them.

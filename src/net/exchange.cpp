@@ -34,8 +34,9 @@ class Source {
       : connection_(connection), readTimeout_(readTimeout), stop_(stop) {}
 
   /// Waits for the first bytes and takes what follows without waiting. 0 at the end of the connection.
-  /// `phase` says in a timeout's message what was being waited for.
-  std::size_t fill(std::span<char> into, const std::string& phase) {
+  /// `phase` gives the text that says in a timeout's message what was being waited for.
+  template <class Phase>
+  std::size_t fill(std::span<char> into, const Phase& phase) {
     if (pending_) std::rethrow_exception(std::exchange(pending_, nullptr));
     const core::SteadyTime until = std::chrono::steady_clock::now() + readTimeout_;
     std::size_t filled = 0;
@@ -49,7 +50,7 @@ class Source {
       if (filled > 0) break;
       if (!connection_.waitToRead(until, stop_)) {
         throw AttemptFailure(Kind::transient,
-                             "timed out " + phase + " (nothing came for " + core::formatDuration(readTimeout_) + ")",
+                             "timed out " + phase() + " (nothing came for " + core::formatDuration(readTimeout_) + ")",
                              "the read timeout (--read-timeout) may be too short");
       }
     }
@@ -102,6 +103,11 @@ class Delivery {
     response_.body.append(bytes.data(), bytes.size());
   }
 
+  /// How many of at most `bytes` bytes may be read now.
+  std::size_t room(std::size_t bytes) const {
+    return sink_ == nullptr ? bytes : std::clamp<std::size_t>(sink_->room(bytes), 1, bytes);
+  }
+
   std::uint64_t count() const { return count_; }
 
  private:
@@ -130,7 +136,8 @@ Received readHead(Source& source, bool& began) {
     if (!length) {
       const std::size_t before = received.size();
       received.resize(before + kHeadPieceBytes);
-      const std::size_t bytes = source.fill(std::span(received).subspan(before), "while waiting for the answer");
+      const std::size_t bytes =
+          source.fill(std::span(received).subspan(before), [] { return std::string("while waiting for the answer"); });
       received.resize(before + bytes);
       if (bytes == 0) {
         throw AttemptFailure(Kind::closed, began ? "the connection was closed in the middle of the answer's header"
@@ -154,19 +161,44 @@ std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
   return std::make_unique_for_overwrite<char[]>(bytes);
 }
 
+/// A small body reaches the sink in one piece, or what there is of it when it can't be had: many small files cost less
+/// this way.
+void readSmallBody(Source& source, std::string_view first, std::size_t length, Delivery& delivery) {
+  const auto buffer = makeBuffer(length);
+  std::size_t filled = first.copy(buffer.get(), first.size());
+  try {
+    while (filled < length) {
+      const auto phase = [&] { return "in the body after " + std::to_string(filled) + " of " + inBytes(length); };
+      const std::size_t bytes = source.fill({buffer.get() + filled, delivery.room(length - filled)}, phase);
+      if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
+      filled += bytes;
+    }
+  } catch (...) {
+    delivery.take({buffer.get(), filled});
+    throw;
+  }
+  delivery.take({buffer.get(), filled});
+}
+
 /// Returns what came beyond the declared length, which nobody asked for.
 std::string_view readByLength(Source& source, std::string_view rest, std::uint64_t length, Delivery& delivery) {
   delivery.expect(length);
   const std::string_view first = rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), length)));
+  if (length <= kBodyPieceBytes) {
+    readSmallBody(source, first, static_cast<std::size_t>(length), delivery);
+    return rest.substr(first.size());
+  }
   delivery.take(first);
   const std::uint64_t toRead = length - first.size();
   const auto bufferBytes = static_cast<std::size_t>(std::min<std::uint64_t>(toRead, kBodyPieceBytes));
   const auto buffer = makeBuffer(bufferBytes);
   while (delivery.count() < length) {
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length - delivery.count(), bufferBytes));
-    const std::string progress = std::to_string(delivery.count()) + " of " + inBytes(length);
-    const std::size_t bytes = source.fill({buffer.get(), wanted}, "in the body after " + progress);
-    if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed in the body after " + progress);
+    const auto phase = [&] {
+      return "in the body after " + std::to_string(delivery.count()) + " of " + inBytes(length);
+    };
+    const std::size_t bytes = source.fill({buffer.get(), delivery.room(wanted)}, phase);
+    if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
     delivery.take({buffer.get(), bytes});
   }
   return rest.substr(first.size());
@@ -183,10 +215,10 @@ bool readChunks(Source& source, std::string rest, Delivery& delivery) {
   bool nothingElse = decode(rest);
   const auto buffer = makeBuffer(decoder.complete() ? 1 : kBodyPieceBytes);
   while (!decoder.complete()) {
-    const std::string progress = "in the body after " + inBytes(delivery.count());
-    const std::size_t bytes = source.fill({buffer.get(), kBodyPieceBytes}, progress);
+    const auto phase = [&] { return "in the body after " + inBytes(delivery.count()); };
+    const std::size_t bytes = source.fill({buffer.get(), delivery.room(kBodyPieceBytes)}, phase);
     if (bytes == 0)
-      throw AttemptFailure(Kind::closed, "the connection was closed " + progress + ", before its last chunk");
+      throw AttemptFailure(Kind::closed, "the connection was closed " + phase() + ", before its last chunk");
     nothingElse = decode({buffer.get(), bytes});
   }
   return nothingElse;
@@ -196,12 +228,12 @@ void readUntilClose(Source& source, std::string_view rest, Delivery& delivery) {
   delivery.take(rest);
   const auto buffer = makeBuffer(kBodyPieceBytes);
   while (true) {
-    const std::string progress = "in the body after " + inBytes(delivery.count());
-    const std::size_t bytes = source.fill({buffer.get(), kBodyPieceBytes}, progress);
+    const auto phase = [&] { return "in the body after " + inBytes(delivery.count()); };
+    const std::size_t bytes = source.fill({buffer.get(), delivery.room(kBodyPieceBytes)}, phase);
     delivery.take({buffer.get(), bytes});
     if (bytes > 0) continue;
     if (source.cut())
-      throw AttemptFailure(Kind::closed, "the connection was cut " + progress + ", without an orderly end");
+      throw AttemptFailure(Kind::closed, "the connection was cut " + phase() + ", without an orderly end");
     return;
   }
 }

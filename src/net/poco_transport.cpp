@@ -77,7 +77,7 @@ class PocoTransport::Implementation {
         log_(log),
         proxy_(parseProxy(settings_.proxy.httpsProxy)),
         noProxy_(settings_.proxy.noProxy),
-        contexts_(settings_.caFile) {
+        contexts_(settings_.caFile, settings_.mostUnreadBytes) {
     core::cleanse(settings_.proxy.httpsProxy);
   }
 
@@ -122,8 +122,8 @@ class PocoTransport::Implementation {
       }
     }
     call.reused = false;
-    auto connection =
-        Connection::open({call.url.origin, call.proxy, userAgent_}, contexts_, settings_.connectTimeout, stop);
+    auto connection = Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
+                                       settings_.connectTimeout, stop);
     ++opened_;
     Exchange exchange(*connection, settings_.readTimeout, stop);
     return run(call, exchange, std::move(connection), sink);

@@ -114,6 +114,7 @@ std::unique_ptr<Connection> Connection::open(const Target& target, TlsContexts& 
                                                  : lookUp(origin.host, origin.port, limit, stop);
   const core::SteadyTime until = std::chrono::steady_clock::now() + limit;
   std::unique_ptr<Connection> connection(new Connection(connectTcp(addresses, until, stop)));
+  if (target.mostUnreadBytes > 0) connection->socket_.setReceiveBufferSize(asLength(target.mostUnreadBytes));
   if (target.proxy != nullptr) connection->openTunnel(target, until, stop);
   if (origin.scheme == "https") connection->startTls(contexts.forHost(origin.host), origin.host, until, stop);
   return connection;

@@ -28,6 +28,7 @@ class Connection {
     const Origin& origin;
     const Proxy* proxy;  ///< May be null.
     std::string_view userAgent;
+    std::uint64_t mostUnreadBytes = 0;  ///< 0: no limit.
   };
 
   /// Name look-up, then TCP, tunnel and TLS handshake within `limit`.

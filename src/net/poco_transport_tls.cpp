@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -19,7 +20,9 @@ namespace {
 using Poco::Net::Context;
 
 /// A read-ahead of more than one TLS record (16 KiB) saves system calls.
-constexpr int kReadAheadBytes = 256 << 10;
+constexpr std::size_t kReadAheadBytes = 256U << 10U;
+/// One record with its overhead.
+constexpr std::size_t kLeastReadAheadBytes = 17U << 10U;
 
 /// What the last certificate check on this thread found; a handshake runs on the thread that waits for it.
 thread_local int lastVerifyError = X509_V_OK;
@@ -83,7 +86,11 @@ AttemptFailure certificateFailure(int error, const std::string& host) {
 
 }  // namespace
 
-TlsContexts::TlsContexts(std::optional<std::filesystem::path> caFile) : caFile_(std::move(caFile)) {
+TlsContexts::TlsContexts(std::optional<std::filesystem::path> caFile, std::uint64_t mostUnreadBytes)
+    : caFile_(std::move(caFile)),
+      readAheadBytes_(mostUnreadBytes == 0
+                          ? kReadAheadBytes
+                          : std::clamp<std::uint64_t>(mostUnreadBytes, kLeastReadAheadBytes, kReadAheadBytes)) {
   if (caFile_) make("localhost");
 }
 
@@ -113,7 +120,7 @@ Context::Ptr TlsContexts::make(const std::string& host) const {
     SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(raw, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(raw, 1);
-    SSL_CTX_set_default_read_buffer_len(raw, kReadAheadBytes);
+    SSL_CTX_set_default_read_buffer_len(raw, readAheadBytes_);
     return context;
   } catch (const Poco::Exception& e) {
     if (caFile_) throwBadCaFile(*caFile_, core::printable(e.displayText(), 200));

@@ -3,6 +3,8 @@
 
 #include <Poco/Net/Context.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -21,14 +23,16 @@ namespace caiexport::net {
 /// name check when a handshake outlasts the connect timeout (pocoproject/poco#5485).
 class TlsContexts {
  public:
-  /// Error(config) if the CA file can't be read or holds no certificate.
-  explicit TlsContexts(std::optional<std::filesystem::path> caFile);
+  /// Error(config) if the CA file can't be read or holds no certificate. `mostUnreadBytes`: what a connection may read
+  /// ahead, 0 for no limit.
+  TlsContexts(std::optional<std::filesystem::path> caFile, std::uint64_t mostUnreadBytes);
   Poco::Net::Context::Ptr forHost(const std::string& host);
 
  private:
   Poco::Net::Context::Ptr make(const std::string& host) const;
 
   const std::optional<std::filesystem::path> caFile_;
+  const std::size_t readAheadBytes_;
   std::mutex mutex_;
   std::map<std::string, Poco::Net::Context::Ptr> contexts_;
 };

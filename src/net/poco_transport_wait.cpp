@@ -25,20 +25,57 @@ int pollTimeout(core::SteadyTime until) {
   throw core::Error(core::Category::io, std::string("cannot ") + what + ": " + std::strerror(errno));
 }
 
+using PipeEnds = std::array<int, 2>;
+
+void closePipe(const PipeEnds& ends) {
+  for (const int end : ends) {
+    if (end >= 0) ::close(end);
+  }
+}
+
+/// Making and closing a pipe takes five system calls, and a thread sends one request after the other: it keeps its
+/// pipe.
+class SparePipe {
+ public:
+  SparePipe() = default;
+  ~SparePipe() { closePipe(ends_); }
+  SparePipe(const SparePipe&) = delete;
+  SparePipe& operator=(const SparePipe&) = delete;
+
+  PipeEnds take() {
+    PipeEnds ends = std::exchange(ends_, kNone);
+    if (ends != kNone) return ends;
+    if (::pipe(ends.data()) != 0) throwSystemError("make a pipe");
+    for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
+    return ends;
+  }
+
+  /// Only an empty one.
+  void giveBack(const PipeEnds& ends) { closePipe(std::exchange(ends_, ends)); }
+
+ private:
+  static constexpr PipeEnds kNone{-1, -1};
+  PipeEnds ends_ = kNone;
+};
+
+thread_local SparePipe sparePipe;
+
 }  // namespace
 
 StopSignal::StopSignal(std::stop_token stop) : stop_(std::move(stop)) {
   check();
   if (!stop_.stop_possible()) return;
-  if (::pipe(ends_.data()) != 0) throwSystemError("make a pipe");
-  for (const int end : ends_) ::fcntl(end, F_SETFD, FD_CLOEXEC);
+  ends_ = sparePipe.take();
   callback_.emplace(stop_, Wake{ends_[1]});
 }
 
 StopSignal::~StopSignal() {
+  if (!callback_) return;
   callback_.reset();
-  for (const int end : ends_) {
-    if (end >= 0) ::close(end);
+  if (stop_.stop_requested()) {
+    closePipe(ends_);
+  } else {
+    sparePipe.giveBack(ends_);
   }
 }
 

@@ -18,12 +18,15 @@ class Client::Implementation {
  public:
   Implementation(ClientSettings settings, net::HttpTransport& transport, TokenSource& tokens, core::Clock& clock,
                  core::Random& random, core::Log& log)
-      : caller(std::move(settings), transport, tokens, clock, random, log), clock_(clock) {}
+      : listedTogether(settings.listedTogether),
+        caller(std::move(settings), transport, tokens, clock, random, log),
+        clock_(clock) {}
 
   /// An answer to a poll: keeps its Retry-After. Nothing after a 404.
   std::optional<Json> poll(Call call, std::stop_token stop);
   std::optional<core::Duration> lastRetryAfter() const;
 
+  const std::size_t listedTogether;
   Caller caller;
 
  private:

@@ -29,6 +29,8 @@ class CheckedBody final : public net::BodySink {
     return true;
   }
 
+  std::size_t room(std::size_t bytes) override { return sink_.room(bytes); }
+
   void write(std::span<const std::byte> data) override {
     if (data.size() > expectedBytes_ - receivedBytes_) {
       fail(told_ ? Category::protocol : Category::verification,
@@ -128,7 +130,7 @@ std::string rangeHeader(const model::RemoteFile& file, model::ByteRange range) {
 
 void Client::listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
                        std::stop_token stop) {
-  FileListing(implementation_->caller, batch, page, std::move(stop)).run();
+  FileListing(implementation_->caller, batch, implementation_->listedTogether, page, std::move(stop)).run();
 }
 
 void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop) {

@@ -12,8 +12,6 @@ namespace caiexport::platform {
 namespace {
 
 constexpr std::size_t kDeepest = 8;
-/// Files handed on at once: what the platform puts on one page.
-constexpr std::size_t kTogether = 100;
 
 /// "Data Access API guide": an object with `data`; "ETL integration guide": the bare array.
 std::vector<Json> entriesOf(const Json& answer) {
@@ -26,8 +24,9 @@ bool isMarker(const std::string& name, std::uint64_t lengthBytes) {
 
 }  // namespace
 
-FileListing::FileListing(Caller& caller, model::BatchId batch, const Deliver& deliver, std::stop_token stop)
-    : caller_(caller), batch_(std::move(batch)), deliver_(deliver), stop_(std::move(stop)) {}
+FileListing::FileListing(Caller& caller, model::BatchId batch, std::size_t together, const Deliver& deliver,
+                         std::stop_token stop)
+    : caller_(caller), batch_(std::move(batch)), together_(together), deliver_(deliver), stop_(std::move(stop)) {}
 
 void FileListing::run() {
   Call call{
@@ -128,7 +127,7 @@ void FileListing::addRawFile(const Call& call, const net::HttpResponse& response
 
 void FileListing::add(model::RemoteFile file) {
   waiting_.push_back(std::move(file));
-  if (waiting_.size() >= kTogether) deliver_(std::exchange(waiting_, {}));
+  if (waiting_.size() >= together_) deliver_(std::exchange(waiting_, {}));
 }
 
 std::optional<std::string> FileListing::nextOf(const Call& call, const Json& answer) const {

@@ -1,6 +1,7 @@
 #pragma once
 /// The walk through the directories of a batch. Source: "Data Access API guide".
 
+#include <cstddef>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -18,7 +19,7 @@ class FileListing {
  public:
   using Deliver = std::function<void(std::vector<model::RemoteFile>&&)>;
 
-  FileListing(Caller& caller, model::BatchId batch, const Deliver& deliver, std::stop_token stop);
+  FileListing(Caller& caller, model::BatchId batch, std::size_t together, const Deliver& deliver, std::stop_token stop);
   void run();
 
  private:
@@ -39,6 +40,7 @@ class FileListing {
 
   Caller& caller_;
   model::BatchId batch_;
+  const std::size_t together_;  ///< Files handed on at once.
   const Deliver& deliver_;
   std::stop_token stop_;
   std::unordered_set<std::string> seenIds_;

@@ -100,8 +100,8 @@ void dropUnlisted(Database& database, const BatchRow& batch) {
 }
 
 /// Gives the files of colliding names their folders, and others their plain path. A file whose path changes is not
-/// where it was said to be: it starts again.
-void settlePaths(Database& database, const BatchRow& batch) {
+/// where it was said to be: it starts again, unless it was moved.
+void settlePaths(Database& database, const BatchRow& batch, std::span<const std::int64_t> moved) {
   std::vector<std::int64_t> changed;
   {
     Query rows(database,
@@ -116,8 +116,10 @@ void settlePaths(Database& database, const BatchRow& batch) {
     while (rows.next()) changed.push_back(rows.integer(0));
   }
   for (const std::int64_t file : changed) {
+    Query(database, "UPDATE file SET in_folder = 1 - in_folder WHERE id = ?").with(file).run();
+    if (std::ranges::find(moved, file) != moved.end()) continue;
     startAgain(database, file);
-    Query(database, "UPDATE file SET in_folder = 1 - in_folder, claimed = 0 WHERE id = ?").with(file).run();
+    Query(database, "UPDATE file SET claimed = 0 WHERE id = ?").with(file).run();
   }
 }
 
@@ -186,14 +188,37 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
 // --- asking
 
 /// The SQL is the same for the same number of states, so that it is prepared once.
-std::string filesSql(std::size_t states) {
+std::string filesSql(std::size_t states, std::string_view condition = {}) {
   std::string sql = "SELECT " + std::string(kFileColumns) +
                     " FROM file"
                     " JOIN batch ON batch.id = file.batch"
                     " WHERE file.job = ? AND file.id > ?";
   for (std::size_t n = 0; n < states; ++n) sql += n == 0 ? " AND state IN (?" : ", ?";
   if (states > 0) sql += ")";
+  sql += condition;
   return sql + " ORDER BY file.id LIMIT ?";
+}
+
+constexpr std::string_view kOnceListed =
+    " AND file.listing = batch.listing"
+    " AND (file.claimed = 1 OR file.in_folder = 1 OR NOT EXISTS ("
+    "   SELECT 1"
+    "   FROM file AS other"
+    "   WHERE other.batch = file.batch AND other.name_hash = file.name_hash AND other.id <> file.id"
+    "   AND other.name = file.name))";
+
+/// Rows of filesSql().
+std::vector<model::FileRecord> readFiles(Database& database, const std::string& sql, model::JobId job,
+                                         std::int64_t afterId, std::size_t limit,
+                                         std::span<const model::FileState> states) {
+  Query rows(database, sql);
+  rows.with(numberOf(job), afterId);
+  int index = 2;
+  for (const model::FileState state : states) rows.bind(++index, nameOf(state));
+  rows.bind(++index, static_cast<std::uint64_t>(limit));
+  std::vector<model::FileRecord> files;
+  while (rows.next()) files.push_back(readFile(database, rows));
+  return files;
 }
 
 /// Of the files of jobs that write to the same folder: its name is the whole path, or what follows the folder.
@@ -234,11 +259,38 @@ void JobStore::addFiles(model::JobId job, std::span<const model::RemoteFile> pag
   });
 }
 
-void JobStore::finishListing(model::JobId job, const model::BatchId& batch) {
+std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, const model::BatchId& batch) {
+  return reading(database_, [&] {
+    const BatchRow row = batchRow(database_, job, batch);
+    // Of the files that dropUnlisted leaves.
+    Query rows(database_,
+               "SELECT id, dataset_file_id, name, in_folder"
+               " FROM file AS this"
+               " WHERE batch = ?1 AND claimed = 1"
+               " AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
+               " AND in_folder <> EXISTS ("
+               "   SELECT 1"
+               "   FROM file AS other"
+               "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash AND other.id <> this.id"
+               "   AND other.name = this.name"
+               "   AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified')))");
+    rows.with(row.id, row.listing);
+    std::vector<Displaced> displaced;
+    while (rows.next()) {
+      std::string plain = rows.text(2);
+      std::string inFolder = rows.text(1) + "/" + plain;
+      if (rows.flag(3)) std::swap(plain, inFolder);
+      displaced.push_back({.file = rows.integer(0), .from = std::move(plain), .to = std::move(inFolder)});
+    }
+    return displaced;
+  });
+}
+
+void JobStore::finishListing(model::JobId job, const model::BatchId& batch, std::span<const std::int64_t> moved) {
   recorded(database_, probe_, "finishListing", [&] {
     const BatchRow row = batchRow(database_, job, batch);
     dropUnlisted(database_, row);
-    settlePaths(database_, row);
+    settlePaths(database_, row, moved);
     sumUpBatch(database_, row);
     sumUpJob(database_, job);
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
@@ -247,15 +299,13 @@ void JobStore::finishListing(model::JobId job, const model::BatchId& batch) {
 
 std::vector<model::FileRecord> JobStore::files(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                std::span<const model::FileState> states) {
+  return reading(database_, [&] { return readFiles(database_, filesSql(states.size()), job, afterId, limit, states); });
+}
+
+std::vector<model::FileRecord> JobStore::filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
+                                                         std::span<const model::FileState> states) {
   return reading(database_, [&] {
-    Query rows(database_, filesSql(states.size()));
-    rows.with(numberOf(job), afterId);
-    int index = 2;
-    for (const model::FileState state : states) rows.bind(++index, nameOf(state));
-    rows.bind(++index, static_cast<std::uint64_t>(limit));
-    std::vector<model::FileRecord> files;
-    while (rows.next()) files.push_back(readFile(database_, rows));
-    return files;
+    return readFiles(database_, filesSql(states.size(), kOnceListed), job, afterId, limit, states);
   });
 }
 

@@ -1,17 +1,31 @@
 #include "caiexport/transfer/downloader.h"
 
+#include <algorithm>
+
 #include "run.h"
 
 namespace caiexport::transfer {
+namespace {
+
+// Of one connection under a limit on the rate: what files of 64 KiB bring over a link of a quarter of a second.
+constexpr std::uint64_t kLeastBytesPerSecond = 256U << 10U;
+
+}  // namespace
+
+unsigned mostConnections(const DownloadSettings& settings) {
+  if (settings.connections) return std::max(1U, *settings.connections);
+  const auto most = std::max<std::uint64_t>(1, settings.connectionsMax);
+  if (settings.mostBytesPerSecond == 0) return static_cast<unsigned>(most);
+  return static_cast<unsigned>(std::clamp<std::uint64_t>(settings.mostBytesPerSecond / kLeastBytesPerSecond, 1, most));
+}
 
 Downloader::Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random,
                        core::Log& log, DownloadSettings settings)
     : source_(source), files_(files), clock_(clock), random_(random), log_(log), settings_(settings) {}
 
-DownloadSummary Downloader::run(const NextItem& next, Observer& observer, DownloadProgress& progress,
-                                std::stop_token stop) {
+DownloadSummary Downloader::run(ItemFeed& feed, Observer& observer, DownloadProgress& progress, std::stop_token stop) {
   Run run({source_, files_, clock_, random_, log_, settings_}, observer, progress);
-  return run.toTheEnd(next, stop);
+  return run.toTheEnd(feed, stop);
 }
 
 }  // namespace caiexport::transfer

@@ -21,6 +21,8 @@ class Arrivals {
  public:
   virtual ~Arrivals() = default;
   virtual void onFirstByte() = 0;
+  /// As RangeSink::room.
+  virtual std::size_t room(std::size_t bytes) { return bytes; }
   virtual void onBytes(std::uint64_t received, std::uint64_t kept) = 0;
 };
 
@@ -30,6 +32,7 @@ class PieceSink final : public RangeSink {
   PieceSink(Piece& piece, Arrivals& arrivals) : piece_(piece), arrivals_(arrivals) {}
 
   void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) override;
+  std::size_t room(std::size_t bytes) override { return arrivals_.room(bytes); }
   void write(std::span<const std::byte> data) override;
 
   std::uint64_t keptBytes() const { return keptBytes_; }

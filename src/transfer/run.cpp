@@ -15,7 +15,13 @@ constexpr std::size_t kLeastLookAhead = 16;
 
 ConcurrencyController::Limits limitsOf(const DownloadSettings& settings) {
   if (settings.connections) return {.start = *settings.connections, .most = *settings.connections, .adapts = false};
-  return {.start = settings.connectionsStart, .most = settings.connectionsMax, .adapts = true};
+  const unsigned most = mostConnections(settings);
+  return {.start = std::min(settings.connectionsStart, most), .most = most, .adapts = true};
+}
+
+/// What a limit on the rate leaves to each connection; 0 without one.
+double shareOfTheLimit(const DownloadSettings& settings) {
+  return static_cast<double>(settings.mostBytesPerSecond) / limitsOf(settings).start;
 }
 
 }  // namespace
@@ -26,7 +32,8 @@ Run::Run(const Surroundings& surroundings, Observer& observer, DownloadProgress&
       progress_(progress),
       rateLimit_(surroundings.clock, surroundings.settings.mostBytesPerSecond),
       schedule_({.rangeBytes = std::max<std::uint64_t>(1, surroundings.settings.rangeBytes),
-                 .longestResponse = surroundings.settings.longestResponse}),
+                 .longestResponse = surroundings.settings.longestResponse,
+                 .expectedBytesPerSecond = shareOfTheLimit(surroundings.settings)}),
       controller_(limitsOf(surroundings.settings)) {}
 
 Run::~Run() {
@@ -34,14 +41,15 @@ Run::~Run() {
   joinAll();
 }
 
-DownloadSummary Run::toTheEnd(const Downloader::NextItem& next, const std::stop_token& stop) {
+DownloadSummary Run::toTheEnd(ItemFeed& feed, const std::stop_token& stop) {
   {
     const std::stop_callback onStop(stop, [this] { end(); });
     try {
-      serve(next);
+      serve(feed);
     } catch (...) {
       endWith(std::current_exception());
     }
+    feed.end();
     {
       const std::lock_guard lock(mutex_);
       finished_ = true;
@@ -57,27 +65,40 @@ DownloadSummary Run::toTheEnd(const Downloader::NextItem& next, const std::stop_
   summary_.gaveUp = gaveUp_ && !(exhausted_ && schedule_.empty());
   return std::move(summary_);
 }
-void Run::serve(const Downloader::NextItem& next) {
+
+void Run::serve(ItemFeed& feed) {
+  feed.begin([this] {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    served_.notify_one();
+  });
   while (true) {
     std::vector<Result> results;
+    bool woken = false;
     bool wants = false;
     {
       std::unique_lock lock(mutex_);
-      served_.wait(lock, [this] { return ending() || !results_.empty() || wantsItem() || isDone(); });
+      served_.wait(lock, [this] { return ending() || !results_.empty() || woken_ || wantsItem() || isDone(); });
       if (ending() || isDone()) return;
       results.swap(results_);
+      woken = std::exchange(woken_, false);
+      if (woken) dry_ = false;
       wants = wantsItem();
     }
     deliver(std::move(results));
-    if (wants) takeItems(next);
+    if (woken) feed.attend();
+    if (wants) takeItems(feed);
   }
 }
 
-void Run::takeItems(const Downloader::NextItem& next) {
+void Run::takeItems(ItemFeed& feed) {
   bool more = true;
   while (more) {
-    std::optional<DownloadItem> item = next();
+    std::optional<DownloadItem> item = feed.next();
+    const bool growing = !item && feed.mayGrow();
     const std::lock_guard lock(mutex_);
+    if (growing) dry_ = true;
+    if (growing) return;
     if (!item) {
       exhausted_ = true;
       schedule_.setExhausted();
@@ -96,7 +117,7 @@ bool Run::isDone() const {
 }
 
 bool Run::wantsItem() const {
-  return !exhausted_ && !gaveUp_ && schedule_.freshCount() < lookAhead();
+  return !exhausted_ && !dry_ && !gaveUp_ && schedule_.freshCount() < lookAhead();
 }
 
 std::size_t Run::lookAhead() const {

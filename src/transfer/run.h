@@ -41,7 +41,7 @@ class Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  DownloadSummary toTheEnd(const Downloader::NextItem& next, const std::stop_token& stop);
+  DownloadSummary toTheEnd(ItemFeed& feed, const std::stop_token& stop);
 
  private:
   using File = Schedule::File;
@@ -78,8 +78,8 @@ class Run {
   class Attempt;
 
   // The thread that called run.
-  void serve(const Downloader::NextItem& next);
-  void takeItems(const Downloader::NextItem& next);
+  void serve(ItemFeed& feed);
+  void takeItems(ItemFeed& feed);
   bool isDone() const;
   bool wantsItem() const;
   std::size_t lookAhead() const;
@@ -132,7 +132,7 @@ class Run {
   bool keepsUpRecord();
 
   void noteFirstByte(Worker& worker, std::chrono::nanoseconds waited);
-  void noteBytes(const File& file, std::uint64_t received, std::uint64_t kept);
+  void noteBytes(const File& file, std::uint64_t kept);
   void end();
   void endWith(std::exception_ptr problem);
   bool ending() const { return inner_.stop_requested(); }
@@ -170,6 +170,8 @@ class Run {
   std::vector<std::jthread> keepers_;
   std::exception_ptr problem_;
   bool exhausted_ = false;
+  bool dry_ = false;    ///< The feed had nothing, but may have after a wake.
+  bool woken_ = false;  ///< By the feed.
   bool finished_ = false;
   bool gaveUp_ = false;
   unsigned idleWorkers_ = 0;

@@ -62,16 +62,23 @@ core::Error afterTries(const core::Error& error, int tries) {
 class Run::Attempt final : public Arrivals {
  public:
   Attempt(Run& run, Worker& worker, Piece& piece)
-      : run_(run), worker_(worker), piece_(piece), begun_(run.at_.clock.steadyNow()) {}
+      : run_(run),
+        worker_(worker),
+        piece_(piece),
+        allowance_(run.rateLimit_, run.inner_.get_token()),
+        begun_(run.at_.clock.steadyNow()) {}
 
   void onFirstByte() override {
     firstByte_ = run_.at_.clock.steadyNow();
     run_.noteFirstByte(worker_, *firstByte_ - begun_);
   }
 
+  std::size_t room(std::size_t bytes) override { return allowance_.room(bytes); }
+
   void onBytes(std::uint64_t received, std::uint64_t kept) override {
     received_ += received;
-    run_.noteBytes(piece_.file(), received, kept);
+    run_.noteBytes(piece_.file(), kept);
+    allowance_.came(received);
   }
 
   void measure(Schedule& schedule) const {
@@ -83,6 +90,7 @@ class Run::Attempt final : public Arrivals {
   Run& run_;
   Worker& worker_;
   Piece& piece_;
+  Allowance allowance_;
   core::SteadyTime begun_;
   std::optional<core::SteadyTime> firstByte_;
   std::uint64_t received_ = 0;
@@ -331,7 +339,7 @@ void Run::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
   ++delivering_;
 }
 
-void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept) {
+void Run::noteBytes(const File& file, std::uint64_t kept) {
   keptBytes_ += kept;
   progress_.bytes += kept;
   if (kept > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;
@@ -347,7 +355,6 @@ void Run::noteBytes(const File& file, std::uint64_t received, std::uint64_t kept
     observeThroughput(now);
     if (!schedule_.hasFresh() && schedule_.canSplit(now)) wakeForWork();
   }
-  if (!rateLimit_.pay(received, inner_.get_token())) throw core::Interrupted();
 }
 
 }  // namespace caiexport::transfer

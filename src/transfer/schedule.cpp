@@ -70,7 +70,7 @@ ByteRange Piece::cutAt(std::uint64_t offset) {
   return tail;
 }
 
-Schedule::Schedule(Settings settings) : settings_(settings) {}
+Schedule::Schedule(Settings settings) : settings_(settings), bytesPerSecond_(settings.expectedBytesPerSecond) {}
 
 Schedule::~Schedule() {
   // Files and their pieces know each other.

@@ -97,6 +97,7 @@ class Schedule {
   struct Settings {
     std::uint64_t rangeBytes = 0;
     core::Duration longestResponse = {};
+    double expectedBytesPerSecond = 0;  ///< Of one connection, before any is measured; 0: not known.
   };
 
   explicit Schedule(Settings settings);

@@ -165,12 +165,17 @@ class Journey {
           store(database, journey.clock, [this](std::string_view, bool) { crash.pass(); }),
           locks(journey.directory / "jobs.db.lock"),
           files(crash),
-          transport(journey.world_, [this](const std::string&) { crash.pass(); }),
+          transport(journey.world_,
+                    [this, &journey](const std::string& call) {
+                      crash.pass();
+                      if (journey.onRequest) journey.onRequest(call);
+                    }),
           tokens(core::Secret("sim-access-token")),
           client({.baseUrl = "https://platform.test",
                   .apiKey = "sim-client",
                   .orgId = "SIMULATOR@AdobeOrg",
-                  .sandbox = journey.sandbox},
+                  .sandbox = journey.sandbox,
+                  .listedTogether = journey.listedTogether},
                  transport, tokens, journey.clock, journey.random, core::nullLog()),
           runner({.store = store,
                   .jobLocks = locks,
@@ -202,6 +207,9 @@ class Journey {
   support::FixedRandom random;
   std::string sandbox = "prod";
   std::uint64_t rowsPerFile = 0;
+  std::size_t listedTogether = 100;
+  /// Told of each request, "before METHOD TARGET" and "after METHOD TARGET", on the thread that sends it.
+  std::function<void(const std::string& call)> onRequest;
   transfer::DownloadSettings download = {.connections = 2};
 
  private:

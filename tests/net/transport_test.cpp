@@ -1,5 +1,6 @@
 // The transport against a plain server on loopback: framing, deadlines, reuse, repetition.
 #include <fcntl.h>
+#include <poll.h>
 
 #include "fixture.h"
 #include "net/attempt_failure.h"
@@ -65,6 +66,84 @@ TEST_F(TransportTest, SendsALargeBody) {
 TEST_F(TransportTest, ReadsABodyByItsLength) {
   EXPECT_EQ(bodyFrom("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), "hello");
   EXPECT_EQ(bodyFrom("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), "");
+}
+
+TEST_F(TransportTest, ReadsNoMoreThanTheSinkHasRoomFor) {
+  class Narrow final : public BodySink {
+   public:
+    bool begin(const HttpResponse&, std::optional<std::uint64_t>) override { return true; }
+    std::size_t room(std::size_t bytes) override {
+      ++asked;
+      granted_ += std::min<std::size_t>(bytes, 1000);
+      return std::min<std::size_t>(bytes, 1000);
+    }
+    void write(std::span<const std::byte> data) override {
+      total += data.size();
+      // What came with the head was not asked for.
+      EXPECT_LE(total, granted_ + (16U << 10U));
+    }
+    std::size_t asked = 0;
+    std::size_t total = 0;
+
+   private:
+    std::size_t granted_ = 0;
+  };
+  const std::string content(100'000, 'x');
+  for (const std::string& framing : {"Content-Length: 100000\r\n\r\n" + content,
+                                     "Transfer-Encoding: chunked\r\n\r\n186a0\r\n" + content + "\r\n0\r\n\r\n",
+                                     "Connection: close\r\n\r\n" + content}) {
+    RawServer server(answeringOnce("HTTP/1.1 200 OK\r\n" + framing));
+    Narrow sink;
+    transport_.send({.url = server.url()}, &sink, {});
+    EXPECT_EQ(sink.total, content.size());
+    EXPECT_GE(sink.asked, 80U);
+  }
+}
+
+/// How much a server can send before the client has read more than the first bytes.
+std::uint64_t sentAheadOfTheReader(std::uint64_t mostUnreadBytes) {
+  TransportSettings settings = calmSettings();
+  settings.mostUnreadBytes = mostUnreadBytes;
+  PocoTransport transport(settings, core::nullLog());
+  Event full;
+  std::uint64_t sent = 0;
+  RawServer server([&](Peer& peer) {
+    peer.readRequest();
+    const int bytes = 4096;
+    ::setsockopt(peer.descriptor(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n");
+    const std::string piece(1U << 10U, 'x');
+    pollfd writable{.fd = peer.descriptor(), .events = POLLOUT, .revents = 0};
+    // A machine so slow that it needs longer only makes the figure smaller.
+    while (::poll(&writable, 1, 200) > 0) {
+      const long now = ::send(peer.descriptor(), piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (now > 0) sent += static_cast<std::uint64_t>(now);
+    }
+    full.set();
+    peer.reset();
+  });
+  class Stalled final : public BodySink {
+   public:
+    explicit Stalled(Event& until) : until_(until) {}
+    bool begin(const HttpResponse&, std::optional<std::uint64_t>) override { return true; }
+    std::size_t room(std::size_t) override {
+      until_.wait();
+      return 1;
+    }
+    void write(std::span<const std::byte>) override {}
+
+   private:
+    Event& until_;
+  };
+  Stalled sink(full);
+  EXPECT_THROW(transport.send({.url = server.url()}, &sink, {}), core::TransientError);
+  return sent;
+}
+
+TEST_F(TransportTest, ALimitOnUnreadBytesHolds) {
+  const std::uint64_t limited = sentAheadOfTheReader(8U << 10U);
+  EXPECT_LE(limited, 40U << 10U);
+  EXPECT_GT(sentAheadOfTheReader(0), limited + (16U << 10U)) << "the limit must be what holds it back";
 }
 
 TEST_F(TransportTest, ReadsAChunkedBody) {

@@ -120,7 +120,7 @@ class MemorySource final : public ByteSource {
   void send(const std::string& content, model::ByteRange range, RangeSink& sink, const std::stop_token& stop = {}) {
     for (std::uint64_t at = range.first; at < range.end;) {
       if (stop.stop_requested()) throw core::Interrupted();
-      const std::uint64_t end = std::min(range.end, at + chunkBytes_);
+      const std::uint64_t end = at + sink.room(std::min<std::uint64_t>(range.end - at, chunkBytes_));
       {
         const std::lock_guard lock(mutex_);
         bytesSent_ += end - at;
@@ -212,11 +212,20 @@ inline DownloadItem itemOf(std::int64_t key, std::uint64_t lengthBytes, const st
   return item;
 }
 
-inline Downloader::NextItem nextOf(std::vector<DownloadItem> items) {
-  return [items = std::move(items), at = std::size_t{0}]() mutable -> std::optional<DownloadItem> {
-    if (at == items.size()) return std::nullopt;
-    return items[at++];
-  };
-}
+/// All items are known from the start.
+class ItemList final : public ItemFeed {
+ public:
+  using Next = std::function<std::optional<DownloadItem>()>;
+  explicit ItemList(Next next) : next_(std::move(next)) {}
+  explicit ItemList(std::vector<DownloadItem> items)
+      : next_([items = std::move(items), at = std::size_t{0}]() mutable -> std::optional<DownloadItem> {
+          if (at == items.size()) return std::nullopt;
+          return items[at++];
+        }) {}
+  std::optional<DownloadItem> next() override { return next_(); }
+
+ private:
+  Next next_;
+};
 
 }  // namespace caiexport::transfer::testing

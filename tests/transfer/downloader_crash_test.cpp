@@ -22,7 +22,6 @@ using testing::contentOf;
 using testing::itemOf;
 using testing::Ledger;
 using testing::MemorySource;
-using testing::nextOf;
 using testing::readAll;
 
 constexpr unsigned kConnections = 2;
@@ -52,7 +51,8 @@ class CrashTest : public ::testing::TestWithParam<Loss> {
     Downloader downloader(source, files, clock, random, core::nullLog(),
                           {.connections = kConnections, .rangeBytes = kRange, .recordEveryBytes = kRange});
     DownloadProgress progress;
-    downloader.run(nextOf(open), ledger, progress, {});
+    testing::ItemList list(open);
+    downloader.run(list, ledger, progress, {});
   }
 
   /// Whether a crash happened.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <deque>
 #include <filesystem>
 #include <latch>
 
@@ -26,10 +27,10 @@ using testing::Call;
 using testing::contentOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::ItemList;
 using testing::itemOf;
 using testing::Ledger;
 using testing::MemorySource;
-using testing::nextOf;
 using ::testing::Not;
 using testing::readAll;
 using testing::writeAll;
@@ -49,12 +50,13 @@ class DownloaderTest : public ::testing::Test {
   }
 
   DownloadSummary run(ByteSource& source, std::vector<DownloadItem> items) {
-    return run(source, nextOf(std::move(items)));
+    ItemList list(std::move(items));
+    return run(source, list);
   }
 
-  DownloadSummary run(ByteSource& source, const Downloader::NextItem& next) {
+  DownloadSummary run(ByteSource& source, ItemFeed& feed) {
     Downloader downloader(source, files_, clock_, random_, core::nullLog(), settings_);
-    return downloader.run(next, ledger_, progress_, stop_.get_token());
+    return downloader.run(feed, ledger_, progress_, stop_.get_token());
   }
 
   DownloadItem item(std::int64_t key, std::uint64_t lengthBytes) const {
@@ -527,6 +529,50 @@ TEST_F(DownloaderTest, KeepsToTheRate) {
   EXPECT_GE(passed, 10 * 0.95);
 }
 
+TEST_F(DownloaderTest, NoConnectionRunsAheadOfTheRate) {
+  constexpr double kRate = 1'000'000;
+  settings_.connections = 8;
+  settings_.mostBytesPerSecond = static_cast<std::uint64_t>(kRate);
+  settings_.rangeBytes = 8U << 20U;
+  const auto begun = clock_.steadyNow();
+  std::mutex mutex;
+  std::uint64_t sent = 0;
+  double mostAhead = 0;
+  MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+    sink.begin(call.range.first, content.size());
+    for (std::uint64_t at = call.range.first; at < call.range.end;) {
+      const std::uint64_t end = at + sink.room(std::min<std::uint64_t>(call.range.end - at, 256U << 10U));
+      {
+        const std::lock_guard lock(mutex);
+        sent += end - at;
+        const std::chrono::duration<double> passed = clock_.steadyNow() - begun;
+        mostAhead = std::max(mostAhead, static_cast<double>(sent) - passed.count() * kRate);
+      }
+      sink.write(bytesOf(content, at, end));
+      at = end;
+    }
+    return true;
+  });
+  std::vector<DownloadItem> items;
+  for (int key = 1; key <= 10; ++key) items.push_back(item(key, 1'000'000));
+  EXPECT_EQ(run(source, items).completed, 10U);
+  // Paid to the nanosecond, but slept for in milliseconds.
+  EXPECT_LE(mostAhead, kRate * 0.05) << "less than half a second's worth in ten seconds";
+}
+
+TEST_F(DownloaderTest, ALowRateNeedsFewConnections) {
+  settings_.connections.reset();
+  settings_.mostBytesPerSecond = 1U << 20U;
+  EXPECT_EQ(mostConnections(settings_), 4U);
+  MemorySource source;
+  std::vector<DownloadItem> items;
+  for (int key = 1; key <= 20; ++key) items.push_back(item(key, 5'000));
+  EXPECT_EQ(run(source, items).completed, 20U);
+  EXPECT_LE(source.mostAtOnce(), 4U);
+  settings_.connections = 16;
+  EXPECT_EQ(mostConnections(settings_), 16U);
+}
+
 // Ends before the end.
 
 TEST_F(DownloaderTest, AStopKeepsWhatArrived) {
@@ -642,12 +688,11 @@ TEST_F(DownloaderTest, WhatTheObserverThrowsEndsTheRun) {
 TEST_F(DownloaderTest, WhatTheListingThrowsEndsTheRun) {
   MemorySource source;
   int asked = 0;
-  EXPECT_THROW(run(source,
-                   [&]() -> std::optional<DownloadItem> {
-                     if (++asked == 3) throw core::Error(core::Category::protocol, "the list loops");
-                     return item(asked, 900);
-                   }),
-               core::Error);
+  ItemList list([&]() -> std::optional<DownloadItem> {
+    if (++asked == 3) throw core::Error(core::Category::protocol, "the list loops");
+    return item(asked, 900);
+  });
+  EXPECT_THROW(run(source, list), core::Error);
   EXPECT_EQ(asked, 3);
 }
 
@@ -667,7 +712,7 @@ TEST_F(DownloaderTest, MemoryDoesNotGrowWithTheNumberOfFiles) {
   ledger_.before = [&](const std::string& call) {
     largestGroup = std::max<std::size_t>(largestGroup, std::count(call.begin(), call.end(), ' '));
   };
-  const DownloadSummary summary = run(source, [&]() -> std::optional<DownloadItem> {
+  ItemList list([&]() -> std::optional<DownloadItem> {
     if (given == kFiles) return std::nullopt;
     mostAhead = std::max(mostAhead, given - static_cast<std::int64_t>(ledger_.completions.size()));
     ++given;
@@ -676,6 +721,7 @@ TEST_F(DownloaderTest, MemoryDoesNotGrowWithTheNumberOfFiles) {
     next.remote.name = "f";
     return next;
   });
+  const DownloadSummary summary = run(source, list);
   EXPECT_EQ(summary.completed, static_cast<std::uint64_t>(kFiles));
   EXPECT_LE(mostAhead, 100);
   EXPECT_LE(largestGroup, 100U);
@@ -689,12 +735,13 @@ TEST_F(DownloaderTest, FetchesWhileTheListIsStillComing) {
     return false;
   });
   int asked = 0;
-  run(source, [&]() -> std::optional<DownloadItem> {
+  ItemList list([&]() -> std::optional<DownloadItem> {
     if (asked == 2) return std::nullopt;
     if (asked == 1) fetched.wait();
     ++asked;
     return item(asked, 900);
   });
+  run(source, list);
   expectComplete(item(1, 900));
   expectComplete(item(2, 900));
 }
@@ -709,6 +756,89 @@ TEST_F(DownloaderTest, SeveralConnectionsShareOneLargeFile) {
   run(source, {item(1, 50'000)});
   expectComplete(item(1, 50'000));
   EXPECT_EQ(source.mostAtOnce(), 4U);
+}
+
+// Items that are still being found.
+
+/// Hands out what other threads bring while the run is on.
+class GrowingList final : public ItemFeed {
+ public:
+  explicit GrowingList(DownloadItem first) { items_.push_back(std::move(first)); }
+
+  void begin(std::function<void()> wake) override { wake_ = std::move(wake); }
+  void attend() override {
+    ++attended;
+    if (onAttend) onAttend();
+  }
+  std::optional<DownloadItem> next() override {
+    const std::lock_guard lock(mutex_);
+    if (items_.empty()) return std::nullopt;
+    DownloadItem item = std::move(items_.front());
+    items_.pop_front();
+    return item;
+  }
+  bool mayGrow() const override {
+    const std::lock_guard lock(mutex_);
+    return growing_;
+  }
+  void end() override { ++ended; }
+
+  void bring(DownloadItem item, bool last) {
+    {
+      const std::lock_guard lock(mutex_);
+      items_.push_back(std::move(item));
+      growing_ = !last;
+    }
+    wake_();
+  }
+  void wake() { wake_(); }
+
+  std::function<void()> onAttend;
+  int attended = 0;
+  int ended = 0;
+
+ private:
+  std::function<void()> wake_;
+  mutable std::mutex mutex_;
+  std::deque<DownloadItem> items_;
+  bool growing_ = true;
+};
+
+TEST_F(DownloaderTest, FetchesWhileMoreItemsAreFound) {
+  GrowingList list(item(1, 900));
+  // Each file is found only when the one before is being fetched.
+  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+    const auto key = static_cast<std::int64_t>(call.number) + 1;
+    if (key <= 5) list.bring(item(key, 900), key == 5);
+    return false;
+  });
+  EXPECT_EQ(run(source, list).completed, 5U);
+  for (int key = 1; key <= 5; ++key) expectComplete(item(key, 900));
+  EXPECT_GE(list.attended, 1);
+  EXPECT_EQ(list.ended, 1);
+  EXPECT_FALSE(ledger_.sawOtherThreads());
+}
+
+TEST_F(DownloaderTest, AFailureToFindMoreItemsEndsTheRunAndKeepsWhatArrived) {
+  settings_.rangeBytes = 1'000'000;
+  GrowingList list(item(1, 9'000));
+  list.onAttend = [] { throw core::Error(core::Category::notFound, "the batch is gone"); };
+  MemorySource source(
+      [&](const Call&, const std::string& content, RangeSink& sink, const std::stop_token& stop) -> bool {
+        sink.begin(0, content.size());
+        sink.write(bytesOf(content, 0, 500));
+        list.wake();
+        while (!stop.stop_requested()) std::this_thread::yield();
+        throw core::Interrupted();
+      });
+  try {
+    run(source, list);
+    FAIL() << "must throw";
+  } catch (const core::Error& error) {
+    EXPECT_EQ(error.category(), core::Category::notFound);
+  }
+  EXPECT_EQ(list.ended, 1);
+  EXPECT_EQ(ledger_.done[1], (std::vector<ByteRange>{{0, 500}}));
 }
 
 }  // namespace

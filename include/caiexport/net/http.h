@@ -57,6 +57,9 @@ class BodySink {
   /// False: it goes to HttpResponse::body (that is what an error answer wants). `bodyBytes` is the declared length, if
   /// there is one.
   virtual bool begin(const HttpResponse& head, std::optional<std::uint64_t> bodyBytes) = 0;
+  /// Asked before each read of the body: how many of at most `bytes` bytes, and at least one, may be read now. May
+  /// wait, for a limit on the rate, and throw like write().
+  virtual std::size_t room(std::size_t bytes) { return bytes; }
   /// May throw to end the transfer; the connection is then discarded.
   virtual void write(std::span<const std::byte> data) = 0;
 };

@@ -28,6 +28,9 @@ struct TransportSettings {
   /// For TCP, proxy and TLS handshake together; the name look-up has the same limit for itself.
   core::Duration connectTimeout = std::chrono::seconds(10);
   core::Duration readTimeout = std::chrono::seconds(60);  ///< Longest silence while an answer is awaited or read.
+  /// How much each connection may take from the network before it is read; 0: as much as the system likes. For a limit
+  /// on the rate, which counts what is read.
+  std::uint64_t mostUnreadBytes = 0;
   ProxySettings proxy = {};
   std::string userAgent = "caiexport";
 };

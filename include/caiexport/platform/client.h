@@ -41,6 +41,8 @@ struct ClientSettings {
   std::string orgId = {};
   std::string sandbox = {};
   core::RetryPolicy retry = {};
+  /// Files that a listing hands on at once: what the platform puts on one page.
+  std::size_t listedTogether = 100;
 };
 
 /// The platform may or may not have taken a create-once request: the answer was lost, broken, without the id that was
@@ -148,6 +150,8 @@ class FileSink {
   /// Before the first byte: where the bytes that come begin (the server may send another range than asked), and the
   /// file's whole length if the answer tells.
   virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
+  /// As net::BodySink::room.
+  virtual std::size_t room(std::size_t bytes) { return bytes; }
   virtual void write(std::span<const std::byte> data) = 0;
 };
 
@@ -183,12 +187,12 @@ class Client {
   void deleteDataset(const model::DatasetId& dataset, std::stop_token stop);
 
   // --- Data Access
-  /// All files of a batch, up to 100 at a time; directories are walked (at most 8 deep, each id once). Markers (zero
-  /// length, name beginning with `_` or `.`) are left out. Names are plain file names of at most 250 bytes, not ending
-  /// in `.part` and not `manifest.json`, or Error(protocol); hrefs are same-origin or Error(protocol), and left empty
-  /// where they are `/data/foundation/export/files/DATASETFILEID?path=NAME`. A list that would never end is
-  /// Error(protocol). Nothing is handed on if there is no file. Where the platform sends a small Parquet file itself in
-  /// place of its directory, the file is called `DATASETFILEID.parquet`.
+  /// All files of a batch, up to ClientSettings::listedTogether at a time; directories are walked (at most 8 deep, each
+  /// id once). Markers (zero length, name beginning with `_` or `.`) are left out. Names are plain file names of at
+  /// most 250 bytes, not ending in `.part` and not `manifest.json`, or Error(protocol); hrefs are same-origin or
+  /// Error(protocol), and left empty where they are `/data/foundation/export/files/DATASETFILEID?path=NAME`. A list
+  /// that would never end is Error(protocol). Nothing is handed on if there is no file. Where the platform sends a
+  /// small Parquet file itself in place of its directory, the file is called `DATASETFILEID.parquet`.
   void listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
                  std::stop_token stop);
   /// One attempt (401 aside) at [range.first, range.end). A range that covers the whole file is asked for without a

@@ -83,13 +83,27 @@ class JobStore {
   /// One page. A file already known keeps its state if length is unchanged; else it starts again. Same (batch, dataset
   /// file id, name) twice in one listing is stored once.
   void addFiles(model::JobId job, std::span<const model::RemoteFile> page);
+  /// A file that is to move within the folder of its batch.
+  struct Displaced {
+    std::int64_t file = 0;
+    std::string from = {};
+    std::string to = {};
+  };
+  /// All pages are in: files of which something may lie at a path that finishListing will change, because another file
+  /// bears the same name, or none does any more.
+  std::vector<Displaced> displacedFiles(model::JobId job, const model::BatchId& batch);
   /// All pages are in: gives colliding names their folders, drops files that this listing no longer has and that were
-  /// not downloaded, and sums up files and bytes of the job.
-  void finishListing(model::JobId job, const model::BatchId& batch);
+  /// not downloaded, and sums up files and bytes of the job. A file whose path changes starts again, but for those in
+  /// `moved`: what there is of them lies at the new path already.
+  void finishListing(model::JobId job, const model::BatchId& batch, std::span<const std::int64_t> moved = {});
   /// Up to `limit` files in the order of listing (row ids grow) after row `afterId` whose state is one of `states` (any
   /// if empty).
   std::vector<model::FileRecord> files(model::JobId job, std::int64_t afterId, std::size_t limit,
                                        std::span<const model::FileState> states);
+  /// The same, but only files that the newest listing of their batch has seen, whether or not it has ended, and whose
+  /// path can be relied on: no other file is known to bear the same name, or something was written there before.
+  std::vector<model::FileRecord> filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
+                                                 std::span<const model::FileState> states);
   /// The files are about to be fetched, and nothing foreign lies at their paths: from here on, what lies there is ours
   /// (see isRecordedPath), also after a crash between the renaming and recordDownloaded. pending becomes partial.
   void markStarted(std::span<const std::int64_t> files);

@@ -32,6 +32,9 @@ class RangeSink {
   /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it. Again
   /// if the source asks anew within one fetch.
   virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
+  /// To be asked before more is read from where the bytes come from: how many of at most `bytes` bytes may be read now,
+  /// at least one. Waits for the limit on the rate; throws like write.
+  virtual std::size_t room(std::size_t bytes) { return bytes; }
   virtual void write(std::span<const std::byte> data) = 0;
 };
 
@@ -92,9 +95,14 @@ struct DownloadSettings {
   core::RetryPolicy retry = {};  ///< Of each range, counted from its last byte.
 };
 
+/// The most connections that a download with these settings opens: a low limit on the rate needs few.
+unsigned mostConnections(const DownloadSettings& settings);
+
 /// Live figures for a progress display; any thread may read them.
 struct DownloadProgress {
-  std::atomic<std::uint64_t> bytes = 0;  ///< Arrived in this run.
+  std::atomic<std::uint64_t> bytes = 0;       ///< Arrived in this run.
+  std::atomic<std::uint64_t> totalBytes = 0;  ///< Of the files known so far; the feed's to set, like the next.
+  std::atomic<std::uint64_t> totalFiles = 0;
   std::atomic<std::uint64_t> filesCompleted = 0;
   std::atomic<std::uint64_t> filesFailed = 0;
   std::atomic<unsigned> connections = 0;  ///< Busy now.
@@ -110,19 +118,33 @@ struct DownloadSummary {
   bool gaveUp = false;
 };
 
+/// Hands out items, perhaps while more of them are still being found. Every call comes from the thread that called
+/// Downloader::run; what it throws ends the run.
+class ItemFeed {
+ public:
+  virtual ~ItemFeed() = default;
+  /// First of all. `wake` may be called by any thread until end(): it lets attend() be called soon.
+  virtual void begin(std::function<void()> /*wake*/) {}
+  /// After a wake, whether or not items are wanted.
+  virtual void attend() {}
+  /// The next item, or nothing for now. Called only as fast as items are needed, so that memory does not grow with
+  /// their number.
+  virtual std::optional<DownloadItem> next() = 0;
+  /// Whether there may be more items after a wake, when there was none.
+  virtual bool mayGrow() const { return false; }
+  /// Last of all, however the run ends. Must not throw.
+  virtual void end() {}
+};
+
 class Downloader {
  public:
   Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random, core::Log& log,
              DownloadSettings settings);
 
-  /// The next item; nothing when there are no more. Called from the thread that called run, only as fast as items are
-  /// needed, so that memory does not grow with their number. May wait for items still to be listed.
-  using NextItem = std::function<std::optional<DownloadItem>()>;
-
   /// Downloads all items. Returns when each is completed or failed (or see `gaveUp`). After a stop request: what has
-  /// arrived is synced and reported, then core::Interrupted. Error(io) of the disk, an error of `next` and one of the
+  /// arrived is synced and reported, then core::Interrupted. Error(io) of the disk, an error of the feed and one of the
   /// source that concerns all files are thrown after the same; what the observer throws, at once.
-  DownloadSummary run(const NextItem& next, Observer& observer, DownloadProgress& progress, std::stop_token stop);
+  DownloadSummary run(ItemFeed& feed, Observer& observer, DownloadProgress& progress, std::stop_token stop);
 
  private:
   ByteSource& source_;

@@ -1,0 +1,63 @@
+#pragma once
+/// Hands out the files that are not here yet, a page at a time, so that memory does not grow with their number; while
+/// they are still being listed, too.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "batch_lister.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+
+/// For the thread that runs the job.
+class FileFeed final : public transfer::ItemFeed {
+ public:
+  FileFeed(StepContext& context, transfer::DownloadProgress& progress, const FetchOptions& options);
+
+  void begin(std::function<void()> wake) override;
+  void end() override { lister_.reset(); }
+  void attend() override;
+  std::optional<transfer::DownloadItem> next() override;
+  bool mayGrow() const override { return lists_; }
+
+  /// The downloader is done with the file: it is here, or can't be had.
+  void onCompleted(std::int64_t file);
+  void onFailed(std::int64_t file);
+
+ private:
+  void record(BatchLister::Page page);
+  void settle();
+  bool settleBatch(const model::BatchId& batch);
+  void endListing();
+  bool loadPage();
+  std::vector<model::FileRecord> nextRecords();
+  transfer::DownloadItem prepared(const model::FileRecord& record, std::vector<std::int64_t>& started);
+  transfer::DownloadItem itemFor(const model::FileRecord& record) const;
+  bool isOursAndWhole(const model::FileRecord& record, const std::filesystem::path& target,
+                      std::optional<std::uint64_t> there) const;
+  std::string hashOfExisting(const model::FileRecord& record, const std::filesystem::path& target,
+                             std::uint64_t sizeBytes);
+  void requireReplaceable(const model::FileRecord& record, const std::filesystem::path& target) const;
+
+  StepContext& context_;
+  transfer::DownloadProgress& progress_;
+  bool lists_;
+  const std::function<void()> onListed_;
+  std::function<void()> wake_;
+  std::optional<model::BatchId> listing_ = {};  ///< The batch whose pages come now.
+  std::deque<model::BatchId> unsettled_;        ///< All their pages are in.
+  std::int64_t lastId_ = 0;
+  std::deque<transfer::DownloadItem> page_;
+  std::set<std::int64_t> handedOut_;  ///< And not done yet, or failed: not to be handed out again.
+  std::set<std::int64_t> underWay_;
+  std::unique_ptr<BatchLister> lister_;  // last: its thread calls wake_
+};
+
+}  // namespace caiexport::engine
