@@ -11,7 +11,7 @@ namespace {
 // Bounds memory; whoever takes pages has nothing slower to do than recording them.
 constexpr std::size_t kMostPages = 16;
 // Of so many files at once, more are likely to follow.
-constexpr std::size_t kFullPage = 100;
+constexpr std::size_t kFullPage = 50;
 
 }  // namespace
 

@@ -89,6 +89,8 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
     }
   }
   page.next = nextOf(call, answer);
+  // A full page that holds a marker is not worth waiting for the next one.
+  if (page.next && waiting_.size() >= together_ / 2 + 1) deliver_(std::exchange(waiting_, {}));
   return page;
 }
 

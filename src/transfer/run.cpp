@@ -214,6 +214,7 @@ void Run::saveWhatArrived() {
     return;
   }
   try {
+    announce(Announce::now);
     std::vector<Result> results;
     results.swap(results_);
     deliver(std::move(results));

@@ -115,6 +115,8 @@ class Run {
   void record(const File& file);
   void finish(const File& file);
   void publish(const File& file);
+  enum class Announce { whenDue, now };
+  void announce(Announce when);
   void giveUp(const File& file);
 
   // With the lock held.

@@ -12,6 +12,10 @@ namespace {
 
 // They mostly wait for the disk, which serves several at about the cost of one.
 constexpr unsigned kMostKeepers = 8;
+constexpr std::uint64_t kQuickBytes = 1U << 20U;
+constexpr std::size_t kQuickChoresPerKeeper = 4;
+// Renamed files that wait for the sync of their folder.
+constexpr std::size_t kMostRenamed = 32;
 
 }  // namespace
 
@@ -54,6 +58,7 @@ void Run::doChore(const Chore& chore) {
       record(chore.file);
       break;
   }
+  announce(Announce::whenDue);
 }
 
 /// Whatever is due for the file by its state.
@@ -113,12 +118,18 @@ void Run::finish(const File& file) {
         .newBytes = synced.newBytes});
 }
 
-/// Syncing the folder takes a while; the files that are renamed meanwhile share the next sync.
 void Run::publish(const File& file) {
   file->part.publish();
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   renamed_.push_back(file);
-  if (announcing_) return;
+}
+
+/// Syncing a folder takes a while, and so does recording: files that are renamed meanwhile, or whose turn comes soon,
+/// share both. While there are chores, whoever does the last one comes here.
+void Run::announce(Announce when) {
+  std::unique_lock lock(mutex_);
+  if (renamed_.empty() || announcing_) return;
+  if (when == Announce::whenDue && !chores_.empty() && renamed_.size() < kMostRenamed) return;
   announcing_ = true;
   while (!renamed_.empty()) {
     const std::vector<File> files = std::exchange(renamed_, {});
@@ -175,7 +186,11 @@ void Run::requestRecord(const File& file) {
 }
 
 void Run::queueChore(Chore chore) {
+  const bool quick = chore.kind == Chore::Kind::attend && chore.file->item.remote.lengthBytes <= kQuickBytes;
   chores_.push_back(std::move(chore));
+  // Waking a thread costs more than a small file does: one that is at work takes it next.
+  const std::size_t busyKeepers = keepers_.size() - idleKeepers_;
+  if (quick && chores_.size() <= kQuickChoresPerKeeper * busyKeepers) return;
   if (idleKeepers_ > 0) {
     choreWanted_.notify_one();
   } else if (keepers_.size() < kMostKeepers && !ending() && !finished_) {

@@ -20,6 +20,7 @@ using model::ByteRange;
 constexpr std::uint64_t kWorthHashingBytes = 1U << 20U;
 constexpr std::chrono::milliseconds kLookEvery{20};
 constexpr std::uint64_t kRunRetriesPerTry = 10;
+constexpr std::size_t kMostSmallBegun = 128;
 
 std::string describe(ByteRange range) {
   return std::to_string(range.first) + "-" + std::to_string(range.end);
@@ -175,13 +176,15 @@ bool Run::keepsUpRecord() {
 }
 
 /// Bounds the open files, and what a crash would lose of files that are finished but not recorded yet: two a
-/// connection, more if they are small. A server that no longer answers gets no more of them.
+/// connection, more if they are small, so that they can be recorded many at once. A server that no longer answers gets
+/// no more of them.
 bool Run::mayBegin() const {
   if (!schedule_.hasFresh() || gaveUp_) return false;
   const std::size_t connections = controller_.limit();
   const std::size_t begun = schedule_.begun().size();
   if (begun < 2 * connections) return true;
-  return begun < 4 * connections && schedule_.begunBytes() < connections * (at_.settings.rangeBytes / 4);
+  const std::size_t most = std::min(8 * connections, std::max(4 * connections, kMostSmallBegun));
+  return begun < most && schedule_.begunBytes() < connections * (at_.settings.rangeBytes / 4);
 }
 
 void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
