@@ -20,9 +20,10 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 9> kCommands{{
+constexpr std::array<Command, 10> kCommands{{
     {datasetPage, runDataset},
     {segmentPage, runSegment},
+    {syncPage, runSync},
     {resumePage, runResume},
     {cancelPage, runCancel},
     {historyPage, runHistory},

@@ -4,6 +4,7 @@
 #include "caiexport/cli/terminal.h"
 #include "commands.h"
 #include "dry_run.h"
+#include "guard_options.h"
 #include "option_values.h"
 #include "run_job.h"
 #include "session.h"
@@ -73,6 +74,7 @@ DatasetOptions parse(const ParsedOptions& options) {
   parsed.request.kind = model::Kind::dataset;
   parsed.request.sourceId = requiredId(options, "id", "dataset id");
   parsed.request.batches = parseBatches(options);
+  parsed.request.guards = guardOptions(options);
   parsed.request.verify = verifyOption(options);
   parsed.request.force = options.has("force");
   return parsed;
@@ -88,8 +90,13 @@ const CommandPage& datasetPage() {
       .description =
           "Finds the newest successful batch of a Customer AI score dataset, lists its files, downloads them, "
           "checks them and records all of it, so that an interrupted run goes on where it stopped.",
-      .groups =
-          {{"What", kWhat}, {"Batches", kBatches}, {"How", kHow}, transferGroup(), platformGroup(), globalGroup()},
+      .groups = {{"What", kWhat},
+                 {"Batches", kBatches},
+                 guardGroup(),
+                 {"How", kHow},
+                 transferGroup(),
+                 platformGroup(),
+                 globalGroup()},
       .examples = {{"caiexport dataset --id 5dd603781b95cc18a83d42ce", "the newest batch, into the current folder"},
                    {"caiexport dataset --id 5dd603781b95cc18a83d42ce --since 30d --all --output /data/scores",
                     "every batch of the last thirty days"},

@@ -3,6 +3,7 @@
 
 #include "caiexport/core/text.h"
 #include "commands.h"
+#include "guard_options.h"
 #include "option_values.h"
 #include "run_job.h"
 #include "session.h"
@@ -14,13 +15,14 @@ constexpr std::array<Option, 1> kWhat{{
     {"id", "ID", "the segment (audience) definition (required)"},
 }};
 
-constexpr std::array<Option, 7> kExport{{
+constexpr std::array<Option, 8> kExport{{
     {"fields", "PATHS", "only these fields of the profile, comma separated, e.g. identityMap,_tenant.churn [all]"},
     {"status", "WORDS", "members of these states, comma separated, e.g. realized,exited [realized]"},
     {"merge-policy", "ID[:VERSION]", "merge by this policy instead of the segment's own"},
     {"namespace", "NAME", "of the segment [ups]"},
     {"evaluate", "", "run the segment job first and wait for it"},
     {"dataset", "ID", "export into this dataset instead of a new one"},
+    {"reuse", "", "export into the dataset that an earlier job made for this segment, if it still exists"},
     {"name", "NAME", "of the new dataset [caiexport SEGMENT-NAME JOB-UUID]"},
 }};
 
@@ -49,11 +51,16 @@ struct SegmentCommand {
 void refuseContradictions(const ParsedOptions& options) {
   refuseTogether(options, {"dataset", "delete-dataset"});
   refuseTogether(options, {"dataset", "name"});
+  refuseTogether(options, {"dataset", "reuse"});
+  // Next week there would be nothing to reuse.
+  refuseTogether(options, {"reuse", "delete-dataset"});
   refuseTogether(options, {"no-download", "delete-dataset"});
   refuseTogether(options, {"keep-dataset", "delete-dataset"});
   refuseTogether(options, {"no-wait", "timeout"});
   refuseTogether(options, {"no-download", "verify"});
   refuseTogether(options, {"no-download", "force"});
+  refuseTogether(options, {"no-download", "min-records"});
+  refuseTogether(options, {"no-download", "max-change"});
 }
 
 void parseMergePolicy(const ParsedOptions& options, model::SegmentOptions& segment) {
@@ -95,6 +102,7 @@ model::SegmentOptions parseSegment(const ParsedOptions& options) {
   segment.targetDataset = model::DatasetId(idOption(options, "dataset", "dataset id").value_or(""));
   segment.datasetName = textOption(options, "name").value_or("");
   segment.fields = listOption(options, "fields");
+  segment.reuse = options.has("reuse");
   segment.evaluate = options.has("evaluate");
   segment.wait = !options.has("no-wait");
   segment.deleteDataset = options.has("delete-dataset");
@@ -113,6 +121,7 @@ SegmentCommand parse(const ParsedOptions& options) {
   parsed.request.kind = model::Kind::segment;
   parsed.request.sourceId = requiredId(options, "id", "segment id");
   parsed.request.segment = parseSegment(options);
+  parsed.request.guards = guardOptions(options);
   parsed.request.verify = verifyOption(options);
   parsed.request.download = !options.has("no-download");
   parsed.request.force = options.has("force");
@@ -132,6 +141,7 @@ const CommandPage& segmentPage() {
       .groups = {{"What", kWhat},
                  {"Export", kExport},
                  {"Waiting", kWait},
+                 guardGroup(),
                  {"How", kHow},
                  transferGroup(),
                  platformGroup(),

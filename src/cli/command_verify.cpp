@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -27,11 +28,49 @@ struct Expectation {
   std::optional<std::int64_t> job;
   std::vector<ExpectedBatch> batches;
   std::uint64_t files = 0;
+  std::vector<model::Replacement> replaced;
 };
 
 void expect(Expectation& expectation, ExpectedBatch batch) {
   expectation.files += batch.files.size();
   expectation.batches.push_back(std::move(batch));
+}
+
+bool isDeleted(std::span<const model::Replacement> replaced, const model::BatchId& batch) {
+  return std::ranges::any_of(replaced, [&](const model::Replacement& one) {
+    return one.batch == batch && one.action == model::ReplaceAction::remove;
+  });
+}
+
+/// What the manifests of a dataset's folder name as replaced, by what.
+using Heirs = std::map<model::BatchId, model::BatchId>;
+
+Heirs heirsIn(const fs::path& datasetFolder) {
+  Heirs heirs;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(datasetFolder, error)) {
+    const auto manifest = engine::manifestHead(entry.path());
+    if (!manifest) continue;
+    for (const model::BatchId& id : manifest->replaces) heirs.emplace(id, model::BatchId(manifest->batchId));
+  }
+  return heirs;
+}
+
+/// A batch folder whose neighbours say that one of them replaces it.
+void noteReplaced(const ExpectedBatch& batch, std::map<fs::path, Heirs>& heirs, Expectation& expectation) {
+  std::error_code ignored;
+  fs::path dataset = fs::weakly_canonical(batch.folder, ignored).parent_path();
+  const bool aside = dataset.filename() == engine::kReplacedName;
+  if (aside) dataset = dataset.parent_path();
+  if (!heirs.contains(dataset)) heirs.emplace(dataset, heirsIn(dataset));
+  const auto heir = heirs.at(dataset).find(model::BatchId(batch.batchId));
+  if (heir == heirs.at(dataset).end()) return;
+  model::Replacement replacement;
+  replacement.batch = heir->first;
+  replacement.by = heir->second;
+  replacement.action = aside ? model::ReplaceAction::aside : model::ReplaceAction::keep;
+  if (aside) replacement.path = batch.folder;
+  expectation.replaced.push_back(std::move(replacement));
 }
 
 Expectation ofJob(InputFinder& finder, const std::string& argument) {
@@ -43,13 +82,21 @@ Expectation ofJob(InputFinder& finder, const std::string& argument) {
     expected = {
         .folder = batchFolder(view.job, batch.id), .batchId = batch.id.value(), .files = {}, .records = batch.records};
   }
+  const std::vector<model::Replacement> replaced = finder.replacementsOf(view.job);
+  for (const model::Replacement& one : replaced) {
+    if (one.action == model::ReplaceAction::aside) byBatch[one.batch.value()].folder = one.path;
+  }
   for (const model::FileRecord& file : finder.filesOf(view.job, missing)) {
     byBatch[file.remote.batchId.value()].files.push_back(
         {.path = file.path, .bytes = file.remote.lengthBytes, .sha256 = file.sha256, .records = file.records});
   }
-  Expectation expectation{.job = model::numberOf(view.job.id), .batches = {}};
-  for (const model::Batch& batch : view.job.batches) expect(expectation, std::move(byBatch[batch.id.value()]));
-  if (missing > 0 || expectation.files == 0) {
+  Expectation expectation;
+  expectation.job = model::numberOf(view.job.id);
+  expectation.replaced = replaced;
+  for (const model::Batch& batch : view.job.batches) {
+    if (!isDeleted(replaced, batch.id)) expect(expectation, std::move(byBatch[batch.id.value()]));
+  }
+  if (missing > 0 || (expectation.files == 0 && replaced.empty())) {
     throw core::Error(core::Category::notFound,
                       "job " + argument + " has not brought all its files to disk: there is nothing to verify yet",
                       {.hint = "caiexport resume " + argument});
@@ -59,20 +106,22 @@ Expectation ofJob(InputFinder& finder, const std::string& argument) {
 
 Expectation ofFolder(const fs::path& folder) {
   Expectation expectation;
-  for (const fs::path& place : foldersWithManifest(folder)) {
-    Manifest manifest = readManifest(place);
+  std::map<fs::path, Heirs> heirs;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
     ExpectedBatch batch{.folder = place, .batchId = manifest.batchId, .files = {}, .records = manifest.records};
-    for (ManifestFile& file : manifest.files) {
+    for (engine::ManifestFile& file : manifest.files) {
       batch.files.push_back({.path = std::move(file.path),
                              .bytes = file.bytes,
                              .sha256 = std::move(file.sha256),
                              .records = file.records});
     }
+    noteReplaced(batch, heirs, expectation);
     expect(expectation, std::move(batch));
   }
   if (expectation.batches.empty()) {
     throw core::Error(core::Category::notFound,
-                      "there is no " + std::string(kManifestName) + " in " + core::printable(folder.string()) +
+                      "there is no " + std::string(engine::kManifestName) + " in " + core::printable(folder.string()) +
                           ", so it is not known what should be there",
                       {.hint = "name a batch folder, or a job"});
   }
@@ -121,6 +170,8 @@ void printJson(const Expectation& expectation, const VerifyReport& report, const
   json.key("files").value(report.files);
   json.key("bytes").value(report.bytes);
   json.key("records").value(report.records);
+  json.key("replaced");
+  writeReplacements(json, expectation.replaced);
   json.key("problems").beginArray();
   for (const Problem& problem : report.problems) {
     json.beginObject();
@@ -137,12 +188,19 @@ void printJson(const Expectation& expectation, const VerifyReport& report, const
   out.write("\n");
 }
 
-void printText(const VerifyReport& report, StandardOutput& out) {
+void printText(const Expectation& expectation, const VerifyReport& report, StandardOutput& out) {
+  for (const model::Replacement& one : expectation.replaced) {
+    out.write("batch " + core::printable(one.batch.value(), 80) + ": " + replacementText(one) + "\n");
+  }
   for (const Problem& problem : report.problems) {
     out.write(std::string(nameOf(problem.difference)) + "  " + core::printable(problem.path.string()) +
               (problem.detail.empty() ? "" : ": " + core::printable(problem.detail)) + "\n");
   }
   if (!report.problems.empty()) return;
+  if (expectation.batches.empty()) {
+    out.write("nothing is left to verify\n");
+    return;
+  }
   std::string text = "all " + grouped(report.files) + " files are as recorded: " + core::formatBytes(report.bytes);
   if (report.records > 0) text += ", " + grouped(report.records) + " profiles";
   out.write(text + "\n");
@@ -176,7 +234,7 @@ CommandEnd runVerify(const ParsedOptions& options, Context& context) {
   if (format == TextOrJson::json) {
     printJson(expectation, check.report(), end, context.out);
   } else {
-    printText(check.report(), context.out);
+    printText(expectation, check.report(), context.out);
   }
   return end;
 }

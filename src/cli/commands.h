@@ -14,6 +14,7 @@ const CommandPage& showPage();
 const CommandPage& readPage();
 const CommandPage& scoresPage();
 const CommandPage& verifyPage();
+const CommandPage& syncPage();
 
 CommandEnd runDataset(const ParsedOptions& options, Context& context);
 CommandEnd runSegment(const ParsedOptions& options, Context& context);
@@ -24,6 +25,7 @@ CommandEnd runShow(const ParsedOptions& options, Context& context);
 CommandEnd runRead(const ParsedOptions& options, Context& context);
 CommandEnd runScores(const ParsedOptions& options, Context& context);
 CommandEnd runVerify(const ParsedOptions& options, Context& context);
+CommandEnd runSync(const ParsedOptions& options, Context& context);
 
 /// Options that set how the platform is reached, those of all commands, and how files are fetched and where they go.
 OptionGroup platformGroup();

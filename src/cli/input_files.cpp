@@ -9,6 +9,7 @@
 #include "caiexport/model/plan.h"
 #include "config.h"
 #include "job_json.h"
+#include "job_text.h"
 #include "option_values.h"
 #include "record.h"
 
@@ -118,10 +119,35 @@ std::vector<model::FileRecord> InputFinder::filesOf(const model::Job& job, std::
   return files;
 }
 
+std::vector<model::Replacement> InputFinder::replacementsOf(const model::Job& job) {
+  return record_->history().replacementsOf(job);
+}
+
+/// What `sync` put away is read only by the name of its folder.
+void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set) {
+  for (const model::Replacement& one : replacementsOf(view.job)) {
+    if (one.action == model::ReplaceAction::keep || one.action == model::ReplaceAction::skip) continue;
+    // Fetched again since, it is where the record says.
+    std::error_code ignored;
+    if (fs::exists(batchFolder(view.job, one.batch), ignored)) continue;
+    std::erase_if(files, [&](const model::FileRecord& file) { return file.remote.batchId == one.batch; });
+    std::erase_if(view.job.batches, [&](const model::Batch& batch) { return batch.id == one.batch; });
+    const std::string text = "batch " + one.batch.value() + " is " + replacementText(one);
+    if (files.empty()) {
+      throw Error(Category::notFound, "job " + std::to_string(model::numberOf(view.job.id)) + " can't be read: " + text,
+                  {.hint = one.path.empty() ? "caiexport history lists the jobs; a later one has the batch that "
+                                              "replaced it"
+                                            : "name that folder to read it all the same"});
+    }
+    set.notices.push_back(text);
+  }
+}
+
 void InputFinder::addJob(const std::string& argument, InputSet& set) {
-  const store::JobView view = job(argument);
+  store::JobView view = job(argument);
   std::uint64_t missing = 0;
   std::vector<model::FileRecord> files = filesOf(view.job, missing);
+  if (!files.empty()) dropPutAway(view, files, set);
   if (files.empty()) {
     throw Error(Category::notFound, "job " + argument + " has brought no files to disk",
                 {.hint = view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument});
@@ -146,9 +172,11 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
   describe(set, "job " + argument);
 }
 
-/// What the record knows of the batch: when it was made, and what it replaces.
-model::Batch InputFinder::batchOf(const Manifest& manifest) {
-  const model::Batch unknown{.id = model::BatchId(manifest.batchId)};
+/// What the record, or else the manifest, knows of the batch: when it was made, and what it replaces.
+model::Batch InputFinder::batchOf(const engine::Manifest& manifest) {
+  const model::Batch unknown{.id = model::BatchId(manifest.batchId),
+                             .created = manifest.created.value_or(core::TimePoint()),
+                             .predecessors = manifest.replaces};
   Record* record = manifest.job > 0 ? recordIfAny() : nullptr;
   if (record == nullptr) return unknown;
   try {
@@ -162,13 +190,13 @@ model::Batch InputFinder::batchOf(const Manifest& manifest) {
   return unknown;
 }
 
-void InputFinder::addManifest(const Manifest& manifest, InputSet& set) {
-  std::vector<ManifestFile> files = manifest.files;
-  keepTables(files, [](const ManifestFile& file) -> const std::string& { return file.path; });
+void InputFinder::addManifest(const engine::Manifest& manifest, InputSet& set) {
+  std::vector<engine::ManifestFile> files = manifest.files;
+  keepTables(files, [](const engine::ManifestFile& file) -> const std::string& { return file.path; });
   const model::Batch batch = batchOf(manifest);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
-  for (const ManifestFile& file : files) {
+  for (const engine::ManifestFile& file : files) {
     set.files.push_back({.path = manifest.folder / file.path,
                          .batchId = manifest.batchId,
                          .batchCreated = known ? std::optional(batch.created) : std::nullopt,
@@ -183,7 +211,7 @@ void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
   if (error) core::throwIoError("read the folder", folder, error.value());
   for (; entries != fs::recursive_directory_iterator(); entries.increment(error)) {
     if (error) core::throwIoError("read the folder", folder, error.value());
-    if (isPassedOver(entries->path())) {
+    if (engine::isPassedOver(entries->path())) {
       if (entries->is_directory(error)) entries.disable_recursion_pending();
     } else if (entries->is_regular_file(error) && entries->path().extension() == kEnding) {
       found.push_back(entries->path());
@@ -196,10 +224,10 @@ void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
 }
 
 void InputFinder::addFolder(const fs::path& folder, InputSet& set) {
-  std::vector<Manifest> manifests;
-  for (const fs::path& place : foldersWithManifest(folder)) manifests.push_back(readManifest(place));
+  std::vector<engine::Manifest> manifests;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) manifests.push_back(engine::readManifest(place));
   if (manifests.empty()) addLooseFiles(folder, set);
-  for (const Manifest& manifest : manifests) addManifest(manifest, set);
+  for (const engine::Manifest& manifest : manifests) addManifest(manifest, set);
   describe(set, folder.string());
 }
 

@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/engine/manifest.h"
 #include "caiexport/model/job.h"
+#include "caiexport/model/replacement.h"
 #include "caiexport/reader/parquet_reader.h"
-#include "manifest.h"
 
 namespace caiexport::store {
 struct JobView;
@@ -44,14 +45,17 @@ class InputFinder {
   store::JobView job(const std::string& argument);
   /// The files that the job brought to disk and that may hold rows, with the count of those still missing.
   std::vector<model::FileRecord> filesOf(const model::Job& job, std::uint64_t& missing);
+  /// Those of its batches that `sync` found superseded.
+  std::vector<model::Replacement> replacementsOf(const model::Job& job);
 
  private:
+  void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   void addJob(const std::string& argument, InputSet& set);
   void addFolder(const std::filesystem::path& folder, InputSet& set);
-  void addManifest(const Manifest& manifest, InputSet& set);
+  void addManifest(const engine::Manifest& manifest, InputSet& set);
   void addLooseFiles(const std::filesystem::path& folder, InputSet& set);
   void addFile(const std::filesystem::path& file, InputSet& set);
-  model::Batch batchOf(const Manifest& manifest);
+  model::Batch batchOf(const engine::Manifest& manifest);
   /// Nothing if there is no database, or it can't be read: the files can be, without it.
   Record* recordIfAny();
 

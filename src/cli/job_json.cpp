@@ -1,5 +1,7 @@
 #include "job_json.h"
 
+#include <algorithm>
+
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
@@ -44,6 +46,7 @@ void writeHead(JsonWriter& json, const store::JobView& view) {
   writeTime(json, "created_at", job.createdAt);
   writeTime(json, "updated_at", job.updatedAt);
   writeTime(json, "finished_at", job.finishedAt);
+  writeTime(json, "evaluated_at", job.evaluatedAt);
 }
 
 void writeSteps(JsonWriter& json, const model::Job& job) {
@@ -60,10 +63,18 @@ void writeSteps(JsonWriter& json, const model::Job& job) {
   json.endArray();
 }
 
-void writeFile(JsonWriter& json, const model::Job& job, const model::FileRecord& file) {
+/// Where it is now: its batch may have been moved aside.
+std::filesystem::path placeOf(const model::Job& job, const model::FileRecord& file,
+                              std::span<const model::Replacement> replaced) {
+  const auto moved = std::ranges::find(replaced, file.remote.batchId, &model::Replacement::batch);
+  if (moved == replaced.end() || moved->action != model::ReplaceAction::aside) return pathOf(job, file);
+  return moved->path / file.path;
+}
+
+void writeFile(JsonWriter& json, const model::FileRecord& file, const std::filesystem::path& path) {
   json.beginObject();
   json.key("name").value(file.remote.name);
-  json.key("path").value(pathOf(job, file).string());
+  json.key("path").value(path.string());
   json.key("batch_id").value(file.remote.batchId.value());
   json.key("dataset_file_id").value(file.remote.datasetFileId.value());
   json.key("bytes").value(file.remote.lengthBytes);
@@ -101,6 +112,19 @@ model::JobError recordOf(const core::Error& error) {
   return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
 }
 
+void writeReplacements(JsonWriter& json, std::span<const model::Replacement> replacements) {
+  json.beginArray();
+  for (const model::Replacement& one : replacements) {
+    json.beginObject();
+    json.key("batch_id").value(one.batch.value());
+    json.key("by").value(one.by.value());
+    json.key("action").value(model::nameOf(one.action));
+    json.key("path").textOrNull(one.path.string());
+    json.endObject();
+  }
+  json.endArray();
+}
+
 void writeError(JsonWriter& json, const std::optional<model::JobError>& error) {
   if (!error) {
     json.null();
@@ -131,9 +155,13 @@ void writeJob(JsonWriter& json, const store::JobView& view, JobDetail detail, st
   writeError(json, error ? error : job.error);
   if (detail != JobDetail::summary) {
     writeSteps(json, job);
+    const std::vector<model::Replacement> replaced = history.replacementsOf(job);
     json.key("file_list").beginArray();
-    history.forEachFile(job.id, [&](const model::FileRecord& file) { writeFile(json, job, file); });
+    history.forEachFile(job.id,
+                        [&](const model::FileRecord& file) { writeFile(json, file, placeOf(job, file, replaced)); });
     json.endArray();
+    json.key("replaced");
+    writeReplacements(json, replaced);
   }
   if (detail == JobDetail::everything) {
     json.key("events").beginArray();

@@ -3,9 +3,11 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include "caiexport/core/error.h"
 #include "caiexport/model/job.h"
+#include "caiexport/model/replacement.h"
 
 namespace caiexport::store {
 struct JobView;
@@ -27,6 +29,9 @@ enum class JobDetail {
 /// one: what this run met, and was not recorded.
 void writeJob(JsonWriter& json, const store::JobView& view, JobDetail detail, store::History& history,
               const std::optional<model::JobError>& error = {});
+
+/// `[{"batch_id", "by", "action", "path"}]`.
+void writeReplacements(JsonWriter& json, std::span<const model::Replacement> replacements);
 
 void writeError(JsonWriter& json, const std::optional<model::JobError>& error);
 

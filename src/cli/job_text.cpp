@@ -53,7 +53,7 @@ void appendError(std::string& out, const model::JobError& error) {
   if (!error.hint.empty()) out += "  hint        " + core::printable(error.hint) + "\n";
 }
 
-void appendFacts(std::string& out, const store::JobView& view) {
+void appendFacts(std::string& out, const store::JobView& view, std::span<const model::Replacement> replaced) {
   const model::Job& job = view.job;
   const auto fact = [&out](std::string_view name, const std::string& value) {
     if (value.empty()) return;
@@ -67,9 +67,13 @@ void appendFacts(std::string& out, const store::JobView& view) {
   fact("dataset", job.datasetId.value());
   fact("export job", job.exportJobId.value());
   fact("platform", job.remoteStatus);
-  for (const model::Batch& batch : job.batches) fact("batch", batch.id.value());
+  for (const model::Batch& batch : job.batches) {
+    const auto gone = std::ranges::find(replaced, batch.id, &model::Replacement::batch);
+    fact("batch", batch.id.value() + (gone == replaced.end() ? "" : " (" + replacementText(*gone) + ")"));
+  }
   fact("holds", job.batches.empty() ? "" : sizeText(job));
   fact("output", job.request.output.string());
+  fact("evaluated", job.evaluatedAt ? timeText(job.evaluatedAt) : "");
   fact("created", timeText(job.createdAt));
   if (job.finishedAt) fact("finished", timeText(job.finishedAt) + " (" + core::formatDuration(lengthOf(job)) + ")");
   if (job.error) appendError(out, *job.error);
@@ -186,6 +190,22 @@ std::string grouped(std::uint64_t number) {
   return text;
 }
 
+std::string replacementText(const model::Replacement& replacement) {
+  std::string text = "replaced by " + core::printable(replacement.by.value(), 80);
+  switch (replacement.action) {
+    case model::ReplaceAction::keep:
+      return text + ", kept where it is";
+    case model::ReplaceAction::aside:
+      return text + ", moved " +
+             (replacement.path.empty() ? "aside" : "to " + core::printable(replacement.path.string()));
+    case model::ReplaceAction::remove:
+      return text + ", deleted";
+    case model::ReplaceAction::skip:
+      return text + ", not fetched";
+  }
+  return text;
+}
+
 std::string resultText(const store::JobView& view) {
   const model::Job& job = view.job;
   const std::string number = std::to_string(model::numberOf(job.id));
@@ -196,6 +216,9 @@ std::string resultText(const store::JobView& view) {
   }
   std::string text = "Job " + number + " is done in " + core::formatDuration(lengthOf(job)) + ".\n" + whatText(job) +
                      ": " + sizeText(job) + "\n";
+  if (job.evaluatedAt) {
+    text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated\n";
+  }
   if (job.request.download) {
     const std::filesystem::path folder =
         job.batches.size() == 1 ? batchFolder(job, job.batches.front().id) : job.request.output / job.datasetId.value();
@@ -213,7 +236,7 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   std::string out = "Job " + std::to_string(model::numberOf(job.id)) + ": " +
                     std::string(model::nameOf(job.request.kind)) + " " + core::printable(job.request.sourceId, 200) +
                     "\n";
-  appendFacts(out, view);
+  appendFacts(out, view, history.replacementsOf(job));
   appendTable(out, "Steps", stepTable(job), width);
   std::uint64_t files = 0;
   const reader::Table fileRows = fileTable(job, history, files);
@@ -261,7 +284,8 @@ std::string csvField(std::string_view text) {
 
 std::string historyCsvHeader() {
   return "job,kind,source_id,org_id,sandbox,status,held,step,dataset_id,export_job_id,batch_ids,files,bytes,records,"
-         "output,created_at,updated_at,finished_at,error_category,error_message,error_request_id,error_hint\r\n";
+         "output,created_at,updated_at,finished_at,error_category,error_message,error_request_id,error_hint,evaluated_"
+         "at\r\n";
 }
 
 std::string historyCsvRow(const store::JobView& view) {
@@ -270,7 +294,7 @@ std::string historyCsvRow(const store::JobView& view) {
   for (const model::Batch& batch : job.batches) batches.append(batches.empty() ? "" : " ").append(batch.id.value());
   const auto step = model::currentStep(job.steps);
   const model::JobError error = job.error.value_or(model::JobError{});
-  const std::array<std::string, 22> fields{std::to_string(model::numberOf(job.id)),
+  const std::array<std::string, 23> fields{std::to_string(model::numberOf(job.id)),
                                            std::string(model::nameOf(job.request.kind)),
                                            job.request.sourceId,
                                            job.request.orgId,
@@ -291,7 +315,8 @@ std::string historyCsvRow(const store::JobView& view) {
                                            job.error ? std::string(core::nameOf(error.category)) : "",
                                            error.message,
                                            error.requestId,
-                                           error.hint};
+                                           error.hint,
+                                           job.evaluatedAt ? core::formatTime(*job.evaluatedAt) : ""};
   std::string line;
   for (const std::string& field : fields) line.append(line.empty() ? "" : ",").append(csvField(field));
   return line + "\r\n";

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/model/replacement.h"
 #include "caiexport/reader/table.h"
 
 namespace caiexport::store {
@@ -17,6 +18,9 @@ namespace caiexport::cli {
 
 /// `24,340`.
 std::string grouped(std::uint64_t number);
+
+/// `replaced by BATCH` and what became of it.
+std::string replacementText(const model::Replacement& replacement);
 
 /// How a run ended well: what, where, how much, how long, and the next useful command.
 std::string resultText(const store::JobView& view);

@@ -68,18 +68,23 @@ Session::Session(Configuration& configuration, Context& context)
       locks_(lockFileOf(database_.file())),
       store_(database_, core::systemClock()),
       history_(database_, [this](model::JobId job) { return isHeld(job); }),
+      syncStore_(database_, core::systemClock()),
       progress_(context.console, core::systemClock()),
-      runner_({.store = store_,
-               .jobLocks = locks_,
-               .client = connection_.client(),
-               .files = core::diskFileSystem(),
-               .clock = core::systemClock(),
-               .random = core::systemRandom(),
-               .log = context.log,
-               .observer = progress_,
-               .openReader = [] { return reader::openReader({}); },
-               .download = download_,
-               .retry = settings_.retry}) {}
+      runner_(tools()) {}
+
+engine::Tools Session::tools() {
+  return {.store = store_,
+          .jobLocks = locks_,
+          .client = connection_.client(),
+          .files = core::diskFileSystem(),
+          .clock = core::systemClock(),
+          .random = core::systemRandom(),
+          .log = context_.log,
+          .observer = progress_,
+          .openReader = [] { return reader::openReader({}); },
+          .download = download_,
+          .retry = settings_.retry};
+}
 
 void Session::requireSame(const model::Job& job) const {
   engine::Runner::requireSame(job,

@@ -13,6 +13,7 @@
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/store/sync_store.h"
 #include "config.h"
 #include "progress.h"
 
@@ -41,7 +42,9 @@ class Session {
   platform::Client& client() { return connection_.client(); }
   store::JobStore& store() { return store_; }
   store::History& history() { return history_; }
+  store::SyncStore& syncStore() { return syncStore_; }
   engine::Runner& runner() { return runner_; }
+  engine::Tools tools();
   bool isHeld(model::JobId job) const { return engine::holderOf(locks_, job).has_value(); }
 
   /// Error(config) if the job belongs to another organisation, sandbox or platform than the settings.
@@ -59,6 +62,7 @@ class Session {
   core::LockTable locks_;
   store::JobStore store_;
   store::History history_;
+  store::SyncStore syncStore_;
   Progress progress_;
   engine::Runner runner_;
 };

@@ -6,8 +6,8 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/transfer/downloader.h"
-#include "manifest.h"
 
 namespace caiexport::cli {
 
@@ -88,13 +88,13 @@ std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& fil
 void VerifyCheck::findForeign(const ExpectedBatch& batch) {
   std::error_code error;
   if (!fs::is_directory(batch.folder, error)) return;
-  std::set<std::string> expected{kManifestName};
+  std::set<std::string> expected{engine::kManifestName};
   for (const ExpectedFile& file : batch.files) expected.insert(file.path);
   std::vector<fs::path> foreign;
   fs::recursive_directory_iterator entries(batch.folder, error);
   for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
     const bool folder = entries->is_directory(error) && !entries->is_symlink(error);
-    if (isPassedOver(entries->path())) {
+    if (engine::isPassedOver(entries->path())) {
       if (folder) entries.disable_recursion_pending();
     } else if (!folder && !expected.contains(entries->path().lexically_relative(batch.folder).string())) {
       foreign.push_back(entries->path());

@@ -266,6 +266,20 @@ fs::path partBeside(const fs::path& path) {
 
 }  // namespace
 
+bool FileSystem::createLink(const fs::path& target, const fs::path& path) {
+  if (::symlink(target.c_str(), path.c_str()) == 0) return true;
+  // symlink(2): EPERM is what a file system without links says; network file systems have other words.
+  if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return false;
+  throwIoError("create the link", path, errno);
+}
+
+bool FileSystem::removeEmptyDirectory(const fs::path& path) {
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
+  // rmdir(2) allows either word.
+  if (errno == ENOTEMPTY || errno == EEXIST) return false;
+  throwIoError("remove the folder", path, errno);
+}
+
 FileSystem& diskFileSystem() {
   static DiskFileSystem* const files = [] {
     ignoreFileSizeSignal();

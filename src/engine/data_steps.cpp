@@ -9,6 +9,7 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "guards.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -35,6 +36,11 @@ std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batc
 Turn selectOfDataset(StepContext& context) {
   std::vector<Batch> batches =
       withoutReplaced(context, chooseBatches(context.tools.client, context.job.request, context.stop));
+  const auto newest = std::ranges::max_element(batches, {}, &Batch::created);
+  requireFresh(
+      context.job.request.guards.maxAge,
+      "the newest batch of dataset " + context.job.request.sourceId + ", " + newest->id.value() + ", was created",
+      newest->created, context.tools.clock.now());
   context.tools.store.finishStep(context.job.id, context.step.name, {.batches = std::move(batches)});
   return {};
 }

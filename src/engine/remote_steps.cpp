@@ -5,6 +5,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
+#include "guards.h"
 
 namespace caiexport::engine {
 namespace {
@@ -111,7 +112,95 @@ std::vector<store::StepResult> findOwnDatasets(StepContext& context) {
   return found;
 }
 
+/// The newest that an earlier job made for this segment and that still exists.
+std::optional<model::DatasetId> reusableDataset(StepContext& context) {
+  for (const model::DatasetId& id : context.tools.store.datasetsMadeFor(context.job)) {
+    if (context.tools.client.findDataset(id, context.stop)) return id;
+  }
+  return std::nullopt;
+}
+
+bool reuseDataset(StepContext& context) {
+  // With an intent on record one of our own may exist already.
+  if (!context.job.request.segment.reuse || context.step.intendedAt) return false;
+  const std::optional<model::DatasetId> found = reusableDataset(context);
+  if (!found) {
+    context.tools.observer.notice("no earlier job made a dataset for this segment that still exists: making one");
+    return false;
+  }
+  context.tools.store.addEvent(context.job.id, context.step.name, "dataset_reused", found->value());
+  context.tools.store.finishStep(context.job.id, context.step.name, {.datasetId = *found});
+  context.tools.observer.notice("exporting into dataset " + found->value() + ", which an earlier job made");
+  return true;
+}
+
 // --- start_export
+
+/// When the segment's newest segment job that succeeded was done; nothing if there is none among the newest, or this
+/// caller may not see them.
+std::optional<core::TimePoint> lastEvaluation(StepContext& context) {
+  constexpr int kMostLookedAt = 1000;
+  const model::SegmentId segment(context.job.request.sourceId);
+  const model::SegmentId all("*");  // the scheduled evaluation of every segment
+  std::optional<core::TimePoint> evaluated;
+  int looked = 0;
+  try {
+    context.tools.client.forEachSegmentJob(
+        [&](const platform::SegmentJob& job) {
+          const bool meant =
+              std::ranges::any_of(job.segments, [&](const model::SegmentId& id) { return id == segment || id == all; });
+          if (meant && job.phase == RemotePhase::succeeded) evaluated = job.updated.value_or(job.created);
+          return !evaluated && ++looked < kMostLookedAt;
+        },
+        context.stop);
+  } catch (const Error& error) {
+    switch (error.category()) {
+      case Category::permission:
+      case Category::notFound:
+      case Category::remoteFailed:
+      case Category::protocol:
+        context.tools.store.addEvent(context.job.id, context.step.name, "evaluation_unknown", error.what());
+        return std::nullopt;
+      case Category::usage:
+      case Category::config:
+      case Category::auth:
+      case Category::timedOut:
+      case Category::unavailable:
+      case Category::verification:
+      case Category::io:
+      case Category::busy:
+      case Category::blocked:
+      case Category::interrupted:
+      case Category::internal:
+        throw;
+    }
+  }
+  return evaluated;
+}
+
+/// Members are those of the last evaluation: nobody shall export last month's unknowingly.
+void tellEvaluation(StepContext& context) {
+  std::optional<core::TimePoint> evaluated = context.job.evaluatedAt;
+  if (!evaluated) evaluated = lastEvaluation(context);
+  if (evaluated && !context.job.evaluatedAt) {
+    context.tools.store.recordRemoteJob(context.job.id, {.evaluatedAt = evaluated});
+  }
+  const std::string segment = "segment " + context.job.request.sourceId;
+  const core::TimePoint now = context.tools.client.serverNow();
+  const std::optional<core::Duration>& maxAge = context.job.request.guards.maxAge;
+  if (evaluated) {
+    requireFresh(maxAge, segment + " was last evaluated", *evaluated, now);
+    context.tools.observer.notice(segment + " was last evaluated " + core::formatTime(*evaluated) + ", " +
+                                  core::formatDuration(std::max(now - *evaluated, core::Duration::zero())) + " ago");
+    return;
+  }
+  const std::string unknown = "when " + segment + " was last evaluated is not known";
+  if (maxAge) {
+    throw Error(Category::notFound, unknown + ": its age can't be held against --max-age; nothing was exported",
+                {.hint = "--evaluate counts its members anew"});
+  }
+  context.tools.observer.notice(unknown + " (--evaluate counts its members anew)");
+}
 
 platform::NewExportJob exportJobFor(const model::Job& job) {
   const model::SegmentOptions& options = job.request.segment;
@@ -188,7 +277,8 @@ Turn evaluateSegment(StepContext& context) {
       return pollAgain(context, job->status);
     case RemotePhase::succeeded:
       reportProblems(context, what, job->problems);
-      context.tools.store.finishStep(context.job.id, context.step.name, {.remoteStatus = job->status});
+      context.tools.store.finishStep(context.job.id, context.step.name,
+                                     {.evaluatedAt = job->updated.value_or(job->created), .remoteStatus = job->status});
       return {};
     case RemotePhase::failed:
     case RemotePhase::cancelled:
@@ -199,6 +289,7 @@ Turn evaluateSegment(StepContext& context) {
 }
 
 Turn createDataset(StepContext& context) {
+  if (reuseDataset(context)) return {};
   SegmentFacts segment;
   store::StepResult result = doOnce(
       context, {.what = "create the dataset",
@@ -218,6 +309,8 @@ Turn createDataset(StepContext& context) {
 }
 
 Turn startExport(StepContext& context) {
+  // An export that may have been started already is not held back by its age.
+  if (!context.step.intendedAt) tellEvaluation(context);
   const store::StepResult result = doOnce(
       context,
       {.what = "export the segment",

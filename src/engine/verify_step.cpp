@@ -1,12 +1,15 @@
 /// Holds what is on disk against what was promised: sizes, Parquet footers, row counts.
 
+#include <algorithm>
 #include <map>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/job_store.h"
-#include "manifest.h"
+#include "guards.h"
+#include "latest.h"
+#include "manifest_writer.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -62,6 +65,17 @@ class Verification {
     }
     if (counted) return counted;
     return context_.job.reportedProfiles ? context_.job.reportedProfiles : promised;
+  }
+
+  /// What the guards look at: the newest batch of a dataset, all of an export.
+  void guard() const {
+    const auto newest = std::ranges::max_element(context_.job.batches, {}, &model::Batch::created);
+    if (context_.job.request.kind == model::Kind::segment || newest == context_.job.batches.end()) {
+      requireExpectedRecords(context_, "the export of segment " + context_.job.request.sourceId, total());
+      return;
+    }
+    const Rows counted = rows_.at(newest->id);
+    requireExpectedRecords(context_, "batch " + newest->id.value(), counted ? counted : newest->records);
   }
 
  private:
@@ -138,9 +152,13 @@ Turn verifyFiles(StepContext& context) {
   Verification verification(context);
   verification.checkAllFiles();
   verification.compareWithPromises();
+  // Before the manifest: a batch that is not accepted is no part of its dataset's folder, nor the latest one.
+  verification.guard();
   for (const model::Batch& batch : context.job.batches) {
     writeManifest(context.job, batch, context.tools.store, context.tools.files);
   }
+  switchLatest(context.job.request.output / context.job.datasetId.value(), context.tools.files,
+               [&](std::string_view text) { context.tools.observer.notice(text); });
   context.tools.store.finishStep(context.job.id, context.step.name, {.records = verification.total()});
   return {};
 }

@@ -58,7 +58,7 @@ JsonObject shownBatch(const State& state, const Batch& batch, const std::string&
     }
     shown->set("replay", object({{"predecessors", predecessors},
                                  {"predecessorListingType", "IMMEDIATE"},
-                                 {"reason", "new scores replace the last ones"}}));
+                                 {"reason", batch.replayReason}}));
   }
   if (status == "failed") {
     shown->set("errors", array({object({{"code", "ACP-9999"}, {"description", "scoring failed"}})}));

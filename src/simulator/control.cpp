@@ -74,7 +74,21 @@ Batch* newestScoreBatch(State& state) {
   return newest;
 }
 
-/// `{"count": 2, "replay": true, "status": "success", "files": 3, "records": 100}`, all optional: new score batches.
+std::vector<std::string> predecessorsIn(const JsonObject& command, const std::string& last) {
+  const JsonArray named = command->has("predecessors") ? arrayIn(command, "predecessors") : JsonArray();
+  std::vector<std::string> ids;
+  for (std::size_t at = 0; named && at < named->size(); ++at) {
+    ids.push_back(named->getElement<std::string>(static_cast<unsigned>(at)));
+  }
+  const bool replay = command->has("replay") && readFlag("replay", command->get("replay"));
+  if (replay && ids.empty() && !last.empty()) {
+    ids.push_back(last);
+  }
+  return ids;
+}
+
+/// `{"count": 2, "replay": true, "reason": "...", "predecessors": ["..."], "status": "success", "files": 3, "records":
+/// 100}`, all optional: new score batches.
 Response addBatches(State& state, const JsonObject& command) {
   const auto number = [&](const char* key, std::uint64_t otherwise) {
     return command->has(key) ? readCount(key, command->get(key)) : otherwise;
@@ -84,7 +98,6 @@ Response addBatches(State& state, const JsonObject& command) {
     const Batch* last = newestScoreBatch(state);
     const core::TimePoint soonest = last != nullptr ? last->created + std::chrono::seconds(1) : state.now();
     const std::string predecessor = last != nullptr ? last->id : "";
-    const bool replay = command->has("replay") && readFlag("replay", command->get("replay"));
     Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
                                     .idPrefix = "01JXSC",
                                     .createdClient = state.scenario.createdClient,
@@ -93,9 +106,8 @@ Response addBatches(State& state, const JsonObject& command) {
                                     .data = {.seed = ++state.lastScoreSeed,
                                              .records = number("records", state.scenario.records),
                                              .files = number("files", state.scenario.files)}});
-    if (replay && !predecessor.empty()) {
-      batch.predecessors = {predecessor};
-    }
+    batch.predecessors = predecessorsIn(command, predecessor);
+    batch.replayReason = stringIn(command, "reason").value_or(batch.replayReason);
     ids->add(batch.id);
   }
   return jsonAnswer(200, object({{"batches", ids}}));

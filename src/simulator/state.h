@@ -53,6 +53,7 @@ struct Batch {
   core::TimePoint created = {};
   DataRequest data = {};
   std::vector<std::string> predecessors = {};
+  std::string replayReason = "new scores replace the last ones";
   std::uint64_t hiddenLookUps = 0;            ///< Not found so many times more.
   std::list<std::string> earlyStatuses = {};  ///< Shown before `status`, one a look-up.
   bool made = false;                          ///< The files exist: they are made when first listed.

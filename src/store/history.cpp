@@ -10,6 +10,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/model/plan.h"
+#include "replacement_rows.h"
 #include "rows.h"
 #include "views.h"
 
@@ -216,6 +217,24 @@ void History::forEachEvent(model::JobId job, const std::function<void(const mode
   } catch (const SQLite::Exception& error) {
     throwDatabaseError("read", database_.file(), error);
   }
+}
+
+std::vector<model::Replacement> History::replacementsOf(const model::Job& job) {
+  return reading(database_, [&] {
+    Query rows(database_, "SELECT " + std::string(kReplacementColumns) +
+                              " FROM replaced_batch"
+                              " JOIN sync_source ON sync_source.id = source"
+                              " WHERE org_id = ? AND sandbox = ? AND dataset_id = ? AND output = ? AND done = 1"
+                              " ORDER BY batch_id");
+    rows.with(job.request.orgId, job.request.sandbox, job.datasetId.value(), job.request.output.string());
+    std::vector<model::Replacement> list;
+    while (rows.next()) {
+      model::Replacement replacement = readReplacement(rows);
+      const bool ours = std::ranges::find(job.batches, replacement.batch, &model::Batch::id) != job.batches.end();
+      if (ours) list.push_back(std::move(replacement));
+    }
+    return list;
+  });
 }
 
 void History::runSql(std::string_view sql, const std::function<void(const std::vector<std::string>&)>& columns,

@@ -191,11 +191,12 @@ void saveResult(Database& database, model::JobId job, const StepResult& result) 
                " segment_job_id = coalesce(?, segment_job_id),"
                " reported_profiles = coalesce(?, reported_profiles),"
                " records = coalesce(?, records),"
+               " evaluated_at = coalesce(?, evaluated_at),"
                " remote_status = coalesce(?, remote_status)"
                " WHERE id = ?");
   update.with(valueOf(result.datasetId), result.datasetCreated, valueOf(result.exportJobId),
-              valueOf(result.segmentJobId), result.reportedProfiles, result.records, orNull(result.remoteStatus),
-              numberOf(job));
+              valueOf(result.segmentJobId), result.reportedProfiles, result.records, result.evaluatedAt,
+              orNull(result.remoteStatus), numberOf(job));
   updateJob(update, job);
   if (result.batches) saveBatches(database, job, *result.batches);
 }

@@ -84,6 +84,7 @@ class Query {
   std::int64_t integer(int column) const { return statement_->getColumn(column).getInt64(); }
   bool flag(int column) const { return integer(column) != 0; }
   std::uint64_t size(int column) const { return static_cast<std::uint64_t>(integer(column)); }
+  double real(int column) const { return statement_->getColumn(column).getDouble(); }
   /// Empty for NULL.
   std::string text(int column) const { return statement_->getColumn(column).getString(); }
   core::TimePoint time(int column) const { return core::TimePoint(core::Duration(integer(column))); }

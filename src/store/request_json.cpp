@@ -50,6 +50,10 @@ class Writer {
     object_.set(key, Poco::Int64(value));
     return *this;
   }
+  Writer& put(const char* key, double value) {
+    object_.set(key, value);
+    return *this;
+  }
   Writer& put(const char* key, core::Duration value) { return put(key, static_cast<std::int64_t>(value.count())); }
   Writer& put(const char* key, core::TimePoint value) { return put(key, value.time_since_epoch()); }
   Writer& put(const char* key, const std::vector<std::string>& values) {
@@ -100,6 +104,16 @@ Writer writeSegment(const model::SegmentOptions& segment) {
   out.put("namespace", segment.segmentNamespace).put("evaluate", segment.evaluate);
   out.put("poll_interval_ms", segment.pollInterval).put("poll_max_ms", segment.pollMax);
   out.put("timeout_ms", segment.timeout).put("wait", segment.wait).put("delete_dataset", segment.deleteDataset);
+  out.put("reuse", segment.reuse);
+  return out;
+}
+
+Writer writeGuards(const model::Guards& guards) {
+  Writer out;
+  out.put("max_age_ms", guards.maxAge);
+  out.put("min_records",
+          guards.minRecords ? std::optional(static_cast<std::int64_t>(*guards.minRecords)) : std::nullopt);
+  out.put("max_change_percent", guards.maxChangePercent);
   return out;
 }
 
@@ -137,6 +151,12 @@ class Reader {
     get(key, number);
     if (number < 0 || number > std::numeric_limits<std::uint32_t>::max()) refuse(std::string(key) + " is out of range");
     into = static_cast<std::uint32_t>(number);
+  }
+  void get(const char* key, double& into) const {
+    const Var value = object_->get(key);
+    if (value.isEmpty()) return;
+    if (!value.isNumeric() || value.isBoolean()) refuse(std::string(key) + " is not a number");
+    into = value.convert<double>();
   }
   void get(const char* key, core::Duration& into) const {
     std::int64_t count = into.count();
@@ -207,6 +227,16 @@ void readSegment(const Reader& in, model::SegmentOptions& segment) {
   in.get("timeout_ms", segment.timeout);
   in.get("wait", segment.wait);
   in.get("delete_dataset", segment.deleteDataset);
+  in.get("reuse", segment.reuse);
+}
+
+void readGuards(const Reader& in, model::Guards& guards) {
+  in.get("max_age_ms", guards.maxAge);
+  std::optional<std::int64_t> records;
+  in.get("min_records", records);
+  if (records && *records < 0) refuse("min_records is below 0");
+  if (records) guards.minRecords = static_cast<std::uint64_t>(*records);
+  in.get("max_change_percent", guards.maxChangePercent);
 }
 
 void readAll(const std::string& json, model::ExportRequest& request) {
@@ -223,6 +253,7 @@ void readAll(const std::string& json, model::ExportRequest& request) {
   request.verify = *level;
   readBatches(in.part("batches"), request.batches);
   readSegment(in.part("segment"), request.segment);
+  readGuards(in.part("guards"), request.guards);
 }
 
 }  // namespace
@@ -232,6 +263,7 @@ std::string requestToJson(const model::ExportRequest& request) {
   out.put("base_url", request.baseUrl).put("verify", nameOf(request.verify));
   out.put("download", request.download).put("force", request.force);
   out.put("batches", writeBatches(request.batches)).put("segment", writeSegment(request.segment));
+  out.put("guards", writeGuards(request.guards));
   return out.text();
 }
 

@@ -93,7 +93,7 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
             " dataset_id, dataset_created, export_job_id, segment_job_id, remote_status,"
             " files, bytes, records, reported_profiles,"
             " cancel_requested, cancelled, created_at, updated_at, finished_at,"
-            " error_category, error_message, error_request_id, error_hint"
+            " error_category, error_message, error_request_id, error_hint, evaluated_at"
             " FROM job"
             " JOIN request ON request.job = job.id"
             " WHERE job.id = ?");
@@ -123,6 +123,7 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.updatedAt = row.time(19);
   job.finishedAt = row.optionalTime(20);
   job.error = readError(row, 21);
+  job.evaluatedAt = row.optionalTime(25);
   job.steps = loadSteps(database, id);
   job.batches = loadBatches(database, id);
   return job;

@@ -6,10 +6,10 @@
 #include "caiexport/cli/options.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/transfer/downloader.h"
 #include "cli/config.h"
 #include "cli/input_files.h"
-#include "cli/manifest.h"
 #include "cli/reading.h"
 #include "cli/verify_check.h"
 #include "job_fixture.h"
@@ -43,7 +43,7 @@ std::string manifestOf(const std::string& batch, const std::vector<std::pair<std
 
 void makeBatch(const fs::path& folder, const std::string& batch,
                const std::vector<std::pair<std::string, std::string>>& files) {
-  write(folder / kManifestName, manifestOf(batch, files, folder));
+  write(folder / engine::kManifestName, manifestOf(batch, files, folder));
 }
 
 template <class Call>
@@ -59,7 +59,7 @@ std::optional<Category> categoryOf(Call call) {
 TEST(ManifestFile, IsReadBack) {
   const support::TempDirectory folder;
   makeBatch(folder.path(), "b1", {{"a.parquet", "aa"}, {"f2/a.parquet", "bbb"}});
-  const Manifest manifest = readManifest(folder.path());
+  const engine::Manifest manifest = engine::readManifest(folder.path());
   EXPECT_EQ(manifest.batchId, "b1");
   EXPECT_EQ(manifest.job, 1);
   ASSERT_EQ(manifest.files.size(), 2U);
@@ -75,8 +75,8 @@ TEST(ManifestFile, ThatIsBrokenIsNamed) {
         R"({"files": [{"name": "../a", "bytes": 1}]})", R"({"files": [{"name": "/etc/passwd", "bytes": 1}]})",
         R"({"files": [{"name": "", "bytes": 1}]})", R"({"files": [{"name": "a", "bytes": -1}]})",
         R"({"files": [{"name": "a", "bytes": "1"}]})"}) {
-    write(folder / kManifestName, text);
-    EXPECT_EQ(categoryOf([&] { readManifest(folder.path()); }), Category::verification) << text;
+    write(folder / engine::kManifestName, text);
+    EXPECT_EQ(categoryOf([&] { engine::readManifest(folder.path()); }), Category::verification) << text;
   }
 }
 
@@ -178,7 +178,7 @@ class VerifyTest : public testing::Test {
                               .sha256 = transfer::sha256OfFile(folder_ / name, {}),
                               .records = std::nullopt});
     }
-    write(folder_ / kManifestName, "{}");
+    write(folder_ / engine::kManifestName, "{}");
     batch_.folder = folder_.path();
   }
 

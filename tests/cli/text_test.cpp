@@ -61,7 +61,7 @@ TEST(HistoryTable, EightyColumnsShowEverythingButErrors) {
 TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {
   const std::string header = historyCsvHeader();
   const std::string row = historyCsvRow(failedView());
-  EXPECT_TRUE(header.ends_with("error_hint\r\n"));
+  EXPECT_TRUE(header.ends_with("error_hint,evaluated_at\r\n"));
   EXPECT_TRUE(row.ends_with("\r\n"));
   std::size_t fields = 1;
   bool quoted = false;

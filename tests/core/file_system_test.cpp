@@ -402,6 +402,28 @@ TEST(ReadFile, NamesWhatItCannotRead) {
   EXPECT_THAT(ioErrorOf([&] { readFile(directory.path()); }).what(), HasSubstr("Is a directory"));
 }
 
+TEST(Links, AreMadeWhereNothingIs) {
+  const TempDirectory directory;
+  EXPECT_TRUE(diskFileSystem().createLink("target", directory / "link"));
+  EXPECT_EQ(fs::read_symlink(directory / "link"), "target");
+  EXPECT_THAT(ioErrorOf([&] { diskFileSystem().createLink("other", directory / "link"); }).what(),
+              HasSubstr("File exists"));
+  diskFileSystem().remove(directory / "link");
+  EXPECT_FALSE(fs::exists(fs::symlink_status(directory / "link")));
+}
+
+TEST(EmptyDirectories, AreRemovedAndOthersAreNot) {
+  const TempDirectory directory;
+  fs::create_directories(directory / "a/b");
+  EXPECT_FALSE(diskFileSystem().removeEmptyDirectory(directory / "a"));
+  EXPECT_TRUE(diskFileSystem().removeEmptyDirectory(directory / "a/b"));
+  EXPECT_TRUE(diskFileSystem().removeEmptyDirectory(directory / "a"));
+  EXPECT_TRUE(diskFileSystem().removeEmptyDirectory(directory / "a")) << "it is gone already";
+  std::ofstream(directory / "file") << "x";
+  EXPECT_THAT(ioErrorOf([&] { diskFileSystem().removeEmptyDirectory(directory / "file"); }).what(),
+              HasSubstr("Not a directory"));
+}
+
 TEST(UntilDone, RepeatsWhatASignalInterrupted) {
   int calls = 0;
   const int result = untilDone([&] {

@@ -101,6 +101,12 @@ class CrashingFileSystem final : public core::FileSystem {
       return 0;
     });
   }
+  bool createLink(const std::filesystem::path& target, const std::filesystem::path& path) override {
+    return around([&] { return disk_.createLink(target, path); });
+  }
+  bool removeEmptyDirectory(const std::filesystem::path& path) override {
+    return around([&] { return disk_.removeEmptyDirectory(path); });
+  }
   std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) override { return disk_.sizeOf(path); }
   std::uint64_t freeBytes(const std::filesystem::path& path) override { return disk_.freeBytes(path); }
 

@@ -42,6 +42,10 @@ void expectSame(const model::ExportRequest& a, const model::ExportRequest& b) {
   EXPECT_EQ(a.segment.timeout, b.segment.timeout);
   EXPECT_EQ(a.segment.wait, b.segment.wait);
   EXPECT_EQ(a.segment.deleteDataset, b.segment.deleteDataset);
+  EXPECT_EQ(a.segment.reuse, b.segment.reuse);
+  EXPECT_EQ(a.guards.maxAge, b.guards.maxAge);
+  EXPECT_EQ(a.guards.minRecords, b.guards.minRecords);
+  EXPECT_EQ(a.guards.maxChangePercent, b.guards.maxChangePercent);
 }
 
 class Anything {
@@ -89,7 +93,11 @@ class Anything {
                        .until = maybe(TimePoint(Duration(number()))),
                        .createdClient = text(),
                        .includeReplaced = flag()};
+    request.guards.maxAge = maybe(Duration(number()));
+    request.guards.minRecords = maybe(static_cast<std::uint64_t>(engine_()));
+    request.guards.maxChangePercent = maybe(static_cast<double>(engine_() % 10000) / 8.0);
     request.segment = {.targetDataset = model::DatasetId(text()),
+                       .reuse = flag(),
                        .datasetName = text(),
                        .fields = texts(),
                        .statuses = texts(),
@@ -135,7 +143,8 @@ TEST_F(RequestJsonTest, refusesOtherTypesAndBrokenText) {
        {"", "[]", "{", R"({"verify": "guess"})", R"({"force": "true"})", R"({"force": 1})", R"({"base_url": 5})",
         R"({"batches": {"limit": -1}})", R"({"batches": {"limit": 4294967296}})", R"({"batches": {"limit": 1.5}})",
         R"({"batches": {"limit": "3"}})", R"({"batches": {"limit": true}})", R"({"batches": []})",
-        R"({"segment": {"fields": "a"}})", R"({"segment": {"fields": [1]}})"}) {
+        R"({"segment": {"fields": "a"}})", R"({"guards": {"min_records": -1}})",
+        R"({"guards": {"max_change_percent": "30"}})", R"({"segment": {"fields": [1]}})"}) {
     SCOPED_TRACE(json);
     EXPECT_EQ(errorOf([&] {
                 model::ExportRequest request;

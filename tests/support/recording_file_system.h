@@ -24,7 +24,7 @@ struct SimulatedCrash {};
 /// their last component: "open a.part", "write a.part 0+10", "resize a.part 10", "sync a.part", "rename a.part a",
 /// "syncDirectory out", "remove a.part", "createDirectories out". Pure reads are neither recorded nor counted.
 /// Thread safe; files it opened must not outlive it.
-class RecordingFileSystem final : public core::FileSystem {
+class RecordingFileSystem : public core::FileSystem {
  public:
   /// Called instead of the n-th recorded call; it must throw.
   using Failure = std::function<void()>;

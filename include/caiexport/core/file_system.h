@@ -41,6 +41,10 @@ class FileSystem {
   virtual void createDirectories(const std::filesystem::path& path) = 0;
   /// Size of a regular file (links are not followed); nothing if there is none.
   virtual std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) = 0;
+  /// A symbolic link at `path`, where nothing may be yet, to the text `target`. False where the file system has none.
+  virtual bool createLink(const std::filesystem::path& target, const std::filesystem::path& path);
+  /// False if it is not empty; no error if it is not there.
+  virtual bool removeEmptyDirectory(const std::filesystem::path& path);
   /// Bytes that this user may still write there.
   virtual std::uint64_t freeBytes(const std::filesystem::path& directory) = 0;
 };

@@ -27,6 +27,7 @@ struct BatchSelection {
 
 struct SegmentOptions {
   DatasetId targetDataset = {};          ///< Reuse this one; empty: create one.
+  bool reuse = false;                    ///< The dataset that an earlier job made for this segment, if it still exists.
   std::string datasetName = {};          ///< Of the new dataset; empty: `caiexport SEGMENT-NAME JOB-UUID`.
   std::vector<std::string> fields = {};  ///< Empty: all.
   std::vector<std::string> statuses = {"realized"};
@@ -41,6 +42,14 @@ struct SegmentOptions {
   bool deleteDataset = false;                  ///< After verification; only a dataset that this job created.
 };
 
+/// What a result must be like for it to count: one that is not is kept on disk, and the job fails.
+struct Guards {
+  std::optional<core::Duration> maxAge = {};     ///< Of the newest batch, or of the segment's evaluation.
+  std::optional<std::uint64_t> minRecords = {};  ///< In the newest batch, or in the whole export.
+  std::optional<double> maxChangePercent = {};   ///< Of the records, against the last success of the same source.
+  bool operator==(const Guards&) const = default;
+};
+
 struct ExportRequest {
   Kind kind = Kind::dataset;
   std::string sourceId = {};  ///< Dataset id or segment id, by kind.
@@ -50,6 +59,7 @@ struct ExportRequest {
   std::filesystem::path output = {};  ///< Absolute.
   BatchSelection batches = {};
   SegmentOptions segment = {};
+  Guards guards = {};
   VerifyLevel verify = VerifyLevel::footer;
   bool download = true;
   bool force = false;  ///< Overwrite files that no record knows.

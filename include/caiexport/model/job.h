@@ -71,7 +71,8 @@ struct Job {
   bool datasetCreated = false;   ///< By this job.
   ExportJobId exportJobId = {};
   SegmentJobId segmentJobId = {};
-  std::string remoteStatus = {};  ///< The platform's last word on the export or segment job.
+  std::optional<core::TimePoint> evaluatedAt = {};  ///< When the members of the segment were last counted, if known.
+  std::string remoteStatus = {};                    ///< The platform's last word on the export or segment job.
   std::vector<Batch> batches = {};
   std::uint64_t fileCount = 0;
   std::uint64_t totalBytes = 0;

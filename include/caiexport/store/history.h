@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "caiexport/model/job.h"
+#include "caiexport/model/replacement.h"
 
 namespace caiexport::store {
 
@@ -47,6 +48,9 @@ class History {
   /// In the order of listing; streamed.
   void forEachFile(model::JobId job, const std::function<void(const model::FileRecord&)>& visit);
   void forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit);
+
+  /// Those of the job's batches that `sync` found superseded in the job's folder.
+  std::vector<model::Replacement> replacementsOf(const model::Job& job);
 
   struct SqlCell {
     enum class Type { null, integer, real, text };

@@ -27,6 +27,7 @@ struct StepResult {
   std::optional<std::vector<model::Batch>> batches = {};
   std::optional<std::uint64_t> reportedProfiles = {};
   std::optional<std::uint64_t> records = {};
+  std::optional<core::TimePoint> evaluatedAt = {};
   std::string remoteStatus = {};
 };
 
@@ -71,6 +72,18 @@ class JobStore {
   /// Whether another job of the same organisation and sandbox has recorded it.
   bool isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than);
   bool isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than);
+
+  // --- what earlier jobs of the same source were like
+  struct Success {
+    model::JobId job = {};
+    core::TimePoint finishedAt = {};
+    std::uint64_t records = 0;  ///< In its newest batch (dataset), or in all (segment).
+  };
+  /// The newest other job of the same kind, source, organisation and sandbox that succeeded and whose records are
+  /// known.
+  std::optional<Success> lastSuccess(const model::Job& than);
+  /// Datasets that jobs made for the job's segment in its organisation and sandbox, newest first.
+  std::vector<model::DatasetId> datasetsMadeFor(const model::Job& job);
 
   // --- cancelling
   void requestCancel(model::JobId job);

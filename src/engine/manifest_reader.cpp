@@ -1,4 +1,4 @@
-#include "manifest.h"
+#include "caiexport/engine/manifest.h"
 
 #include <Poco/Exception.h>
 #include <Poco/JSON/Array.h>
@@ -6,12 +6,13 @@
 #include <Poco/JSON/Parser.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 
-namespace caiexport::cli {
+namespace caiexport::engine {
 namespace {
 
 namespace fs = std::filesystem;
@@ -53,6 +54,15 @@ ManifestFile fileFrom(const Poco::JSON::Object& entry, const fs::path& file) {
   return read;
 }
 
+std::vector<model::BatchId> idsIn(const Poco::JSON::Array::Ptr& list) {
+  std::vector<model::BatchId> ids;
+  if (list.isNull()) return ids;
+  for (const Var& id : *list) {
+    if (model::isWellFormedId(textOf(id))) ids.emplace_back(textOf(id));
+  }
+  return ids;
+}
+
 Manifest parse(const std::string& text, const fs::path& file) {
   Poco::JSON::Parser parser;
   const auto document = parser.parse(text).extract<Poco::JSON::Object::Ptr>();
@@ -60,6 +70,8 @@ Manifest parse(const std::string& text, const fs::path& file) {
                     .job = static_cast<std::int64_t>(numberOf(document->get("job")).value_or(0)),
                     .datasetId = textOf(document->get("dataset_id")),
                     .batchId = textOf(document->get("batch_id")),
+                    .created = core::parseTime(textOf(document->get("batch_created")), {}),
+                    .replaces = idsIn(document->getArray("replaces")),
                     .records = numberOf(document->get("records")),
                     .files = {}};
   const Poco::JSON::Array::Ptr files = document->getArray("files");
@@ -82,7 +94,8 @@ void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
   fs::directory_iterator entries(folder, error);
   if (error) core::throwIoError("read the folder", folder, error.value());
   for (const fs::directory_entry& entry : entries) {
-    if (entry.is_directory(error) && !isPassedOver(entry.path())) collect(entry.path(), levels - 1, found);
+    const bool latest = entry.path().filename() == kLatestName && entry.is_symlink(error);
+    if (entry.is_directory(error) && !latest && !isPassedOver(entry.path())) collect(entry.path(), levels - 1, found);
   }
 }
 
@@ -96,6 +109,25 @@ Manifest readManifest(const fs::path& folder) {
     return parse(text, file);
   } catch (const Poco::Exception& exception) {
     throwBroken(file, core::printable(exception.displayText(), 200));
+  }
+}
+
+std::optional<Manifest> manifestHead(const fs::path& folder) {
+  // The writer puts the list of files last.
+  constexpr std::string_view kList = "\"files\":";
+  constexpr std::size_t kLongestHead = 1U << 16U;
+  std::ifstream in(folder / kManifestName, std::ios::binary);
+  std::string head(kLongestHead, '\0');
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<std::size_t>(in.gcount()));
+  const std::size_t list = head.find(kList);
+  if (list == head.npos) return std::nullopt;
+  try {
+    return parse(head.substr(0, list) + "\"files\": []}", folder / kManifestName);
+  } catch (const Poco::Exception&) {
+    return std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;
   }
 }
 
@@ -113,4 +145,4 @@ bool isPassedOver(const fs::path& name) {
   return last.empty() || last.front() == '.' || last.ends_with(".part");
 }
 
-}  // namespace caiexport::cli
+}  // namespace caiexport::engine

@@ -1,4 +1,4 @@
-#include "manifest.h"
+#include "manifest_writer.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
@@ -62,6 +62,9 @@ void writeManifest(const model::Job& job, const model::Batch& batch, store::JobS
   head.set("dataset_id", job.datasetId.value());
   head.set("batch_id", batch.id.value());
   head.set("batch_created", core::formatTime(batch.created));
+  Poco::JSON::Array replaces;
+  for (const model::BatchId& id : batch.predecessors) replaces.add(id.value());
+  head.set("replaces", replaces);
   head.set("records", records ? Poco::Dynamic::Var(*records) : Poco::Dynamic::Var());
   head.set("bytes", bytes);
   std::ostringstream text;

@@ -7,7 +7,10 @@
 #include <string>
 #include <vector>
 
-namespace caiexport::cli {
+#include "caiexport/core/clock.h"
+#include "caiexport/model/ids.h"
+
+namespace caiexport::engine {
 
 struct ManifestFile {
   std::string path;  ///< Relative to the folder, without `..`.
@@ -21,20 +24,29 @@ struct Manifest {
   std::int64_t job = 0;          ///< 0 if it is not told.
   std::string datasetId;
   std::string batchId;
+  std::optional<core::TimePoint> created;  ///< When the platform made the batch.
+  std::vector<model::BatchId> replaces;    ///< Its direct predecessors.
   std::optional<std::uint64_t> records;
   std::vector<ManifestFile> files;
 };
 
 inline constexpr const char* kManifestName = "manifest.json";
+/// A link beside the batch folders, to the newest of them.
+inline constexpr const char* kLatestName = "latest";
+/// Beside them, for batches that newer ones supersede. Hidden, so that readers pass it over unless it is named.
+inline constexpr const char* kReplacedName = ".replaced";
 
 /// Error(verification) for one that is broken, or that names files outside its folder; Error(io).
 Manifest readManifest(const std::filesystem::path& folder);
 
+/// All but its list of files, of a folder whose manifest may be long. Nothing if there is none, or it can't be read.
+std::optional<Manifest> manifestHead(const std::filesystem::path& folder);
+
 /// `folder` itself, or what lies at most two levels below, wherever a manifest is; names that begin with a dot are not
-/// entered. Sorted.
+/// entered, nor is the link `latest`, which would show one of them twice. Sorted.
 std::vector<std::filesystem::path> foldersWithManifest(const std::filesystem::path& folder);
 
 /// Not to be read: hidden, or incomplete.
 bool isPassedOver(const std::filesystem::path& name);
 
-}  // namespace caiexport::cli
+}  // namespace caiexport::engine

@@ -1,0 +1,73 @@
+#pragma once
+/// Keeps a folder in step with a score dataset: every batch that is not here yet is fetched by a dataset job of its
+/// own, oldest first; what newer batches supersede is put out of the way.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "caiexport/engine/runner.h"
+#include "caiexport/model/replacement.h"
+#include "caiexport/store/sync_store.h"
+
+namespace caiexport::engine {
+
+struct SyncRequest {
+  model::ExportRequest job = {};                      ///< Of its jobs, but for the batch.
+  std::optional<model::ReplaceAction> replayed = {};  ///< Nothing: aside, or delete after a privacy deletion.
+  std::optional<core::Duration> maxAge = {};          ///< Of the newest batch.
+};
+
+/// A batch to put out of the way once the one that supersedes it is here and verified.
+struct PlannedReplacement {
+  model::Replacement replacement = {};
+  bool privacy = false;  ///< People asked for their data to go.
+};
+
+struct SyncPlan {
+  std::vector<model::Batch> listed = {};   ///< That the platform has since the mark, oldest first.
+  std::vector<model::Batch> missing = {};  ///< Of those: to be fetched, oldest first.
+  std::vector<PlannedReplacement> replacements = {};
+  std::vector<model::BatchId> movedAway = {};  ///< Fetched earlier, but not in the folder any more: left alone.
+  std::optional<store::SyncMark> mark = {};
+};
+
+/// What would be done. `records` is nullptr where no job was ever made. Error(notFound) if the dataset does not exist.
+SyncPlan planSync(platform::Client& client, store::SyncStore* records, const SyncRequest& request,
+                  std::stop_token stop);
+
+struct SyncResult {
+  std::vector<model::JobId> jobs = {};            ///< That ran, in that order.
+  std::vector<model::Replacement> replaced = {};  ///< In this run.
+  std::vector<model::BatchId> movedAway = {};
+  std::optional<model::Batch> newest = {};  ///< That the platform lists.
+  std::optional<store::SyncMark> mark = {};
+  std::optional<core::Error> error = {};  ///< The first failure.
+};
+
+/// Told of each superseded batch as it is put out of the way; `left`: files in its folder that are not ours, and stay.
+struct SyncEvents {
+  std::function<void(const model::Replacement&, bool privacy)> replacing;
+  std::function<void(const model::Replacement&, bool privacy, std::uint64_t left)> replaced;
+};
+
+class Sync {
+ public:
+  /// Runs one job to its end, as Runner::advance.
+  using RunJob = std::function<Outcome(model::JobId)>;
+  Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events);
+
+  /// Goes on where an earlier run stopped, however it stopped. A batch that fails for a reason of its own does not keep
+  /// newer ones from coming; the mark stays before it. Error(busy) if another process syncs this dataset.
+  SyncResult run(const SyncRequest& request, std::stop_token stop);
+
+ private:
+  Tools tools_;
+  store::SyncStore& records_;
+  RunJob runJob_;
+  SyncEvents events_;
+};
+
+}  // namespace caiexport::engine

@@ -1,0 +1,143 @@
+#include <array>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "commands.h"
+#include "guard_options.h"
+#include "job_text.h"
+#include "option_values.h"
+#include "session.h"
+#include "sync_output.h"
+#include "sync_preview.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kWhat{{
+    {"id", "ID", "the dataset (required): \"Access scores\" of a Customer AI instance shows it"},
+}};
+
+constexpr std::array<Option, 3> kBatches{{
+    {"created-client", "NAME", "batches that this client made, any for all [acp_foundation_push]"},
+    {"since", "TIME", "leave out batches created before TIME"},
+    {"replayed", "keep|aside|delete",
+     "what becomes of a batch that a newer one supersedes [aside; delete after a privacy deletion]"},
+}};
+
+constexpr std::array<Option, 4> kHow{{
+    {"verify", "size|footer|full",
+     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
+    {"force", "", "overwrite files that no job of the database made"},
+    {"dry-run", "", "tell what would be done, and how long it would take; makes nothing"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct SyncOptions {
+  engine::SyncRequest request = {};
+  bool dryRun = false;
+  TextOrJson format = TextOrJson::text;
+};
+
+std::optional<model::ReplaceAction> parseReplayed(const ParsedOptions& options) {
+  if (!options.has("replayed")) return std::nullopt;
+  constexpr std::array<std::string_view, 3> kActions{"aside", "keep", "delete"};
+  return model::replaceActionFrom(wordOption(options, "replayed", kActions));
+}
+
+SyncOptions parse(const ParsedOptions& options) {
+  refuseArguments(options);
+  SyncOptions parsed;
+  parsed.dryRun = options.has("dry-run");
+  parsed.format = formatOption(options);
+  parsed.request.replayed = parseReplayed(options);
+  model::ExportRequest& job = parsed.request.job;
+  job.kind = model::Kind::dataset;
+  job.sourceId = requiredId(options, "id", "dataset id");
+  job.batches.since = timeOption(options, "since", core::systemClock().now());
+  if (const auto client = textOption(options, "created-client")) {
+    job.batches.createdClient = *client == "any" ? "" : *client;
+  }
+  job.verify = verifyOption(options);
+  job.force = options.has("force");
+  job.guards = guardOptions(options);
+  // An old batch that comes late is no failure; the newest one is looked at when all are here.
+  parsed.request.maxAge = std::exchange(job.guards.maxAge, std::nullopt);
+  return parsed;
+}
+
+/// What people must see, and --quiet must not hide.
+void announce(Console& console, const model::Replacement& replacement, bool privacy) {
+  if (!privacy || replacement.action == model::ReplaceAction::skip) return;
+  const std::string batch = replacement.batch.value();
+  const bool removed = replacement.action == model::ReplaceAction::remove;
+  console.line("caiexport: PRIVACY DELETION: batch " + replacement.by.value() + " replaces batch " + batch + " (\"" +
+               core::printable(replacement.reason, 200) + "\"): " +
+               (removed ? "the files of " + batch + " are deleted"
+                        : batch + " is NOT deleted, as --replayed says; it may hold people who asked to be forgotten"));
+}
+
+void sayReplaced(Console& console, const model::Replacement& replacement, std::uint64_t left) {
+  if (replacement.action == model::ReplaceAction::aside) {
+    console.notice("caiexport: batch " + replacement.batch.value() + " is replaced by " + replacement.by.value() +
+                   ": moved to " + core::printable(replacement.path.string()));
+  }
+  if (left == 0) return;
+  console.line("caiexport: batch " + replacement.batch.value() + ": its folder holds " + grouped(left) +
+               (left == 1 ? " file" : " files") + " that caiexport did not make; " +
+               (left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
+}
+
+}  // namespace
+
+const CommandPage& syncPage() {
+  static const CommandPage page{
+      .name = "sync",
+      .summary = "download every batch that is not here yet",
+      .arguments = "--id ID",
+      .description =
+          "Fetches every successful batch of a score dataset that is not in the folder yet, oldest first, and puts "
+          "batches that newer ones supersede out of the way. Made for cron: nothing new is no failure, a second run "
+          "at the same time ends with exit 10, and a run that was killed goes on with the next one.",
+      .groups = {{"What", kWhat},
+                 {"Batches", kBatches},
+                 guardGroup(),
+                 {"How", kHow},
+                 transferGroup(),
+                 platformGroup(),
+                 globalGroup()},
+      .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "what is new, if anything"},
+                   {"caiexport sync --id 5dd603781b95cc18a83d42ce --dry-run",
+                    "what that would be, and how long it takes"},
+                   {"caiexport sync --id 5dd603781b95cc18a83d42ce --quiet --max-age 8d --max-change 30%",
+                    "for cron: also fails when scoring has stopped or the numbers look wrong"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 130}};
+  return page;
+}
+
+CommandEnd runSync(const ParsedOptions& options, Context& context) {
+  SyncOptions parsed = parse(options);
+  Configuration configuration(options, context.environment);
+  model::ExportRequest& job = parsed.request.job;
+  job.output = configuration.output();
+  if (parsed.dryRun) return previewSync(configuration, std::move(parsed.request), parsed.format, context);
+
+  Session session(configuration, context);
+  job.orgId = session.settings().orgId;
+  job.sandbox = session.settings().sandbox;
+  job.baseUrl = session.settings().baseUrl;
+  engine::Sync sync(
+      session.tools(), session.syncStore(), [&](model::JobId number) { return session.run(number, {}); },
+      {.replacing = [&](const model::Replacement& one, bool privacy) { announce(context.console, one, privacy); },
+       .replaced = [&](const model::Replacement& one, bool,
+                       std::uint64_t left) { sayReplaced(context.console, one, left); }});
+  const engine::SyncResult result = sync.run(parsed.request, context.stop);
+  for (const model::BatchId& id : result.movedAway) {
+    context.console.notice("caiexport: batch " + id.value() +
+                           " was fetched earlier and is not in the folder any more; "
+                           "caiexport dataset --id " +
+                           job.sourceId + " --batch " + id.value() + " fetches it again");
+  }
+  return printSync(session.history(), parsed.request, result, parsed.format, context);
+}
+
+}  // namespace caiexport::cli

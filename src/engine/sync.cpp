@@ -1,0 +1,254 @@
+#include "caiexport/engine/sync.h"
+
+#include <algorithm>
+#include <set>
+
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/store/job_store.h"
+#include "guards.h"
+#include "latest.h"
+#include "sync_place.h"
+
+namespace caiexport::engine {
+namespace {
+
+using core::Category;
+using core::Error;
+using model::Batch;
+using model::BatchId;
+using model::JobId;
+
+// In the job locks' file, far above the number of any job.
+constexpr std::int64_t kFirstSyncLock = std::int64_t{1} << 62U;
+
+class SyncLock {
+ public:
+  SyncLock(core::LockTable& locks, std::int64_t source, const store::SyncPlace& place)
+      : locks_(locks), number_(kFirstSyncLock + source) {
+    if (const std::optional<int> holder = locks.tryLock(number_)) {
+      const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
+      throw Error(Category::busy, "dataset '" + place.dataset.value() + "' is being synced by " + who,
+                  {.hint = "from cron this is harmless: the next run goes on"});
+    }
+  }
+  ~SyncLock() { locks_.unlock(number_); }
+  SyncLock(const SyncLock&) = delete;
+  SyncLock& operator=(const SyncLock&) = delete;
+
+ private:
+  core::LockTable& locks_;
+  std::int64_t number_;
+};
+
+/// Whether it says something about one batch only, so that others may still come.
+bool concernsOneBatch(Category category) {
+  switch (category) {
+    case Category::notFound:
+    case Category::remoteFailed:
+    case Category::protocol:
+    case Category::verification:
+    case Category::busy:
+      return true;
+    case Category::usage:
+    case Category::config:
+    case Category::auth:
+    case Category::permission:
+    case Category::timedOut:
+    case Category::unavailable:
+    case Category::io:
+    case Category::blocked:
+    case Category::interrupted:
+    case Category::internal:
+      return false;
+  }
+  return false;
+}
+
+/// One call of Sync::run.
+class Run {
+ public:
+  Run(Tools& tools, store::SyncStore& records, const Sync::RunJob& runJob, const SyncEvents& events,
+      const SyncRequest& request, std::stop_token stop)
+      : tools_(tools),
+        records_(records),
+        runJob_(runJob),
+        events_(events),
+        request_(request),
+        stop_(std::move(stop)),
+        place_(placeOf(request.job)),
+        lock_(tools.jobLocks, records.sourceNumber(place_), place_) {}
+
+  SyncResult toTheEnd() {
+    result_.mark = records_.mark(place_);
+    try {
+      finishReplacements();
+      resumeInterrupted();
+      plan_ = planSync(tools_.client, &records_, request_, stop_);
+      result_.movedAway = plan_.movedAway;
+      if (!plan_.listed.empty()) result_.newest = plan_.listed.back();
+      for (const Batch& batch : plan_.missing) missing_.insert(batch.id);
+      replaceAll();
+      for (const Batch& batch : plan_.missing) fetch(batch);
+      moveMark();
+      if (!result_.error) requireNewest();
+    } catch (const Error& error) {
+      if (!result_.error) result_.error = error;
+    }
+    return std::move(result_);
+  }
+
+ private:
+  std::filesystem::path datasetFolder() const { return place_.output / place_.dataset.value(); }
+
+  void tell(std::string_view text) { tools_.observer.notice(text); }
+
+  void stopIfAsked() const {
+    if (stop_.stop_requested()) throw core::Interrupted();
+  }
+
+  // --- what an earlier run left
+
+  void finishReplacements() {
+    for (const model::Replacement& row : records_.replacements(place_)) {
+      if (!row.done) carryOut({.replacement = row, .privacy = model::isPrivacyDeletion(row.reason)});
+    }
+  }
+
+  void resumeInterrupted() {
+    for (const JobId job : records_.interruptedJobs(place_)) {
+      if (holderOf(tools_.jobLocks, job)) continue;
+      if (tools_.store.load(job).request.baseUrl != request_.job.baseUrl) continue;
+      stopIfAsked();
+      const std::optional<Error> error = runOne(job);
+      // Its batch may have been superseded since; the plan knows.
+      if (error && error->category() == Category::notFound) {
+        tell("job " + std::to_string(model::numberOf(job)) + " can't go on: " + error->what());
+      } else if (error) {
+        note(*error);
+      }
+    }
+  }
+
+  /// The first failure is the one to report; one that does not concern the batch alone ends the run.
+  void note(const Error& error) {
+    if (!result_.error) result_.error = error;
+    if (!concernsOneBatch(error.category())) throw error;
+  }
+
+  std::optional<Error> runOne(JobId job) {
+    result_.jobs.push_back(job);
+    try {
+      return runJob_(job).error;
+    } catch (const Error& error) {
+      return error;  // nothing of it could be recorded
+    }
+  }
+
+  // --- new batches
+
+  JobId jobFor(const Batch& batch) {
+    model::ExportRequest request = request_.job;
+    request.batches = {};
+    request.batches.batch = batch.id;
+    if (const std::optional<JobId> failed = records_.failedJob(place_, batch.id)) {
+      const model::ExportRequest before = tools_.store.load(*failed).request;
+      const bool same = before.baseUrl == request.baseUrl && before.guards == request.guards &&
+                        before.verify == request.verify && before.force == request.force;
+      if (same) return *failed;
+    }
+    return tools_.store.createJob(request, core::newUuid(), model::makePlan(request)).id;
+  }
+
+  void fetch(const Batch& batch) {
+    stopIfAsked();
+    if (const std::optional<Error> error = runOne(jobFor(batch))) {
+      note(*error);
+      return;
+    }
+    missing_.erase(batch.id);
+    moveMark();
+    replaceFor(batch.id);
+  }
+
+  /// To the newest batch before the first one that is still missing.
+  void moveMark() {
+    for (const Batch& batch : plan_.listed) {
+      if (missing_.contains(batch.id)) return;
+      if (result_.mark && batch.created <= result_.mark->created) continue;
+      const store::SyncMark mark{.batch = batch.id, .created = batch.created};
+      records_.setMark(place_, mark);
+      result_.mark = mark;
+    }
+  }
+
+  // --- superseded batches
+
+  void replaceAll() {
+    std::set<BatchId> heirs;
+    for (const PlannedReplacement& planned : plan_.replacements) heirs.insert(planned.replacement.by);
+    for (const BatchId& heir : heirs) {
+      if (!missing_.contains(heir)) replaceFor(heir);
+    }
+  }
+
+  void replaceFor(const BatchId& heir) {
+    bool any = false;
+    for (const PlannedReplacement& planned : plan_.replacements) {
+      if (planned.replacement.by != heir) continue;
+      try {
+        carryOut(planned);
+        any = true;
+      } catch (const Error& error) {
+        note(error);
+      }
+    }
+    if (any) switchLatest(datasetFolder(), tools_.files, [&](std::string_view text) { tell(text); });
+  }
+
+  void carryOut(const PlannedReplacement& planned) {
+    stopIfAsked();
+    events_.replacing(planned.replacement, planned.privacy);
+    const Replaced replaced = replaceBatch(place_, planned.replacement, records_, tools_.files);
+    events_.replaced(replaced.replacement, planned.privacy, replaced.left);
+    result_.replaced.push_back(replaced.replacement);
+  }
+
+  // --- guards
+
+  void requireNewest() {
+    if (!request_.maxAge) return;
+    if (!result_.newest && !result_.mark) {
+      throw Error(Category::notFound, "dataset '" + place_.dataset.value() + "' has no batch yet (--max-age)");
+    }
+    const BatchId& id = result_.newest ? result_.newest->id : result_.mark->batch;
+    const core::TimePoint created = result_.newest ? result_.newest->created : result_.mark->created;
+    requireFresh(request_.maxAge,
+                 "the newest batch of dataset " + place_.dataset.value() + ", " + id.value() + ", was created", created,
+                 tools_.clock.now());
+  }
+
+  Tools& tools_;
+  store::SyncStore& records_;
+  const Sync::RunJob& runJob_;
+  const SyncEvents& events_;
+  const SyncRequest& request_;
+  std::stop_token stop_;
+  store::SyncPlace place_;
+  SyncLock lock_;
+  SyncPlan plan_;
+  std::set<BatchId> missing_;
+  SyncResult result_;
+};
+
+}  // namespace
+
+Sync::Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events)
+    : tools_(std::move(tools)), records_(records), runJob_(std::move(run)), events_(std::move(events)) {}
+
+SyncResult Sync::run(const SyncRequest& request, std::stop_token stop) {
+  return Run(tools_, records_, runJob_, events_, request, std::move(stop)).toTheEnd();
+}
+
+}  // namespace caiexport::engine

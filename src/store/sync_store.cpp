@@ -1,0 +1,170 @@
+#include "caiexport/store/sync_store.h"
+
+#include <SQLiteCpp/Exception.h>
+
+#include "caiexport/core/error.h"
+#include "recorded.h"
+#include "replacement_rows.h"
+#include "rows.h"
+
+namespace caiexport::store {
+namespace {
+
+using model::BatchId;
+
+constexpr std::string_view kOfPlace =
+    " JOIN sync_source ON sync_source.id = source"
+    " WHERE org_id = ?1 AND sandbox = ?2 AND dataset_id = ?3 AND output = ?4";
+
+/// Jobs that write batches of the dataset to the folder.
+constexpr std::string_view kJobsOfPlace =
+    " job.org_id = ?1 AND job.sandbox = ?2 AND job.dataset_id = ?3 AND job.output = ?4";
+
+void bindPlace(Query& query, const SyncPlace& place) {
+  query.bind(1, place.orgId);
+  query.bind(2, place.sandbox);
+  query.bind(3, place.dataset.value());
+  query.bind(4, place.output.string());
+}
+
+std::int64_t numberOf(Database& database, const SyncPlace& place) {
+  Query insert(database,
+               "INSERT INTO sync_source (org_id, sandbox, dataset_id) VALUES (?, ?, ?)"
+               " ON CONFLICT DO NOTHING");
+  insert.with(place.orgId, place.sandbox, place.dataset.value()).run();
+  Query row(database, "SELECT id FROM sync_source WHERE org_id = ? AND sandbox = ? AND dataset_id = ?");
+  row.with(place.orgId, place.sandbox, place.dataset.value()).next();
+  return row.integer(0);
+}
+
+}  // namespace
+
+SyncStore::SyncStore(Database& database, core::Clock& clock, JobStore::Probe probe)
+    : database_(database), clock_(clock), probe_(std::move(probe)) {}
+
+std::int64_t SyncStore::sourceNumber(const SyncPlace& place) {
+  return recorded(database_, probe_, "sourceNumber", [&] { return numberOf(database_, place); });
+}
+
+std::optional<SyncMark> SyncStore::mark(const SyncPlace& place) {
+  return reading(database_, [&]() -> std::optional<SyncMark> {
+    Query row(database_, "SELECT batch_id, created FROM sync_mark" + std::string(kOfPlace));
+    bindPlace(row, place);
+    if (!row.next()) return std::nullopt;
+    return SyncMark{.batch = BatchId(row.text(0)), .created = row.time(1)};
+  });
+}
+
+void SyncStore::setMark(const SyncPlace& place, const SyncMark& mark) {
+  recorded(database_, probe_, "setMark", [&] {
+    Query insert(database_,
+                 "INSERT INTO sync_mark (source, output, batch_id, created, updated_at)"
+                 " VALUES (?, ?, ?, ?, ?)"
+                 " ON CONFLICT (source, output) DO UPDATE"
+                 " SET batch_id = excluded.batch_id, created = excluded.created, updated_at = excluded.updated_at");
+    insert.with(numberOf(database_, place), place.output.string(), mark.batch.value(), mark.created, clock_.now())
+        .run();
+  });
+}
+
+std::vector<model::Replacement> SyncStore::replacements(const SyncPlace& place) {
+  return reading(database_, [&] {
+    Query rows(database_, "SELECT " + std::string(kReplacementColumns) + " FROM replaced_batch" +
+                              std::string(kOfPlace) + " ORDER BY batch_id");
+    bindPlace(rows, place);
+    std::vector<model::Replacement> list;
+    while (rows.next()) list.push_back(readReplacement(rows));
+    return list;
+  });
+}
+
+void SyncStore::recordReplacement(const SyncPlace& place, const model::Replacement& replacement) {
+  recorded(database_, probe_, "recordReplacement", [&] {
+    Query insert(database_,
+                 "INSERT OR REPLACE INTO replaced_batch"
+                 " (source, output, batch_id, replaced_by, reason, action, path, done, updated_at)"
+                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    const std::string path = replacement.path.string();
+    insert
+        .with(numberOf(database_, place), place.output.string(), replacement.batch.value(), replacement.by.value(),
+              replacement.reason, nameOf(replacement.action), orNull(path), replacement.done, clock_.now())
+        .run();
+  });
+}
+
+bool SyncStore::hasBatch(const SyncPlace& place, const BatchId& batch) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT 1"
+              " FROM batch"
+              " JOIN job ON job.id = batch.job"
+              " JOIN step ON step.job = job.id AND step.name = 'verify_files' AND step.state = 'done'"
+              " WHERE batch.remote_id = ?5 AND" +
+                  std::string(kJobsOfPlace) + " LIMIT 1");
+    bindPlace(row, place);
+    row.bind(5, batch.value());
+    return row.next();
+  });
+}
+
+std::vector<model::JobId> SyncStore::interruptedJobs(const SyncPlace& place) {
+  return reading(database_, [&] {
+    Query rows(database_, "SELECT id FROM job WHERE kind = 'dataset' AND status IN ('pending', 'interrupted') AND" +
+                              std::string(kJobsOfPlace) + " ORDER BY id");
+    bindPlace(rows, place);
+    std::vector<model::JobId> jobs;
+    while (rows.next()) jobs.push_back(model::JobId(rows.integer(0)));
+    return jobs;
+  });
+}
+
+std::optional<model::JobId> SyncStore::failedJob(const SyncPlace& place, const BatchId& batch) {
+  return reading(database_, [&]() -> std::optional<model::JobId> {
+    Query row(database_,
+              "SELECT job.id"
+              " FROM job"
+              " JOIN request ON request.job = job.id"
+              " WHERE kind = 'dataset' AND status = 'failed' AND json_extract(json, '$.batches.batch') = ?5 AND" +
+                  std::string(kJobsOfPlace) + " ORDER BY job.id DESC LIMIT 1");
+    bindPlace(row, place);
+    row.bind(5, batch.value());
+    if (!row.next()) return std::nullopt;
+    return model::JobId(row.integer(0));
+  });
+}
+
+std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const BatchId& batch) {
+  return reading(database_, [&] {
+    Query rows(database_,
+               "SELECT DISTINCT CASE in_folder WHEN 1 THEN dataset_file_id || '/' || name ELSE name END"
+               " FROM file"
+               " JOIN batch ON batch.id = file.batch"
+               " JOIN job ON job.id = batch.job"
+               " WHERE batch.remote_id = ?5 AND file.claimed = 1 AND" +
+                   std::string(kJobsOfPlace) + " ORDER BY 1");
+    bindPlace(rows, place);
+    rows.bind(5, batch.value());
+    std::vector<std::string> paths;
+    while (rows.next()) paths.push_back(rows.text(0));
+    return paths;
+  });
+}
+
+std::optional<double> SyncStore::measuredRate(const std::string& orgId) {
+  return reading(database_, [&]() -> std::optional<double> {
+    // A second try, or files that were here already, would make the time say nothing about the bytes.
+    Query row(database_,
+              "SELECT 1000.0 * job.bytes / (step.finished_at - step.started_at)"
+              " FROM job"
+              " JOIN step ON step.job = job.id AND step.name = 'download_files'"
+              " WHERE job.org_id = ? AND step.state = 'done' AND step.attempts = 1 AND job.bytes > 0"
+              " AND step.finished_at > step.started_at"
+              " AND NOT EXISTS (SELECT 1 FROM event WHERE event.job = job.id AND event.what = 'files_kept')"
+              " ORDER BY job.id DESC"
+              " LIMIT 1");
+    if (!row.with(orgId).next()) return std::nullopt;
+    return row.real(0);
+  });
+}
+
+}  // namespace caiexport::store

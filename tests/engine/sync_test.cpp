@@ -1,0 +1,392 @@
+/// Keeping a folder in step: what is fetched, what is put away, and that a crash at any call leaves nothing that the
+/// next run does not put right.
+
+#include "caiexport/engine/sync.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "caiexport/model/plan.h"
+#include "engine/journey.h"
+
+namespace caiexport::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr std::uint64_t kFileBytes = 3000;
+
+/// A process that can sync.
+struct SyncProcess : Journey::Process {
+  SyncProcess(Journey& journey, std::size_t crashAt = 0)
+      : Process(journey, crashAt),
+        records(database, journey.clock, [this](std::string_view, bool) { crash.pass(); }),
+        tools{.store = store,
+              .jobLocks = locks,
+              .client = client,
+              .files = files,
+              .clock = journey.clock,
+              .random = journey.random,
+              .log = core::nullLog(),
+              .observer = observer,
+              .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
+              .download = journey.download} {}
+
+  SyncResult sync(const SyncRequest& request) {
+    Sync run(tools, records, [&](model::JobId job) { return runner.advance(job, {}, {}); },
+             {.replacing = [](const model::Replacement&, bool) {},
+              .replaced = [this](const model::Replacement&, bool, std::uint64_t more) { left += more; }});
+    return run.run(request, {});
+  }
+
+  store::SyncStore records;
+  Tools tools;
+  std::uint64_t left = 0;
+};
+
+class SyncJourney : public testing::Test {
+ protected:
+  void start(const std::string& scenario) { journey = std::make_unique<Journey>(scenario, kFileBytes); }
+
+  SyncRequest request() const {
+    SyncRequest made;
+    made.job = journey->datasetRequest();
+    return made;
+  }
+
+  SyncResult sync() { return sync(request()); }
+  SyncResult sync(const SyncRequest& wanted) { return SyncProcess(*journey).sync(wanted); }
+
+  /// The ids of batches that the platform makes now.
+  void addBatches(const std::string& json) { post("/_simulator/batches", json); }
+  void post(const std::string& target, const std::string& json) {
+    const simulator::Response answer = journey->world().handle(
+        {.method = "POST", .target = target, .headers = {{"Host", "platform.test"}}, .body = json, .scheme = "https"});
+    ASSERT_EQ(answer.status, 200) << answer.body;
+  }
+
+  fs::path folder() const { return journey->directory / "out" / kScoreDataset; }
+
+  /// Batch folders, sorted: ids grow with time.
+  std::vector<std::string> batchesIn(const fs::path& place) const {
+    std::vector<std::string> names;
+    if (!fs::exists(place)) return names;
+    for (const auto& entry : fs::directory_iterator(place)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.is_directory() && !entry.is_symlink() && !name.starts_with(".")) names.push_back(name);
+    }
+    std::ranges::sort(names);
+    return names;
+  }
+
+  std::string latest() const { return fs::read_symlink(folder() / "latest").string(); }
+
+  std::unique_ptr<Journey> journey;
+};
+
+TEST_F(SyncJourney, FetchesEveryBatchOldestFirstAndThenNothing) {
+  start(R"({"batches": 3, "files": 2})");
+  const SyncResult first = sync();
+  ASSERT_FALSE(first.error) << first.error->what();
+  EXPECT_THAT(first.jobs, SizeIs(3));
+  const auto batches = batchesIn(folder());
+  ASSERT_THAT(batches, SizeIs(3));
+  EXPECT_EQ(first.mark->batch.value(), batches.back());
+  EXPECT_EQ(latest(), batches.back());
+  SyncProcess process(*journey);
+  std::vector<core::TimePoint> made;
+  for (const model::JobId job : first.jobs) made.push_back(process.store.load(job).batches.front().created);
+  EXPECT_TRUE(std::ranges::is_sorted(made));
+
+  const std::uint64_t served = journey->world().statistics().fileBytesServed;
+  const SyncResult second = process.sync(request());
+  EXPECT_FALSE(second.error);
+  EXPECT_THAT(second.jobs, IsEmpty());
+  EXPECT_EQ(journey->world().statistics().fileBytesServed, served);
+}
+
+TEST_F(SyncJourney, ABatchThatIsListedLateIsFetchedAllTheSame) {
+  start(R"({"batches": 1, "files": 1})");
+  addBatches(R"({"status": "processing"})");
+  addBatches(R"({})");
+  ASSERT_FALSE(sync().error);
+  ASSERT_THAT(batchesIn(folder()), SizeIs(2));
+  const auto here = batchesIn(folder());
+  // The one in the middle, older than the mark, is complete now.
+  const std::string state = journey->world().stateJson();
+  const std::size_t at = state.find(R"("status":"processing")");
+  ASSERT_NE(at, state.npos);
+  const std::size_t id = state.rfind("01JXSC", at);
+  post("/_simulator/batch", R"({"id": ")" + state.substr(id, 26) + R"(", "status": "success"})");
+  const SyncResult late = sync();
+  ASSERT_FALSE(late.error) << late.error->what();
+  EXPECT_THAT(late.jobs, SizeIs(1));
+  EXPECT_THAT(batchesIn(folder()), SizeIs(3));
+  EXPECT_EQ(late.mark->batch.value(), here.back()) << "the mark does not go back";
+  EXPECT_EQ(latest(), here.back()) << "nor does the link";
+}
+
+TEST_F(SyncJourney, WhatIsSupersededIsMovedAsideOnceTheOtherIsHere) {
+  start(R"({"batches": 2, "files": 2})");
+  ASSERT_FALSE(sync().error);
+  const auto before = batchesIn(folder());
+  addBatches(R"({"replay": true})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  ASSERT_THAT(result.replaced, SizeIs(1));
+  EXPECT_EQ(result.replaced[0].batch.value(), before[1]);
+  EXPECT_EQ(result.replaced[0].action, model::ReplaceAction::aside);
+  EXPECT_THAT(batchesIn(folder() / ".replaced"), ElementsAre(before[1]));
+  EXPECT_TRUE(fs::exists(result.replaced[0].path / "manifest.json"));
+  EXPECT_FALSE(fs::exists(folder() / before[1]));
+  EXPECT_EQ(latest(), result.replaced[0].by.value());
+  EXPECT_THAT(sync().replaced, IsEmpty()) << "once is enough";
+}
+
+TEST_F(SyncJourney, WhatIsSupersededBeforeItWasFetchedIsNotFetched) {
+  start(R"({"batches": 3, "files": 1, "replay": true})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.jobs, SizeIs(2));
+  ASSERT_THAT(result.replaced, SizeIs(1));
+  EXPECT_EQ(result.replaced[0].action, model::ReplaceAction::skip);
+  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+  EXPECT_THAT(sync().jobs, IsEmpty());
+}
+
+TEST_F(SyncJourney, KeepLeavesAllWhereTheyAre) {
+  start(R"({"batches": 2, "files": 1, "replay": true})");
+  SyncRequest keep = request();
+  keep.replayed = model::ReplaceAction::keep;
+  const SyncResult result = sync(keep);
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2));
+  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+}
+
+TEST_F(SyncJourney, APrivacyDeletionDeletesWhatItReplacesAndWhatWasSetAsideBefore) {
+  start(R"({"batches": 1, "files": 2})");
+  ASSERT_FALSE(sync().error);
+  addBatches(R"({"replay": true})");
+  ASSERT_FALSE(sync().error);
+  ASSERT_THAT(batchesIn(folder() / ".replaced"), SizeIs(1));
+  addBatches(R"({"replay": true, "reason": "Privacy job 77: delete"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.replaced, SizeIs(2));
+  EXPECT_THAT(batchesIn(folder()), SizeIs(1));
+  EXPECT_THAT(batchesIn(folder() / ".replaced"), IsEmpty());
+  EXPECT_EQ(latest(), batchesIn(folder()).front());
+}
+
+TEST_F(SyncJourney, DeletingLeavesForeignFilesAndCountsThem) {
+  start(R"({"batches": 1, "files": 2})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  std::ofstream(folder() / old / "notes.txt") << "mine";
+  addBatches(R"({"replay": true})");
+  SyncRequest remove = request();
+  remove.replayed = model::ReplaceAction::remove;
+  SyncProcess process(*journey);
+  const SyncResult result = process.sync(remove);
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_EQ(process.left, 1U);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder() / old)) names.push_back(entry.path().filename());
+  EXPECT_THAT(names, ElementsAre("notes.txt"));
+}
+
+TEST_F(SyncJourney, AChainWhoseMiddleIsNotListedIsFollowed) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string oldest = batchesIn(folder()).front();
+  addBatches(R"({"replay": true})");
+  const std::string state = journey->world().stateJson();
+  const std::string middle = state.substr(state.rfind("01JXSC"), 26);
+  addBatches(R"({"replay": true})");
+  post("/_simulator/batch", R"({"id": ")" + middle + R"(", "status": "inactive"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.jobs, SizeIs(1));
+  ASSERT_THAT(result.replaced, SizeIs(1));
+  EXPECT_EQ(result.replaced[0].batch.value(), oldest);
+}
+
+TEST_F(SyncJourney, AFailedBatchHoldsTheMarkBackButNotTheOthers) {
+  start(R"({"batches": 2, "files": 1})");
+  SyncRequest guarded = request();
+  journey->rowsPerFile = 0;
+  // The older one has too few records, the newer one enough.
+  addBatches(R"({"records": 10})");
+  addBatches(R"({"records": 5000})");
+  guarded.job.guards.minRecords = 500;
+  const SyncResult result = sync(guarded);
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::verification);
+  EXPECT_THAT(result.error->what(), HasSubstr("holds 10 records, expected at least 500"));
+  EXPECT_THAT(result.jobs, SizeIs(4));
+  const auto here = batchesIn(folder());
+  ASSERT_THAT(here, SizeIs(4)) << "data is kept";
+  EXPECT_FALSE(fs::exists(folder() / here[2] / "manifest.json"));
+  EXPECT_EQ(result.mark->batch.value(), here[1]);
+  EXPECT_EQ(latest(), here[3]);
+  // Again: the same job fails once more; without the guard it is accepted and nothing is fetched twice.
+  const SyncResult again = sync(guarded);
+  ASSERT_TRUE(again.error);
+  EXPECT_THAT(again.jobs, ElementsAre(result.jobs[2]));
+  const std::uint64_t served = journey->world().statistics().fileBytesServed;
+  const SyncResult accepted = sync();
+  EXPECT_FALSE(accepted.error);
+  EXPECT_EQ(accepted.mark->batch.value(), here[3]);
+  EXPECT_EQ(journey->world().statistics().fileBytesServed, served);
+}
+
+TEST_F(SyncJourney, ADatasetThatDoesNotExistIsNotFound) {
+  start(R"({})");
+  SyncRequest wrong = request();
+  wrong.job.sourceId = "5f0000000000000000009999";
+  const SyncResult result = sync(wrong);
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::notFound);
+}
+
+TEST_F(SyncJourney, MaxAgeLooksAtTheNewestBatchWhenAllAreHere) {
+  start(R"({"batches": 2, "files": 1})");
+  SyncRequest young = request();
+  young.maxAge = std::chrono::milliseconds(1);
+  journey->clock.advance(std::chrono::hours(2));
+  const SyncResult result = sync(young);
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2));
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::notFound);
+  young.maxAge = std::chrono::hours(24 * 365);
+  EXPECT_FALSE(sync(young).error);
+}
+
+TEST_F(SyncJourney, WhatWasMovedAwayByHandIsNotFetchedAgain) {
+  start(R"({"batches": 2, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  fs::remove_all(folder() / old);
+  const SyncResult result = sync();
+  EXPECT_FALSE(result.error);
+  EXPECT_THAT(result.jobs, IsEmpty());
+  ASSERT_THAT(result.movedAway, SizeIs(1));
+  EXPECT_EQ(result.movedAway[0].value(), old);
+}
+
+TEST_F(SyncJourney, AReplacementThatIsWithdrawnLetsTheOldBatchCountAgain) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"replay": true})");
+  ASSERT_FALSE(sync().error);
+  const std::string heir = batchesIn(folder()).front();
+  post("/_simulator/batch", R"({"id": ")" + heir + R"(", "status": "inactive"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.jobs, SizeIs(1));
+  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+}
+
+// --- the crash matrix
+
+constexpr std::size_t kParts = 6;
+
+struct Case {
+  const char* name;
+  const char* batch;
+};
+
+class SyncCrash : public SyncJourney, public testing::WithParamInterface<std::tuple<Case, std::size_t>> {
+ protected:
+  /// One batch is here; one that replaces it and a further one are waiting.
+  void startWithWork() {
+    start(R"({"batches": 1, "files": 2})");
+    ASSERT_FALSE(sync().error);
+    addBatches(std::get<0>(GetParam()).batch);
+    addBatches("{}");
+  }
+
+  /// False if the process died on the way.
+  bool live(std::size_t crashAt) {
+    try {
+      SyncProcess process(*journey, crashAt);
+      const SyncResult result = process.sync(request());
+      if (result.error) ADD_FAILURE() << "crash at " << crashAt << ": " << result.error->what();
+      return true;
+    } catch (const support::SimulatedCrash&) {
+      return false;
+    }
+  }
+
+  std::map<std::string, std::string> content() const {
+    std::map<std::string, std::string> all;
+    const fs::path out = journey->directory / "out";
+    for (const auto& entry : fs::recursive_directory_iterator(out)) {
+      const std::string name = fs::relative(entry.path(), out).lexically_normal().string();
+      if (entry.is_symlink()) {
+        all[entry.path().lexically_relative(out).string()] = "-> " + fs::read_symlink(entry.path()).string();
+      } else if (entry.is_regular_file() && entry.path().filename() == "manifest.json") {
+        all[name] = "";  // names its job
+      } else if (entry.is_regular_file()) {
+        std::ostringstream bytes;
+        bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+        all[name] = bytes.str();
+      } else {
+        all[name] = "folder";
+      }
+    }
+    return all;
+  }
+
+  std::size_t jobs() {
+    SyncProcess process(*journey);
+    return static_cast<std::size_t>(model::numberOf(*process.store.newestJob()));
+  }
+};
+
+TEST_P(SyncCrash, TheNextRunEndsAsIfNothingHadHappened) {
+  startWithWork();
+  std::size_t calls = 0;
+  {
+    SyncProcess process(*journey);
+    ASSERT_FALSE(process.sync(request()).error);
+    calls = process.crash.passed();
+  }
+  const auto expected = content();
+  const std::size_t expectedJobs = jobs();
+  ASSERT_EQ(expectedJobs, 3U);
+  std::size_t crashes = 0;
+  for (std::size_t at = 1 + std::get<1>(GetParam()); at <= calls; at += kParts) {
+    startWithWork();
+    if (!live(at)) ++crashes;
+    ASSERT_TRUE(live(0)) << "crash at " << at;
+    EXPECT_EQ(content(), expected) << "crash at " << at;
+    EXPECT_EQ(jobs(), expectedJobs) << "crash at " << at;
+    const SyncResult quiet = sync();
+    EXPECT_FALSE(quiet.error);
+    EXPECT_TRUE(quiet.jobs.empty() && quiet.replaced.empty()) << "crash at " << at << ": something was left to do";
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_GT(crashes, calls / kParts / 2) << "the matrix must crash";
+}
+
+INSTANTIATE_TEST_SUITE_P(Actions, SyncCrash,
+                         testing::Combine(testing::Values(Case{"Aside", R"({"replay": true})"},
+                                                          Case{"Delete", R"({"replay": true, "reason": "privacy"})"}),
+                                          testing::Range<std::size_t>(0, kParts)),
+                         [](const auto& instance) {
+                           return std::get<0>(instance.param).name + std::to_string(std::get<1>(instance.param));
+                         });
+
+}  // namespace
+}  // namespace caiexport::engine

@@ -1,0 +1,85 @@
+#include "caiexport/model/replacement.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+namespace caiexport::model {
+namespace {
+
+Batch batch(const std::string& id, int age, std::vector<std::string> predecessors = {}, std::string reason = "") {
+  Batch made;
+  made.id = BatchId(id);
+  made.created = core::TimePoint(core::Duration(1'000'000 - age));
+  for (std::string& one : predecessors) made.predecessors.emplace_back(std::move(one));
+  made.replayReason = std::move(reason);
+  return made;
+}
+
+std::map<std::string, Superseded> found(const std::vector<Batch>& batches) {
+  std::map<std::string, Superseded> byId;
+  for (const Superseded& one : supersededBy(batches)) byId[one.batch.value()] = one;
+  return byId;
+}
+
+TEST(Superseded, NothingWhereNothingIsNamed) {
+  EXPECT_TRUE(found({batch("a", 1), batch("b", 2)}).empty());
+}
+
+TEST(Superseded, TheNewestOfAChainStandsForAllOfIt) {
+  const auto all = found({batch("c", 1, {"b"}, "third"), batch("b", 2, {"a"}, "second"), batch("a", 3)});
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all.at("b").by.value(), "c");
+  EXPECT_EQ(all.at("b").reason, "third");
+  EXPECT_EQ(all.at("a").by.value(), "c");
+  EXPECT_EQ(all.at("a").reason, "second");
+}
+
+TEST(Superseded, WhatIsNamedButNotListedCountsToo) {
+  EXPECT_EQ(found({batch("b", 1, {"gone"})}).at("gone").by.value(), "b");
+}
+
+TEST(Superseded, OfSeveralSuccessorsTheNewestIsNamed) {
+  const auto all = found({batch("old", 2, {"a"}), batch("new", 1, {"a"})});
+  EXPECT_EQ(all.at("a").by.value(), "new");
+}
+
+TEST(Superseded, APrivacyDeletionHoldsForAllBeforeIt) {
+  const auto all = found({batch("d", 1, {"c"}, "new scores"), batch("c", 2, {"b"}, "GDPR delete request"),
+                          batch("b", 3, {"a"}, "new scores"), batch("a", 4)});
+  EXPECT_FALSE(all.at("c").privacy) << "it was made after the deletion";
+  EXPECT_TRUE(all.at("b").privacy);
+  EXPECT_TRUE(all.at("a").privacy) << "the person is in there as well";
+}
+
+TEST(Superseded, PrivacyIsFoundOnTheOtherWayToo) {
+  const auto all = found({batch("x", 1, {"a"}, "new scores"), batch("y", 2, {"a"}, "privacy")});
+  EXPECT_TRUE(all.at("a").privacy);
+}
+
+TEST(Superseded, CirclesEnd) {
+  EXPECT_TRUE(found({batch("a", 1, {"a"})}).empty());
+  EXPECT_LE(found({batch("a", 1, {"b"}), batch("b", 2, {"a"})}).size(), 2U);
+  EXPECT_EQ(found({batch("c", 1, {"a"}), batch("a", 2, {"b"}), batch("b", 3, {"a"})}).size(), 2U);
+}
+
+TEST(PrivacyDeletion, IsToldByTheReason) {
+  for (const char* reason : {"Privacy request 12", "GDPR", "ccpa delete", "right to be forgotten", "Data hygiene",
+                             "records deleted on request"}) {
+    EXPECT_TRUE(isPrivacyDeletion(reason)) << reason;
+  }
+  for (const char* reason : {"", "Replacing for 2020-04-09", "new scores replace the last ones"}) {
+    EXPECT_FALSE(isPrivacyDeletion(reason)) << reason;
+  }
+}
+
+TEST(ReplaceAction, NamesAreReadBack) {
+  for (const auto action : {ReplaceAction::keep, ReplaceAction::aside, ReplaceAction::remove, ReplaceAction::skip}) {
+    EXPECT_EQ(replaceActionFrom(nameOf(action)), action);
+  }
+  EXPECT_FALSE(replaceActionFrom("remove"));
+}
+
+}  // namespace
+}  // namespace caiexport::model
