@@ -5,6 +5,7 @@
 #include "caiexport/core/text.h"
 #include "commands.h"
 #include "config.h"
+#include "history_actions.h"
 #include "job_json.h"
 #include "job_text.h"
 #include "json.h"
@@ -24,6 +25,13 @@ constexpr std::array<Option, 8> kWhich{{
     {"limit", "N", "at most N jobs, 0 for all [20]"},
     {"sql", "SELECT", "ask the views jobs, steps, files and events instead"},
     {"format", "table|json|csv", "of the result on standard output [table]"},
+}};
+
+constexpr std::array<Option, 4> kActions{{
+    {"field", "PATH", "diff: the column of scores [found in the schema]"},
+    {"before", "TIME", "prune: jobs that ended before TIME"},
+    {"files", "", "prune: also the files that those jobs brought, if they are unchanged since"},
+    {"dry-run", "", "prune: only tell what would go"},
 }};
 
 enum class Format { table, json, csv };
@@ -51,6 +59,11 @@ std::vector<model::JobStatus> parseStatuses(const ParsedOptions& options) {
 
 HistoryOptions parse(const ParsedOptions& options) {
   refuseArguments(options);
+  for (const Option& option : kActions) {
+    if (!options.has(option.name)) continue;
+    throw core::Error(core::Category::usage, "--" + std::string(option.name) + " is for diff or prune",
+                      {.hint = "caiexport history diff 11 12; caiexport history prune --before 365d"});
+  }
   for (const std::string_view filter : {"status", "kind", "id", "since", "until", "limit"}) {
     refuseTogether(options, {"sql", filter});
   }
@@ -240,24 +253,58 @@ void printJobs(store::History& history, const HistoryOptions& parsed, Context& c
   }
 }
 
+CommandEnd runAction(const ParsedOptions& options, Context& context) {
+  constexpr std::array<std::string_view, 2> kNames{"diff", "prune"};
+  const std::string& action = options.arguments().front();
+  const bool diff = action == kNames[0];
+  if (!diff && action != kNames[1]) {
+    throw core::Error(core::Category::usage,
+                      "unexpected argument '" + core::printable(action, 80) + "'" + didYouMean(action, kNames),
+                      {.hint = "caiexport history diff A B, caiexport history prune --before TIME"});
+  }
+  for (const Option& option : kWhich) {
+    if (option.name == "format" || !options.has(option.name)) continue;
+    throw core::Error(core::Category::usage, "history " + action + " takes no --" + std::string(option.name));
+  }
+  for (const std::string_view name : {"before", "files", "dry-run"}) {
+    if (diff && options.has(name))
+      throw core::Error(core::Category::usage, "history diff takes no --" + std::string(name));
+  }
+  if (!diff && options.has("field")) throw core::Error(core::Category::usage, "history prune takes no --field");
+  constexpr std::array<std::string_view, 2> kFormats{"table", "json"};
+  const bool json = wordOption(options, "format", kFormats) == "json";
+  const TextOrJson format = json ? TextOrJson::json : TextOrJson::text;
+  return diff ? diffJobs(options, format, context) : pruneJobs(options, format, context);
+}
+
 }  // namespace
 
 const CommandPage& historyPage() {
   static const CommandPage page{
       .name = "history",
       .summary = "list jobs, newest first",
-      .arguments = "",
-      .description = "Lists the jobs of the database, newest first. Needs neither settings nor the network.",
-      .groups = {{"Which", kWhich}, globalGroup()},
+      .arguments = "[diff JOB JOB|prune --before TIME]",
+      .description =
+          "Lists the jobs of the database, newest first. `diff` compares two jobs: records, bytes, files, and the "
+          "scores in "
+          "their files. `prune` removes the records of jobs that ended before a time; what the next run would miss "
+          "(the last "
+          "success of a source, the maker of a dataset to reuse, batches that sync looks at again) stays. Needs "
+          "neither "
+          "settings nor the network.",
+      .groups = {{"Which", kWhich}, {"diff, prune", kActions}, globalGroup()},
       .examples = {{"caiexport history --status failed,interrupted --since 7d", "what went wrong this week"},
                    {"caiexport history --limit 0 --format csv", "everything, for a spreadsheet"},
                    {"caiexport history --sql \"SELECT sandbox, sum(bytes) AS bytes FROM jobs GROUP BY sandbox\"",
-                    "any question to the views jobs, steps, files and events"}},
-      .exitCodes = {0, 1, 2, 9}};
+                    "any question to the views jobs, steps, files and events"},
+                   {"caiexport history diff 11 12", "what has changed from job 11 to job 12"},
+                   {"caiexport history prune --before 365d --files --dry-run", "what a year's cleaning would remove"}},
+      .exitCodes = {0, 1, 2, 4, 9, 130}};
   return page;
 }
 
 CommandEnd runHistory(const ParsedOptions& options, Context& context) {
+  if (!options.arguments().empty()) return runAction(options, context);
   const HistoryOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
   const std::unique_ptr<Record> record = Record::open(configuration.database());

@@ -1,0 +1,168 @@
+#include "caiexport/engine/prune.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/engine/manifest.h"
+#include "caiexport/model/replacement.h"
+#include "caiexport/store/history.h"
+#include "caiexport/store/prune_store.h"
+#include "caiexport/transfer/downloader.h"
+#include "latest.h"
+#include "sync_place.h"
+
+namespace caiexport::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+using model::JobId;
+
+class Pruning {
+ public:
+  Pruning(store::PruneStore& records, store::History& history, core::LockTable& locks, core::FileSystem& files,
+          const PruneRequest& request, std::stop_token stop)
+      : records_(records), history_(history), locks_(locks), files_(files), request_(request), stop_(std::move(stop)) {}
+
+  PruneResult run() {
+    const auto candidates = records_.candidates(request_.before, kSyncOverlap);
+    for (const auto& one : candidates) {
+      if (one.kept.empty()) going_.insert(one.job);
+    }
+    for (const auto& one : candidates) {
+      if (stop_.stop_requested()) throw core::Interrupted();
+      if (one.kept.empty()) {
+        pruneJob(one.job);
+      } else {
+        result_.kept.push_back({one.job, one.kept});
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  /// Where a batch of the job lies, moved aside or not.
+  static fs::path folderOf(const model::Job& job, const model::BatchId& batch,
+                           const std::vector<model::Replacement>& replaced) {
+    const auto moved = std::ranges::find(replaced, batch, &model::Replacement::batch);
+    if (moved != replaced.end() && moved->action == model::ReplaceAction::aside) return moved->path;
+    return job.request.output / job.datasetId.value() / batch.value();
+  }
+
+  void pruneJob(JobId id) {
+    if (locks_.tryLock(model::numberOf(id))) {
+      going_.erase(id);
+      result_.kept.push_back({id, "a process runs it"});
+      return;
+    }
+    struct Unlock {
+      core::LockTable& locks;
+      JobId id;
+      ~Unlock() { locks.unlock(model::numberOf(id)); }
+    } const unlock{locks_, id};
+    if (request_.files && !pruneFiles(history_.job(id).job)) {
+      going_.erase(id);
+      result_.kept.push_back({id, "a process writes to its folder"});
+      return;
+    }
+    if (!request_.dryRun) records_.remove(id);
+    result_.pruned.push_back(id);
+  }
+
+  /// False if a folder is held.
+  bool pruneFiles(const model::Job& job) {
+    const auto replaced = history_.replacementsOf(job);
+    std::map<model::BatchId, fs::path> folders;
+    std::vector<std::unique_ptr<core::DirectoryLock>> held;
+    for (const model::Batch& batch : job.batches) {
+      const fs::path folder = folderOf(job, batch.id, replaced);
+      std::error_code ignored;
+      if (!fs::is_directory(fs::symlink_status(folder, ignored))) continue;
+      try {
+        held.push_back(std::make_unique<core::DirectoryLock>(folder));
+      } catch (const Error& error) {
+        if (error.category() == Category::busy) return false;
+        throw;
+      }
+      folders.emplace(batch.id, folder);
+    }
+    std::vector<model::FileRecord> recorded;
+    history_.forEachFile(job.id, [&](const model::FileRecord& file) {
+      if (!file.sha256.empty() && folders.contains(file.remote.batchId)) recorded.push_back(file);
+    });
+    for (const model::FileRecord& file : recorded) pruneFile(folders.at(file.remote.batchId) / file.path, file);
+    if (request_.dryRun) return true;
+    for (const auto& [batch, folder] : folders) tidy(folder);
+    if (!folders.empty()) tidyDataset(job.request.output / job.datasetId.value());
+    return true;
+  }
+
+  void pruneFile(const fs::path& path, const model::FileRecord& file) {
+    if (stop_.stop_requested()) throw core::Interrupted();
+    const std::optional<std::uint64_t> bytes = files_.sizeOf(path);
+    if (!bytes) return;
+    for (const JobId sharer : records_.sharersOf(file.id)) {
+      if (going_.contains(sharer)) continue;
+      keep(path, "job " + std::to_string(model::numberOf(sharer)) + " has it too");
+      return;
+    }
+    if (*bytes != file.remote.lengthBytes || transfer::sha256OfFile(path, stop_) != file.sha256) {
+      keep(path, "it was changed since");
+      return;
+    }
+    // What two pruned jobs share is counted once: the second one no longer finds it, but in a dry run it would.
+    if (request_.dryRun && !told_.insert(path).second) return;
+    if (!request_.dryRun) files_.remove(path);
+    ++result_.files;
+    result_.bytes += *bytes;
+  }
+
+  void keep(const fs::path& path, const std::string& why) { result_.keptFiles.push_back({path, why}); }
+
+  /// The manifest of files that are all gone would only tell what is not there; then the folder, if nothing is left.
+  void tidy(const fs::path& folder) {
+    std::error_code ignored;
+    if (fs::is_regular_file(folder / kManifestName, ignored)) {
+      const Manifest manifest = readManifest(folder);
+      const bool any = std::ranges::any_of(
+          manifest.files, [&](const ManifestFile& file) { return files_.sizeOf(folder / file.path).has_value(); });
+      if (any) return;
+      for (const ManifestFile& file : manifest.files) {
+        const fs::path inner = (folder / file.path).parent_path();
+        if (inner != folder) files_.removeEmptyDirectory(inner);
+      }
+      files_.remove(folder / kManifestName);
+    }
+    files_.syncDirectory(folder);
+    if (files_.removeEmptyDirectory(folder)) files_.syncDirectory(folder.parent_path());
+  }
+
+  void tidyDataset(const fs::path& folder) {
+    files_.removeEmptyDirectory(folder / kReplacedName);
+    switchLatest(folder, files_, [](std::string_view) {});
+  }
+
+  store::PruneStore& records_;
+  store::History& history_;
+  core::LockTable& locks_;
+  core::FileSystem& files_;
+  const PruneRequest& request_;
+  std::stop_token stop_;
+  std::set<JobId> going_;
+  std::set<fs::path> told_;
+  PruneResult result_;
+};
+
+}  // namespace
+
+PruneResult prune(store::PruneStore& records, store::History& history, core::LockTable& locks, core::FileSystem& files,
+                  const PruneRequest& request, std::stop_token stop) {
+  return Pruning(records, history, locks, files, request, std::move(stop)).run();
+}
+
+}  // namespace caiexport::engine
