@@ -20,7 +20,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 10> kCommands{{
+constexpr std::array<Command, 12> kCommands{{
     {datasetPage, runDataset},
     {segmentPage, runSegment},
     {syncPage, runSync},
@@ -31,6 +31,8 @@ constexpr std::array<Command, 10> kCommands{{
     {readPage, runRead},
     {scoresPage, runScores},
     {verifyPage, runVerify},
+    {datasetsPage, runDatasets},
+    {segmentsPage, runSegments},
 }};
 
 const Command& findCommand(const std::string& name) {

@@ -9,6 +9,7 @@
 #include "job_json.h"
 #include "job_text.h"
 #include "json.h"
+#include "line_array.h"
 #include "option_values.h"
 #include "record.h"
 
@@ -90,22 +91,6 @@ HistoryOptions parse(const ParsedOptions& options) {
 JsonWriter writerTo(StandardOutput& out) {
   return JsonWriter([&out](std::string_view text) { out.write(text); });
 }
-
-/// Each element of an array on a line of its own.
-class LineArray {
- public:
-  explicit LineArray(StandardOutput& out) : out_(out) { out_.write("["); }
-  bool next() {
-    const bool open = out_.write(any_ ? ",\n" : "");
-    any_ = true;
-    return open;
-  }
-  void end() { out_.write("]\n"); }
-
- private:
-  StandardOutput& out_;
-  bool any_ = false;
-};
 
 // --- jobs
 

@@ -15,6 +15,8 @@ const CommandPage& readPage();
 const CommandPage& scoresPage();
 const CommandPage& verifyPage();
 const CommandPage& syncPage();
+const CommandPage& datasetsPage();
+const CommandPage& segmentsPage();
 
 CommandEnd runDataset(const ParsedOptions& options, Context& context);
 CommandEnd runSegment(const ParsedOptions& options, Context& context);
@@ -26,6 +28,8 @@ CommandEnd runRead(const ParsedOptions& options, Context& context);
 CommandEnd runScores(const ParsedOptions& options, Context& context);
 CommandEnd runVerify(const ParsedOptions& options, Context& context);
 CommandEnd runSync(const ParsedOptions& options, Context& context);
+CommandEnd runDatasets(const ParsedOptions& options, Context& context);
+CommandEnd runSegments(const ParsedOptions& options, Context& context);
 
 /// Options that set how the platform is reached, those of all commands, and how files are fetched and where they go.
 OptionGroup platformGroup();

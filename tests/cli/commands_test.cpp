@@ -40,6 +40,8 @@ const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
     {"read", {"columns", "where", "limit", "sql", "format", "output", "identity", "memory"}},
     {"scores", {"field", "format", "output", "memory"}},
     {"verify", {"format"}},
+    {"datasets", {"search", "limit", "format"}},
+    {"segments", {"search", "limit", "format"}},
 };
 
 const std::vector<std::string> kPromisedEverywhere{

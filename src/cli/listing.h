@@ -1,0 +1,51 @@
+#pragma once
+/// What `datasets` and `segments` list: things with an id and a name.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+
+namespace caiexport::cli {
+
+struct Listed {
+  std::string id;
+  std::string name;
+  std::string mark;  ///< One more word about it; may be empty.
+  std::optional<core::TimePoint> at;
+};
+
+/// Collects what matches a search, and keeps only the newest of it. For one thread.
+class Newest {
+ public:
+  /// `search`: part of the name or id, without regard to case; empty for all. `limit` 0 keeps all.
+  Newest(std::string_view search, std::size_t limit);
+
+  void take(Listed listed);
+  /// How many matched.
+  std::uint64_t found() const { return found_; }
+  /// Newest first; what has no time comes last. Once.
+  std::vector<Listed> sorted();
+
+ private:
+  std::string search_;
+  std::size_t limit_;
+  std::uint64_t found_ = 0;
+  std::vector<Listed> kept_;
+};
+
+/// How a listing names its columns.
+struct ListingColumns {
+  std::string_view mark;
+  std::string_view at;
+};
+
+/// A table no wider than `width` (0: no bound). Ids are never cut, names are; where even that leaves no room, each
+/// entry takes two lines.
+std::string listingText(std::span<const Listed> entries, const ListingColumns& columns, std::size_t width);
+
+}  // namespace caiexport::cli

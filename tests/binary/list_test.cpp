@@ -1,0 +1,75 @@
+/// `datasets` and `segments` with the real programs.
+
+#include <algorithm>
+
+#include "binary/fixture.h"
+
+namespace caiexport::binary {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Lists : public BinaryTest {
+ protected:
+  static Poco::JSON::Array::Ptr parseArray(const std::string& text) {
+    return Poco::JSON::Parser().parse(text).extract<Poco::JSON::Array::Ptr>();
+  }
+};
+
+TEST_F(Lists, FindTheScoreDatasetAmongManyPages) {
+  startWith(R"({"other_datasets": 230})");
+  const Ended found = run({"datasets", "--search", "customer ai", "--format", "json"});
+  ASSERT_EQ(found.code, 0) << found.err;
+  const auto entries = parseArray(found.out);
+  ASSERT_EQ(entries->size(), 1U);
+  EXPECT_EQ(entries->getObject(0)->getValue<std::string>("id"), kScoreDataset);
+  EXPECT_EQ(entries->getObject(0)->getValue<std::string>("kind"), "scores");
+
+  const Ended all = run({"datasets", "--limit", "0", "--format", "json"});
+  ASSERT_EQ(all.code, 0) << all.err;
+  const auto everything = parseArray(all.out);
+  ASSERT_EQ(everything->size(), 231U);
+  std::vector<std::string> times;
+  for (std::size_t i = 0; i < everything->size(); ++i) {
+    times.push_back(everything->getObject(static_cast<unsigned>(i))->getValue<std::string>("created_at"));
+  }
+  EXPECT_TRUE(std::ranges::is_sorted(times, std::ranges::greater())) << "newest first";
+
+  const Ended some = run({"datasets"});
+  ASSERT_EQ(some.code, 0) << some.err;
+  EXPECT_THAT(some.err, HasSubstr("the newest 20 of 231 datasets"));
+}
+
+TEST_F(Lists, FindSegmentsAmongManyPages) {
+  startWith(R"({"other_segments": 130})");
+  const Ended found = run({"segments", "--search", "HIGH CHURN", "--format", "csv"});
+  ASSERT_EQ(found.code, 0) << found.err;
+  EXPECT_THAT(found.out, testing::StartsWith("id,name,merge_policy_id,updated_at\r\n" + std::string(kSegment) + ","));
+  const Ended all = run({"segments", "--limit", "0", "--format", "json"});
+  ASSERT_EQ(all.code, 0) << all.err;
+  EXPECT_EQ(parseArray(all.out)->size(), 131U);
+  EXPECT_THAT(run({"segments"}).out, HasSubstr("updated"));
+}
+
+TEST_F(Lists, NothingFoundIsNoFailure) {
+  startSimulator();
+  const Ended none = run({"datasets", "--search", "no such name", "--format", "json"});
+  EXPECT_EQ(none.code, 0) << none.err;
+  EXPECT_EQ(none.out, "[]\n");
+  EXPECT_THAT(none.err, HasSubstr("no dataset in sandbox prod has 'no such name'"));
+  const Ended empty = run({"segments", "--sandbox", "dev"});
+  EXPECT_EQ(empty.code, 0) << empty.err;
+  EXPECT_EQ(empty.out, "");
+  EXPECT_THAT(empty.err, HasSubstr("no segment in sandbox dev"));
+}
+
+TEST_F(Lists, AnUnknownSandboxIsAFailureWithADocument) {
+  startSimulator();
+  const Ended ended = run({"datasets", "--sandbox", "nowhere", "--format", "json"});
+  EXPECT_NE(ended.code, 0);
+  EXPECT_THAT(ended.out, HasSubstr("\"job\": null"));
+}
+
+}  // namespace
+}  // namespace caiexport::binary
