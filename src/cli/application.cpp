@@ -20,7 +20,11 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 12> kCommands{{
+constexpr std::array<Command, 14> kCommands{{
+    {configurePage, runConfigure},
+    {doctorPage, runDoctor},
+    {datasetsPage, runDatasets},
+    {segmentsPage, runSegments},
     {datasetPage, runDataset},
     {segmentPage, runSegment},
     {syncPage, runSync},
@@ -31,8 +35,6 @@ constexpr std::array<Command, 12> kCommands{{
     {readPage, runRead},
     {scoresPage, runScores},
     {verifyPage, runVerify},
-    {datasetsPage, runDatasets},
-    {segmentsPage, runSegments},
 }};
 
 const Command& findCommand(const std::string& name) {
@@ -58,6 +60,7 @@ void setUpConsole(Console& console, const ParsedOptions& options, const Environm
   }
   if (options.has("quiet")) console.setLevel(Console::Level::quiet);
   if (options.has("verbose")) console.setLevel(Console::Level::verbose);
+  console.setUtf8(environment.speaksUtf8());
   if (options.has("no-color") || environment.get("NO_COLOR")) console.forbidColour();
 }
 
@@ -121,7 +124,8 @@ std::string overviewText() {
   const std::array<OptionGroup, 1> global{globalGroup()};
   text += "\n" + optionList(global);
   text +=
-      "\nSettings: CAIEXPORT_CLIENT_ID, CAIEXPORT_CLIENT_SECRET and CAIEXPORT_ORG_ID, or a config file.\n"
+      "\nSettings: CAIEXPORT_CLIENT_ID, CAIEXPORT_CLIENT_SECRET and CAIEXPORT_ORG_ID, or a config file (caiexport "
+      "configure).\n"
       "caiexport COMMAND --help shows options, examples and exit codes.\n";
   return text;
 }
@@ -152,6 +156,9 @@ bool asksForJson(std::span<const std::string> words) {
 
 std::string failureText(const core::Error& error) {
   std::string text = "caiexport: " + inLines(error.what());
+  if (error.category() == core::Category::interrupted && !error.hint().empty()) {
+    return text + "; " + core::printable(error.hint());
+  }
   if (!error.requestId().empty()) text += "\nrequest id: " + core::printable(error.requestId(), 200);
   if (!error.hint().empty()) text += "\nhint: " + core::printable(error.hint());
   return text;

@@ -111,8 +111,8 @@ void tellHowMany(const Newest& newest, std::size_t shown, const ListOptions& par
     const std::string what = "caiexport: no " + std::string(kind.one) + place;
     console.notice(parsed.search.empty() ? what : what + " has " + quoted(parsed.search) + " in its name");
   } else if (newest.found() > shown) {
-    console.notice("caiexport: the newest " + grouped(shown) + " of " + grouped(newest.found()) + " " +
-                   std::string(kind.many) + "; --limit 0 lists all, --search TEXT finds by name");
+    console.notice("caiexport: the newest " + grouped(shown) + " of " + grouped(newest.found()) +
+                   "; --limit 0 lists all, --search TEXT finds by name");
   }
 }
 

@@ -96,16 +96,18 @@ CommandEnd resumeOne(const ResumeOptions& parsed, Configuration& configuration, 
 /// Runs one of several; what is thrown is this job's failure and does not end the others'.
 CommandEnd resumeOneOfAll(Session& session, model::JobId job, TextOrJson format, Context& context) {
   CommandEnd error;
+  std::optional<Arrived> arrived;
   try {
     session.requireSame(session.store().load(job));
     error = session.run(job, {}).error;
+    arrived = session.takeArrived();
   } catch (const core::Error& thrown) {
     error = thrown;
   }
   if (format == TextOrJson::json) {
     printJobDocument(session, job, error, context);
   } else if (!error) {
-    context.out.write(resultText(session.history().job(job)));
+    context.out.write(resultText(session.history().job(job), arrived));
   }
   if (error) context.console.failure(failureText(*error));
   return error;

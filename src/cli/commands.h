@@ -17,6 +17,8 @@ const CommandPage& verifyPage();
 const CommandPage& syncPage();
 const CommandPage& datasetsPage();
 const CommandPage& segmentsPage();
+const CommandPage& doctorPage();
+const CommandPage& configurePage();
 
 CommandEnd runDataset(const ParsedOptions& options, Context& context);
 CommandEnd runSegment(const ParsedOptions& options, Context& context);
@@ -30,6 +32,8 @@ CommandEnd runVerify(const ParsedOptions& options, Context& context);
 CommandEnd runSync(const ParsedOptions& options, Context& context);
 CommandEnd runDatasets(const ParsedOptions& options, Context& context);
 CommandEnd runSegments(const ParsedOptions& options, Context& context);
+CommandEnd runDoctor(const ParsedOptions& options, Context& context);
+CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
 /// Options that set how the platform is reached, those of all commands, and how files are fetched and where they go.
 OptionGroup platformGroup();

@@ -102,8 +102,13 @@ std::span<const SettingSpec> settingSpecs() {
   return kSettings;
 }
 
-Configuration::Configuration(const ParsedOptions& options, const Environment& environment)
-    : options_(options), environment_(environment) {
+std::map<std::string, Profile, std::less<>> readConfigFile(const fs::path& file) {
+  static const auto keys = settingKeys();
+  return readIniFile(file, {.keys = keys, .secrets = kSecretKeys});
+}
+
+Configuration::Configuration(const ParsedOptions& options, const Environment& environment, BadFile badFile)
+    : options_(options), environment_(environment), badFile_(badFile) {
   // Named outright, it must be good even if nothing in it is needed.
   if (options_.has("config") || options_.has("profile")) loadProfile();
 }
@@ -113,32 +118,49 @@ const Profile& Configuration::profile() {
   return *profile_;
 }
 
+const ConfigFile& Configuration::configFile() {
+  profile();
+  return configFile_;
+}
+
 void Configuration::loadProfile() {
   profile_.emplace();
+  try {
+    findProfile();
+  } catch (const Error& error) {
+    if (badFile_ == BadFile::refuse) throw;
+    configFile_.error = error;
+  }
+}
+
+void Configuration::findProfile() {
   const auto namedFile = options_.has("config") ? options_.value("config") : environment_.get("CAIEXPORT_CONFIG");
   const auto namedProfile = options_.has("profile") ? options_.value("profile") : environment_.get("CAIEXPORT_PROFILE");
-  profileName_ = namedProfile.value_or("default");
+  configFile_.profile = namedProfile.value_or("default");
+  configFile_.profileFrom = options_.has("profile") ? "--profile" : namedProfile ? "CAIEXPORT_PROFILE" : "default";
+  configFile_.fileFrom = options_.has("config") ? "--config" : namedFile ? "CAIEXPORT_CONFIG" : "default";
   if (namedFile && namedFile->empty()) throw Error(Category::usage, "--config: the name of the file is empty");
 
+  fs::path& file = configFile_.file;
   if (namedFile) {
-    file_ = absolutePath(*namedFile);
+    file = absolutePath(*namedFile);
   } else if (const auto folder = environment_.xdgFolder("XDG_CONFIG_HOME", ".config")) {
-    file_ = *folder / "caiexport" / "config.ini";
+    file = *folder / "caiexport" / "config.ini";
   }
   std::error_code ignored;
-  const bool there = !file_.empty() && (namedFile || fs::exists(file_, ignored));
-  if (!there) {
+  configFile_.there = !file.empty() && fs::exists(file, ignored);
+  if (!configFile_.there && !namedFile) {
     if (!namedProfile) return;
     throw Error(Category::config,
-                "there is no config file to take the profile '" + core::printable(profileName_) + "' from" +
-                    (file_.empty() ? "" : ": " + core::printable(file_.string())),
+                "there is no config file to take the profile '" + core::printable(configFile_.profile) + "' from" +
+                    (file.empty() ? "" : ": " + core::printable(file.string())),
                 {.hint = "name one with --config"});
   }
 
-  static const auto keys = settingKeys();
-  auto profiles = readIniFile(file_, {.keys = keys, .secrets = kSecretKeys});
-  if (const auto found = profiles.find(profileName_); found != profiles.end()) {
+  auto profiles = readConfigFile(file);
+  if (const auto found = profiles.find(configFile_.profile); found != profiles.end()) {
     profile_ = std::move(found->second);
+    configFile_.hasProfile = true;
     return;
   }
   std::vector<std::string_view> names;
@@ -148,8 +170,8 @@ void Configuration::loadProfile() {
   }
   if (!namedProfile) return;
   throw Error(Category::config,
-              "the config file " + core::printable(file_.string()) + " has no profile '" +
-                  core::printable(profileName_, 60) + "'" + didYouMean(profileName_, names),
+              "the config file " + core::printable(file.string()) + " has no profile '" +
+                  core::printable(configFile_.profile, 60) + "'" + didYouMean(configFile_.profile, names),
               {.hint = otherProfiles_.empty() ? "it has none at all" : "it has: " + otherProfiles_});
 }
 
@@ -163,9 +185,9 @@ std::optional<Setting> Configuration::find(std::string_view key) {
   }
   const Profile& values = profile();
   if (const auto found = values.find(key); found != values.end() && !found->second.empty()) {
-    return Setting{
-        found->second, Origin::profile,
-        std::string(key) + " in [" + core::printable(profileName_) + "] of " + core::printable(file_.string())};
+    return Setting{found->second, Origin::profile,
+                   std::string(key) + " in [" + core::printable(configFile_.profile) + "] of " +
+                       core::printable(configFile_.file.string())};
   }
   if (spec.fallback.empty()) return std::nullopt;
   return Setting{std::string(spec.fallback), Origin::fallback, "default"};
@@ -231,8 +253,8 @@ void Configuration::requirePresent(bool haveToken) {
   need(find("org_id").has_value(), "org_id");
   if (missing.empty()) return;
   std::string hint = "set them in the environment, or in lower case without CAIEXPORT_ in [" +
-                     core::printable(profileName_) + "] of " +
-                     (file_.empty() ? "a config file" : core::printable(file_.string()));
+                     core::printable(configFile_.profile) + "] of " +
+                     (configFile_.file.empty() ? "a config file" : core::printable(configFile_.file.string()));
   if (!otherProfiles_.empty()) hint += "; that file has the profiles " + otherProfiles_ + " (--profile)";
   throw Error(Category::config, "missing settings: " + missing, {.hint = hint});
 }

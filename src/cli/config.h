@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/retry.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/transfer/downloader.h"
@@ -39,6 +40,26 @@ struct Setting {
   std::string place;  ///< For people: `--org`, `CAIEXPORT_ORG_ID`, `org_id in [default] of FILE`, `default`.
 };
 
+/// The config file that was looked for, and what came of it.
+struct ConfigFile {
+  std::filesystem::path file;  ///< Absolute; empty where nothing says where it could be.
+  std::string fileFrom;        ///< For people: `--config`, `CAIEXPORT_CONFIG`, `default`.
+  std::string profile;
+  std::string profileFrom;
+  bool there = false;
+  bool hasProfile = false;
+  std::optional<core::Error> error;  ///< Only with BadFile::keep.
+};
+
+/// What a config file that can't be used means.
+enum class BadFile {
+  refuse,
+  keep  ///< It is as good as empty; configFile() has the error.
+};
+
+/// All profiles of a config file by name. Error(config) as readIniFile().
+std::map<std::string, Profile, std::less<>> readConfigFile(const std::filesystem::path& file);
+
 struct PlatformSettings {
   std::string clientId;
   core::Secret clientSecret;
@@ -58,11 +79,12 @@ struct PlatformSettings {
 class Configuration {
  public:
   /// The config file is read when a setting is first asked for that neither an option nor the environment gives.
-  Configuration(const ParsedOptions& options, const Environment& environment);
+  Configuration(const ParsedOptions& options, const Environment& environment, BadFile badFile = BadFile::refuse);
 
   /// The value and where it came from; nothing if it is nowhere.
   std::optional<Setting> find(std::string_view key);
 
+  const ConfigFile& configFile();
   /// Absolute.
   std::filesystem::path database();
   /// Absolute. Error(usage) if it, or a folder above it, is a file; Error(io) if it can't be written.
@@ -76,6 +98,7 @@ class Configuration {
  private:
   const Profile& profile();
   void loadProfile();
+  void findProfile();
   std::string required(std::string_view key);
   core::Duration duration(std::string_view key, core::Duration least, core::Duration most);
   std::optional<std::uint64_t> number(std::string_view key, std::uint64_t least, std::uint64_t most);
@@ -86,10 +109,10 @@ class Configuration {
 
   const ParsedOptions& options_;
   const Environment& environment_;
+  BadFile badFile_;
   std::optional<Profile> profile_;
-  std::string profileName_;
+  ConfigFile configFile_;
   std::string otherProfiles_;  ///< Those that the file has instead, if the wanted one is not there.
-  std::filesystem::path file_;
 };
 
 /// The URL's origin. Error(config) that names `place` for anything but https (or http to a loopback host) without path,

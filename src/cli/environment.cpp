@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "caiexport/core/text.h"
+
 namespace caiexport::cli {
 
 std::optional<std::string> Environment::get(std::string_view name) const {
@@ -15,6 +17,17 @@ std::optional<std::filesystem::path> Environment::xdgFolder(std::string_view var
   const auto home = get("HOME");
   if (!home || !std::filesystem::path(*home).is_absolute()) return std::nullopt;
   return std::filesystem::path(*home) / below;
+}
+
+bool Environment::speaksUtf8() const {
+  // setlocale(3): the first that is set decides.
+  for (const std::string_view name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    if (const auto value = get(name)) {
+      const std::string lower = core::toLower(*value);
+      return lower.find("utf-8") != std::string::npos || lower.find("utf8") != std::string::npos;
+    }
+  }
+  return false;
 }
 
 const Environment& processEnvironment() {

@@ -19,6 +19,8 @@ class Environment {
   /// A folder by the XDG Base Directory Specification: the variable if it holds an absolute path (others are to be
   /// ignored), else `below` under HOME; nothing if there is no home either.
   std::optional<std::filesystem::path> xdgFolder(std::string_view variable, std::string_view below) const;
+  /// Whether the locale's characters are UTF-8.
+  bool speaksUtf8() const;
 
  private:
   Lookup lookup_;

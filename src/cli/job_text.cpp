@@ -43,6 +43,14 @@ core::Duration lengthOf(const model::Job& job) {
   return job.finishedAt.value_or(job.updatedAt) - job.createdAt;
 }
 
+std::string rateText(const std::optional<Arrived>& arrived) {
+  if (!arrived || arrived->time <= core::Duration::zero()) return {};
+  const double seconds = std::chrono::duration<double>(arrived->time).count();
+  const double rate = static_cast<double>(arrived->bytes) / seconds;
+  return "; " + core::formatBytes(arrived->bytes) + " arrived at " +
+         core::formatBytes(static_cast<std::uint64_t>(rate)) + "/s";
+}
+
 void appendTable(std::string& out, std::string_view title, const reader::Table& table, std::size_t width) {
   out.append("\n").append(title).append("\n").append(reader::renderTable(table, width));
 }
@@ -206,7 +214,7 @@ std::string replacementText(const model::Replacement& replacement) {
   return text;
 }
 
-std::string resultText(const store::JobView& view) {
+std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived) {
   const model::Job& job = view.job;
   const std::string number = std::to_string(model::numberOf(job.id));
   if (view.status == model::JobStatus::waiting) {
@@ -214,8 +222,8 @@ std::string resultText(const store::JobView& view) {
            (job.exportJobId.empty() ? "" : " (export job " + core::printable(job.exportJobId.value(), 40) + ")") +
            ".\nNext: caiexport resume " + number + "\n";
   }
-  std::string text = "Job " + number + " is done in " + core::formatDuration(lengthOf(job)) + ".\n" + whatText(job) +
-                     ": " + sizeText(job) + "\n";
+  std::string text = "Job " + number + " is done in " + core::formatDuration(lengthOf(job)) + rateText(arrived) +
+                     ".\n" + whatText(job) + ": " + sizeText(job) + "\n";
   if (job.evaluatedAt) {
     text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated\n";
   }

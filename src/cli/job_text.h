@@ -1,6 +1,8 @@
 #pragma once
 /// Jobs as text for people.
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,8 +24,14 @@ std::string grouped(std::uint64_t number);
 /// `replaced by BATCH` and what became of it.
 std::string replacementText(const model::Replacement& replacement);
 
-/// How a run ended well: what, where, how much, how long, and the next useful command.
-std::string resultText(const store::JobView& view);
+/// What came over the network in one run.
+struct Arrived {
+  std::uint64_t bytes = 0;
+  core::Duration time{};
+};
+
+/// How a run ended well: what, where, how much, how long, how fast, and the next useful command.
+std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {});
 
 /// One job with its steps, files and newest events.
 std::string showText(const store::JobView& view, store::History& history, std::size_t width);

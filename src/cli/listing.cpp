@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "caiexport/core/text.h"
-#include "caiexport/reader/table.h"
 
 namespace caiexport::cli {
 namespace {
@@ -32,23 +31,12 @@ reader::Table tableOf(std::span<const Listed> entries, const ListingColumns& col
   return table;
 }
 
-/// What all columns but the last take, with the gaps behind them.
-std::size_t widthWithoutNames(const reader::Table& table) {
-  constexpr std::size_t kGap = 2;
-  std::size_t sum = 0;
-  for (std::size_t i = 0; i + 1 < table.columns.size(); ++i) {
-    std::size_t widest = reader::displayWidth(table.columns[i].name);
-    for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
-    sum += widest + kGap;
-  }
-  return sum;
-}
-
-std::string inTwoLines(std::span<const Listed> entries, std::size_t width) {
+std::string inTwoLines(std::span<const Listed> entries, const ListingColumns& columns, std::size_t width) {
   std::string out;
   for (const Listed& entry : entries) {
-    const std::string mark = entry.mark.empty() ? "" : " (" + core::printable(entry.mark, 40) + ")";
-    out += reader::fitTo(core::printable(entry.name, kLongestName) + mark, width) + "\n";
+    const bool marked = !columns.mark.empty() && !entry.mark.empty();
+    const std::string mark = marked ? "[" + core::printable(entry.mark, 40) + "] " : "";
+    out += reader::fitTo(mark + core::printable(entry.name, kLongestName), width) + "\n";
     out += "  " + core::printable(entry.id) + "\n";
   }
   return out;
@@ -75,14 +63,25 @@ std::vector<Listed> Newest::sorted() {
   return std::move(kept_);
 }
 
+bool fitLastColumn(reader::Table& table, std::size_t width, std::size_t least) {
+  if (width == 0) return true;
+  constexpr std::size_t kGap = 2;
+  std::size_t others = 0;
+  for (std::size_t i = 0; i + 1 < table.columns.size(); ++i) {
+    std::size_t widest = reader::displayWidth(table.columns[i].name);
+    for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
+    others += widest + kGap;
+  }
+  if (others + least > width) return false;
+  for (auto& row : table.rows) row.back() = reader::fitTo(row.back(), width - others);
+  return true;
+}
+
 std::string listingText(std::span<const Listed> entries, const ListingColumns& columns, std::size_t width) {
   constexpr std::size_t kShortestName = 16;
   reader::Table table = tableOf(entries, columns);
-  if (width == 0) return reader::renderTable(table, 0);
-  const std::size_t others = widthWithoutNames(table);
-  if (others + kShortestName > width) return inTwoLines(entries, width);
-  for (auto& row : table.rows) row.back() = reader::fitTo(row.back(), width - others);
-  return reader::renderTable(table, width);
+  return fitLastColumn(table, width, kShortestName) ? reader::renderTable(table, width)
+                                                    : inTwoLines(entries, columns, width);
 }
 
 }  // namespace caiexport::cli

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/reader/table.h"
 
 namespace caiexport::cli {
 
@@ -37,6 +38,10 @@ class Newest {
   std::uint64_t found_ = 0;
   std::vector<Listed> kept_;
 };
+
+/// Cuts the cells of the last column so that the table is no wider than `width` (0: no bound). False, and nothing is
+/// cut, if less than `least` would be left of them.
+bool fitLastColumn(reader::Table& table, std::size_t width, std::size_t least);
 
 /// How a listing names its columns.
 struct ListingColumns {

@@ -1,9 +1,12 @@
 #include "progress.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/reader/table.h"
 
 namespace caiexport::cli {
 namespace {
@@ -21,12 +24,16 @@ std::string count(std::uint64_t number, const char* one, const char* many) {
   return std::to_string(number) + " " + (number == 1 ? one : many);
 }
 
-std::string amount(const DownloadFigures& figures) {
-  if (figures.totalBytes == 0) return core::formatBytes(figures.bytes);
+std::optional<unsigned> percentOf(const DownloadFigures& figures) {
+  if (figures.totalBytes == 0) return std::nullopt;
   const double part = static_cast<double>(figures.bytes) / static_cast<double>(figures.totalBytes);
-  const int percent = static_cast<int>(std::min(part, 1.0) * 100);
-  return core::formatBytes(figures.bytes) + " of " + core::formatBytes(figures.totalBytes) + " (" +
-         std::to_string(percent) + " %)";
+  return static_cast<unsigned>(std::min(part, 1.0) * 100);
+}
+
+std::string amount(const DownloadFigures& figures) {
+  std::string text = core::formatBytes(figures.bytes);
+  if (figures.totalBytes > 0) text += " of " + core::formatBytes(figures.totalBytes);
+  return text;
 }
 
 std::string timeLeft(const DownloadFigures& figures) {
@@ -34,24 +41,86 @@ std::string timeLeft(const DownloadFigures& figures) {
   const double seconds = static_cast<double>(figures.totalBytes - figures.bytes) / figures.bytesPerSecond;
   constexpr double kLongest = 1e8;
   if (seconds > kLongest) return {};
-  return ", " + core::formatDuration(std::chrono::seconds(static_cast<std::int64_t>(seconds + 1))) + " left";
+  return core::formatDuration(std::chrono::seconds(static_cast<std::int64_t>(seconds + 1))) + " left";
+}
+
+/// Rate, time and counts, as far as they are known.
+std::vector<std::string> piecesOf(const DownloadFigures& figures) {
+  std::vector<std::string> pieces;
+  if (figures.bytesPerSecond >= 1) {
+    pieces.push_back(core::formatBytes(static_cast<std::uint64_t>(figures.bytesPerSecond)) + "/s");
+  }
+  if (std::string left = timeLeft(figures); !left.empty()) pieces.push_back(std::move(left));
+  pieces.push_back(std::to_string(figures.files) +
+                   (figures.totalFiles > 0 ? " of " + std::to_string(figures.totalFiles) : "") +
+                   (figures.totalFiles == 1 ? " file" : " files"));
+  if (figures.connections > 0) pieces.push_back(count(figures.connections, "connection", "connections"));
+  if (figures.retries > 0) pieces.push_back(count(figures.retries, "retry", "retries"));
+  if (figures.failed > 0) pieces.push_back(std::to_string(figures.failed) + " failed");
+  return pieces;
+}
+
+/// The pieces on as few lines as the width allows, each begun by a line end.
+std::string packed(const std::vector<std::string>& pieces, std::size_t width) {
+  std::string out;
+  std::size_t used = 0;
+  for (const std::string& piece : pieces) {
+    const std::size_t needed = reader::displayWidth(piece);
+    if (used > 0 && used + 2 + needed < width) {
+      out.append(", ").append(piece);
+      used += 2 + needed;
+    } else {
+      out.append("\n").append(piece);
+      used = needed;
+    }
+  }
+  return out;
+}
+
+std::string bar(unsigned percent, const BlockShape& shape) {
+  constexpr std::size_t kMost = 60;
+  constexpr std::size_t kForPercent = 7;  // "  100 %"
+  constexpr std::size_t kLeast = 10;
+  if (shape.width < kLeast + kForPercent + 1) return std::to_string(percent) + " %";
+  const std::size_t cells = std::min(kMost, shape.width - 1 - kForPercent);
+  const std::size_t full = cells * percent / 100;
+  std::string out;
+  for (std::size_t i = 0; i < cells; ++i) {
+    if (shape.utf8) {
+      out += i < full ? "█" : "░";
+    } else {
+      out += i < full ? '#' : '.';
+    }
+  }
+  std::string number = std::to_string(percent);
+  number.insert(0, 3 - number.size(), ' ');
+  return out + "  " + number + " %";
 }
 
 }  // namespace
 
 std::string downloadLine(const DownloadFigures& figures) {
   std::string line = amount(figures);
-  if (figures.bytesPerSecond >= 1) {
-    line += ", " + core::formatBytes(static_cast<std::uint64_t>(figures.bytesPerSecond)) + "/s";
-  }
-  line += timeLeft(figures);
-  line += ", " + std::to_string(figures.files);
-  if (figures.totalFiles > 0) line += " of " + std::to_string(figures.totalFiles);
-  line += figures.totalFiles == 1 ? " file" : " files";
-  if (figures.connections > 0) line += ", " + count(figures.connections, "connection", "connections");
-  if (figures.retries > 0) line += ", " + count(figures.retries, "retry", "retries");
-  if (figures.failed > 0) line += ", " + std::to_string(figures.failed) + " failed";
+  if (const auto percent = percentOf(figures)) line += " (" + std::to_string(*percent) + " %)";
+  for (const std::string& piece : piecesOf(figures)) line += ", " + piece;
   return line;
+}
+
+std::string downloadBlock(std::string_view heading, const DownloadFigures& figures, const BlockShape& shape) {
+  std::string block(heading);
+  if (const auto percent = percentOf(figures)) block += "\n" + bar(*percent, shape);
+  std::vector<std::string> pieces = piecesOf(figures);
+  pieces.insert(pieces.begin(), amount(figures));
+  return block + packed(pieces, shape.width);
+}
+
+std::string waitBlock(std::string_view heading, const WaitFigures& figures, const BlockShape& shape) {
+  std::vector<std::string> pieces;
+  if (!figures.status.empty()) pieces.push_back(core::printable(figures.status, 60));
+  pieces.push_back(core::formatDuration(figures.elapsed) + " so far");
+  pieces.push_back(figures.nextIn > core::Duration::zero() ? "asked again in " + core::formatDuration(figures.nextIn)
+                                                           : "asking now");
+  return std::string(heading) + packed(pieces, shape.width);
 }
 
 std::string waitLine(const WaitFigures& figures) {
@@ -131,7 +200,7 @@ void Progress::tick() {
 void Progress::say() {
   if (console_.level() == Console::Level::quiet) return;
   if (console_.canRedraw()) {
-    console_.live(currentLine());
+    console_.live(currentBlock());
   } else {
     console_.notice(currentLine());
   }
@@ -149,7 +218,7 @@ void Progress::updateRate(core::SteadyTime now) {
 }
 
 DownloadFigures Progress::figures() const {
-  return {.bytes = download_->bytes,
+  return {.bytes = download_->bytes + download_->bytesKept,
           .totalBytes = std::max<std::uint64_t>(totalBytes_, download_->totalBytes),
           .bytesPerSecond = rate_,
           .files = download_->filesCompleted,
@@ -159,22 +228,48 @@ DownloadFigures Progress::figures() const {
           .failed = download_->filesFailed};
 }
 
+WaitFigures Progress::waitFigures() const {
+  WaitFigures wait = wait_;
+  const core::Duration passed = since(waitShownAt_, clock_.steadyNow());
+  wait.elapsed += passed;
+  wait.nextIn = std::max(wait.nextIn - passed, core::Duration::zero());
+  return wait;
+}
+
 std::string Progress::currentLine() const {
   const std::string head = job_ + ": " + step_;
   switch (phase_) {
     case Phase::idle:
       return head;
-    case Phase::waiting: {
-      WaitFigures wait = wait_;
-      const core::Duration passed = since(waitShownAt_, clock_.steadyNow());
-      wait.elapsed += passed;
-      wait.nextIn = std::max(wait.nextIn - passed, core::Duration::zero());
-      return head + ": " + waitLine(wait);
-    }
+    case Phase::waiting:
+      return head + ": " + waitLine(waitFigures());
     case Phase::downloading:
       return head + ": " + downloadLine(figures());
   }
   return head;
+}
+
+std::string Progress::currentBlock() const {
+  const std::string head = job_ + ": " + step_;
+  const BlockShape shape{.width = console_.width(), .utf8 = console_.utf8()};
+  switch (phase_) {
+    case Phase::idle: {
+      constexpr core::Duration kLong = std::chrono::seconds(3);
+      const core::Duration passed = since(stepStartedAt_, clock_.steadyNow());
+      return passed < kLong ? head : head + ", " + core::formatDuration(passed) + " so far";
+    }
+    case Phase::waiting:
+      return waitBlock(head, waitFigures(), shape);
+    case Phase::downloading:
+      return downloadBlock(head, figures(), shape);
+  }
+  return head;
+}
+
+std::optional<Arrived> Progress::takeArrived() {
+  const std::lock_guard lock(mutex_);
+  const Arrived arrived = std::exchange(arrived_, {});
+  return arrived.bytes > 0 ? std::optional(arrived) : std::nullopt;
 }
 
 void Progress::stepStarted(const model::Job& job, model::StepName step) {
@@ -185,6 +280,7 @@ void Progress::stepStarted(const model::Job& job, model::StepName step) {
   step_ = describe(step);
   saidStatus_.clear();
   saidAt_ = clock_.steadyNow();
+  stepStartedAt_ = saidAt_;
   say();
 }
 
@@ -218,10 +314,13 @@ void Progress::downloadStarted(const model::Job& job, const transfer::DownloadPr
   lastBytes_ = 0;
   rate_ = 0;
   lastAt_ = clock_.steadyNow();
+  downloadStartedAt_ = lastAt_;
 }
 
 void Progress::downloadEnded() {
   const std::lock_guard lock(mutex_);
+  arrived_.bytes += download_->bytes;
+  arrived_.time += since(downloadStartedAt_, clock_.steadyNow());
   phase_ = Phase::idle;
   download_ = nullptr;
 }

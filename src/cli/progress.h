@@ -9,6 +9,7 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/engine/runner.h"
+#include "job_text.h"
 
 namespace caiexport::cli {
 
@@ -16,7 +17,7 @@ class Console;
 
 /// A moment of a download.
 struct DownloadFigures {
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  ///< On disk now, by earlier runs too.
   std::uint64_t totalBytes = 0;
   double bytesPerSecond = 0;
   std::uint64_t files = 0;
@@ -26,7 +27,7 @@ struct DownloadFigures {
   std::uint64_t failed = 0;
 };
 
-/// `48.0 of 120 MB (40 %), 12.3 MB/s, 6 s left, 3 of 9 files, 8 connections`, as far as it is known.
+/// `48.0 MB of 120 MB (40 %), 12.3 MB/s, 6 s left, 3 of 9 files, 8 connections`, as far as it is known.
 std::string downloadLine(const DownloadFigures& figures);
 
 struct WaitFigures {
@@ -37,10 +38,20 @@ struct WaitFigures {
 
 std::string waitLine(const WaitFigures& figures);
 
+/// What a live block has room for.
+struct BlockShape {
+  std::size_t width = 80;  ///< Of the terminal.
+  bool utf8 = true;
+};
+
+/// The same below a heading, in several lines: a bar, and the figures on as many lines as they need.
+std::string downloadBlock(std::string_view heading, const DownloadFigures& figures, const BlockShape& shape);
+std::string waitBlock(std::string_view heading, const WaitFigures& figures, const BlockShape& shape);
+
 /// What a step does, e.g. `listing files`.
 std::string_view describe(model::StepName step);
 
-/// On a terminal one line that is redrawn four times a second, elsewhere plain lines at step changes and every 30
+/// On a terminal one block that is redrawn four times a second, elsewhere plain lines at step changes and every 30
 /// seconds; with --quiet nothing.
 class Progress final : public engine::RunObserver {
  public:
@@ -53,8 +64,10 @@ class Progress final : public engine::RunObserver {
                core::Duration nextIn) override;
   void downloadStarted(const model::Job& job, const transfer::DownloadProgress& progress) override;
   void downloadEnded() override;
-  /// Removes the live line.
+  /// Removes the live block.
   void finish();
+  /// What arrived since the last call; nothing if nothing did.
+  std::optional<Arrived> takeArrived();
 
  private:
   enum class Phase { idle, waiting, downloading };
@@ -63,6 +76,8 @@ class Progress final : public engine::RunObserver {
   void updateRate(core::SteadyTime now);
   DownloadFigures figures() const;
   std::string currentLine() const;
+  std::string currentBlock() const;
+  WaitFigures waitFigures() const;
   void say();
   void redraw(const std::stop_token& ended);
 
@@ -75,6 +90,9 @@ class Progress final : public engine::RunObserver {
   std::string step_;
   WaitFigures wait_;
   core::SteadyTime waitShownAt_{};
+  core::SteadyTime stepStartedAt_{};
+  core::SteadyTime downloadStartedAt_{};
+  Arrived arrived_;
   const transfer::DownloadProgress* download_ = nullptr;
   std::uint64_t totalBytes_ = 0;
   std::uint64_t totalFiles_ = 0;

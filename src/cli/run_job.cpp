@@ -71,7 +71,7 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
     printJobDocument(session, job, error, context);
     context.out.write("\n");
   } else if (!error) {
-    context.out.write(resultText(session.history().job(job)));
+    context.out.write(resultText(session.history().job(job), session.takeArrived()));
   }
   return error;
 }

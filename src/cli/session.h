@@ -25,6 +25,7 @@ class Connection {
   Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache, core::Log& log,
              const transfer::DownloadSettings& download = {});
   platform::Client& client() { return client_; }
+  platform::TokenSource& tokens() { return *tokens_; }
 
  private:
   net::PocoTransport transport_;
@@ -52,6 +53,8 @@ class Session {
 
   /// Runs the job on, obeying signals and `cancel`.
   engine::Outcome run(model::JobId job, const engine::RunOptions& options);
+  /// What the last run fetched; once.
+  std::optional<Arrived> takeArrived() { return progress_.takeArrived(); }
 
  private:
   Context& context_;

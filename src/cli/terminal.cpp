@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <system_error>
@@ -47,6 +48,11 @@ std::size_t terminalWidth(int descriptor) {
   return kFallbackWidth;
 }
 
+std::size_t terminalHeight(int descriptor) {
+  winsize size{};
+  return ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
 bool StandardOutput::write(std::string_view text) {
   used_ = used_ || !text.empty();
   if (closed_) return false;
@@ -79,11 +85,36 @@ void Console::writeLocked(std::string_view text) const {
   static_cast<void>(writeAll(descriptor_, text));
 }
 
+/// The live block, with the cursor at its beginning afterwards: wherever the lines go when the terminal is resized, the
+/// next drawing begins where this one began.
+std::string Console::drawnBlock() const {
+  if (live_.empty()) return {};
+  // One column stays free: some terminals break the line when the last one is used.
+  const std::size_t columns = std::max<std::size_t>(width(), 2) - 1;
+  const std::size_t rows = terminalHeight(descriptor_);
+  const std::size_t most = rows > 1 ? rows - 1 : rows == 1 ? 1 : live_.size();
+  std::string out;
+  std::size_t lines = 0;
+  for (std::string_view rest = live_; !rest.empty() && lines < most; ++lines) {
+    const std::string_view one = rest.substr(0, rest.find('\n'));
+    out.append(lines == 0 ? "" : "\r\n").append(reader::fitTo(one, columns)).append("\033[K");
+    rest.remove_prefix(std::min(one.size() + 1, rest.size()));
+  }
+  out += "\033[J\r";
+  if (lines > 1) out += "\033[" + std::to_string(lines - 1) + "A";
+  return out;
+}
+
 void Console::line(std::string_view text) {
   const std::lock_guard lock(mutex_);
-  std::string out = live_.empty() ? "" : "\r\033[K";
-  out.append(text).append("\n").append(live_);
+  std::string out = live_.empty() ? "" : "\r\033[J";
+  out.append(text).append("\n").append(drawnBlock());
   writeLocked(out);
+}
+
+void Console::prompt(std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  writeLocked(text);
 }
 
 void Console::failure(std::string_view text) {
@@ -98,12 +129,10 @@ void Console::notice(std::string_view text) {
 
 void Console::live(std::string_view text) {
   if (level_ == Level::quiet || !canRedraw()) return;
-  // One column stays free: some terminals break the line when the last one is used.
-  const std::string fitted = reader::fitTo(text, width() - 1);
   const std::lock_guard lock(mutex_);
-  if (fitted.empty() && live_.empty()) return;
-  live_ = fitted;
-  writeLocked("\r\033[K" + live_);
+  if (text.empty() && live_.empty()) return;
+  live_ = text;
+  writeLocked(live_.empty() ? "\r\033[J" : "\r" + drawnBlock());
 }
 
 }  // namespace caiexport::cli

@@ -83,6 +83,9 @@ class Recorder final : public transfer::Observer {
 class ShownProgress {
  public:
   explicit ShownProgress(StepContext& context) : observer_(context.tools.observer) {
+    const store::JobStore::Fetched fetched = context.tools.store.fetched(context.job.id);
+    progress.filesCompleted = fetched.files;
+    progress.bytesKept = fetched.bytes;
     observer_.downloadStarted(context.job, progress);
   }
   ~ShownProgress() { end(); }

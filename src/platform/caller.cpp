@@ -50,7 +50,9 @@ std::string targetOf(const Call& call, const net::HttpResponse& response) {
   }
 }
 
-Category categoryFor(int status) {
+Category categoryFor(int status, const std::string& code) {
+  // The gateway misses a header that a setting fills.
+  if (code == "400003") return Category::config;
   if (status == 401) return Category::auth;
   if (status == 403) return Category::permission;
   if (status == 404) return Category::notFound;
@@ -183,7 +185,8 @@ void Caller::throwRefused(const Call& call, const net::HttpResponse& answer, con
     text += ", a redirect to " + targetOf(call, response) + ", which was not followed";
     details.hint = "check base_url (it is " + origin_.toString() + ")";
   }
-  throw core::Error(categoryFor(response.status), "cannot " + call.what + ": " + text, std::move(details));
+  throw core::Error(categoryFor(response.status, problem.code), "cannot " + call.what + ": " + text,
+                    std::move(details));
 }
 
 void Caller::throwInDoubt(const Call& call, const std::string& reason, core::Error::Details details) {

@@ -8,10 +8,14 @@ namespace caiexport::reader {
 
 inline constexpr const char* kModuleFile = "caiexport-reader.so";
 /// Raised whenever a public header of the reader changes.
-inline constexpr const char* kModuleAbi = "caiexport-reader-1";
+inline constexpr const char* kModuleAbi = "caiexport-reader-2";
 
 inline constexpr const char* kAbiSymbol = "caiexportReaderAbi";
 using AbiFunction = const char* (*)();
+
+/// The version of DuckDB, e.g. `v1.4.4`.
+inline constexpr const char* kEngineSymbol = "caiexportReaderEngine";
+using EngineFunction = const char* (*)();
 
 inline constexpr const char* kOpenSymbol = "caiexportReaderOpen";
 /// Throws core::Error; `settings` has no zeros left in it. The caller owns the result.

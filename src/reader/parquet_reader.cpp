@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "caiexport/core/error.h"
+#include "caiexport/reader/engine_version.h"
 #include "machine.h"
 #include "module_abi.h"
 
@@ -39,7 +40,7 @@ fs::path modulePath() {
                              "lib/caiexport/ beside bin/"});
 }
 
-OpenFunction loadModule() {
+void* loadModule() {
   const fs::path path = modulePath();
   // RTLD_LOCAL keeps DuckDB's symbols from the rest of the program. Never closed: DuckDB's threads may outlive a
   // reader.
@@ -47,9 +48,19 @@ OpenFunction loadModule() {
   if (module == nullptr) throwUnusable(path, dlerror());
   const auto abi = reinterpret_cast<AbiFunction>(dlsym(module, kAbiSymbol));
   if (abi == nullptr || std::string_view(abi()) != kModuleAbi) throwUnusable(path, "it is from another version");
-  const auto open = reinterpret_cast<OpenFunction>(dlsym(module, kOpenSymbol));
-  if (open == nullptr) throwUnusable(path, "it lacks its entry function");
-  return open;
+  return module;
+}
+
+void* module() {
+  static void* const loaded = loadModule();
+  return loaded;
+}
+
+template <class Function>
+Function functionOf(const char* symbol) {
+  const auto function = reinterpret_cast<Function>(dlsym(module(), symbol));
+  if (function == nullptr) throwUnusable(modulePath(), "it lacks one of its functions");
+  return function;
 }
 
 bool isControl(unsigned char byte) {
@@ -83,8 +94,12 @@ void appendHex(std::string& text, unsigned char byte) {
 
 }  // namespace
 
+std::string engineVersion() {
+  return functionOf<EngineFunction>(kEngineSymbol)();
+}
+
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings) {
-  static const OpenFunction open = loadModule();
+  static const auto open = functionOf<OpenFunction>(kOpenSymbol);
   ReaderSettings complete = settings;
   if (complete.memoryBytes == 0) complete.memoryBytes = usableMemoryBytes() / 2;
   if (complete.threads == 0) complete.threads = usableProcessors();

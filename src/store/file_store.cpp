@@ -377,6 +377,17 @@ std::optional<model::FileRecord> JobStore::knownFile(const model::Job& job, cons
   });
 }
 
+JobStore::Fetched JobStore::fetched(model::JobId job) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT count(*), coalesce(sum(length), 0)"
+              " FROM file"
+              " WHERE job = ? AND state IN ('downloaded', 'verified')");
+    row.with(numberOf(job)).next();
+    return Fetched{.files = row.size(0), .bytes = row.size(1)};
+  });
+}
+
 bool JobStore::isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path) {
   return reading(database_, [&] {
     Query row(database_, samePathSql("1") + " AND file.claimed = 1 LIMIT 1");

@@ -34,6 +34,7 @@ void Run::prepare(const File& file) {
     return;
   }
   file->part.adopt(item.done);
+  for (const ByteRange& range : item.done) progress_.bytesKept += range.sizeBytes();
   file->part.preallocate();
   const std::lock_guard lock(mutex_);
   file->recorded = !item.done.empty();
@@ -45,6 +46,7 @@ bool Run::keepsExisting(const File& file) {
   const DownloadItem& item = file->item;
   if (item.existingSha256.empty() || at_.files.sizeOf(item.target) != item.remote.lengthBytes) return false;
   if (sha256OfFile(item.target, inner_.get_token()) != item.existingSha256) return false;
+  progress_.bytesKept += item.remote.lengthBytes;
   const std::lock_guard lock(mutex_);
   push({.kind = Result::Kind::completed,
         .file = file,
@@ -58,6 +60,7 @@ bool Run::finishRenamed(const File& file) {
   if (at_.files.sizeOf(item.target) != item.remote.lengthBytes) return false;
   Completion completion{.key = item.key, .sha256 = sha256OfFile(item.target, inner_.get_token())};
   at_.files.syncDirectory(PartFile::folderOf(item.target));
+  progress_.bytesKept += item.remote.lengthBytes;
   const std::lock_guard lock(mutex_);
   push({.kind = Result::Kind::completed, .file = file, .completion = std::move(completion)});
   return true;

@@ -38,7 +38,7 @@ TEST_F(Lists, FindTheScoreDatasetAmongManyPages) {
 
   const Ended some = run({"datasets"});
   ASSERT_EQ(some.code, 0) << some.err;
-  EXPECT_THAT(some.err, HasSubstr("the newest 20 of 231 datasets"));
+  EXPECT_THAT(some.err, HasSubstr("the newest 20 of 231;"));
 }
 
 TEST_F(Lists, FindSegmentsAmongManyPages) {

@@ -42,6 +42,8 @@ const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
     {"verify", {"format"}},
     {"datasets", {"search", "limit", "format"}},
     {"segments", {"search", "limit", "format"}},
+    {"doctor", {"dataset", "segment", "output", "format"}},
+    {"configure", {"all", "no-input", "no-check"}},
 };
 
 const std::vector<std::string> kPromisedEverywhere{

@@ -11,8 +11,10 @@ namespace caiexport::cli {
 
 bool isTerminal(int descriptor);
 
-/// Columns of the terminal, else what COLUMNS says, else 80.
+/// Columns of the terminal as it is now, else what COLUMNS says, else 80.
 std::size_t terminalWidth(int descriptor);
+/// Lines of the terminal as it is now; 0 where that is unknown.
+std::size_t terminalHeight(int descriptor);
 
 /// Results. Buffered; for one thread.
 class StandardOutput {
@@ -36,7 +38,7 @@ class StandardOutput {
   bool used_ = false;
 };
 
-/// Lines for people on standard error, with at most one live line below them. Thread safe. Failures to write are
+/// Lines for people on standard error, with at most one live block below them. Thread safe. Failures to write are
 /// ignored: there is nobody to tell.
 class Console {
  public:
@@ -54,22 +56,31 @@ class Console {
   bool coloured() const { return !noColour_ && canRedraw(); }
   void forbidColour() { noColour_ = true; }
   std::size_t width() const { return terminalWidth(descriptor_); }
+  bool terminal() const { return isTerminal(descriptor_); }
+  /// Whether the terminal's characters are UTF-8.
+  bool utf8() const { return utf8_; }
+  void setUtf8(bool utf8) { utf8_ = utf8; }
 
   /// One line, always shown.
   void line(std::string_view text);
-  /// Lines that tell of a failure, red where colours are; the live line goes.
+  /// Text without a line end, always shown: a question.
+  void prompt(std::string_view text);
+  /// Lines that tell of a failure, red where colours are; the live block goes.
   void failure(std::string_view text);
   /// One line that --quiet hides.
   void notice(std::string_view text);
-  /// Replaces the live line; empty text removes it. Only where canRedraw().
+  /// Replaces the live block, of one line or several; empty text removes it. Each line is cut to the width that the
+  /// terminal has when it is drawn. Only where canRedraw().
   void live(std::string_view text);
 
  private:
   void writeLocked(std::string_view text) const;
+  std::string drawnBlock() const;
 
   int descriptor_;
   Level level_ = Level::normal;
   bool noColour_ = false;
+  bool utf8_ = true;
   std::mutex mutex_;
   std::string live_;
 };

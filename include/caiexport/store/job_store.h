@@ -143,6 +143,12 @@ class JobStore {
   /// length that was downloaded: lets a second run keep what is there.
   std::optional<model::FileRecord> knownFile(const model::Job& job, const model::BatchId& batch, std::string_view path,
                                              std::uint64_t lengthBytes);
+  /// How much of the job is downloaded, by earlier runs included.
+  struct Fetched {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+  };
+  Fetched fetched(model::JobId job);
   /// Whether a job with the same output folder and dataset, this one included, has ever begun to write that path (any
   /// length): it was marked as started, or ranges or a download were recorded. A mere listing does not count.
   bool isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path);

@@ -100,7 +100,10 @@ unsigned mostConnections(const DownloadSettings& settings);
 
 /// Live figures for a progress display; any thread may read them.
 struct DownloadProgress {
-  std::atomic<std::uint64_t> bytes = 0;       ///< Arrived in this run.
+  std::atomic<std::uint64_t> bytes = 0;  ///< Arrived in this run.
+  /// On disk without having arrived in this run: files that are kept, and what earlier runs left of others. The caller
+  /// may add files that it does not hand over at all.
+  std::atomic<std::uint64_t> bytesKept = 0;
   std::atomic<std::uint64_t> totalBytes = 0;  ///< Of the files known so far; the feed's to set, like the next.
   std::atomic<std::uint64_t> totalFiles = 0;
   std::atomic<std::uint64_t> filesCompleted = 0;

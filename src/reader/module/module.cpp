@@ -1,5 +1,7 @@
 /// The entry of the reader module.
 
+#include <duckdb.h>
+
 #include <memory>
 #include <utility>
 
@@ -35,6 +37,10 @@ extern "C" {
 
 __attribute__((visibility("default"))) const char* caiexportReaderAbi() {
   return caiexport::reader::kModuleAbi;
+}
+
+__attribute__((visibility("default"))) const char* caiexportReaderEngine() {
+  return duckdb_library_version();
 }
 
 __attribute__((visibility("default"))) caiexport::reader::ParquetReader* caiexportReaderOpen(
