@@ -3,8 +3,12 @@
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 
+#include <memory>
+#include <span>
 #include <sstream>
+#include <string_view>
 
+#include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/store/job_store.h"
@@ -36,27 +40,27 @@ void removeLeftovers(const std::filesystem::path& folder, core::FileSystem& file
   for (const std::filesystem::path& leftover : leftovers) files.remove(leftover);
 }
 
-}  // namespace
+constexpr std::size_t kPage = 1000;
 
-void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files) {
-  constexpr std::size_t kPage = 1000;
-  std::ostringstream entries;
-  std::uint64_t bytes = 0;
-  std::optional<std::uint64_t> records = 0;
-  std::string separator;
+template <class Visit>
+void forEachFile(const model::Job& job, const model::Batch& batch, store::JobStore& store, const Visit& visit) {
   for (std::int64_t last = 0;;) {
     const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
-    if (page.empty()) break;
+    if (page.empty()) return;
     last = page.back().id;
     for (const model::FileRecord& file : page) {
-      if (file.remote.batchId != batch.id) continue;
-      bytes += file.remote.lengthBytes;
-      records = records && file.records ? std::optional(*records + *file.records) : std::nullopt;
-      entries << separator << "\n  ";
-      entryOf(file).stringify(entries);
-      separator = ",";
+      if (file.remote.batchId == batch.id) visit(file);
     }
   }
+}
+
+std::string headOf(const model::Job& job, const model::Batch& batch, store::JobStore& store) {
+  std::uint64_t bytes = 0;
+  std::optional<std::uint64_t> records = 0;
+  forEachFile(job, batch, store, [&](const model::FileRecord& file) {
+    bytes += file.remote.lengthBytes;
+    records = records && file.records ? std::optional(*records + *file.records) : std::nullopt;
+  });
   Object head(Poco::JSON_PRESERVE_KEY_ORDER);
   head.set("job", model::numberOf(job.id));
   head.set("dataset_id", job.datasetId.value());
@@ -69,13 +73,72 @@ void writeManifest(const model::Job& job, const model::Batch& batch, store::JobS
   head.set("bytes", bytes);
   std::ostringstream text;
   head.stringify(text);
-  // The list is written piece by piece: a DOM of 100,000 files would take more memory than the whole run.
-  std::string document = text.str();
-  document.pop_back();
-  document += ",\"files\": [" + entries.str() + "\n]}\n";
+  return text.str();
+}
+
+/// Text of any length into a new file, through a small buffer.
+class Appender {
+ public:
+  Appender(core::FileSystem& files, const std::filesystem::path& path) : file_(files.open(path)) {}
+
+  void add(std::string_view text) {
+    waiting_ += text;
+    if (waiting_.size() >= kTogetherBytes) flush();
+  }
+  /// Nothing may be added afterwards.
+  void finish() {
+    flush();
+    file_->sync();
+  }
+
+ private:
+  static constexpr std::size_t kTogetherBytes = 64U << 10U;
+
+  void flush() {
+    file_->writeAt(writtenBytes_, std::as_bytes(std::span(waiting_)));
+    writtenBytes_ += waiting_.size();
+    waiting_.clear();
+  }
+
+  std::unique_ptr<core::WritableFile> file_;
+  std::uint64_t writtenBytes_ = 0;
+  std::string waiting_;
+};
+
+/// The list is written piece by piece: with 100,000 files its text would take more memory than the whole run.
+void writeEntries(const model::Job& job, const model::Batch& batch, store::JobStore& store, Appender& out) {
+  std::string head = headOf(job, batch, store);
+  head.pop_back();
+  out.add(head);
+  out.add(",\"files\": [");
+  std::string_view separator;
+  forEachFile(job, batch, store, [&](const model::FileRecord& file) {
+    std::ostringstream entry;
+    entryOf(file).stringify(entry);
+    out.add(separator);
+    out.add("\n  ");
+    out.add(entry.str());
+    separator = ",";
+  });
+  out.add("\n]}\n");
+}
+
+}  // namespace
+
+void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files) {
   const std::filesystem::path folder = folderOf(job, batch.id);
   removeLeftovers(folder, files);
-  core::writeFileAtomically(files, folder / "manifest.json", document);
+  const std::filesystem::path part = folder / "manifest.json.new.part";
+  try {
+    Appender out(files, part);
+    writeEntries(job, batch, store, out);
+    out.finish();
+  } catch (const core::Error&) {
+    files.remove(part);
+    throw;
+  }
+  files.rename(part, folder / "manifest.json");
+  files.syncDirectory(folder);
 }
 
 }  // namespace caiexport::engine

@@ -2,10 +2,13 @@
 /// The walk through the directories of a batch. Source: "Data Access API guide".
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "caiexport/model/job.h"
@@ -23,6 +26,9 @@ class FileListing {
   void run();
 
  private:
+  /// Of names: their text would take three times the memory.
+  using Hashes = std::set<std::pair<std::uint64_t, std::uint64_t>>;
+
   struct Directory {
     model::DatasetFileId id;
     std::string url;
@@ -31,7 +37,7 @@ class FileListing {
   Page readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found);
   void walk(const Directory& directory);
   Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id,
-                         std::unordered_set<std::string>& names, std::vector<Directory>& found);
+                         Hashes& names, std::vector<Directory>& found);
   bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
   void addFile(const Call& call, const Json& entry, const model::DatasetFileId& id);
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
