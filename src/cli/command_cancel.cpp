@@ -40,11 +40,13 @@ std::string sentence(const store::JobView& view) {
 const CommandPage& cancelPage() {
   static const CommandPage page{
       .name = "cancel",
-      .summary = "stop a job, and the platform's export job",
+      .summary = "stop a job, and the platform's export or segment job",
       .arguments = "JOB",
       .description =
           "Records the request, which a process that runs the job obeys within two seconds (its run ends with "
-          "exit code 5), and asks the platform to cancel the export job.",
+          "exit code 5), and asks the platform to cancel the export or segment job that it works on. Settings are "
+          "needed "
+          "only for that.",
       .groups = {{"How", kHow}, platformGroup(), globalGroup()},
       .examples = {{"caiexport cancel 12", "give up job 12"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
@@ -57,13 +59,26 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   requireDatabase(configuration.database(), job);
 
-  Session session(configuration, context);
-  session.requireSame(session.store().load(job));
-  session.runner().cancel(job, context.stop);
-  const store::JobView view = session.history().job(job);
+  store::Database database(configuration.database(), store::Database::Mode::readWrite);
+  core::LockTable locks(lockFileOf(database.file()));
+  store::JobStore store(database, core::systemClock());
+  store::History history(database, [&](model::JobId id) { return engine::holderOf(locks, id).has_value(); });
+  std::optional<Connection> connection;
+  const auto connect = [&](const model::Job& of) -> platform::Client& {
+    if (!connection) {
+      const PlatformSettings settings = configuration.platform();
+      engine::Runner::requireSame(of,
+                                  {.orgId = settings.orgId, .sandbox = settings.sandbox, .baseUrl = settings.baseUrl});
+      connection.emplace(settings, configuration.tokenCache(), context.log);
+    }
+    return connection->client();
+  };
+  engine::cancelJob({.store = store, .jobLocks = locks, .connect = connect}, job, context.stop);
+
+  const store::JobView view = history.job(job);
   if (format == TextOrJson::json) {
     JsonWriter json([&](std::string_view text) { context.out.write(text); });
-    writeJob(json, view, JobDetail::summary, session.history());
+    writeJob(json, view, JobDetail::summary, history);
     context.out.write("\n");
   } else {
     context.out.write(sentence(view) + "\n");

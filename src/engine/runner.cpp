@@ -9,6 +9,7 @@
 #include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/job_store.h"
+#include "cancel.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -47,6 +48,13 @@ model::JobError asJobError(const Error& error) {
 
 const model::Step& stepOf(const Job& job, model::StepName name) {
   return *std::ranges::find(job.steps, name, &model::Step::name);
+}
+
+/// For a create-once step that was stopped between its request and the answer.
+std::string doubtAbout(const Job& job, model::StepName step) {
+  if (stepOf(job, step).state != model::StepState::intended) return {};
+  return "; whether the platform had taken the request of " + std::string(model::nameOf(step)) +
+         " is not known: look there";
 }
 
 /// One call of Runner::advance.
@@ -88,7 +96,10 @@ class Run {
                         .stop = stop_,
                         .enter = [this](model::StepName next) { enter(next); }};
     const Turn turn = takeTurn(context);
+    const bool worked = isAtWorkFor(job_);
     job_ = tools_.store.load(job_.id);
+    // Whoever asked to cancel meanwhile could not know of what this turn has started.
+    if (!worked && isAtWorkFor(job_) && tools_.store.isCancelRequested(job_.id)) cancelRemote(tools_.client, job_, {});
     if (!turn.wait) return true;
     if (options_.leaveAtWait) return false;
     const auto elapsed = std::chrono::duration_cast<core::Duration>(tools_.clock.steadyNow() - state_.waitingSince);
@@ -126,8 +137,9 @@ class Run {
     // A handler may have gone on to the next step.
     step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
     if (error.category() == Category::interrupted && tools_.store.isCancelRequested(job_.id)) {
-      error = Error(Category::remoteFailed,
-                    "job " + std::to_string(model::numberOf(job_.id)) + " was cancelled on request");
+      error =
+          Error(Category::remoteFailed, "job " + std::to_string(model::numberOf(job_.id)) +
+                                            " was cancelled on request" + doubtAbout(tools_.store.load(job_.id), step));
       tools_.store.markCancelled(job_.id, asJobError(error));
     } else {
       record(step, error);
@@ -261,23 +273,6 @@ void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
     adoptSegmentJob(tools_, job, decision.adopt, stop);
   }
   tools_.store.addEvent(id, *step, "decided", decision.resubmit ? "resubmit" : "adopt " + decision.adopt);
-}
-
-Job Runner::cancel(JobId id, std::stop_token stop) {
-  const Job job = tools_.store.load(id);
-  if (job.cancelled) return job;
-  const std::optional<model::StepName> step = model::currentStep(job.steps);
-  if (!step) {
-    throw Error(Category::usage, "job " + std::to_string(model::numberOf(id)) + " is done: there is nothing to cancel");
-  }
-  tools_.store.requestCancel(id);
-  // Asked even when another process runs the job: that one stops, and the platform's job must stop too.
-  if (*step == model::StepName::awaitExport) tools_.client.cancelExportJob(job.exportJobId, stop);
-  if (!tools_.jobLocks.tryLock(model::numberOf(id))) {
-    tools_.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
-    tools_.jobLocks.unlock(model::numberOf(id));
-  }
-  return tools_.store.load(id);
 }
 
 std::optional<int> holderOf(const core::LockTable& jobLocks, JobId job) {

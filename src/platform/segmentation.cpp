@@ -83,6 +83,17 @@ std::string exportJobUrl(const Caller& caller, const model::ExportJobId& job) {
   return segmentationUrl(caller, "/export/jobs/" + core::percentEncode(job.value()));
 }
 
+std::string segmentJobUrl(const Caller& caller, const model::SegmentJobId& job) {
+  return segmentationUrl(caller, "/segment/jobs/" + core::percentEncode(job.value()));
+}
+
+/// 200, 202 and 204 all mean that the job will be cancelled; false after a 404.
+bool deleteIfThere(Caller& caller, std::string what, std::string url, std::stop_token stop) {
+  const Call call{
+      .what = std::move(what), .method = "DELETE", .url = std::move(url), .traced = true, .mayBeMissing = true};
+  return caller.send(call, std::move(stop)).status != 404;
+}
+
 }  // namespace
 
 std::optional<SegmentDefinition> Client::findSegment(const model::SegmentId& segment, std::stop_token stop) {
@@ -130,9 +141,8 @@ SegmentJob Client::startSegmentJob(const model::SegmentId& segment, std::stop_to
 }
 
 std::optional<SegmentJob> Client::findSegmentJob(const model::SegmentJobId& job, std::stop_token stop) {
-  const Call call{.what = "find segment job " + job.value(),
-                  .url = segmentationUrl(implementation_->caller, "/segment/jobs/" + core::percentEncode(job.value())),
-                  .traced = true};
+  const Call call{
+      .what = "find segment job " + job.value(), .url = segmentJobUrl(implementation_->caller, job), .traced = true};
   const auto answer = implementation_->poll(call, stop);
   return answer ? std::optional(segmentJobFrom(*answer)) : std::nullopt;
 }
@@ -177,14 +187,13 @@ void Client::forEachExportJob(const std::function<bool(const ExportJob&)>& visit
 }
 
 bool Client::cancelExportJob(const model::ExportJobId& job, std::stop_token stop) {
-  Caller& caller = implementation_->caller;
-  const net::HttpResponse response = caller.send({.what = "cancel export job " + job.value(),
-                                                  .method = "DELETE",
-                                                  .url = exportJobUrl(caller, job),
-                                                  .traced = true,
-                                                  .mayBeMissing = true},
-                                                 stop);
-  return response.status != 404;
+  return deleteIfThere(implementation_->caller, "cancel export job " + job.value(),
+                       exportJobUrl(implementation_->caller, job), std::move(stop));
+}
+
+bool Client::cancelSegmentJob(const model::SegmentJobId& job, std::stop_token stop) {
+  return deleteIfThere(implementation_->caller, "cancel segment job " + job.value(),
+                       segmentJobUrl(implementation_->caller, job), std::move(stop));
 }
 
 }  // namespace caiexport::platform

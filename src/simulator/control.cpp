@@ -57,6 +57,14 @@ JsonArray shownExportJobs(const State& state) {
   return list;
 }
 
+JsonArray shownSegmentJobs(const State& state) {
+  JsonArray list = array();
+  for (const SegmentJob& job : state.segmentJobs) {
+    list->add(object({{"id", job.id}, {"status", job.state.status}}));
+  }
+  return list;
+}
+
 JsonObject commandOf(const Call& call) {
   JsonObject command = asObject(parseJson(call.request.body));
   if (!command) {
@@ -181,7 +189,8 @@ JsonObject shownState(const State& state) {
                  {"datasets", shownDatasets(state)},
                  {"batches", shownBatches(state)},
                  {"segments", shownSegments(state)},
-                 {"export_jobs", shownExportJobs(state)}});
+                 {"export_jobs", shownExportJobs(state)},
+                 {"segment_jobs", shownSegmentJobs(state)}});
 }
 
 Response control(State& state, Call& call) {

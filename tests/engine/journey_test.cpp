@@ -234,15 +234,86 @@ TEST(Stopping, DuringAWaitIsResumable) {
   EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 1U);
 }
 
-TEST(Cancelling, EndsALeftJobAndAsksThePlatform) {
+class Cancelling : public testing::Test {
+ protected:
+  model::Job cancel(Journey::Process& process, model::JobId job) {
+    return cancelJob({.store = process.store,
+                      .jobLocks = process.locks,
+                      .connect = [&](const model::Job&) -> platform::Client& {
+                        ++connections_;
+                        return process.client;
+                      }},
+                     job, {});
+  }
+
+  static auto asked(const std::string& what) { return Contains(testing::Key(HasSubstr("DELETE " + what))); }
+
+  int connections_ = 0;
+};
+
+TEST_F(Cancelling, EndsALeftJobAndAsksThePlatform) {
   Journey journey(R"({"export_polls": 6})");
   Journey::Process process(journey);
   const Outcome left = run(process, journey.segmentRequest(), {.leaveAtWait = true});
-  const model::Job cancelled = process.runner.cancel(left.job.id, {});
+  const model::Job cancelled = cancel(process, left.job.id);
   EXPECT_TRUE(cancelled.cancelled);
   EXPECT_EQ(model::statusOf(cancelled, false), model::JobStatus::cancelled);
-  EXPECT_THAT(journey.world().statistics().requests, Contains(testing::Key(HasSubstr("DELETE"))));
+  EXPECT_THAT(journey.world().statistics().requests, asked("/data/core/ups/export/jobs"));
   EXPECT_THROW(process.runner.advance(left.job.id, {}, {}), core::Error);
+}
+
+TEST_F(Cancelling, EndsTheSegmentJobOfAnEvaluation) {
+  Journey journey(R"({"segment_job_polls": 6})");
+  Journey::Process process(journey);
+  model::ExportRequest request = journey.segmentRequest();
+  request.segment.evaluate = true;
+  const Outcome left = run(process, request, {.leaveAtWait = true});
+  EXPECT_TRUE(cancel(process, left.job.id).cancelled);
+  EXPECT_THAT(journey.world().statistics().requests, asked("/data/core/ups/segment/jobs"));
+  EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 0U);
+}
+
+TEST_F(Cancelling, NeedsThePlatformOnlyWhereItIsAtWork) {
+  Journey journey;
+  Journey::Process process(journey);
+  const model::Job dataset = process.runner.create(journey.datasetRequest());
+  EXPECT_TRUE(cancel(process, dataset.id).cancelled);
+  const model::Job segment = process.runner.create(journey.segmentRequest());
+  EXPECT_TRUE(cancel(process, segment.id).cancelled);
+  EXPECT_EQ(connections_, 0);
+}
+
+TEST_F(Cancelling, RecordsNothingWhereTheSettingsDoNotFit) {
+  Journey journey(R"({"export_polls": 6})");
+  Journey::Process process(journey);
+  const Outcome left = run(process, journey.segmentRequest(), {.leaveAtWait = true});
+  const auto refuse = [](const model::Job&) -> platform::Client& {
+    throw core::Error(Category::config, "other settings");
+  };
+  EXPECT_THROW(cancelJob({.store = process.store, .jobLocks = process.locks, .connect = refuse}, left.job.id, {}),
+               core::Error);
+  EXPECT_FALSE(process.store.isCancelRequested(left.job.id));
+}
+
+/// The request comes while the platform takes the export: nobody but the run itself knows of it.
+TEST_F(Cancelling, AnExportThatBeganMeanwhileIsCancelledByTheRun) {
+  for (const bool evaluates : {false, true}) {
+    Journey journey(R"({"export_polls": 6, "segment_job_polls": 6})");
+    Journey::Process process(journey);
+    model::ExportRequest request = journey.segmentRequest();
+    request.segment.evaluate = evaluates;
+    const model::Job job = process.runner.create(request);
+    process.onRequest = [&](const std::string& call) {
+      const bool taken =
+          call.starts_with("after POST") && call.find(evaluates ? "segment/jobs" : "export/jobs") != call.npos;
+      if (taken) process.store.requestCancel(job.id);
+    };
+    const Outcome outcome = process.runner.advance(job.id, {}, {});
+    ASSERT_TRUE(outcome.error);
+    EXPECT_TRUE(outcome.job.cancelled);
+    EXPECT_THAT(journey.world().statistics().requests,
+                asked(evaluates ? "/data/core/ups/segment/jobs" : "/data/core/ups/export/jobs"));
+  }
 }
 
 // --- the data

@@ -107,13 +107,22 @@ class Runner {
   /// Error(usage) if the job is not blocked, Error(notFound) if there is nothing of that id to adopt.
   void decide(model::JobId job, const Decision& decision, std::stop_token stop);
 
-  /// Records the request, asks the platform to cancel the export job, and, unless another process runs the job, marks
-  /// it as cancelled. Returns the job as it is then.
-  model::Job cancel(model::JobId job, std::stop_token stop);
-
  private:
   Tools tools_;
 };
+
+/// What cancelling works with; everything must outlive the call.
+struct CancelTools {
+  store::JobStore& store;
+  core::LockTable& jobLocks;
+  /// Called only if the platform is at work for the job: no other job needs settings to be cancelled.
+  std::function<platform::Client&(const model::Job&)> connect;
+};
+
+/// Records the request, asks the platform to cancel the export or segment job that it works on, and, unless another
+/// process runs the job, marks it as cancelled. Returns the job as it is then. Error(usage) if it is done. Nothing is
+/// recorded if `connect` throws.
+model::Job cancelJob(const CancelTools& tools, model::JobId job, std::stop_token stop);
 
 /// Whether a process (this one included) runs the job now: its process id, 0 if the system can't tell.
 std::optional<int> holderOf(const core::LockTable& jobLocks, model::JobId job);

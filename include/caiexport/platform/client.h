@@ -208,6 +208,8 @@ class Client {
   /// Create once.
   SegmentJob startSegmentJob(const model::SegmentId& segment, std::stop_token stop);
   std::optional<SegmentJob> findSegmentJob(const model::SegmentJobId& job, std::stop_token stop);
+  /// Asks to cancel; false if there is no such job.
+  bool cancelSegmentJob(const model::SegmentJobId& job, std::stop_token stop);
   /// Newest first; `visit` returns false to stop.
   void forEachSegmentJob(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop);
   /// Create once. Error(internal) if segment or dataset is empty: such a request is never sent.

@@ -1,0 +1,52 @@
+#include "cancel.h"
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_lock.h"
+#include "caiexport/engine/runner.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/store/job_store.h"
+
+namespace caiexport::engine {
+
+using core::Category;
+using core::Error;
+using model::Job;
+using model::StepName;
+
+bool isAtWorkFor(const Job& job) {
+  const std::optional<StepName> step = model::currentStep(job.steps);
+  if (step == StepName::evaluateSegment) return !job.segmentJobId.empty();
+  return step == StepName::awaitExport && !job.exportJobId.empty();
+}
+
+void cancelRemote(platform::Client& client, const Job& job, std::stop_token stop) {
+  if (model::currentStep(job.steps) == StepName::evaluateSegment) {
+    client.cancelSegmentJob(job.segmentJobId, std::move(stop));
+  } else {
+    client.cancelExportJob(job.exportJobId, std::move(stop));
+  }
+}
+
+Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
+  const Job before = tools.store.load(id);
+  if (before.cancelled) return before;
+  const std::int64_t number = model::numberOf(id);
+  if (!model::currentStep(before.steps)) {
+    throw Error(Category::usage, "job " + std::to_string(number) + " is done: there is nothing to cancel");
+  }
+  // Settings that don't fit the job must stop this before anything is recorded.
+  if (isAtWorkFor(before)) tools.connect(before);
+  tools.store.requestCancel(id);
+  // Asked even when another process runs the job: that one stops, and the platform's job must stop too. It may have
+  // started it only now.
+  const Job job = tools.store.load(id);
+  if (isAtWorkFor(job)) cancelRemote(tools.connect(job), job, std::move(stop));
+  if (!tools.jobLocks.tryLock(number)) {
+    tools.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
+    tools.jobLocks.unlock(number);
+  }
+  return tools.store.load(id);
+}
+
+}  // namespace caiexport::engine
