@@ -15,9 +15,15 @@ namespace {
 
 /// The error with a hint how to go on, unless it has one already.
 CommandEnd withWayOn(CommandEnd error, model::JobId job) {
-  if (!error || !error->hint().empty()) return error;
+  if (!error) return error;
   const std::string number = std::to_string(model::numberOf(job));
-  std::string hint;
+  std::string hint = error->hint();
+  if (error->category() == core::Category::io && !hint.empty() && hint.find("caiexport resume") == std::string::npos) {
+    // What the machine refused says how to mend it, not what of the job is left.
+    hint += "; what arrived is kept: caiexport resume " + number + " goes on from there";
+    return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
+  }
+  if (!hint.empty()) return error;
   switch (error->category()) {
     case core::Category::interrupted:
       hint = "job " + number + " keeps what it has; go on with: caiexport resume " + number;

@@ -188,6 +188,7 @@ void settleListing(StepContext& context, const model::BatchId& batch,
   if (!displaced.empty()) holdFolders(context);
   const std::filesystem::path folder = folderOf(context.job, batch);
   for (const auto& file : displaced) {
+    refuseLink((folder / file.to).parent_path());
     if (move(context.tools.files, folder / file.from, folder / file.to)) moved.push_back(file.file);
   }
   context.tools.store.finishListing(context.job.id, batch, moved);
@@ -208,18 +209,21 @@ Turn listFiles(StepContext& context) {
   return {};
 }
 
+void refuseLink(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::is_symlink(std::filesystem::symlink_status(folder, ignored))) return;
+  throw Error(Category::io,
+              "'" + core::printable(folder.string()) + "' is a symbolic link: nothing is written through it",
+              {.hint = "remove the link, or choose another --output"});
+}
+
 void holdFolders(StepContext& context) {
   if (!context.run.folders.empty()) return;
   for (const Batch& batch : context.job.batches) {
     const std::filesystem::path folder = folderOf(context.job, batch.id);
     context.tools.files.createDirectories(folder);
-    // A link in place of a folder would take the data elsewhere.
-    for (const std::filesystem::path& part : {folder.parent_path(), folder}) {
-      if (std::filesystem::is_symlink(std::filesystem::symlink_status(part))) {
-        throw Error(Category::io, "'" + part.string() + "' is a symbolic link: nothing is written through it",
-                    {.hint = "remove the link, or choose another --output"});
-      }
-    }
+    refuseLink(folder.parent_path());
+    refuseLink(folder);
     context.run.folders.push_back(std::make_unique<core::DirectoryLock>(folder));
   }
 }

@@ -1,7 +1,9 @@
 /// Brings the files of the job's batches to disk: adapts the platform client and the job store to the downloader.
 
+#include <array>
 #include <utility>
 
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
@@ -114,16 +116,54 @@ class ShownProgress {
       {.requestId = first.requestId(), .hint = "what arrived is kept; caiexport resume " + job + " fetches the rest"});
 }
 
+std::uint64_t bytesStillToCome(StepContext& context) {
+  constexpr std::size_t kPage = 256;
+  constexpr std::array kUnfinished{model::FileState::pending, model::FileState::partial, model::FileState::failed};
+  std::uint64_t bytes = 0;
+  std::int64_t lastId = 0;
+  for (;;) {
+    const auto page = context.tools.store.files(context.job.id, lastId, kPage, kUnfinished);
+    if (page.empty()) return bytes;
+    for (const model::FileRecord& file : page) {
+      bytes += file.remote.lengthBytes;
+      for (const model::ByteRange& range : file.done) bytes -= range.sizeBytes();
+    }
+    lastId = page.back().id;
+  }
+}
+
+/// What the disk refused; for want of room, with how much is needed.
+[[noreturn]] void throwDiskFailure(StepContext& context, const Error& error) {
+  const std::uint64_t needed = bytesStillToCome(context);
+  const std::uint64_t free = context.tools.files.freeBytes(context.job.request.output);
+  if (free >= needed) throw error;
+  throw Error(Category::io,
+              std::string(error.what()) + "; " + core::formatBytes(needed) + " are still to come and " +
+                  core::formatBytes(free) + " are free in " + core::printable(context.job.request.output.string()),
+              {.requestId = error.requestId(), .hint = error.hint()});
+}
+
+transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorder& recorder,
+                                   transfer::DownloadProgress& progress) {
+  Tools& tools = context.tools;
+  PlatformSource source(tools.client);
+  transfer::Downloader downloader(source, tools.files, tools.clock, tools.random, tools.log, tools.download);
+  try {
+    return downloader.run(feed, recorder, progress, context.stop);
+  } catch (const Error& error) {
+    if (error.category() != Category::io) throw;
+    throwDiskFailure(context, error);
+  }
+}
+
 }  // namespace
 
 void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& options) {
   Tools& tools = context.tools;
-  PlatformSource source(tools.client);
-  transfer::Downloader downloader(source, tools.files, tools.clock, tools.random, tools.log, tools.download);
   ShownProgress shown(context);
   FileFeed feed(context, shown.progress, options);
   Recorder recorder(context, feed, step);
-  const transfer::DownloadSummary summary = downloader.run(feed, recorder, shown.progress, context.stop);
+  const transfer::DownloadSummary summary = download(context, feed, recorder, shown.progress);
   shown.end();
   if (summary.failed > 0) throwSomeFailed(context, summary);
   if (recorder.kept() > 0) {

@@ -127,6 +127,8 @@ std::vector<FileRecord> FileFeed::nextRecords() {
 
 transfer::DownloadItem FileFeed::prepared(const FileRecord& record, std::vector<std::int64_t>& started) {
   transfer::DownloadItem item = itemFor(record);
+  // Files that share a name lie in folders of their own.
+  refuseLink(item.target.parent_path());
   const std::optional<std::uint64_t> there = context_.tools.files.sizeOf(item.target);
   if (record.state != FileState::pending) {
     if (isOursAndWhole(record, item.target, there)) item.done = {{0, record.remote.lengthBytes}};

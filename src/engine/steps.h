@@ -93,6 +93,9 @@ void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& 
 /// The same for a run whose list is made, or made earlier and to be made again.
 void fetchMissing(StepContext& context);
 
+/// Error(io) for a link in place of one of the job's own folders, which would take the data elsewhere.
+void refuseLink(const std::filesystem::path& folder);
+
 /// Takes the locks of the batch folders, unless this run has them.
 void holdFolders(StepContext& context);
 

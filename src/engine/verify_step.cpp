@@ -126,11 +126,13 @@ class Verification {
                          std::to_string(model::numberOf(context_.job.id)) + " fetches this one again"});
   }
 
-  [[noreturn]] static void throwMismatch(const std::string& who, std::uint64_t expected, std::uint64_t found) {
-    throw Error(Category::verification,
-                who + " was promised with " + std::to_string(expected) + " records, but its files hold " +
-                    std::to_string(found),
-                {.hint = "the files stay where they are; export again, and tell Adobe's support if it stays so"});
+  [[noreturn]] void throwMismatch(const std::string& who, std::uint64_t expected, std::uint64_t found) const {
+    throw Error(
+        Category::verification,
+        who + " was promised with " + std::to_string(expected) + " records, but its files hold " +
+            std::to_string(found),
+        {.hint = "the files stay where they are; caiexport resume " + std::to_string(model::numberOf(context_.job.id)) +
+                 " lists them again; if it stays so, export again and tell Adobe's support"});
   }
 
   StepContext& context_;
@@ -147,8 +149,8 @@ bool hasFailedFile(StepContext& context) {
 
 Turn verifyFiles(StepContext& context) {
   holdFolders(context);
-  // What an earlier try found wrong is fetched again first.
-  if (hasFailedFile(context)) fetchMissing(context);
+  // What an earlier try found wrong is fetched again first, and what the list lacked.
+  if (context.step.state == model::StepState::failed || hasFailedFile(context)) fetchMissing(context);
   Verification verification(context);
   verification.checkAllFiles();
   verification.compareWithPromises();
