@@ -9,6 +9,7 @@
 #endif
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -110,6 +111,19 @@ std::optional<int> flockHolder(int) {
               {.hint = "choose a folder on a local file system"});
 }
 
+/// A new file that bears no name, or soon none; -1 if there can be none.
+int openUnnamed(const fs::path& folder) {
+#ifdef O_TMPFILE
+  const int unnamed = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (unnamed >= 0) return unnamed;
+#endif
+  // open(2): not every file system has O_TMPFILE, network file systems least of all.
+  std::string name = (folder / ".caiexport-XXXXXX").string();
+  const int named = ::mkstemp(name.data());
+  if (named >= 0) ::unlink(name.c_str());
+  return named;
+}
+
 }  // namespace
 
 struct LockTable::State {
@@ -164,6 +178,14 @@ void LockTable::unlock(std::int64_t number) {
 std::optional<int> LockTable::holder(std::int64_t number) const {
   if (state_->held.contains(number)) return static_cast<int>(::getpid());
   return state_->otherHolder(number);
+}
+
+bool hasRecordLocks(const fs::path& folder) {
+  const Descriptor descriptor(openUnnamed(folder));
+  if (!descriptor.valid()) return true;
+  struct flock lock = recordLock(F_WRLCK, 0);
+  if (untilDone([&] { return ::fcntl(descriptor.number(), F_SETLK, &lock); }) == 0) return true;
+  return errno == EACCES || errno == EAGAIN;
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {

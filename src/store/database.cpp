@@ -17,6 +17,7 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
+#include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "failure.h"
 #include "migrations.h"
@@ -31,6 +32,7 @@ using core::Error;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kBusyTimeout{10000};
+constexpr const char* kLocalDisk = "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE)";
 constexpr const char* kOtherFile = "name another file with --database FILE or CAIEXPORT_DATABASE";
 /// "CAIX", in the file's header: tells our databases from those of other programs.
 constexpr int kApplicationId = 0x43414958;
@@ -136,7 +138,14 @@ void useWal(SQLite::Database& connection, const fs::path& file) {
   if (answer == "wal") return;
   fail(Category::io,
        "cannot use the job database " + file.string() + ": its file system does not support SQLite's write-ahead log",
-       "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE)");
+       kLocalDisk);
+}
+
+/// SQLite would wait for its whole timeout, and then speak of another process.
+void requireLocks(const fs::path& file) {
+  if (core::hasRecordLocks(file.parent_path())) return;
+  fail(Category::io, "cannot use the job database " + file.string() + ": its file system has no file locks",
+       kLocalDisk);
 }
 
 void migrate(SQLite::Database& connection, const fs::path& file) {
@@ -167,6 +176,7 @@ std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
 }
 
 std::unique_ptr<SQLite::Database> openForWriting(const fs::path& file) {
+  requireLocks(file);
   auto connection = connect(file.string(), SQLite::OPEN_READWRITE);
   // SQLite falls back to reading without a word.
   if (sqlite3_db_readonly(connection->getHandle(), "main") == 1) {

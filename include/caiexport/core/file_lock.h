@@ -29,6 +29,10 @@ class LockTable {
   std::unique_ptr<State> state_;
 };
 
+/// Whether files in the folder can be locked; true where no file can be made there, which others report better. Some
+/// network file systems have no locks, and SQLite waits for them as if another process held them.
+bool hasRecordLocks(const std::filesystem::path& folder);
+
 /// A lock on a folder itself (flock): no file is left in it.
 class DirectoryLock {
  public:
