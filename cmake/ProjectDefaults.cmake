@@ -18,6 +18,8 @@ endif()
 option(CAIEXPORT_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
 set(CAIEXPORT_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
+option(CAIEXPORT_FUZZ "Build only the fuzz programs and what they need (clang)" OFF)
+
 add_library(caiexport_warnings INTERFACE)
 add_library(caiexport::project_warnings ALIAS caiexport_warnings)
 target_compile_options(caiexport_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
@@ -28,4 +30,7 @@ endif()
 if(CAIEXPORT_SANITIZE)
   add_compile_options(-fsanitize=${CAIEXPORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${CAIEXPORT_SANITIZE})
+endif()
+if(CAIEXPORT_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()

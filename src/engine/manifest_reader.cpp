@@ -101,15 +101,18 @@ void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
 
 }  // namespace
 
-Manifest readManifest(const fs::path& folder) {
-  constexpr std::uint64_t kMostBytes = 1U << 30U;
-  const fs::path file = folder / kManifestName;
-  const std::string text = core::readFile(file, kMostBytes);
+Manifest parseManifest(const std::string& text, const fs::path& file) {
   try {
     return parse(text, file);
   } catch (const Poco::Exception& exception) {
     throwBroken(file, core::printable(exception.displayText(), 200));
   }
+}
+
+Manifest readManifest(const fs::path& folder) {
+  constexpr std::uint64_t kMostBytes = 1U << 30U;
+  const fs::path file = folder / kManifestName;
+  return parseManifest(core::readFile(file, kMostBytes), file);
 }
 
 std::optional<Manifest> manifestHead(const fs::path& folder) {

@@ -36,7 +36,10 @@ inline constexpr const char* kLatestName = "latest";
 /// Beside them, for batches that newer ones supersede. Hidden, so that readers pass it over unless it is named.
 inline constexpr const char* kReplacedName = ".replaced";
 
-/// Error(verification) for one that is broken, or that names files outside its folder; Error(io).
+/// `file` is where it lies. Error(verification) for one that is broken, or that names files outside its folder.
+Manifest parseManifest(const std::string& text, const std::filesystem::path& file);
+
+/// The same of a folder's manifest; Error(io) if it can't be read.
 Manifest readManifest(const std::filesystem::path& folder);
 
 /// All but its list of files, of a folder whose manifest may be long. Nothing if there is none, or it can't be read.
