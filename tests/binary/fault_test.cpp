@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <csignal>
 #include <map>
 
 #include "binary/fixture.h"
@@ -239,6 +240,23 @@ std::vector<Fault> refusals() {
                       .words = {code, text, remedy},
                       .fired = 1});
   }
+  // Of the same family, but its first digits are another status.
+  faults.push_back(
+      {.name = "Gateway400003",
+       .scenario =
+           meet("/data/", R"({"status": 400, "body": {"error_code": "400003", "message": "Missing header"}})", kEver),
+       .code = 5,
+       .then = Then::resume,
+       .words = {"400003", "Missing header", "org_id"},
+       .fired = 1});
+  faults.push_back({.name = "Gateway429050",
+                    .scenario = meet("/data/", R"({"status": 429, "retry_after": 0,
+                                     "body": {"error_code": "429050", "message": "Too many requests"}})",
+                                     kEver),
+                    .code = 7,
+                    .then = Then::resume,
+                    .words = {"429050", "Too many requests", "fewer requests", "6 tries"},
+                    .fired = 6});
   const char* const kExpired =
       R"({"status": 401, "body": {"error_code": "401013", "message": "Oauth token is not valid"}})";
   faults.push_back(
@@ -643,6 +661,70 @@ TEST_F(Servers, ABatchOfAnUnknownStatusIsNotRead) {
   const Ended ended = run({"dataset", "--id", kScoreDataset});
   EXPECT_EQ(ended.code, 4);
   EXPECT_THAT(ended.err, HasSubstr("pondering"));
+}
+
+TEST_F(Servers, IdsAndLengthsAsNumbersAreRead) {
+  startWith(R"json({"batches": 1, "faults": [
+      {"match": {"path": "/export/batches/"}, "times": -1, "do": {"body": {"data": [{"dataSetFileId": 17}]}}},
+      {"match": {"path": "/export/files/17[?]path="}, "times": -1, "do": {"body": "12345"}},
+      {"match": {"path": "/export/files/17"}, "times": -1,
+       "do": {"body": {"data": [{"dataSetFileId": 17, "name": "scores", "length": 5}]}}}]})json");
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--verify", "size", "--format", "json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto file = parseObject(ended.out)->getArray("file_list")->getObject(0);
+  EXPECT_EQ(file->getValue<std::string>("dataset_file_id"), "17");
+  EXPECT_EQ(file->getValue<std::uint64_t>("bytes"), 5U);
+}
+
+/// Its rows don't add up then; `resume` lists again.
+TEST_F(Servers, AListThatLostEntriesIsNoticed) {
+  startWith(R"({"batches": 1, "failed_batches": 0, "files": 7, "page_limit": 2, "records": 700})");
+  changeScenario(meet(kNextPage, R"({"shift_start": 1})"));
+  const Ended ended = run({"dataset", "--id", kScoreDataset});
+  ASSERT_EQ(ended.code, 8) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("700 records"));
+  EXPECT_THAT(ended.err, HasSubstr("caiexport resume 1"));
+  const Ended resumed = run({"resume", "1", "--format", "json"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  const auto job = parseObject(resumed.out);
+  EXPECT_EQ(job->getValue<int>("files"), 7);
+  EXPECT_EQ(job->getValue<int>("records"), 700);
+}
+
+/// What was fetched of the file's first version is of no use.
+TEST_F(Servers, AFileOfAnotherLengthStartsAgain) {
+  const auto shape = [](const char* bytes) {
+    return std::string(R"({"batches": 1, "failed_batches": 0, "files": 2, "file_bytes": )") + bytes;
+  };
+  startWith(shape("300000") +
+            R"(, "faults": [{"match": {"path": "path="}, "times": -1, "do": {"stall_body": 200000}}]})");
+  const std::string port = simulator_->port();
+  const std::vector<std::string> command{"dataset", "--id", kScoreDataset, "--verify", "size"};
+  const auto process = start(command);
+  ASSERT_TRUE(support::eventually([&] { return counted("file_bytes_served") >= 400000; }));
+  process->signal(SIGINT);
+  ASSERT_EQ(process->wait(), 130);
+  EXPECT_EQ(filesUnder("out").size(), 2U);
+  simulator_.reset();
+  std::filesystem::remove(folder_ / "port");
+  startWith(shape("310000") + "}", {"--port", port});
+  const Ended resumed = run({"resume", "--last"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(counted("file_bytes_served"), 620000U);
+  EXPECT_EQ(run({"verify", "1"}).code, 0);
+
+  // As if there had been no first version.
+  const auto content = [&](const std::string& folder) {
+    std::map<std::string, std::string> all;
+    for (const std::string& name : filesUnder(folder)) {
+      if (!name.ends_with("manifest.json")) all[name] = support::Process::contentOf(folder_ / folder / name);
+    }
+    return all;
+  };
+  environment["CAIEXPORT_DATABASE"] = path("other.db");
+  environment["CAIEXPORT_OUTPUT"] = path("other");
+  ASSERT_EQ(run(command).code, 0);
+  EXPECT_EQ(content("out"), content("other"));
 }
 
 TEST_F(Servers, ThePlatformDiesInMidRunAndComesBack) {

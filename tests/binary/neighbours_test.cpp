@@ -72,6 +72,46 @@ TEST_F(Neighbours, EightProcessesLookAtOneDatabase) {
   for (const auto& process : processes) EXPECT_EQ(process->wait(), 0) << process->errors();
 }
 
+// --- what can't be relied on
+
+TEST_F(Neighbours, AFileSystemWithoutLocksIsDetectedAndSaid) {
+  startWith(R"({"batches": 1, "files": 2, "file_bytes": 1000})");
+  environment["LD_PRELOAD"] = CAIEXPORT_NO_LOCKS;
+  environment["ASAN_OPTIONS"] = "verify_asan_link_order=0";
+  const Ended ended = run(command());
+  EXPECT_EQ(ended.code, 9) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("its file system has no file locks"));
+  EXPECT_THAT(ended.err, HasSubstr("--database"));
+  EXPECT_TRUE(filesUnder("out").empty());
+}
+
+// --- cancelling
+
+TEST_F(Neighbours, CancellingADatasetJobNeedsNoSettings) {
+  const auto process = startStalled();
+  const support::Environment settings = environment;
+  environment = {{"PATH", "/usr/bin:/bin"}, {"HOME", path("")}, {"CAIEXPORT_DATABASE", path("jobs.db")}};
+  const Ended asked = run({"cancel", "1"});
+  EXPECT_EQ(asked.code, 0) << asked.err;
+  EXPECT_EQ(process->wait(), 5);
+  EXPECT_THAT(run({"history", "--format", "json"}).out, HasSubstr(R"("cancelled")"));
+  environment = settings;
+  EXPECT_EQ(run({"resume", "1"}).code, 2);
+}
+
+TEST_F(Neighbours, CancellingAnEvaluationEndsThePlatformsJob) {
+  startWith(R"({"segment_job_polls": 1000000})");
+  const auto process =
+      start({"segment", "--id", kSegment, "--evaluate", "--poll-interval", "0.05", "--poll-max", "0.05"});
+  ASSERT_TRUE(support::eventually([&] { return run({"show", "1"}).out.find("PROCESSING") != std::string::npos; }));
+  EXPECT_EQ(run({"cancel", "1"}).code, 0);
+  EXPECT_EQ(process->wait(), 5);
+  const auto jobs = platformState()->getArray("segment_jobs");
+  ASSERT_EQ(jobs->size(), 1U);
+  EXPECT_THAT(jobs->getObject(0)->getValue<std::string>("status"), HasSubstr("CANCELL"));
+  EXPECT_EQ(counted("export_jobs_accepted"), 0U);
+}
+
 // --- resume fails closed
 
 TEST_F(Neighbours, AnotherPlatformOrOrganisationIsNotResumedOn) {
@@ -141,11 +181,43 @@ TEST_F(NoRoom, AFileThatDoesNotFitIsExit9AndResumable) {
   EXPECT_THAT(full.err, HasSubstr(".part"));
   EXPECT_THAT(full.err, HasSubstr("free"));
   EXPECT_THAT(full.err, HasSubstr("ulimit -f"));
+  EXPECT_THAT(full.err, HasSubstr("caiexport resume 1"));
   EXPECT_THAT(run({"history", "--format", "json"}).out, HasSubstr(R"("category": "io")"));
   const Ended resumed = run({"resume", "--last"});
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(run({"verify", "1"}).code, 0);
   for (const std::string& name : filesUnder("out")) EXPECT_FALSE(name.ends_with(".part"));
+}
+
+/// A file system of its own that is really full, then made larger.
+TEST_F(NoRoom, AFullDiskIsExit9AndResumable) {
+  startWith(R"({"batches": 1, "files": 4, "file_bytes": 3000000})");
+  std::filesystem::create_directory(folder_ / "out");
+  std::string settings;
+  for (const auto& [name, value] : environment) settings += "export " + name + "='" + value + "'; ";
+  std::ofstream(folder_ / "full.sh") << "mount -t tmpfs -o size=7m tmpfs '" << path("out") << "' || exit 77\n"
+                                     << settings << "cd '" << path("") << "'\n"
+                                     << CAIEXPORT << " dataset --verify size --id " << kScoreDataset
+                                     << " > full.out 2> full.err; echo $? > full.code\n"
+                                     << "mount -o remount,size=64m '" << path("out") << "'\n"
+                                     << CAIEXPORT << " resume 1 > resumed.out 2> resumed.err; echo $? > resumed.code\n"
+                                     << CAIEXPORT << " verify 1 > verified.out 2>&1; echo $? > verified.code\n"
+                                     << "find '" << path("out") << "' -name '*.part' > parts\n";
+  const int status = std::system(("unshare -rm sh '" + path("full.sh") + "' 2> '" + path("mount.err") + "'").c_str());
+  if (!std::filesystem::exists(folder_ / "full.code")) {
+    GTEST_SKIP() << "no file system may be mounted here: " << support::Process::contentOf(path("mount.err"));
+  }
+  ASSERT_EQ(status, 0);
+  const auto content = [&](const std::string& name) { return support::Process::contentOf(path(name)); };
+  const std::string said = content("full.err");
+  EXPECT_EQ(content("full.code"), "9\n") << said;
+  EXPECT_THAT(said, HasSubstr("No space left on device"));
+  EXPECT_THAT(said, testing::ContainsRegex("[0-9.]+ MB are still to come and .* are free in "));
+  EXPECT_THAT(said, HasSubstr("caiexport resume 1"));
+  EXPECT_EQ(content("resumed.code"), "0\n") << content("resumed.err");
+  EXPECT_EQ(content("verified.code"), "0\n") << content("verified.out");
+  EXPECT_EQ(content("parts"), "");
+  EXPECT_LE(counted("file_bytes_served"), 4U * 3'000'000U + 7'000'000U);
 }
 
 TEST_F(NoRoom, ADatabaseThatDoesNotFitIsExit9AndStaysSound) {

@@ -147,6 +147,9 @@ TEST_P(Secrets, AppearInNoCommandLine) {
   const std::string commandLine = support::Process::contentOf("/proc/" + std::to_string(process->id()) + "/cmdline");
   EXPECT_THAT(commandLine, HasSubstr(kScoreDataset));
   EXPECT_THAT(commandLine, Not(HasSubstr("CANARY")));
+  // A core file would hold them.
+  EXPECT_THAT(support::Process::contentOf("/proc/" + std::to_string(process->id()) + "/limits"),
+              testing::ContainsRegex("Max core file size +0 +0 "));
   process->signal(SIGINT);
   EXPECT_EQ(process->wait(), 130);
   expectNowhere("CANARY");
@@ -319,6 +322,28 @@ TEST_F(LinksOnDisk, InPlaceOfTheDatasetFolder) {
   EXPECT_EQ(download().code, 9);
   EXPECT_EQ(support::Process::contentOf(path("elsewhere/mine")), "mine");
   for (const std::string& name : filesUnder("elsewhere")) EXPECT_THAT(name, Not(HasSubstr("scores")));
+}
+
+/// Files that share a name lie in folders of their own.
+TEST_F(LinksOnDisk, InPlaceOfTheFolderOfADatasetFile) {
+  simulator_.reset();
+  std::filesystem::remove(folder_ / "port");
+  startWith(R"({"batches": 1, "failed_batches": 0, "files": 4, "file_bytes": 5000, "dataset_files": 2,
+                "duplicate_names": true})");
+  ASSERT_EQ(download().code, 0);
+  std::vector<std::filesystem::path> inner;
+  for (const auto& entry : std::filesystem::directory_iterator(batchFolder())) {
+    if (entry.is_directory()) inner.push_back(entry.path());
+  }
+  ASSERT_EQ(inner.size(), 2U);
+  for (const std::filesystem::path& folder : inner) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directory_symlink(folder_ / "elsewhere", folder);
+  }
+  const Ended ended = download();
+  EXPECT_EQ(ended.code, 9) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("symbolic link"));
+  expectUntouched();
 }
 
 // --- links from the server
@@ -496,6 +521,9 @@ TEST_F(Given, SqlOverFilesSeesNoOthers) {
       "SELECT * FROM '" + path("private.csv") + "'",
       "SELECT content FROM read_text('" + path("private.csv") + "')",
       "SELECT content FROM read_blob('/etc/passwd')",
+      "SELECT * FROM 'https://127.0.0.1:1/x.csv'",
+      "SELECT * FROM read_parquet('s3://bucket/x')",
+      "SELECT getenv('HOME')",
       "SELECT * FROM glob('/etc/*')",
       "SELECT * FROM sniff_csv('" + path("private.csv") + "')",
       "COPY profiles TO '" + evil + "' (FORMAT parquet)",

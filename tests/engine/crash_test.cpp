@@ -2,10 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <fstream>
-#include <map>
-#include <sstream>
-
 #include "engine/journey.h"
 
 namespace caiexport::engine {
@@ -17,17 +13,6 @@ constexpr std::uint64_t kFileBytes = 3000;
 constexpr std::uint64_t kFiles = 3;
 // The matrix is cut into parts, so that ctest runs them side by side.
 constexpr std::size_t kParts = 8;
-
-std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> content;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
-    std::ostringstream bytes;
-    bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
-    content[entry.path().filename().string()] = bytes.str();
-  }
-  return content;
-}
 
 std::uint64_t wholeFilesIn(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder)) return 0;

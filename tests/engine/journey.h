@@ -3,7 +3,12 @@
 /// counter of everything that touches the outside, at any of which the "process" can die.
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -27,6 +32,18 @@ namespace caiexport::engine {
 
 inline constexpr const char* kScoreDataset = "5f0000000000000000000001";
 inline constexpr const char* kSegment = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+
+/// Name and content of all files under the folder but manifests.
+inline std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> content;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
+    std::ostringstream bytes;
+    bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+    content[entry.path().filename().string()] = bytes.str();
+  }
+  return content;
+}
 
 /// Remembers what a run said.
 class RememberingObserver final : public RunObserver {
@@ -71,7 +88,7 @@ class CrashingFileSystem final : public core::FileSystem {
   }
 
  public:
-  explicit CrashingFileSystem(CrashPoint& crash) : crash_(crash) {}
+  CrashingFileSystem(CrashPoint& crash, core::FileSystem& disk) : crash_(crash), disk_(disk) {}
 
   using core::FileSystem::open;
   std::unique_ptr<core::WritableFile> open(const std::filesystem::path& path, unsigned mode) override {
@@ -123,6 +140,7 @@ class CrashingFileSystem final : public core::FileSystem {
     void resize(std::uint64_t bytes) override {
       crash_.pass();
       file_->resize(bytes);
+      crash_.pass();
     }
     void sync() override {
       crash_.pass();
@@ -136,7 +154,7 @@ class CrashingFileSystem final : public core::FileSystem {
   };
 
   CrashPoint& crash_;
-  core::FileSystem& disk_ = core::diskFileSystem();
+  core::FileSystem& disk_;
 };
 
 /// Says of every file what the test wants.
@@ -168,9 +186,13 @@ class Journey {
     explicit Process(Journey& journey, std::size_t crashAt = 0)
         : crash(crashAt),
           database(journey.directory / "jobs.db", store::Database::Mode::readWrite),
-          store(database, journey.clock, [this](std::string_view, bool) { crash.pass(); }),
+          store(database, journey.clock,
+                [this](std::string_view call, bool committed) {
+                  crash.pass();
+                  if (onStoreCall) onStoreCall(call, committed);
+                }),
           locks(journey.directory / "jobs.db.lock"),
-          files(crash),
+          files(crash, journey.disk),
           transport(journey.world_,
                     [this, &journey](const std::string& call) {
                       crash.pass();
@@ -194,6 +216,8 @@ class Journey {
                   .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
                   .download = journey.download}) {}
 
+    /// Called before and after each transaction; see store::JobStore.
+    store::JobStore::Probe onStoreCall;
     CrashPoint crash;
     store::Database database;
     store::JobStore store;
@@ -211,6 +235,7 @@ class Journey {
   support::TempDirectory directory;
   support::FakeClock clock;
   support::FixedRandom random;
+  std::reference_wrapper<core::FileSystem> disk = core::diskFileSystem();
   std::string sandbox = "prod";
   std::uint64_t rowsPerFile = 0;
   std::size_t listedTogether = 100;

@@ -303,7 +303,7 @@ TEST_F(Cancelling, AnExportThatBeganMeanwhileIsCancelledByTheRun) {
     model::ExportRequest request = journey.segmentRequest();
     request.segment.evaluate = evaluates;
     const model::Job job = process.runner.create(request);
-    process.onRequest = [&](const std::string& call) {
+    journey.onRequest = [&](const std::string& call) {
       const bool taken =
           call.starts_with("after POST") && call.find(evaluates ? "segment/jobs" : "export/jobs") != call.npos;
       if (taken) process.store.requestCancel(job.id);
