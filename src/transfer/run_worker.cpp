@@ -169,7 +169,9 @@ bool Run::keepsUpRecord() {
   for (const File& file : schedule_.begun()) {
     if (file->stage != FileStage::fetching || hasEnded(*file)) continue;
     const std::uint64_t unsynced = file->part.unsyncedBytes();
-    if (late && unsynced > 0) file->recorded = true;
+    // Without anything new to record, a worker would go round: ask, record nothing, ask again.
+    if (unsynced == 0) continue;
+    if (late) file->recorded = true;
     if (late || unsynced >= at_.settings.rangeBytes) requestRecord(file);
   }
   return !late;
