@@ -39,6 +39,8 @@ void FileFeed::begin(std::function<void()> wake) {
   std::vector<model::BatchId> batches;
   for (const model::Batch& batch : context_.job.batches) {
     folderOf(context_.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    // Now, not with its first page: what an earlier listing said of a file may be wrong by now.
+    context_.tools.store.beginListing(context_.job.id, batch.id);
     batches.push_back(batch.id);
   }
   lister_ = std::make_unique<BatchLister>(context_.tools.client, std::move(batches), wake_, context_.stop);
@@ -52,8 +54,6 @@ void FileFeed::attend() {
 
 void FileFeed::record(BatchLister::Page page) {
   store::JobStore& store = context_.tools.store;
-  if (listing_ != page.batch) store.beginListing(context_.job.id, page.batch);
-  listing_ = page.batch;
   store.addFiles(context_.job.id, page.files);
   progress_.totalFiles += page.files.size();
   for (const model::RemoteFile& file : page.files) progress_.totalBytes += file.lengthBytes;

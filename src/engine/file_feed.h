@@ -51,8 +51,7 @@ class FileFeed final : public transfer::ItemFeed {
   bool lists_;
   const std::function<void()> onListed_;
   std::function<void()> wake_;
-  std::optional<model::BatchId> listing_ = {};  ///< The batch whose pages come now.
-  std::deque<model::BatchId> unsettled_;        ///< All their pages are in.
+  std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;
   std::deque<transfer::DownloadItem> page_;
   std::set<std::int64_t> handedOut_;  ///< And not done yet, or failed: not to be handed out again.
