@@ -39,19 +39,25 @@ class Verification {
     }
   }
 
-  void compareWithPromises() const {
+  struct Mismatch {
+    std::string who = {};
+    std::uint64_t promised = 0;
+    std::uint64_t counted = 0;
+  };
+
+  /// The first promise that the counted rows don't keep.
+  std::optional<Mismatch> mismatch() const {
     Rows all = 0;
     for (const model::Batch& batch : context_.job.batches) {
       const Rows counted = rows_.at(batch.id);
       all = all && counted ? Rows(*all + *counted) : std::nullopt;
       if (counted && batch.records && *counted != *batch.records) {
-        throwMismatch("batch " + batch.id.value(), *batch.records, *counted);
+        return Mismatch{.who = "batch " + batch.id.value(), .promised = *batch.records, .counted = *counted};
       }
     }
     const std::optional<std::uint64_t> reported = context_.job.reportedProfiles;
-    if (all && reported && *all != *reported) {
-      throwMismatch("export job " + context_.job.exportJobId.value(), *reported, *all);
-    }
+    if (!all || !reported || *all == *reported) return std::nullopt;
+    return Mismatch{.who = "export job " + context_.job.exportJobId.value(), .promised = *reported, .counted = *all};
   }
 
   /// What the job's `records` is: counted if possible, else what the platform said.
@@ -126,15 +132,6 @@ class Verification {
                          std::to_string(model::numberOf(context_.job.id)) + " fetches this one again"});
   }
 
-  [[noreturn]] void throwMismatch(const std::string& who, std::uint64_t expected, std::uint64_t found) const {
-    throw Error(
-        Category::verification,
-        who + " was promised with " + std::to_string(expected) + " records, but its files hold " +
-            std::to_string(found),
-        {.hint = "the files stay where they are; caiexport resume " + std::to_string(model::numberOf(context_.job.id)) +
-                 " lists them again; if it stays so, export again and tell Adobe's support"});
-  }
-
   StepContext& context_;
   std::map<model::BatchId, Rows> rows_;
   std::unique_ptr<reader::ParquetReader> reader_;
@@ -145,23 +142,44 @@ bool hasFailedFile(StepContext& context) {
   return !context.tools.store.files(context.job.id, 0, 1, kFailed).empty();
 }
 
+[[noreturn]] void throwMismatch(const StepContext& context, const Verification::Mismatch& mismatch) {
+  throw Error(
+      Category::verification,
+      mismatch.who + " was promised with " + std::to_string(mismatch.promised) + " records, but its files hold " +
+          std::to_string(mismatch.counted),
+      {.hint = "the files stay where they are; caiexport resume " + std::to_string(model::numberOf(context.job.id)) +
+               " lists them again; if it stays so, export again and tell Adobe's support"});
+}
+
+/// The number of records.
+Rows verified(StepContext& context) {
+  Verification verification(context);
+  verification.checkAllFiles();
+  const auto mismatch = verification.mismatch();
+  if (!mismatch) {
+    // Before the manifest: a batch that is not accepted is no part of its dataset's folder, nor the latest one.
+    verification.guard();
+    return verification.total();
+  }
+  if (context.run.listedHere) throwMismatch(context, *mismatch);
+  // An earlier run's list may have lacked files: lists can change between two pages.
+  fetchMissing(context);
+  return verified(context);
+}
+
 }  // namespace
 
 Turn verifyFiles(StepContext& context) {
   holdFolders(context);
-  // What an earlier try found wrong is fetched again first, and what the list lacked.
-  if (context.step.state == model::StepState::failed || hasFailedFile(context)) fetchMissing(context);
-  Verification verification(context);
-  verification.checkAllFiles();
-  verification.compareWithPromises();
-  // Before the manifest: a batch that is not accepted is no part of its dataset's folder, nor the latest one.
-  verification.guard();
+  // What an earlier try found wrong is fetched again first.
+  if (hasFailedFile(context)) fetchMissing(context);
+  const Rows records = verified(context);
   for (const model::Batch& batch : context.job.batches) {
     writeManifest(context.job, batch, context.tools.store, context.tools.files);
   }
   switchLatest(context.job.request.output / context.job.datasetId.value(), context.tools.files,
                [&](std::string_view text) { context.tools.observer.notice(text); });
-  context.tools.store.finishStep(context.job.id, context.step.name, {.records = verification.total()});
+  context.tools.store.finishStep(context.job.id, context.step.name, {.records = records});
   return {};
 }
 
