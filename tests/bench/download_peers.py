@@ -45,7 +45,7 @@ def ours(program, connections=0):
     def command(task):
         words = [program, "--database", task.output / "jobs.db", "--base-url", task.origin, "--ims-url", task.origin,
                  "--ca-file", task.ca_file, "dataset", "--id", task.data.dataset, "--verify", "size",
-                 "--output", task.output / "out", "--format", "json"]
+                 "--output", task.output / "out"]
         return words + (["--connections", str(connections)] if connections else [])
 
     return Fetcher("caiexport", f"--connections {connections}" if connections else "", connections, command)

@@ -30,8 +30,6 @@ http {{
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;
-  open_file_cache max=10000 inactive=10m;
-  open_file_cache_valid 10m;
   client_body_temp_path {folder}/tmp;
   proxy_temp_path {folder}/tmp;
   fastcgi_temp_path {folder}/tmp;
@@ -67,9 +65,10 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 
 
 
 class DataSet:
-    """The files of one case, as a batch of a dataset. They can't be compressed, and no two are alike."""
+    """The files of one case, as a batch of a dataset. `make_file` makes one, given its path and number; without it they
+    can't be compressed, and no two are alike."""
 
-    def __init__(self, root, letter, count, size_bytes, contents=None):
+    def __init__(self, root, letter, count, size_bytes, make_file=None):
         self.letter = letter
         self.count = count
         self.size_bytes = size_bytes
@@ -80,9 +79,10 @@ class DataSet:
                       for i in range(count)]
         self._root = root
         self._folder = root / "files" / self.directory
-        self._contents = contents
         self._sums = {}
-        self._make_files()
+        (self._folder / "data").mkdir(parents=True)
+        for i, name in enumerate(self.names):
+            (make_file or self._make_file)(self.file(name), i)
 
     @property
     def total_bytes(self):
@@ -129,16 +129,11 @@ class DataSet:
             name = self.names[first] if first > 0 else "first"
             self._write(f"files/{self.directory}/pages/{name}.json", answer)
 
-    def _make_files(self):
-        (self._folder / "data").mkdir(parents=True)
-        for i, name in enumerate(self.names):
-            if self._contents:
-                os.link(self._contents.file(self._contents.names[i]), self.file(name))
-                continue
-            with open(self.file(name), "wb") as file:
-                for first in range(0, self.size_bytes, len(BLOCK)):
-                    unique = os.urandom(64)
-                    file.write((unique + BLOCK[len(unique):])[:self.size_bytes - first])
+    def _make_file(self, path, _):
+        with open(path, "wb") as file:
+            for first in range(0, self.size_bytes, len(BLOCK)):
+                unique = os.urandom(64)
+                file.write((unique + BLOCK[len(unique):])[:self.size_bytes - first])
 
     def _write(self, name, value):
         path = self._root / name
