@@ -95,10 +95,19 @@ def rclone(transfers):
     return Fetcher("rclone", f"--transfers {transfers}", transfers, command)
 
 
-def peers():
-    found = [curl(version, connections) for version in ("h1", "h2") for connections in (8, 16, 32)]
-    found += [aria2(8, 1), aria2(16, 1), aria2(32, 1), aria2(8, 4), aria2(4, 16)]
-    return found + [rclone(8), rclone(16), wget()]
+def peers(files, far):
+    """Settings worth trying: the programs one after another, of each the one with the most connections first."""
+    if files == 1:
+        return [curl("h1", 8), curl("h2", 8), aria2(1, 16), aria2(1, 4), aria2(1, 1), rclone(8), wget()]
+    found = [curl(version, connections) for version in ("h1", "h2") for connections in (32, 16, 8)]
+    found += [aria2(4, 16), aria2(8, 4), aria2(32 if far else 16, 1)]
+    return found + [rclone(16), rclone(8), wget()]
+
+
+class Pair(typing.NamedTuple):
+    """One run: of the program alone, and with what makes it fair."""
+    bare: measuring.Sample
+    fair: typing.Optional[measuring.Sample]
 
 
 class Runner:
@@ -109,22 +118,23 @@ class Runner:
         self._environment = environment(home)
         self._compared = set()
 
-    def run(self, fetcher, task, limit=None):
-        """Two samples: of the program, and of what makes a peer fair: followed by `sync` and `sha256sum`, which
-        caiexport has done itself."""
+    def run(self, fetcher, task, fair, limit=None):
+        """What makes a peer fair is that `sync` and `sha256sum` follow, which caiexport has done itself."""
         self._prepare(task)
         command = fetcher.command(task)
         bare = self._meter.run(command, task.output, self._environment, limit)
         if fetcher.is_ours:
             self._check_ours(task)
-            return bare, bare
+            return Pair(bare, bare)
         names = sorted(os.listdir(task.output))
-        synced = self._meter.run(["sync", *names], task.output, self._environment)
-        summed = self._meter.run(["sha256sum", *names], task.output, self._environment)
         sizes = [os.stat(task.output / name).st_size for name in names]
         if sizes != [task.data.size_bytes] * task.data.count:
             raise measuring.RunFailed(f"{fetcher.label} brought {len(sizes)} files, {sum(sizes)} bytes")
-        return bare, bare.then(synced).then(summed)
+        if not fair:
+            return Pair(bare, None)
+        synced = self._meter.run(["sync", *names], task.output, self._environment)
+        summed = self._meter.run(["sha256sum", *names], task.output, self._environment)
+        return Pair(bare, bare.then(synced).then(summed))
 
     @staticmethod
     def _prepare(task):

@@ -3,12 +3,7 @@
 import typing
 
 import measuring
-
-
-class Pair(typing.NamedTuple):
-    """One run: of the program alone, and with what makes it fair."""
-    bare: measuring.Sample
-    fair: measuring.Sample
+from download_peers import Pair
 
 
 class Goal(typing.NamedTuple):
@@ -24,7 +19,7 @@ class Goal(typing.NamedTuple):
 
 def best(fetchers, samples, fair):
     """The peer that took the least time."""
-    peers = [fetcher for fetcher in fetchers if not fetcher.is_ours]
+    peers = [fetcher for fetcher in fetchers if not fetcher.is_ours and (samples[fetcher].fair or not fair)]
     return min(peers, key=lambda fetcher: (samples[fetcher].fair if fair else samples[fetcher].bare).seconds)
 
 
@@ -40,11 +35,14 @@ class Result:
         self._too_slow = {}
         self._size = f"{count} × " + (f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB")
 
-    def add(self, fetcher, bare, fair):
-        self._runs.setdefault(fetcher, []).append(Pair(bare, fair))
+    def add(self, fetcher, pair):
+        self._runs.setdefault(fetcher, []).append(pair)
 
     def too_slow(self, fetcher, limit):
         self._too_slow[fetcher] = limit
+
+    def is_too_slow(self, program):
+        return any(fetcher.program == program for fetcher in self._too_slow)
 
     def keep_best_settings(self):
         """Of each program that ended; the other settings are forgotten."""
@@ -58,7 +56,8 @@ class Result:
 
     def medians(self):
         """Of what ran in turns."""
-        return {fetcher: Pair(measuring.median([run.bare for run in runs]), measuring.median([run.fair for run in runs]))
+        return {fetcher: Pair(measuring.median([run.bare for run in runs]),
+                              measuring.median([run.fair for run in runs]) if runs[0].fair else None)
                 for fetcher, runs in self._runs.items()}
 
     def ours(self, connections=0):
@@ -69,8 +68,7 @@ class Result:
     def best_peer(self, fair, connections=0):
         """Its median; of those with so many connections, where a number is given."""
         medians = self.medians()
-        peers = [f for f in medians if not f.is_ours and (connections in (0, f.connections))]
-        pair = medians[best(peers, medians, fair)]
+        pair = medians[best([f for f in medians if connections in (0, f.connections)], medians, fair)]
         return pair.fair if fair else pair.bare
 
     def table(self):
@@ -84,7 +82,8 @@ class Result:
             if on_tmpfs:
                 row += [f"{pair.bare.seconds:.2f}", f"{pair.bare.cpu:.2f}", f"{pair.bare.mebibytes:.0f}",
                         f"{pair.bare.seconds / bare_best.seconds:.2f}"]
-            row += [f"{pair.fair.seconds:.2f}", f"{pair.fair.cpu:.2f}", f"{pair.fair.seconds / fair_best.seconds:.2f}"]
+            row += ([f"{pair.fair.seconds:.2f}", f"{pair.fair.cpu:.2f}", f"{pair.fair.seconds / fair_best.seconds:.2f}"]
+                    if pair.fair else ["–"] * 3)
             rows.append(row)
         for fetcher, limit in self._too_slow.items():
             rows.append([fetcher.label, "1", f"> {limit:.0f}"] + ["–"] * 6)
