@@ -96,11 +96,11 @@ def rclone(transfers):
 
 
 def peers(files, far):
-    """Settings worth trying: the programs one after another, of each the one with the most connections first."""
+    """Settings worth trying: the programs one after another, of each the one that stands latency best first."""
     if files == 1:
-        return [curl("h1", 8), curl("h2", 8), aria2(1, 16), aria2(1, 4), aria2(1, 1), rclone(8), wget()]
+        return [curl("h1", 8), curl("h2", 8), aria2(1, 4), aria2(1, 16), aria2(1, 1), rclone(8), wget()]
     found = [curl(version, connections) for version in ("h1", "h2") for connections in (32, 16, 8)]
-    found += [aria2(4, 16), aria2(8, 4), aria2(32 if far else 16, 1)]
+    found += [aria2(32 if far else 16, 1), aria2(8, 4), aria2(4, 16)]
     return found + [rclone(16), rclone(8), wget()]
 
 
