@@ -30,6 +30,7 @@ class Result:
         self.letter = letter
         self.where = where
         self.connections = 0  # of the best fair peer
+        self.bystanders = 0.0  # share of the machine
         self.single = {}
         self._runs = {}
         self._too_slow = {}
@@ -89,12 +90,13 @@ class Result:
             rows.append([fetcher.label, "1", f"> {limit:.0f}"] + ["–"] * 6)
         head = ["", "runs"] + (["wall s", "CPU s", "peak MiB", "wall / best peer"] if on_tmpfs else [])
         head += ["fair: wall s", "CPU s", "wall / best fair peer"]
-        return f"### {self.letter}: {self._size}, output on {self.where}\n\n{measuring.table(head, rows)}\n"
+        return (f"### {self.letter}: {self._size}, output on {self.where}\n\n{measuring.table(head, rows)}\n\n"
+                f"Other programs took {self.bystanders:.0%} of the machine meanwhile.\n")
 
     def as_json(self):
         runs = {f.label: [pair._asdict() for pair in pairs] for f, pairs in self._runs.items()}
         single = {f.label: pair._asdict() for f, pair in self.single.items()}
-        return {"case": self.letter, "where": self.where, "size": self._size, "runs": runs, "single": single,
+        return {"case": self.letter, "where": self.where, "size": self._size, "bystanders": self.bystanders, "runs": runs, "single": single,
                 "too_slow_seconds": {f.label: limit for f, limit in self._too_slow.items()}}
 
 

@@ -181,6 +181,10 @@ class Server:
         self._stop()
 
     @property
+    def processes(self):
+        return [process.pid for process in self._processes]
+
+    @property
     def origin(self):
         return f"https://127.0.0.1:{self.port}"
 

@@ -92,6 +92,36 @@ def machine():
             f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.1f}")
 
 
+class Bystanders:
+    """What share of the machine other programs take: those that are neither this one, nor its children that have ended,
+    nor `processes` with their children."""
+
+    def __init__(self, processes):
+        self._processes = processes
+        self._began = self._now()
+
+    def share(self):
+        machine, ours, idle = (now - began for now, began in zip(self._now(), self._began))
+        return max(0.0, machine - ours - idle) / machine if machine > 0 else 0.0
+
+    def _now(self):
+        ticks = os.sysconf("SC_CLK_TCK")
+        # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are in the first two.
+        line = [int(word) / ticks for word in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        times = os.times()
+        ours = times.user + times.system + times.children_user + times.children_system
+        return sum(line), ours + sum(self._of(process) for process in self._processes), line[3] + line[4]
+
+    def _of(self, process):
+        try:
+            words = pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+            below = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        except OSError:
+            return 0.0
+        own = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return own + sum(self._of(child) for child in below)
+
+
 def free_bytes(folder):
     return shutil.disk_usage(folder).free
 
