@@ -14,7 +14,7 @@ namespace {
 // Obeyed within two seconds is what `cancel` promises.
 constexpr core::Duration kLookEvery = std::chrono::seconds(1);
 
-void watch(const std::filesystem::path& file, model::JobId job, std::stop_source run, core::Clock& clock,
+void watch(const std::filesystem::path& file, model::JobId job, const std::stop_source& run, core::Clock& clock,
            core::Log& log, const std::stop_token& ended) {
   try {
     store::Database database(file, store::Database::Mode::readOnly);

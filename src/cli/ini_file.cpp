@@ -115,8 +115,9 @@ std::map<std::string, Profile, std::less<>> readIniFile(const fs::path& file, co
     const Poco::AutoPtr<Poco::Util::IniFileConfiguration> ini(new Poco::Util::IniFileConfiguration(in));
     for (const auto& [name, keys] : checker.keysOf) {
       Profile& profile = profiles[name];
+      const std::string section = name + ".";
       // Raw: getString() would put environment variables in the place of ${...}.
-      for (const std::string& key : keys) profile[key] = ini->getRawString(name + "." + key, "");
+      for (const std::string& key : keys) profile[key] = ini->getRawString(std::string(section).append(key), "");
     }
   } catch (const Poco::Exception& exception) {
     throw Error(Category::config, "cannot read the config file " + core::printable(file.string()) + ": " +

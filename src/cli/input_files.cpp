@@ -174,9 +174,9 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
 
 /// What the record, or else the manifest, knows of the batch: when it was made, and what it replaces.
 model::Batch InputFinder::batchOf(const engine::Manifest& manifest) {
-  const model::Batch unknown{.id = model::BatchId(manifest.batchId),
-                             .created = manifest.created.value_or(core::TimePoint()),
-                             .predecessors = manifest.replaces};
+  model::Batch unknown{.id = model::BatchId(manifest.batchId),
+                       .created = manifest.created.value_or(core::TimePoint()),
+                       .predecessors = manifest.replaces};
   Record* record = manifest.job > 0 ? recordIfAny() : nullptr;
   if (record == nullptr) return unknown;
   try {

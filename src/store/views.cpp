@@ -70,7 +70,7 @@ std::string withTimes(std::string_view select) {
     }
     const std::size_t end = std::min(select.find_first_of(", ", at), select.size());
     const std::string column(select.substr(at + 1, end - at - 1));
-    sql += "strftime('%Y-%m-%dT%H:%M:%fZ', " + column + " / 1000.0, 'unixepoch') AS " + column;
+    sql.append("strftime('%Y-%m-%dT%H:%M:%fZ', ").append(column).append(" / 1000.0, 'unixepoch') AS ").append(column);
     at = end;
   }
   return sql;

@@ -245,7 +245,7 @@ std::vector<Fault> refusals() {
       {.name = "Gateway400003",
        .scenario =
            meet("/data/", R"({"status": 400, "body": {"error_code": "400003", "message": "Missing header"}})", kEver),
-       .code = 5,
+       .code = 2,
        .then = Then::resume,
        .words = {"400003", "Missing header", "org_id"},
        .fired = 1});

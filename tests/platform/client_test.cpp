@@ -133,7 +133,7 @@ TEST_F(CallTest, SaysWhatARefusalMeans) {
   for (const Case& c :
        {Case{403, "403010", Category::permission, "Authorization"},
         Case{403, "403000", Category::permission, "client_id"}, Case{403, "403003", Category::permission, "client_id"},
-        Case{400, "400003", Category::remoteFailed, "org_id"}, Case{403, "403025", Category::permission, "org_id"},
+        Case{400, "400003", Category::config, "org_id"}, Case{403, "403025", Category::permission, "org_id"},
         Case{403, "403027", Category::permission, "org_id"}, Case{409, "", Category::remoteFailed, ""},
         Case{501, "", Category::unavailable, ""}, Case{199, "", Category::protocol, ""}}) {
     transport.on("GET", kBatch)
