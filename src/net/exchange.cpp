@@ -1,11 +1,13 @@
 #include "exchange.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "attempt_failure.h"
 #include "caiexport/core/text.h"
@@ -161,23 +163,34 @@ std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
   return std::make_unique_for_overwrite<char[]>(bytes);
 }
 
-/// A small body reaches the sink in one piece, or what there is of it when it can't be had: many small files cost less
-/// this way.
+/// A small body reaches the sink in one piece: many small files cost less this way. What there is of one that can't be
+/// had reaches it too, and of one that comes slowly, from time to time: whoever watches must see that it comes.
 void readSmallBody(Source& source, std::string_view first, std::size_t length, Delivery& delivery) {
+  constexpr std::chrono::milliseconds kLongestUnseen{250};
   const auto buffer = makeBuffer(length);
+  std::size_t taken = 0;
   std::size_t filled = first.copy(buffer.get(), first.size());
+  const auto handOn = [&] {
+    const std::size_t begin = std::exchange(taken, filled);
+    delivery.take({buffer.get() + begin, filled - begin});
+  };
+  auto lastSeen = std::chrono::steady_clock::now();
   try {
     while (filled < length) {
       const auto phase = [&] { return "in the body after " + std::to_string(filled) + " of " + inBytes(length); };
       const std::size_t bytes = source.fill({buffer.get() + filled, delivery.room(length - filled)}, phase);
       if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
       filled += bytes;
+      const auto now = std::chrono::steady_clock::now();
+      if (filled == length || now - lastSeen < kLongestUnseen) continue;
+      lastSeen = now;
+      handOn();
     }
   } catch (...) {
-    delivery.take({buffer.get(), filled});
+    handOn();
     throw;
   }
-  delivery.take({buffer.get(), filled});
+  handOn();
 }
 
 /// Returns what came beyond the declared length, which nobody asked for.

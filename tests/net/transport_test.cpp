@@ -427,6 +427,35 @@ TEST_F(TransportTest, GivesTheSinkWhatCameBeforeAFailure) {
   EXPECT_EQ(sink.bytes, "hello");
 }
 
+TEST_F(TransportTest, ShowsTheSinkASmallBodyThatComesSlowly) {
+  struct Watched final : BodySink {
+    bool begin(const HttpResponse&, std::optional<std::uint64_t>) override { return true; }
+    void write(std::span<const std::byte> data) override {
+      bytes.append(reinterpret_cast<const char*>(data.data()), data.size());
+      seen.set();
+    }
+    std::string bytes;
+    Event seen;
+  } sink;
+  constexpr std::size_t kLength = 100000;
+  const std::string body = std::string(kLength / 2, 'a') + std::string(kLength / 2, 'b');
+  std::size_t sentBefore = 0;
+  RawServer server([&](Peer& peer) {
+    peer.readRequest();
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+    // Byte by byte until the sink has seen some of it; the pause only keeps the bytes from running out.
+    pollfd nothing{.fd = -1, .events = 0, .revents = 0};
+    for (; sentBefore < kLength - 1 && !sink.seen.happened(); ++sentBefore) {
+      peer.send(body.substr(sentBefore, 1));
+      ::poll(&nothing, 1, 1);
+    }
+    peer.send(body.substr(sentBefore));
+  });
+  transport_.send({.url = server.url()}, &sink, {});
+  EXPECT_LT(sentBefore, kLength - 1);
+  EXPECT_EQ(sink.bytes, body);
+}
+
 TEST_F(TransportTest, LetsASinkEndTheTransfer) {
   struct Full : std::exception {};
   struct Sink final : BodySink {
