@@ -29,7 +29,7 @@ void cancelRemote(platform::Client& client, const Job& job, std::stop_token stop
 }
 
 Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
-  const Job before = tools.store.load(id);
+  Job before = tools.store.load(id);
   if (before.cancelled) return before;
   const std::int64_t number = model::numberOf(id);
   if (!model::currentStep(before.steps)) {

@@ -16,7 +16,7 @@ class Id {
   explicit Id(std::string value) : value_(std::move(value)) {}
   const std::string& value() const { return value_; }
   bool empty() const { return value_.empty(); }
-  auto operator<=>(const Id&) const = default;
+  auto operator<=>(const Id&) const = default;  // NOLINT(modernize-use-nullptr): the compiler compares with 0 here
 
  private:
   std::string value_;

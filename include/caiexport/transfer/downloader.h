@@ -127,7 +127,7 @@ class ItemFeed {
  public:
   virtual ~ItemFeed() = default;
   /// First of all. `wake` may be called by any thread until end(): it lets attend() be called soon.
-  virtual void begin(std::function<void()> /*wake*/) {}
+  virtual void begin(std::function<void()> /*wake*/) {}  // NOLINT(performance-unnecessary-value-param): kept by heirs
   /// After a wake, whether or not items are wanted.
   virtual void attend() {}
   /// The next item, or nothing for now. Called only as fast as items are needed, so that memory does not grow with
