@@ -1,6 +1,7 @@
 #include "profile_edit.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "caiexport/core/error.h"
@@ -66,8 +67,8 @@ std::string withProfile(std::string_view text, std::string_view profile, const P
     added.push_back("[" + std::string(profile) + "]");
     end = result.size();
   }
-  for (const auto& [key, value] : left) added.push_back(key + " = " + value);
-  result.insert(result.begin() + static_cast<std::ptrdiff_t>(end), added.begin(), added.end());
+  for (const auto& [key, value] : left) added.emplace_back(key).append(" = ").append(value);
+  result.insert(std::next(result.begin(), static_cast<std::ptrdiff_t>(end)), added.begin(), added.end());
   std::string out;
   for (const std::string& line : result) out += line + "\n";
   return out;

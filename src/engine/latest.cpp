@@ -1,9 +1,9 @@
 #include "latest.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <optional>
 #include <tuple>
 #include <vector>

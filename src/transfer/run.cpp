@@ -124,7 +124,7 @@ std::size_t Run::lookAhead() const {
   return std::max<std::size_t>(kLeastLookAhead, controller_.limit());
 }
 
-void Run::deliver(std::vector<Result> results) {
+void Run::deliver(const std::vector<Result>& results) {
   if (results.empty()) return;
   std::vector<Completion> completions;
   try {

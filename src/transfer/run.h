@@ -83,7 +83,7 @@ class Run {
   bool isDone() const;
   bool wantsItem() const;
   std::size_t lookAhead() const;
-  void deliver(std::vector<Result> results);
+  void deliver(const std::vector<Result>& results);
   void deliverOne(const Result& result);
   void afterDelivery(const std::vector<Result>& results);
   void joinAll();
