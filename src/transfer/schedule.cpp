@@ -192,10 +192,10 @@ std::uint64_t Schedule::rangeBytes() const {
   return std::max(least, static_cast<std::uint64_t>(std::min(bytes, static_cast<double>(kMostRangeBytes))));
 }
 
-/// Near the end smaller ranges let all connections end at about the same time.
+/// Near the end smaller ranges let all connections end at about the same time; a single one has nobody to wait for.
 std::uint64_t Schedule::rangeBytesNow(unsigned connections) const {
   const std::uint64_t bytes = rangeBytes();
-  if (!exhausted_ || hasFresh()) return bytes;
+  if (!exhausted_ || hasFresh() || connections == 1) return bytes;
   const auto worthwhile = static_cast<std::uint64_t>(bytesPerSecond_ * firstByteSeconds_ * kTransferPerWait / 5);
   const std::uint64_t least = std::max({worthwhile, settings_.rangeBytes / 4, std::min(kLeastRangeBytes, bytes)});
   return std::min(bytes, std::max(least, waitingBytes_ / (2 * std::uint64_t{std::max(1U, connections)})));

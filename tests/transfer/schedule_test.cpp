@@ -26,8 +26,8 @@ class ScheduleTest : public ::testing::Test {
     return file;
   }
 
-  ByteRange take() {
-    const auto piece = schedule_.takeAny(now_, kConnections);
+  ByteRange take(unsigned connections = kConnections) {
+    const auto piece = schedule_.takeAny(now_, connections);
     return piece ? piece->asked() : ByteRange{};
   }
 
@@ -125,6 +125,15 @@ TEST_F(ScheduleTest, RangesGetSmallerNearTheEnd) {
   }
   EXPECT_EQ(covered, 64 * kMiB);
   EXPECT_LE(last, 3 * kMiB);
+}
+
+TEST_F(ScheduleTest, ASingleConnectionKeepsItsRangesToTheEnd) {
+  begun(1, 64 * kMiB);
+  schedule_.setExhausted();
+  for (std::uint64_t first = 0; first < 56 * kMiB; first += 8 * kMiB) {
+    EXPECT_EQ(take(1), (ByteRange{first, first + 8 * kMiB}));
+  }
+  EXPECT_EQ(take(1), (ByteRange{56 * kMiB, 64 * kMiB}));
 }
 
 TEST_F(ScheduleTest, SplitsTheTailOfASlowRange) {
