@@ -82,8 +82,8 @@ void sayReplaced(Console& console, const model::Replacement& replacement, std::u
                    ": moved to " + core::printable(replacement.path.string()));
   }
   if (left == 0) return;
-  console.line("caiexport: batch " + replacement.batch.value() + ": its folder holds " + grouped(left) +
-               (left == 1 ? " file" : " files") + " that caiexport did not make; " +
+  console.line("caiexport: batch " + replacement.batch.value() + ": its folder holds " +
+               counted(left, "file", "files") + " that caiexport did not make; " +
                (left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
 }
 

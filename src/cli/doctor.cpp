@@ -64,10 +64,6 @@ std::string dayOf(core::TimePoint time) {
   return core::formatTime(time).substr(0, 10);
 }
 
-std::string counted(std::uint64_t number, const char* one, const char* many) {
-  return grouped(number) + " " + (number == 1 ? one : many);
-}
-
 /// The checks that talk to the platform, and what they leave for each other.
 class PlatformChecks {
  public:

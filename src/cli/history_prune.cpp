@@ -81,12 +81,8 @@ void printText(const engine::PruneRequest& request, const engine::PruneResult& r
   for (const auto& kept : result.keptFiles) {
     out.write("file stays: " + core::printable(kept.path.string()) + ": " + kept.why + "\n");
   }
-  const std::size_t count = result.pruned.size();
-  std::string text = grouped(count) + (count == 1 ? " job" : " jobs");
-  if (request.files) {
-    text += " and " + grouped(result.files) + (result.files == 1 ? " file, " : " files, ") +
-            core::formatBytes(result.bytes);
-  }
+  std::string text = counted(result.pruned.size(), "job", "jobs");
+  if (request.files) text += " and " + counted(result.files, "file", "files") + ", " + core::formatBytes(result.bytes);
   out.write(text + (request.dryRun ? " would be removed; nothing was\n" : " removed\n"));
 }
 

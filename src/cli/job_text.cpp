@@ -15,10 +15,6 @@ namespace {
 constexpr std::size_t kShownFiles = 20;
 constexpr std::size_t kShownEvents = 20;
 
-std::string count(std::uint64_t number, std::string_view one, std::string_view many) {
-  return grouped(number) + " " + std::string(number == 1 ? one : many);
-}
-
 std::string timeText(const std::optional<core::TimePoint>& time) {
   if (!time) return "-";
   std::string text = core::formatTime(*time);
@@ -33,9 +29,9 @@ std::string whatText(const model::Job& job) {
 }
 
 std::string sizeText(const model::Job& job) {
-  std::string text = count(job.batches.size(), "batch", "batches") + ", " + count(job.fileCount, "file", "files") +
+  std::string text = counted(job.batches.size(), "batch", "batches") + ", " + counted(job.fileCount, "file", "files") +
                      ", " + core::formatBytes(job.totalBytes);
-  if (job.records) text += ", " + count(*job.records, "profile", "profiles");
+  if (job.records) text += ", " + counted(*job.records, "profile", "profiles");
   return text;
 }
 
@@ -196,6 +192,10 @@ std::string grouped(std::uint64_t number) {
     text.insert(at, 1, ',');
   }
   return text;
+}
+
+std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
+  return grouped(number).append(" ").append(number == 1 ? one : many);
 }
 
 std::string replacementText(const model::Replacement& replacement) {

@@ -20,6 +20,8 @@ namespace caiexport::cli {
 
 /// `24,340`.
 std::string grouped(std::uint64_t number);
+/// `1 file`, `24,340 files`.
+std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
 
 /// `replaced by BATCH` and what became of it.
 std::string replacementText(const model::Replacement& replacement);

@@ -56,10 +56,6 @@ void printJson(store::History& history, const engine::SyncRequest& request, cons
   out.write("\n");
 }
 
-std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
-  return grouped(number) + " " + std::string(number == 1 ? one : many);
-}
-
 struct Totals {
   std::set<model::BatchId> batches;
   std::uint64_t files = 0;

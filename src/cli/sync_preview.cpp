@@ -150,8 +150,8 @@ void printText(const Preview& preview, const engine::SyncRequest& request, Stand
     out.write("nothing new; nothing was made\n");
     return;
   }
-  std::string text = grouped(preview.batches.size()) + (preview.batches.size() == 1 ? " batch, " : " batches, ") +
-                     grouped(preview.files) + " files, " + core::formatBytes(preview.bytes);
+  std::string text = counted(preview.batches.size(), "batch", "batches") + ", " + grouped(preview.files) + " files, " +
+                     core::formatBytes(preview.bytes);
   if (preview.records) text += ", " + grouped(*preview.records) + " records";
   text += ", about " + grouped(preview.requests) + " requests";
   const auto time = preview.time();

@@ -119,7 +119,7 @@ int openUnnamed(const fs::path& folder) {
 #endif
   // open(2): not every file system has O_TMPFILE, network file systems least of all.
   std::string name = (folder / ".caiexport-XXXXXX").string();
-  const int named = ::mkstemp(name.data());
+  const int named = ::mkostemp(name.data(), O_CLOEXEC);
   if (named >= 0) ::unlink(name.c_str());
   return named;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "batch_folder.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
@@ -160,13 +161,7 @@ void listAllFiles(StepContext& context) {
 }  // namespace
 
 std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch) {
-  for (const std::string& id : {job.datasetId.value(), batch.value()}) {
-    if (!model::isWellFormedId(id) || id.front() == '.') {
-      throw Error(Category::protocol,
-                  "the platform's id '" + core::printable(id, 80) + "' can't be the name of a folder");
-    }
-  }
-  return job.request.output / job.datasetId.value() / batch.value();
+  return batchFolder(job.request.output, job.datasetId, batch);
 }
 
 Turn selectBatches(StepContext& context) {

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "batch_folder.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -73,18 +74,12 @@ std::uint64_t deleteFolder(const fs::path& folder, const std::vector<std::string
 
 }  // namespace
 
-fs::path batchFolder(const store::SyncPlace& place, const model::BatchId& batch) {
-  for (const std::string& id : {place.dataset.value(), batch.value()}) {
-    if (!model::isWellFormedId(id) || id.front() == '.') {
-      throw Error(Category::protocol,
-                  "the platform's id '" + core::printable(id, 80) + "' can't be the name of a folder");
-    }
-  }
-  return place.output / place.dataset.value() / batch.value();
+fs::path folderOf(const store::SyncPlace& place, const model::BatchId& batch) {
+  return batchFolder(place.output, place.dataset, batch);
 }
 
 fs::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch) {
-  const fs::path wanted = batchFolder(place, batch).parent_path() / kReplacedName / batch.value();
+  const fs::path wanted = folderOf(place, batch).parent_path() / kReplacedName / batch.value();
   fs::path free = wanted;
   for (int copy = 2; isThere(free); ++copy) free = wanted.string() + "." + std::to_string(copy);
   return free;
@@ -92,7 +87,7 @@ fs::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch)
 
 Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, store::SyncStore& records,
                       core::FileSystem& files) {
-  const fs::path folder = batchFolder(place, replacement.batch);
+  const fs::path folder = folderOf(place, replacement.batch);
   if (replacement.action == ReplaceAction::aside && replacement.path.empty()) {
     replacement.path = asideFolder(place, replacement.batch);
   }

@@ -12,8 +12,8 @@ class FileSystem;
 
 namespace caiexport::engine {
 
-/// OUTPUT/<dataset id>/<batch id>. Error(protocol) if the platform's ids can't be folder names.
-std::filesystem::path batchFolder(const store::SyncPlace& place, const model::BatchId& batch);
+/// The batch's folder; see batchFolder.
+std::filesystem::path folderOf(const store::SyncPlace& place, const model::BatchId& batch);
 /// A free name for the batch below kReplacedName.
 std::filesystem::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch);
 

@@ -63,7 +63,7 @@ Turn takeTurn(StepContext& context);
 /// --poll-max, `Retry-After` wins. Error(timedOut) when the deadline (--timeout) has passed.
 Turn pollAgain(StepContext& context, std::string_view remoteStatus);
 
-/// OUTPUT/<dataset id>/<batch id>. Error(protocol) if the platform's ids can't be folder names.
+/// The batch's folder; see batchFolder.
 std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
 
 /// The segment, or Error(notFound).

@@ -80,12 +80,12 @@ class Planner {
 
   bool isOnDisk(const BatchId& batch) const {
     std::error_code ignored;
-    return fs::exists(fs::symlink_status(batchFolder(place_, batch), ignored));
+    return fs::exists(fs::symlink_status(folderOf(place_, batch), ignored));
   }
 
   bool hasManifest(const BatchId& batch) const {
     std::error_code ignored;
-    return fs::is_regular_file(batchFolder(place_, batch) / kManifestName, ignored);
+    return fs::is_regular_file(folderOf(place_, batch) / kManifestName, ignored);
   }
 
   ReplaceAction wantedAction(const model::Superseded& one) const {

@@ -164,6 +164,7 @@ void Run::giveUp(const File& file) {
   }
   push({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
 }
+
 /// Nothing of it is wanted, or on its way, any more.
 bool Run::hasEnded(const FileTask& file) {
   return file.active.empty() && (file.failure || file.gaps.empty());

@@ -96,6 +96,7 @@ class Run::Attempt final : public Arrivals {
   std::optional<core::SteadyTime> firstByte_;
   std::uint64_t received_ = 0;
 };
+
 void Run::work(Worker worker) {
   try {
     while (true) {
@@ -207,6 +208,7 @@ void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   sleeping_ = false;
 }
+
 void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   Attempt attempt(*this, worker, *piece);
   PieceSink sink(*piece, attempt);
@@ -304,6 +306,7 @@ void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sin
   schedule_.giveBack(*piece->file(), {piece->rest(), failedTries, notBefore});
   wakeForWork();
 }
+
 /// One worker more, if there is one: it wakes the next when it finds more than it takes.
 void Run::wakeForWork() {
   if (sleeping_) wake_.request_stop();
@@ -314,6 +317,7 @@ void Run::wakeForWork() {
     startThread(workers_, [this, index] { work({.index = index}); });
   }
 }
+
 void Run::observeThroughput(core::SteadyTime now) {
   nextLook_ = (now + kLookEvery).time_since_epoch().count();
   const ThroughputSample sample{.at = now,
@@ -336,6 +340,7 @@ void Run::limitChanged(std::string_view reason) {
   limitRaised_.notify_all();
   wakeForWork();
 }
+
 void Run::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
   const std::lock_guard lock(mutex_);
   waited_ += waited;

@@ -114,7 +114,8 @@ class CountedCost : public Cost {
                                            "--id",     kScoreDataset, "--output",      stem,
                                            "--verify", "size",        "--connections", "4"};
     arguments.insert(arguments.end(), command.begin(), command.end());
-    support::Process process("/usr/bin/valgrind", arguments, environment, stem + ".run");
+    arguments.insert(arguments.begin(), "valgrind");
+    support::Process process("/usr/bin/env", arguments, environment, stem + ".run");
     EXPECT_EQ(process.wait(), 0) << process.errors();
     return process.errors();
   }

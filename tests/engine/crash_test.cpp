@@ -14,13 +14,6 @@ constexpr std::uint64_t kFiles = 3;
 // The matrix is cut into parts, so that ctest runs them side by side.
 constexpr std::size_t kParts = 8;
 
-std::uint64_t wholeFilesIn(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder)) return 0;
-  const auto content = contentOf(folder);
-  return static_cast<std::uint64_t>(
-      std::ranges::count_if(content, [](const auto& file) { return file.first.ends_with(".parquet"); }));
-}
-
 class CrashMatrix : public testing::TestWithParam<std::tuple<model::Kind, std::size_t>> {
  protected:
   static model::ExportRequest requestOf(const Journey& journey) {

@@ -33,16 +33,23 @@ namespace caiexport::engine {
 inline constexpr const char* kScoreDataset = "5f0000000000000000000001";
 inline constexpr const char* kSegment = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
 
-/// Name and content of all files under the folder but manifests.
+/// Path below the folder, and content, of all its files but manifests.
 inline std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
   std::map<std::string, std::string> content;
+  if (!std::filesystem::exists(folder)) return content;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
     std::ostringstream bytes;
     bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
-    content[entry.path().filename().string()] = bytes.str();
+    content[std::filesystem::relative(entry.path(), folder).string()] = bytes.str();
   }
   return content;
+}
+
+/// How many files there have their final name.
+inline std::uint64_t wholeFilesIn(const std::filesystem::path& folder) {
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(contentOf(folder), [](const auto& file) { return file.first.ends_with(".parquet"); }));
 }
 
 /// Remembers what a run said.
@@ -205,16 +212,17 @@ class Journey {
                   .sandbox = journey.sandbox,
                   .listedTogether = journey.listedTogether},
                  transport, tokens, journey.clock, journey.random, core::nullLog()),
-          runner({.store = store,
-                  .jobLocks = locks,
-                  .client = client,
-                  .files = files,
-                  .clock = journey.clock,
-                  .random = journey.random,
-                  .log = core::nullLog(),
-                  .observer = observer,
-                  .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
-                  .download = journey.download}) {}
+          tools{.store = store,
+                .jobLocks = locks,
+                .client = client,
+                .files = files,
+                .clock = journey.clock,
+                .random = journey.random,
+                .log = core::nullLog(),
+                .observer = observer,
+                .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
+                .download = journey.download},
+          runner(tools) {}
 
     /// Called before and after each transaction; see store::JobStore.
     store::JobStore::Probe onStoreCall;
@@ -227,6 +235,7 @@ class Journey {
     platform::FixedTokenSource tokens;
     platform::Client client;
     RememberingObserver observer;
+    Tools tools;
     Runner runner;
   };
 

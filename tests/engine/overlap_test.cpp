@@ -21,24 +21,6 @@ using testing::Not;
 
 constexpr std::uint64_t kFileBytes = 3000;
 
-/// By path below the folder.
-std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> content;
-  if (!std::filesystem::exists(folder)) return content;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
-    std::ostringstream bytes;
-    bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
-    content[std::filesystem::relative(entry.path(), folder).string()] = bytes.str();
-  }
-  return content;
-}
-
-std::uint64_t wholeFilesIn(const std::filesystem::path& folder) {
-  return static_cast<std::uint64_t>(
-      std::ranges::count_if(contentOf(folder), [](const auto& file) { return file.first.ends_with(".parquet"); }));
-}
-
 std::vector<std::string> keysOf(const std::map<std::string, std::string>& content) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : content) keys.push_back(key);

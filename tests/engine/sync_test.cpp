@@ -27,18 +27,7 @@ constexpr std::uint64_t kFileBytes = 3000;
 /// A process that can sync.
 struct SyncProcess : Journey::Process {
   SyncProcess(Journey& journey, std::size_t crashAt = 0)
-      : Process(journey, crashAt),
-        records(database, journey.clock, [this](std::string_view, bool) { crash.pass(); }),
-        tools{.store = store,
-              .jobLocks = locks,
-              .client = client,
-              .files = files,
-              .clock = journey.clock,
-              .random = journey.random,
-              .log = core::nullLog(),
-              .observer = observer,
-              .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
-              .download = journey.download} {}
+      : Process(journey, crashAt), records(database, journey.clock, [this](std::string_view, bool) { crash.pass(); }) {}
 
   SyncResult sync(const SyncRequest& request) {
     Sync run(tools, records, [&](model::JobId job) { return runner.advance(job, {}, {}); },
@@ -48,7 +37,6 @@ struct SyncProcess : Journey::Process {
   }
 
   store::SyncStore records;
-  Tools tools;
   std::uint64_t left = 0;
 };
 

@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "support/temp_directory.h"
+
 namespace caiexport::net::testing {
 
 template <auto Free>
@@ -69,26 +71,6 @@ inline Identity makeIdentity(const std::string& name, const CertificateWish& wis
   return identity;
 }
 
-/// A folder that goes with its object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "caiexport-net-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 /// A private authority with its certificate in a file, as --ca-file wants it.
 class Authority {
  public:
@@ -101,7 +83,7 @@ class Authority {
   Identity issue(const CertificateWish& wish = {}) const { return makeIdentity("server", wish, &identity_); }
 
  private:
-  TemporaryFolder folder_;
+  support::TempDirectory folder_;
   Identity identity_;
 };
 

@@ -316,7 +316,7 @@ TEST_F(TlsTest, EndsAHandshakeOnStop) {
 }
 
 TEST(CaFile, MustBeReadableAndHoldCertificates) {
-  const TemporaryFolder folder;
+  const support::TempDirectory folder;
   const std::filesystem::path garbage = folder.path() / "garbage.pem";
   std::ofstream(garbage) << "not a certificate\n";
   for (const std::filesystem::path& file : {folder.path() / "missing.pem", garbage}) {
