@@ -6,6 +6,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 
 namespace caiexport::engine {
@@ -81,6 +82,10 @@ void FileFeed::endListing() {
   progress_.totalFiles = job.fileCount;
   progress_.totalBytes = job.totalBytes;
   if (onListed_) onListed_();
+}
+
+std::optional<std::chrono::nanoseconds> FileFeed::latency() const {
+  return context_.tools.client.shortestAnswer();
 }
 
 std::optional<transfer::DownloadItem> FileFeed::next() {

@@ -26,6 +26,7 @@ class FileFeed final : public transfer::ItemFeed {
   void attend() override;
   std::optional<transfer::DownloadItem> next() override;
   bool mayGrow() const override { return lists_; }
+  std::optional<std::chrono::nanoseconds> latency() const override;
 
   /// The downloader is done with the file: it is here, or can't be had.
   void onCompleted(std::int64_t file);

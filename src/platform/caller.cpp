@@ -136,6 +136,7 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
 net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, net::BodySink* sink,
                                    std::stop_token stop) {
   net::HttpResponse response;
+  const core::SteadyTime sent = retrying_.clock.steadyNow();
   try {
     response = transport_.send(requestFor(call, token), sink, stop);
   } catch (const core::TransientError&) {
@@ -147,7 +148,10 @@ net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, 
     throw;
   }
   // The body of a download takes its time: its Date would look old.
-  if (sink == nullptr) noteDate(response);
+  if (sink == nullptr) {
+    noteDate(response);
+    noteAnswer(retrying_.clock.steadyNow() - sent);
+  }
   if (log().wants(core::LogLevel::debug)) {
     log().write(core::LogLevel::debug, "answer",
                 {{"what", call.what},
@@ -208,6 +212,18 @@ Json Caller::parse(const Call& call, const net::HttpResponse& response) {
 
 std::string Caller::requestLine(const Call& call) {
   return call.method + " " + core::printable(call.url, 500);
+}
+
+void Caller::noteAnswer(std::chrono::nanoseconds took) {
+  std::chrono::nanoseconds shortest = shortestAnswer_;
+  while (took < shortest && !shortestAnswer_.compare_exchange_weak(shortest, took)) {
+  }
+}
+
+std::optional<std::chrono::nanoseconds> Caller::shortestAnswer() const {
+  const std::chrono::nanoseconds shortest = shortestAnswer_;
+  if (shortest == std::chrono::nanoseconds::max()) return std::nullopt;
+  return shortest;
 }
 
 void Caller::noteDate(const net::HttpResponse& response) {

@@ -71,6 +71,7 @@ class Caller {
 
   core::TimePoint serverNow() const;
   std::optional<core::Duration> clockSkew() const;
+  std::optional<std::chrono::nanoseconds> shortestAnswer() const;
 
  private:
   std::optional<net::HttpResponse> attempt(const Call& call, const core::Secret& token, bool& renewed,
@@ -78,6 +79,7 @@ class Caller {
   net::HttpResponse exchange(const Call& call, const core::Secret& token, net::BodySink* sink, std::stop_token stop);
   net::HttpRequest requestFor(const Call& call, const core::Secret& token) const;
   void noteDate(const net::HttpResponse& response);
+  void noteAnswer(std::chrono::nanoseconds took);
   [[noreturn]] void throwRefused(const Call& call, const net::HttpResponse& response, const core::Secret& token) const;
   [[noreturn]] static void throwInDoubt(const Call& call, const std::string& reason, core::Error::Details details);
 
@@ -89,6 +91,7 @@ class Caller {
   Retrying retrying_;
   /// Of this machine's clock against the server's, in milliseconds; kUnknownSkew before the first Date.
   std::atomic<core::Duration::rep> skewMs_;
+  std::atomic<std::chrono::nanoseconds> shortestAnswer_ = std::chrono::nanoseconds::max();  ///< max: none yet.
 };
 
 }  // namespace caiexport::platform

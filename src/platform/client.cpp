@@ -82,6 +82,10 @@ std::optional<core::Duration> Client::clockSkew() const {
   return implementation_->caller.clockSkew();
 }
 
+std::optional<std::chrono::nanoseconds> Client::shortestAnswer() const {
+  return implementation_->caller.shortestAnswer();
+}
+
 std::optional<core::Duration> Client::lastRetryAfter() const {
   return implementation_->lastRetryAfter();
 }

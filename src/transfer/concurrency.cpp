@@ -8,6 +8,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr double kWorthwhileGrowth = 1.1;
+constexpr unsigned kGrowthWhereAllWait = 4;
 // An answer costs about as much as this many bytes do; so many small files and few large ones share one measure.
 constexpr double kBytesWorthOfResponse = 64.0 * 1024;
 // New connections need a handshake before they deliver; measuring starts when all do, or after this time.
@@ -36,8 +37,16 @@ ConcurrencyController::ConcurrencyController(Limits limits)
   limits_.most = limits.adapts ? std::max(limits.most, 1U) : limit_;
 }
 
+void ConcurrencyController::expectLatency(std::chrono::nanoseconds latency) {
+  if (!limits_.adapts || phaseSince_ || latency < kNetworkLatency) return;
+  limit_ = std::min(limits_.most, limit_ * kGrowthWhereAllWait);
+  before_ = limit_;
+  recoverTo_ = limit_;
+}
+
 bool ConcurrencyController::observe(const ThroughputSample& sample) {
   if (!phaseSince_) phaseSince_ = sample.at;
+  watchProcessors(sample);
   switch (phase_) {
     case Phase::settling:
       return settle(sample);
@@ -76,10 +85,10 @@ bool ConcurrencyController::measure(const ThroughputSample& sample) {
     const unsigned back = before_;
     return change(back, Phase::holding, sample.at);
   }
-  if (limit_ >= limits_.most) return change(limit_, Phase::holding, sample.at);
+  if (limit_ >= limits_.most || processorBound_) return change(limit_, Phase::holding, sample.at);
   base_ = throughput;
   before_ = limit_;
-  const unsigned factor = mostlyWaits(sample) ? 4 : 2;
+  const unsigned factor = mostlyWaits(sample) ? kGrowthWhereAllWait : 2;
   return change(std::min(limits_.most, limit_ * factor), Phase::settling, sample.at);
 }
 
@@ -100,8 +109,10 @@ bool ConcurrencyController::recover(const ThroughputSample& sample) {
 bool ConcurrencyController::windowIsOver(const ThroughputSample& sample) const {
   const auto elapsed = sample.at - window_.at;
   if (elapsed >= kLongestWindow) return true;
-  if (elapsed < kShortestWindow) return false;
-  return sample.responses - window_.responses >= limit_ || sample.bytes - window_.bytes >= limit_ * kSteadyBytes;
+  const bool allAnswered = sample.responses - window_.responses >= limit_;
+  // A network's latency is as good a measure of time as any: one answer of each connection shows it.
+  if (elapsed < kShortestWindow) return allAnswered && mostlyWaits(sample);
+  return allAnswered || sample.bytes - window_.bytes >= limit_ * kSteadyBytes;
 }
 
 double ConcurrencyController::throughputOf(const ThroughputSample& sample) const {
@@ -117,6 +128,17 @@ bool ConcurrencyController::mostlyWaits(const ThroughputSample& sample) const {
   const auto responses = static_cast<std::int64_t>(sample.responses - window_.responses);
   if (responses == 0 || waited < kNetworkLatency * responses) return false;
   return waited * 2 >= (sample.at - window_.at) * limit_;
+}
+
+/// More than half of what the processors can do goes into this process: hashing and decrypting (and perhaps a server or
+/// a proxy on the same machine) are the limit, and more connections only get into each other's way.
+void ConcurrencyController::watchProcessors(const ThroughputSample& sample) {
+  if (!limits_.adapts || limits_.processors == 0) return;
+  if (!watchedFrom_) watchedFrom_ = sample;
+  const auto elapsed = sample.at - watchedFrom_->at;
+  if (elapsed < kShortestWindow) return;
+  processorBound_ = (sample.worked - watchedFrom_->worked) * 2 >= elapsed * limits_.processors;
+  watchedFrom_ = sample;
 }
 
 bool ConcurrencyController::change(unsigned limit, Phase phase, core::SteadyTime at) {

@@ -16,7 +16,10 @@ constexpr std::size_t kLeastLookAhead = 16;
 ConcurrencyController::Limits limitsOf(const DownloadSettings& settings) {
   if (settings.connections) return {.start = *settings.connections, .most = *settings.connections, .adapts = false};
   const unsigned most = mostConnections(settings);
-  return {.start = std::min(settings.connectionsStart, most), .most = most, .adapts = true};
+  return {.start = std::min(settings.connectionsStart, most),
+          .most = most,
+          .adapts = true,
+          .processors = std::thread::hardware_concurrency()};
 }
 
 /// What a limit on the rate leaves to each connection; 0 without one.
@@ -104,6 +107,7 @@ void Run::takeItems(ItemFeed& feed) {
       schedule_.setExhausted();
       return;
     }
+    if (items_ == 0) controller_.expectLatency(feed.latency().value_or(std::chrono::nanoseconds::zero()));
     ++items_;
     schedule_.add(std::make_shared<FileTask>(at_.files, std::move(*item)));
     wakeForWork();

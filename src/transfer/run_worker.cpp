@@ -1,5 +1,6 @@
 /// What the workers of a run do: find something to fetch, fetch it, judge what came.
 #include <algorithm>
+#include <ctime>
 #include <string_view>
 #include <utility>
 
@@ -48,6 +49,11 @@ bool concernsAllFiles(Category category) {
       return false;
   }
   return true;
+}
+
+/// Of all threads of this process.
+std::chrono::nanoseconds processorTime() {
+  return std::chrono::nanoseconds(std::chrono::seconds(1)) / CLOCKS_PER_SEC * std::clock();
 }
 
 core::Error afterTries(const core::Error& error, int tries) {
@@ -324,10 +330,12 @@ void Run::observeThroughput(core::SteadyTime now) {
                                 .bytes = keptBytes_,
                                 .responses = responses_,
                                 .waited = waited_,
+                                .worked = processorTime(),
                                 .delivering = delivering_,
                                 .starved = starved_};
   starved_ = idleWorkers_ > 0 || sleeping_;
   if (controller_.observe(sample)) limitChanged("throughput");
+  schedule_.limitPerFile(controller_.limitPerFile());
 }
 
 void Run::limitChanged(std::string_view reason) {

@@ -28,14 +28,6 @@ void follow(double& average, double value) {
   average = average > 0 ? average + kRateWeight * (value - average) : value;
 }
 
-std::vector<Gap>::iterator readyGap(FileTask& file, core::SteadyTime now) {
-  // A source that ignores ranges sends everything before a range, too: one connection is enough.
-  if (file.stage != FileStage::fetching || file.failure || (file.ignoresRanges && !file.active.empty())) {
-    return file.gaps.end();
-  }
-  return std::find_if(file.gaps.begin(), file.gaps.end(), [&](const Gap& gap) { return gap.notBefore <= now; });
-}
-
 std::uint64_t bytesIn(const std::vector<Gap>& gaps) {
   std::uint64_t bytes = 0;
   for (const Gap& gap : gaps) bytes += gap.range.sizeBytes();
@@ -144,6 +136,14 @@ std::shared_ptr<Piece> Schedule::splitTail(core::SteadyTime now) {
   return start(piece->file(), tail, 0, now);
 }
 
+std::vector<Gap>::iterator Schedule::readyGap(FileTask& file, core::SteadyTime now) const {
+  if (file.stage != FileStage::fetching || file.failure) return file.gaps.end();
+  // A source that ignores ranges sends everything before a range, too: one connection is enough.
+  const std::size_t most = file.ignoresRanges ? 1 : mostOnOneFile_;
+  if (file.active.size() >= most) return file.gaps.end();
+  return std::find_if(file.gaps.begin(), file.gaps.end(), [&](const Gap& gap) { return gap.notBefore <= now; });
+}
+
 bool Schedule::hasGap(core::SteadyTime now) const {
   return std::any_of(begun_.begin(), begun_.end(),
                      [&](const File& file) { return readyGap(*file, now) != file->gaps.end(); });
@@ -228,7 +228,7 @@ std::shared_ptr<Piece> Schedule::splittable(core::SteadyTime now) const {
   std::shared_ptr<Piece> largest;
   std::uint64_t mostBytes = 2 * std::min(kLeastRangeBytes, settings_.rangeBytes) - 1;
   for (const File& file : begun_) {
-    if (file->ignoresRanges || file->failure) continue;
+    if (file->ignoresRanges || file->failure || file->active.size() >= mostOnOneFile_) continue;
     for (const auto& piece : file->active) {
       const std::uint64_t bytes = piece->rest().sizeBytes();
       if (bytes <= mostBytes) continue;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -124,6 +125,8 @@ class Schedule {
   void abandon(FileTask& file);
   /// There are no more files than those added.
   void setExhausted() { exhausted_ = true; }
+  /// From now on at most so many ranges of one file are under way at once; at least 1.
+  void limitPerFile(unsigned connections) { mostOnOneFile_ = connections; }
 
   // Ranges.
 
@@ -155,6 +158,7 @@ class Schedule {
   std::uint64_t rangeBytesNow(unsigned connections) const;
   std::shared_ptr<Piece> cut(const File& file, Gap& gap, core::SteadyTime now, unsigned connections);
   std::shared_ptr<Piece> start(const File& file, model::ByteRange range, int failedTries, core::SteadyTime now);
+  std::vector<Gap>::iterator readyGap(FileTask& file, core::SteadyTime now) const;
   std::shared_ptr<Piece> splittable(core::SteadyTime now) const;
   double secondsLeft(const Piece& piece, core::SteadyTime now) const;
 
@@ -164,6 +168,7 @@ class Schedule {
   std::uint64_t begunBytes_ = 0;  ///< Lengths of the begun files.
   std::uint64_t unrecordedBytes_ = 0;
   std::uint64_t waitingBytes_ = 0;  ///< In the gaps of all files.
+  std::size_t mostOnOneFile_ = std::numeric_limits<std::size_t>::max();
   bool exhausted_ = false;
   double bytesPerSecond_ = 0;  ///< Of one connection while bytes come; 0: not known.
   double firstByteSeconds_ = 0;

@@ -186,6 +186,19 @@ TEST_F(CallTest, KnowsTheServersTime) {
   EXPECT_EQ(client.serverNow(), clock.now() - 2min);
 }
 
+TEST_F(CallTest, KnowsTheShortestAnswer) {
+  EXPECT_FALSE(client.shortestAnswer());
+  const auto after = [&](core::Duration wait) {
+    return [&, wait](const net::HttpRequest&) {
+      clock.advance(wait);
+      return support::reply(404);
+    };
+  };
+  transport.on("GET", kBatch).answers(after(80ms)).answers(after(50ms)).answers(after(60ms));
+  for (int i = 0; i < 3; ++i) find();
+  EXPECT_EQ(client.shortestAnswer(), std::chrono::nanoseconds(50ms));
+}
+
 // --- create-once calls
 
 TEST_F(CallTest, CreatesOnAConnectionOfItsOwn) {

@@ -19,6 +19,7 @@ struct Link {
   double responsesPerConnectionAndSecond = 2;
   milliseconds firstByteWait{1};
   milliseconds handshake{3};
+  double processorsBusy = 0.1;
 };
 
 class Simulation {
@@ -38,6 +39,8 @@ class Simulation {
       responses_ += responses;
       sample_.waited += nanoseconds(
           static_cast<nanoseconds::rep>(responses * static_cast<double>(nanoseconds(link_.firstByteWait).count())));
+      sample_.worked += nanoseconds(
+          static_cast<nanoseconds::rep>(link_.processorsBusy * static_cast<double>(nanoseconds(kStep).count())));
       sample_.at = now_;
       sample_.bytes = static_cast<std::uint64_t>(bytes_);
       sample_.responses = static_cast<std::uint64_t>(responses_);
@@ -50,6 +53,7 @@ class Simulation {
   void throttle() { note(controller_.throttled(now_)); }
 
   unsigned limit() const { return controller_.limit(); }
+  unsigned limitPerFile() const { return controller_.limitPerFile(); }
   const std::vector<unsigned>& limits() const { return limits_; }
   milliseconds elapsed() const {
     return std::chrono::duration_cast<milliseconds>(now_ - core::SteadyTime(seconds(1000)));
@@ -108,6 +112,63 @@ TEST(Concurrency, GrowsFasterWhereConnectionsOnlyWait) {
   Simulation run({.start = 8, .most = 64}, link);
   run.runFor(milliseconds(700));
   EXPECT_EQ(run.limits(), (Limits{8, 32, 64}));
+}
+
+TEST(Concurrency, GrowsAsSoonAsEachConnectionHasShownThatItOnlyWaits) {
+  const Link link{.bytesPerSecond = [](unsigned n) { return 19.0 * 65536 * n; },
+                  .responsesPerConnectionAndSecond = 19,
+                  .firstByteWait = milliseconds(50),
+                  .handshake = milliseconds(50)};
+  Simulation run({.start = 8, .most = 64}, link);
+  run.runFor(milliseconds(120));
+  EXPECT_EQ(run.limits(), (Limits{8, 32}));
+  run.runFor(milliseconds(120));
+  EXPECT_EQ(run.limits(), (Limits{8, 32, 64}));
+}
+
+TEST(Concurrency, DoesNotTryMoreWhereTheProcessorsAreTheLimit) {
+  Link link = perConnection(1e12);
+  link.processorsBusy = 1.2;
+  Simulation run({.start = 8, .most = 64, .processors = 2}, link);
+  run.runFor(seconds(5));
+  EXPECT_EQ(run.limits(), (Limits{8}));
+  // The same work is little on a larger machine.
+  Simulation larger({.start = 8, .most = 64, .processors = 16}, link);
+  larger.runFor(seconds(5));
+  EXPECT_EQ(larger.limit(), 64U);
+}
+
+TEST(Concurrency, AllowsAFileAsManyConnectionsAsProcessorsWhereTheseAreTheLimit) {
+  Link link = perConnection(1e12);
+  link.processorsBusy = 1.2;
+  Simulation run({.start = 8, .most = 64, .processors = 2}, link);
+  EXPECT_EQ(run.limitPerFile(), 8U);
+  run.runFor(milliseconds(200));
+  EXPECT_EQ(run.limitPerFile(), 2U);
+  link.processorsBusy = 0.5;
+  run.setLink(link);
+  run.runFor(milliseconds(200));
+  EXPECT_EQ(run.limitPerFile(), 8U);
+  // A number that the user chose is his.
+  link.processorsBusy = 2;
+  Simulation fixed({.start = 8, .most = 8, .adapts = false, .processors = 2}, link);
+  fixed.runFor(milliseconds(500));
+  EXPECT_EQ(fixed.limitPerFile(), 8U);
+}
+
+TEST(Concurrency, BeginsWithMoreWhereAnswersTakeLong) {
+  ConcurrencyController far({.start = 8, .most = 64});
+  far.expectLatency(milliseconds(50));
+  EXPECT_EQ(far.limit(), 32U);
+  ConcurrencyController bounded({.start = 8, .most = 12});
+  bounded.expectLatency(milliseconds(50));
+  EXPECT_EQ(bounded.limit(), 12U);
+  ConcurrencyController near({.start = 8, .most = 64});
+  near.expectLatency(milliseconds(1));
+  EXPECT_EQ(near.limit(), 8U);
+  ConcurrencyController fixed({.start = 8, .most = 8, .adapts = false});
+  fixed.expectLatency(milliseconds(50));
+  EXPECT_EQ(fixed.limit(), 8U);
 }
 
 TEST(Concurrency, CountsSmallAnswersToo) {

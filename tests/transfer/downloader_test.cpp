@@ -758,6 +758,31 @@ TEST_F(DownloaderTest, SeveralConnectionsShareOneLargeFile) {
   EXPECT_EQ(source.mostAtOnce(), 4U);
 }
 
+class FarList final : public ItemFeed {
+ public:
+  explicit FarList(std::vector<DownloadItem> items) : items_(std::move(items)) {}
+  std::optional<DownloadItem> next() override { return items_.next(); }
+  std::optional<std::chrono::nanoseconds> latency() const override { return milliseconds(50); }
+
+ private:
+  ItemList items_;
+};
+
+TEST_F(DownloaderTest, BeginsWithMoreConnectionsWhereTheSourceIsFar) {
+  settings_.connections.reset();
+  // More than the eight that a run begins with elsewhere.
+  std::latch together(20);
+  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+    if (call.number <= 20) together.arrive_and_wait();
+    return false;
+  });
+  std::vector<DownloadItem> items;
+  for (int key = 1; key <= 40; ++key) items.push_back(item(key, 700));
+  FarList list(items);
+  EXPECT_EQ(run(source, list).completed, 40U);
+  EXPECT_GE(source.mostAtOnce(), 20U);
+}
+
 // Items that are still being found.
 
 /// Hands out what other threads bring while the run is on.

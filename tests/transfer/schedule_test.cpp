@@ -51,6 +51,23 @@ TEST_F(ScheduleTest, ALargeFileGoesInRanges) {
   EXPECT_EQ(take(), ByteRange{});
 }
 
+TEST_F(ScheduleTest, KeepsToTheLimitOfConnectionsOnOneFile) {
+  const auto large = begun(1, 100 * kMiB);
+  schedule_.limitPerFile(2);
+  const auto first = schedule_.takeAny(now_, kConnections);
+  EXPECT_NE(schedule_.takeAny(now_, kConnections), nullptr);
+  EXPECT_FALSE(schedule_.hasGap(now_));
+  EXPECT_EQ(take(), ByteRange{});
+  EXPECT_EQ(schedule_.splitTail(now_ + seconds(60)), nullptr);
+  // Another file has its own two.
+  begun(2, 50 * kMiB);
+  EXPECT_EQ(take(), (ByteRange{0, 8 * kMiB}));
+  schedule_.ended(first, 0);
+  EXPECT_EQ(take(), (ByteRange{16 * kMiB, 24 * kMiB}));
+  schedule_.limitPerFile(kConnections);
+  EXPECT_EQ(take(), (ByteRange{24 * kMiB, 32 * kMiB}));
+}
+
 TEST_F(ScheduleTest, AWorkerGoesOnWithItsFile) {
   const auto small = begun(1, 20 * kMiB);
   begun(2, 100 * kMiB);

@@ -229,6 +229,8 @@ class Client {
   core::TimePoint serverNow() const;
   /// This machine's clock less the server's, once an answer had a `Date`.
   std::optional<core::Duration> clockSkew() const;
+  /// The shortest time from a request to the end of its answer so far, files aside: mostly the way there and back.
+  std::optional<std::chrono::nanoseconds> shortestAnswer() const;
   /// What the newest answer to findSegmentJob or findExportJob, of any thread, asked for in `Retry-After`; nothing if
   /// it did not.
   std::optional<core::Duration> lastRetryAfter() const;

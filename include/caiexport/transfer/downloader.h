@@ -135,6 +135,9 @@ class ItemFeed {
   virtual std::optional<DownloadItem> next() = 0;
   /// Whether there may be more items after a wake, when there was none.
   virtual bool mayGrow() const { return false; }
+  /// How long the source takes to answer a small request, if that is known when the first item is. Where this is long,
+  /// the run begins with more connections, unless their number is fixed.
+  virtual std::optional<std::chrono::nanoseconds> latency() const { return std::nullopt; }
   /// Last of all, however the run ends. Must not throw.
   virtual void end() {}
 };
