@@ -208,7 +208,7 @@ bool PlatformChecks::catalogAnswers() {
 }
 
 std::string PlatformChecks::organization() {
-  const std::string accepted = core::printable(settings_.orgId, 100) + " is accepted with this credential";
+  std::string accepted = core::printable(settings_.orgId, 100) + " is accepted with this credential";
   if (sandboxes_) return accepted;
   try {
     std::rethrow_exception(refusal_);
@@ -334,7 +334,7 @@ bool Checks::isOk(std::string_view name) const {
   return found != notOk_.end() && found->second.empty();
 }
 
-void Checks::finish(Check check, const std::string& cause) {
+void Checks::finish(const Check& check, const std::string& cause) {
   notOk_[check.name] = cause;
   report_(check);
 }

@@ -59,7 +59,7 @@ class Checks {
   CommandEnd end() const;
 
  private:
-  void finish(Check check, const std::string& cause);
+  void finish(const Check& check, const std::string& cause);
 
   Report report_;
   /// By name: empty, or the failed check that is to blame.
