@@ -237,7 +237,7 @@ WaitFigures Progress::waitFigures() const {
 }
 
 std::string Progress::currentLine() const {
-  const std::string head = job_ + ": " + step_;
+  std::string head = job_ + ": " + step_;
   switch (phase_) {
     case Phase::idle:
       return head;
@@ -250,7 +250,7 @@ std::string Progress::currentLine() const {
 }
 
 std::string Progress::currentBlock() const {
-  const std::string head = job_ + ": " + step_;
+  std::string head = job_ + ": " + step_;
   const BlockShape shape{.width = console_.width(), .utf8 = console_.utf8()};
   switch (phase_) {
     case Phase::idle: {

@@ -13,7 +13,6 @@ namespace caiexport::engine {
 namespace {
 
 namespace fs = std::filesystem;
-using core::Category;
 using core::Error;
 using model::ReplaceAction;
 

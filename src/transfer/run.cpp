@@ -88,7 +88,7 @@ void Run::serve(ItemFeed& feed) {
       if (woken) dry_ = false;
       wants = wantsItem();
     }
-    deliver(std::move(results));
+    deliver(results);
     if (woken) feed.attend();
     if (wants) takeItems(feed);
   }
@@ -221,7 +221,7 @@ void Run::saveWhatArrived() {
     announce(Announce::now);
     std::vector<Result> results;
     results.swap(results_);
-    deliver(std::move(results));
+    deliver(results);
     for (const File& file : schedule_.begun()) saveWhatArrived(*file);
   } catch (...) {
     if (!problem_) problem_ = std::current_exception();
