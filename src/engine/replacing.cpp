@@ -13,7 +13,6 @@ namespace caiexport::engine {
 namespace {
 
 namespace fs = std::filesystem;
-using core::Error;
 using model::ReplaceAction;
 
 bool isThere(const fs::path& path) {
