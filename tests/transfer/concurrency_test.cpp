@@ -83,6 +83,14 @@ Link perConnection(double mostBytesPerSecond) {
   return {.bytesPerSecond = [=](unsigned n) { return std::min(20e6 * n, mostBytesPerSecond); }};
 }
 
+/// 64 KiB files over 50 ms: each connection gives 19 files a second, whatever their number.
+Link allLatency(milliseconds handshake) {
+  return {.bytesPerSecond = [](unsigned n) { return 19.0 * 65536 * n; },
+          .responsesPerConnectionAndSecond = 19,
+          .firstByteWait = milliseconds(50),
+          .handshake = handshake};
+}
+
 using Limits = std::vector<unsigned>;
 
 TEST(Concurrency, DoublesUpToTheMostWhileItPays) {
@@ -104,22 +112,13 @@ TEST(Concurrency, SettlesWithinASecondWhereGrowingDoesNotPay) {
 }
 
 TEST(Concurrency, GrowsFasterWhereConnectionsOnlyWait) {
-  // 64 KiB files over 50 ms: each connection gives 19 files a second, whatever their number.
-  const Link link{.bytesPerSecond = [](unsigned n) { return 19.0 * 65536 * n; },
-                  .responsesPerConnectionAndSecond = 19,
-                  .firstByteWait = milliseconds(50),
-                  .handshake = milliseconds(150)};
-  Simulation run({.start = 8, .most = 64}, link);
+  Simulation run({.start = 8, .most = 64}, allLatency(milliseconds(150)));
   run.runFor(milliseconds(700));
   EXPECT_EQ(run.limits(), (Limits{8, 32, 64}));
 }
 
 TEST(Concurrency, GrowsAsSoonAsEachConnectionHasShownThatItOnlyWaits) {
-  const Link link{.bytesPerSecond = [](unsigned n) { return 19.0 * 65536 * n; },
-                  .responsesPerConnectionAndSecond = 19,
-                  .firstByteWait = milliseconds(50),
-                  .handshake = milliseconds(50)};
-  Simulation run({.start = 8, .most = 64}, link);
+  Simulation run({.start = 8, .most = 64}, allLatency(milliseconds(50)));
   run.runFor(milliseconds(120));
   EXPECT_EQ(run.limits(), (Limits{8, 32}));
   run.runFor(milliseconds(120));
