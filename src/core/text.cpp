@@ -177,6 +177,16 @@ bool mayBeShown(char32_t c) {
   return !control && !breaksLine && !turns;
 }
 
+bool isPlainAscii(char c) {
+  return c >= ' ' && c <= '~';
+}
+
+/// RFC 3986, 2.3.
+bool isUnreserved(char c) {
+  const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  return letter || isDigit(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
 void appendHex(std::string& out, char byte, std::string_view digits) {
   const auto value = static_cast<unsigned char>(byte);
   out += digits[value >> 4U];
@@ -277,6 +287,8 @@ std::string formatDuration(Duration duration) {
 }
 
 std::string printable(std::string_view text, std::size_t longest) {
+  // Nearly always, and at once.
+  if (text.size() <= longest && std::ranges::all_of(text, isPlainAscii)) return std::string(text);
   std::string out;
   std::size_t shown = 0;
   while (!text.empty()) {
@@ -301,11 +313,10 @@ std::string printable(std::string_view text, std::size_t longest) {
 }
 
 std::string percentEncode(std::string_view text) {
-  constexpr std::string_view kUnreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
   std::string out;
   out.reserve(text.size());
   for (const char c : text) {
-    if (kUnreserved.find(c) != std::string_view::npos) {
+    if (isUnreserved(c)) {
       out += c;
     } else {
       out += '%';

@@ -20,6 +20,12 @@ using model::FileState;
 constexpr std::size_t kPage = 256;
 constexpr std::array kUnfinished{FileState::pending, FileState::partial, FileState::failed};
 
+/// In doubt, yes. A link leads nowhere or not: it is there.
+bool isThere(const std::filesystem::path& target) {
+  std::error_code ignored;
+  return std::filesystem::symlink_status(target, ignored).type() != std::filesystem::file_type::not_found;
+}
+
 bool isLink(const std::filesystem::path& target) {
   std::error_code ignored;
   return std::filesystem::is_symlink(std::filesystem::symlink_status(target, ignored));
@@ -113,10 +119,17 @@ bool FileFeed::loadPage() {
   if (records.empty()) return false;
   holdFolders(context_);
   std::vector<std::int64_t> started;
+  std::filesystem::path checkedFolder;
   for (const FileRecord& record : records) {
     lastId_ = record.id;
     if (handedOut_.contains(record.id)) continue;
-    page_.push_back(prepared(record, started));
+    transfer::DownloadItem item = itemFor(record);
+    // Most share the folder of their batch; files that share a name lie in folders of their own.
+    if (std::filesystem::path folder = item.target.parent_path(); folder != checkedFolder) {
+      refuseLink(folder);
+      checkedFolder = std::move(folder);
+    }
+    page_.push_back(prepared(record, std::move(item), started));
     handedOut_.insert(record.id);
     underWay_.insert(record.id);
   }
@@ -130,10 +143,12 @@ std::vector<FileRecord> FileFeed::nextRecords() {
                 : store.files(context_.job.id, lastId_, kPage, kUnfinished);
 }
 
-transfer::DownloadItem FileFeed::prepared(const FileRecord& record, std::vector<std::int64_t>& started) {
-  transfer::DownloadItem item = itemFor(record);
-  // Files that share a name lie in folders of their own.
-  refuseLink(item.target.parent_path());
+transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::DownloadItem item,
+                                          std::vector<std::int64_t>& started) {
+  if (record.state == FileState::pending && !isThere(item.target)) {
+    started.push_back(record.id);
+    return item;
+  }
   const std::optional<std::uint64_t> there = context_.tools.files.sizeOf(item.target);
   if (record.state != FileState::pending) {
     if (isOursAndWhole(record, item.target, there)) item.done = {{0, record.remote.lengthBytes}};

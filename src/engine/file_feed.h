@@ -39,7 +39,8 @@ class FileFeed final : public transfer::ItemFeed {
   void endListing();
   bool loadPage();
   std::vector<model::FileRecord> nextRecords();
-  transfer::DownloadItem prepared(const model::FileRecord& record, std::vector<std::int64_t>& started);
+  transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
+                                  std::vector<std::int64_t>& started);
   transfer::DownloadItem itemFor(const model::FileRecord& record) const;
   bool isOursAndWhole(const model::FileRecord& record, const std::filesystem::path& target,
                       std::optional<std::uint64_t> there) const;

@@ -2,7 +2,9 @@
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
+#include <Poco/JSONString.h>
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <sstream>
@@ -18,15 +20,21 @@ namespace caiexport::engine {
 namespace {
 
 using Poco::JSON::Object;
+using Sums = store::JobStore::BatchSums;
 
-Object entryOf(const model::FileRecord& file) {
-  Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
-  entry.set("name", file.path);
-  entry.set("dataset_file_id", file.remote.datasetFileId.value());
-  entry.set("bytes", file.remote.lengthBytes);
-  entry.set("sha256", file.sha256);
-  entry.set("records", file.records ? Poco::Dynamic::Var(*file.records) : Poco::Dynamic::Var());
-  return entry;
+/// Poco escapes letter by letter, which would be most of the work; hardly a name needs it.
+std::string quoted(const std::string& text) {
+  const bool plain = std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+  return plain ? '"' + text + '"' : Poco::toJSON(text);
+}
+
+std::string entryOf(const model::FileRecord& file) {
+  std::string entry = "{\"name\":" + quoted(file.path);
+  entry += ",\"dataset_file_id\":" + quoted(file.remote.datasetFileId.value());
+  entry += ",\"bytes\":" + std::to_string(file.remote.lengthBytes);
+  entry += ",\"sha256\":" + quoted(file.sha256);
+  entry += ",\"records\":" + (file.records ? std::to_string(*file.records) : "null");
+  return entry + "}";
 }
 
 /// A process that was killed while it wrote the manifest left its part. The folder is locked, so no other is at work.
@@ -43,8 +51,9 @@ void removeLeftovers(const std::filesystem::path& folder, core::FileSystem& file
 constexpr std::size_t kPage = 1000;
 
 template <class Visit>
-void forEachFile(const model::Job& job, const model::Batch& batch, store::JobStore& store, const Visit& visit) {
-  for (std::int64_t last = 0;;) {
+void forEachFile(const model::Job& job, const model::Batch& batch, const Sums& sums, store::JobStore& store,
+                 const Visit& visit) {
+  for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
     const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
     if (page.empty()) return;
     last = page.back().id;
@@ -54,13 +63,7 @@ void forEachFile(const model::Job& job, const model::Batch& batch, store::JobSto
   }
 }
 
-std::string headOf(const model::Job& job, const model::Batch& batch, store::JobStore& store) {
-  std::uint64_t bytes = 0;
-  std::optional<std::uint64_t> records = 0;
-  forEachFile(job, batch, store, [&](const model::FileRecord& file) {
-    bytes += file.remote.lengthBytes;
-    records = records && file.records ? std::optional(*records + *file.records) : std::nullopt;
-  });
+std::string headOf(const model::Job& job, const model::Batch& batch, const Sums& sums) {
   Object head(Poco::JSON_PRESERVE_KEY_ORDER);
   head.set("job", model::numberOf(job.id));
   head.set("dataset_id", job.datasetId.value());
@@ -69,8 +72,8 @@ std::string headOf(const model::Job& job, const model::Batch& batch, store::JobS
   Poco::JSON::Array replaces;
   for (const model::BatchId& id : batch.predecessors) replaces.add(id.value());
   head.set("replaces", replaces);
-  head.set("records", records ? Poco::Dynamic::Var(*records) : Poco::Dynamic::Var());
-  head.set("bytes", bytes);
+  head.set("records", sums.records ? Poco::Dynamic::Var(*sums.records) : Poco::Dynamic::Var());
+  head.set("bytes", sums.bytes);
   std::ostringstream text;
   head.stringify(text);
   return text.str();
@@ -107,17 +110,16 @@ class Appender {
 
 /// The list is written piece by piece: with 100,000 files its text would take more memory than the whole run.
 void writeEntries(const model::Job& job, const model::Batch& batch, store::JobStore& store, Appender& out) {
-  std::string head = headOf(job, batch, store);
+  const Sums sums = store.sumsOf(job.id, batch.id);
+  std::string head = headOf(job, batch, sums);
   head.pop_back();
   out.add(head);
   out.add(",\"files\": [");
   std::string_view separator;
-  forEachFile(job, batch, store, [&](const model::FileRecord& file) {
-    std::ostringstream entry;
-    entryOf(file).stringify(entry);
+  forEachFile(job, batch, sums, store, [&](const model::FileRecord& file) {
     out.add(separator);
     out.add("\n  ");
-    out.add(entry.str());
+    out.add(entryOf(file));
     separator = ",";
   });
   out.add("\n]}\n");

@@ -122,10 +122,17 @@ void FileListing::addFile(const Call& call, const Json& entry, const model::Data
   model::RemoteFile file{.batchId = batch_, .datasetFileId = id, .lengthBytes = entry.at("length").unsignedNumber()};
   if (isMarker(entry.at("name").text(), file.lengthBytes)) return;
   file.name = checkedFileName(entry.at("name"));
-  const Json href = entry.at("_links").at("self").at("href");
-  if (href.exists()) file.href = sameOriginLink(caller_.origin(), call.url, href);
-  if (!file.href.empty() && isDerivable(file.href, caller_.origin(), id, file.name)) file.href.clear();
+  file.href = neededLink(call, entry.at("_links").at("self").at("href"), file);
   add(std::move(file));
+}
+
+/// Empty where the link says no more than the names of the file do.
+std::string FileListing::neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const {
+  // As a rule it is what we would write ourselves: then there is nothing to take apart.
+  if (!href.exists() || href.textIfAny() == caller_.url(fileTarget(file.datasetFileId, file.name))) return {};
+  std::string url = sameOriginLink(caller_.origin(), call.url, href);
+  if (isDerivable(url, caller_.origin(), file.datasetFileId, file.name)) return {};
+  return url;
 }
 
 /// Small files are said to come themselves in place of a listing. They have no name then.

@@ -40,6 +40,7 @@ class FileListing {
                          Hashes& names, std::vector<Directory>& found);
   bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
   void addFile(const Call& call, const Json& entry, const model::DatasetFileId& id);
+  std::string neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const;
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
   void add(model::RemoteFile file);
   std::optional<std::string> nextOf(const Call& call, const Json& answer) const;

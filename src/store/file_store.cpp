@@ -31,6 +31,13 @@ std::int64_t hashOf(std::string_view name) {
   return static_cast<std::int64_t>(hash);
 }
 
+/// All files of batch ?1, in the order of their rows. The index of batches would lead through them in the order of the
+/// hashes, each on another page; the plus keeps SQLite from it.
+const std::string kOfBatch =
+    " FROM file AS this"
+    " WHERE +batch = ?1"
+    " AND id BETWEEN (SELECT min(id) FROM file WHERE batch = ?1) AND (SELECT max(id) FROM file WHERE batch = ?1) ";
+
 struct BatchRow {
   std::int64_t id = 0;
   std::int64_t listing = 0;
@@ -54,8 +61,10 @@ void touchJobOf(Database& database, std::int64_t file, core::TimePoint now) {
   update.with(now, file).run();
 }
 
+/// Most files have none, and SQLite deletes from a table without row ids by way of a temporary one, found or not.
 void deleteRanges(Database& database, std::int64_t file) {
-  Query(database, "DELETE FROM file_range WHERE file = ?").with(file).run();
+  const bool any = Query(database, "SELECT 1 FROM file_range WHERE file = ?").with(file).next();
+  if (any) Query(database, "DELETE FROM file_range WHERE file = ?").with(file).run();
 }
 
 // --- listing
@@ -92,9 +101,7 @@ void saveFile(Database& database, model::JobId job, const BatchRow& batch, const
 }
 
 void dropUnlisted(Database& database, const BatchRow& batch) {
-  Query(database,
-        "DELETE FROM file"
-        " WHERE batch = ? AND listing <> ? AND state NOT IN ('downloaded', 'verified')")
+  Query(database, "DELETE" + kOfBatch + "AND listing <> ?2 AND state NOT IN ('downloaded', 'verified')")
       .with(batch.id, batch.listing)
       .run();
 }
@@ -104,14 +111,12 @@ void dropUnlisted(Database& database, const BatchRow& batch) {
 void settlePaths(Database& database, const BatchRow& batch, std::span<const std::int64_t> moved) {
   std::vector<std::int64_t> changed;
   {
-    Query rows(database,
-               "SELECT id"
-               " FROM file AS this"
-               " WHERE batch = ? AND in_folder <> EXISTS ("
-               "   SELECT 1"
-               "   FROM file AS other"
-               "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash AND other.id <> this.id"
-               "   AND other.name = this.name)");
+    Query rows(database, "SELECT id" + kOfBatch +
+                             "AND in_folder <> EXISTS ("
+                             "  SELECT 1"
+                             "  FROM file AS other"
+                             "  WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
+                             "  AND other.id <> this.id AND other.name = this.name)");
     rows.with(batch.id);
     while (rows.next()) changed.push_back(rows.integer(0));
   }
@@ -125,9 +130,7 @@ void settlePaths(Database& database, const BatchRow& batch, std::span<const std:
 
 void sumUpBatch(Database& database, const BatchRow& batch) {
   Query(database,
-        "UPDATE batch"
-        " SET (files, bytes) = (SELECT count(*), coalesce(sum(length), 0) FROM file WHERE batch = ?1)"
-        " WHERE id = ?1")
+        "UPDATE batch SET (files, bytes) = (SELECT count(*), coalesce(sum(length), 0)" + kOfBatch + ") WHERE id = ?1")
       .with(batch.id)
       .run();
 }
@@ -263,17 +266,14 @@ std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, cons
   return reading(database_, [&] {
     const BatchRow row = batchRow(database_, job, batch);
     // Of the files that dropUnlisted leaves.
-    Query rows(database_,
-               "SELECT id, dataset_file_id, name, in_folder"
-               " FROM file AS this"
-               " WHERE batch = ?1 AND claimed = 1"
-               " AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
-               " AND in_folder <> EXISTS ("
-               "   SELECT 1"
-               "   FROM file AS other"
-               "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash AND other.id <> this.id"
-               "   AND other.name = this.name"
-               "   AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified')))");
+    Query rows(database_, "SELECT id, dataset_file_id, name, in_folder" + kOfBatch +
+                              "AND claimed = 1 AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
+                              " AND in_folder <> EXISTS ("
+                              "   SELECT 1"
+                              "   FROM file AS other"
+                              "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
+                              "   AND other.id <> this.id AND other.name = this.name"
+                              "   AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified')))");
     rows.with(row.id, row.listing);
     std::vector<Displaced> displaced;
     while (rows.next()) {
@@ -300,6 +300,20 @@ void JobStore::finishListing(model::JobId job, const model::BatchId& batch, std:
 std::vector<model::FileRecord> JobStore::files(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                std::span<const model::FileState> states) {
   return reading(database_, [&] { return readFiles(database_, filesSql(states.size()), job, afterId, limit, states); });
+}
+
+JobStore::BatchSums JobStore::sumsOf(model::JobId job, const model::BatchId& batch) {
+  return reading(database_, [&]() -> BatchSums {
+    Query sums(database_,
+               "SELECT coalesce(min(id), 0), coalesce(max(id), 0), coalesce(sum(length), 0),"
+               " CASE count(records) WHEN count(*) THEN coalesce(sum(records), 0) END" +
+                   kOfBatch);
+    sums.with(batchRow(database_, job, batch).id).next();
+    return {.firstFile = sums.integer(0),
+            .lastFile = sums.integer(1),
+            .bytes = sums.size(2),
+            .records = sums.optionalSize(3)};
+  });
 }
 
 std::vector<model::FileRecord> JobStore::filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,

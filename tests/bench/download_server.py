@@ -133,7 +133,7 @@ class DataSet:
         with open(path, "wb") as file:
             for first in range(0, self.size_bytes, len(BLOCK)):
                 unique = os.urandom(64)
-                file.write((unique + BLOCK[len(unique):])[:self.size_bytes - first])
+                file.write(unique + BLOCK[len(unique):self.size_bytes - first])
 
     def _write(self, name, value):
         path = self._root / name

@@ -113,7 +113,15 @@ class JobStore {
   /// if empty).
   std::vector<model::FileRecord> files(model::JobId job, std::int64_t afterId, std::size_t limit,
                                        std::span<const model::FileState> states);
-  /// The same, but only files that the newest listing of their batch has seen, whether or not it has ended, and whose
+  /// Over the files of a batch, whatever their state.
+  struct BatchSums {
+    std::int64_t firstFile = 0;  ///< Row ids; 0 if there are no files.
+    std::int64_t lastFile = 0;
+    std::uint64_t bytes = 0;
+    std::optional<std::uint64_t> records = {};  ///< Nothing as soon as one file was not counted.
+  };
+  BatchSums sumsOf(model::JobId job, const model::BatchId& batch);
+  /// Like files(), but only those that the newest listing of their batch has seen, whether or not it has ended, and whose
   /// path can be relied on: no other file is known to bear the same name, or something was written there before.
   std::vector<model::FileRecord> filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                  std::span<const model::FileState> states);
