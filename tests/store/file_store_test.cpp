@@ -1,3 +1,5 @@
+#include <sqlite3.h>
+
 #include "caiexport/store/job_store.h"
 #include "store/store_fixture.h"
 
@@ -140,6 +142,53 @@ TEST_F(FileStoreTest, refusesABatchThatTheJobDoesNotHave) {
   EXPECT_EQ(errorOf([&] { store().addFiles(job, std::vector{remoteFile("b2", "d", "x")}); }).category(),
             Category::internal);
   EXPECT_EQ(errorOf([&] { store().finishListing(job, model::BatchId("b2")); }).category(), Category::internal);
+}
+
+TEST_F(FileStoreTest, aBatchIsSummedUpWhateverTheStatesOfItsFiles) {
+  const JobId job = jobWithBatches({"b1", "b2", "b3"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 20)});
+  list(job, "b2", {remoteFile("b2", "d", "x", 5)});
+  const auto x = filesOf(job)[0].id;
+  download(x);
+  verify(x, 7);
+  const JobStore::BatchSums sums = store().sumsOf(job, model::BatchId("b1"));
+  EXPECT_EQ(sums.firstFile, x);
+  EXPECT_EQ(sums.lastFile, fileNamed(job, "y").id);
+  EXPECT_EQ(sums.bytes, 30U);
+  EXPECT_FALSE(sums.records) << "one was not counted";
+  download(sums.lastFile);
+  verify(sums.lastFile, 4);
+  EXPECT_EQ(store().sumsOf(job, model::BatchId("b1")).records, 11U);
+  EXPECT_EQ(store().sumsOf(job, model::BatchId("b3")).lastFile, 0);
+  EXPECT_EQ(store().sumsOf(job, model::BatchId("b3")).records, 0U);
+}
+
+/// What a cache that is far too small would have to read again and again, were the rows read in another order.
+TEST_F(FileStoreTest, aLargeBatchIsReadInTheOrderOfItsRows) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  std::vector<model::RemoteFile> files;
+  for (int n = 0; n < 20000; ++n) files.push_back(remoteFile("b1", "d", "part-" + std::to_string(n) + ".parquet"));
+  store().beginListing(job, model::BatchId("b1"));
+  store().addFiles(job, files);
+
+  SQLite::Database& connection = database().connection();
+  connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  connection.exec("PRAGMA cache_size = 200");
+  const int pages = connection.execAndGet("PRAGMA page_count").getInt();
+  const auto misses = [&] {
+    int count = 0;
+    int highest = 0;
+    EXPECT_EQ(sqlite3_db_status(connection.getHandle(), SQLITE_DBSTATUS_CACHE_MISS, &count, &highest, 1), SQLITE_OK);
+    return count;
+  };
+  ASSERT_GT(pages, 400) << "more than the cache holds";
+  misses();
+  store().displacedFiles(job, model::BatchId("b1"));
+  EXPECT_LE(misses(), 2 * pages) << "displacedFiles";
+  store().finishListing(job, model::BatchId("b1"));
+  EXPECT_LE(misses(), 6 * pages) << "finishListing: drops files, settles paths, sums up";
+  store().sumsOf(job, model::BatchId("b1"));
+  EXPECT_LE(misses(), 2 * pages) << "sumsOf";
 }
 
 TEST_F(FileStoreTest, filesComeInPages) {
