@@ -121,8 +121,8 @@ class JobStore {
     std::optional<std::uint64_t> records = {};  ///< Nothing as soon as one file was not counted.
   };
   BatchSums sumsOf(model::JobId job, const model::BatchId& batch);
-  /// Like files(), but only those that the newest listing of their batch has seen, whether or not it has ended, and whose
-  /// path can be relied on: no other file is known to bear the same name, or something was written there before.
+  /// Like files(), but only those that the newest listing of their batch has seen, whether or not it has ended, and
+  /// whose path can be relied on: no other file is known to bear the same name, or something was written there before.
   std::vector<model::FileRecord> filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                  std::span<const model::FileState> states);
   /// The files are about to be fetched, and nothing foreign lies at their paths: from here on, what lies there is ours
