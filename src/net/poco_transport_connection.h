@@ -34,6 +34,8 @@ class Connection {
   /// Name look-up, then TCP, tunnel and TLS handshake within `limit`.
   static std::unique_ptr<Connection> open(const Target& target, TlsContexts& contexts, core::Duration limit,
                                           const StopSignal& stop);
+  /// Over a socket that is connected and does not block, without TLS.
+  explicit Connection(const Poco::Net::StreamSocket& socket);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -60,7 +62,6 @@ class Connection {
   bool isIdle() noexcept;
 
  private:
-  explicit Connection(const Poco::Net::StreamSocket& socket);
   void openTunnel(const Target& target, core::SteadyTime until, const StopSignal& stop);
   void startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
                 const StopSignal& stop);

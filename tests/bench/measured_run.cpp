@@ -2,9 +2,9 @@
 ///
 ///   REPORT PROGRAM [ARGUMENT...]
 ///
-/// Writes `SECONDS CPU_SECONDS PEAK_KIB` to the file REPORT and ends with the program's exit code. A program of its
-/// own, and a small one: Linux counts the memory of the process that started a program as the program's peak
-/// (getrusage(2) of the child keeps the largest resident set seen before exec), which would be an interpreter's.
+/// Writes `SECONDS USER_SECONDS SYSTEM_SECONDS PEAK_KIB` to the file REPORT and ends with the program's exit code. A
+/// program of its own, and a small one: Linux counts the memory of the process that started a program as the program's
+/// peak (getrusage(2) of the child keeps the largest resident set seen before exec), which would be an interpreter's.
 
 #include <spawn.h>
 #include <sys/resource.h>
@@ -47,7 +47,7 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "caiexport-measured-run: cannot write %s: %s\n", arguments[1], std::strerror(errno));
     return 127;
   }
-  std::fprintf(report, "%.6f %.6f %ld\n", elapsed.count(), secondsOf(usage.ru_utime) + secondsOf(usage.ru_stime),
+  std::fprintf(report, "%.6f %.6f %.6f %ld\n", elapsed.count(), secondsOf(usage.ru_utime), secondsOf(usage.ru_stime),
                usage.ru_maxrss);
   std::fclose(report);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

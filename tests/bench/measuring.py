@@ -16,12 +16,18 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 class Sample(typing.NamedTuple):
     seconds: float
-    cpu: float
+    user: float  # CPU seconds
+    system: float  # those in the kernel
     mebibytes: float
+
+    @property
+    def cpu(self):
+        return self.user + self.system
 
     def then(self, other):
         """This run followed by another one."""
-        return Sample(self.seconds + other.seconds, self.cpu + other.cpu, max(self.mebibytes, other.mebibytes))
+        return Sample(self.seconds + other.seconds, self.user + other.user, self.system + other.system,
+                      max(self.mebibytes, other.mebibytes))
 
 
 class RunFailed(Exception):
@@ -56,8 +62,8 @@ class Meter:
         if code != 0:
             words = self._log.read_text(errors="replace")[-2000:]
             raise RunFailed(f"{' '.join(map(str, command))[:300]} ended with {code}:\n{words}")
-        seconds, cpu, kibibytes = self._report.read_text().split()
-        return Sample(float(seconds), float(cpu), int(kibibytes) / 1024)
+        seconds, user, system, kibibytes = self._report.read_text().split()
+        return Sample(float(seconds), float(user), float(system), int(kibibytes) / 1024)
 
 
 def median(samples):
