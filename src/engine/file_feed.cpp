@@ -20,15 +20,10 @@ using model::FileState;
 constexpr std::size_t kPage = 256;
 constexpr std::array kUnfinished{FileState::pending, FileState::partial, FileState::failed};
 
-/// In doubt, yes. A link leads nowhere or not: it is there.
-bool isThere(const std::filesystem::path& target) {
+/// Of a link itself, not of what it leads to.
+std::filesystem::file_type typeOf(const std::filesystem::path& target) {
   std::error_code ignored;
-  return std::filesystem::symlink_status(target, ignored).type() != std::filesystem::file_type::not_found;
-}
-
-bool isLink(const std::filesystem::path& target) {
-  std::error_code ignored;
-  return std::filesystem::is_symlink(std::filesystem::symlink_status(target, ignored));
+  return std::filesystem::symlink_status(target, ignored).type();
 }
 
 }  // namespace
@@ -145,20 +140,21 @@ std::vector<FileRecord> FileFeed::nextRecords() {
 
 transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::DownloadItem item,
                                           std::vector<std::int64_t>& started) {
-  if (record.state == FileState::pending && !isThere(item.target)) {
-    started.push_back(record.id);
+  core::FileSystem& files = context_.tools.files;
+  if (record.state != FileState::pending) {
+    const bool whole = isOursAndWhole(record, item.target, files.sizeOf(item.target));
+    if (whole) item.done = {{0, record.remote.lengthBytes}};
     return item;
   }
-  const std::optional<std::uint64_t> there = context_.tools.files.sizeOf(item.target);
-  if (record.state != FileState::pending) {
-    if (isOursAndWhole(record, item.target, there)) item.done = {{0, record.remote.lengthBytes}};
-  } else if (there) {
+  const std::filesystem::file_type type = typeOf(item.target);
+  const bool nothing = type == std::filesystem::file_type::not_found;
+  if (const auto there = nothing ? std::nullopt : files.sizeOf(item.target)) {
     item.existingSha256 = hashOfExisting(record, item.target, *there);
-  } else {
-    // A link is somebody's too: completing the file would put it in the link's place.
-    if (isLink(item.target)) requireReplaceable(record, item.target);
-    started.push_back(record.id);
+    return item;
   }
+  // A link is somebody's too: completing the file would put it in the link's place.
+  if (type == std::filesystem::file_type::symlink) requireReplaceable(record, item.target);
+  started.push_back(record.id);
   return item;
 }
 

@@ -50,19 +50,6 @@ void removeLeftovers(const std::filesystem::path& folder, core::FileSystem& file
 
 constexpr std::size_t kPage = 1000;
 
-template <class Visit>
-void forEachFile(const model::Job& job, const model::Batch& batch, const Sums& sums, store::JobStore& store,
-                 const Visit& visit) {
-  for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
-    const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
-    if (page.empty()) return;
-    last = page.back().id;
-    for (const model::FileRecord& file : page) {
-      if (file.remote.batchId == batch.id) visit(file);
-    }
-  }
-}
-
 std::string headOf(const model::Job& job, const model::Batch& batch, const Sums& sums) {
   Object head(Poco::JSON_PRESERVE_KEY_ORDER);
   head.set("job", model::numberOf(job.id));
@@ -116,12 +103,18 @@ void writeEntries(const model::Job& job, const model::Batch& batch, store::JobSt
   out.add(head);
   out.add(",\"files\": [");
   std::string_view separator;
-  forEachFile(job, batch, sums, store, [&](const model::FileRecord& file) {
-    out.add(separator);
-    out.add("\n  ");
-    out.add(entryOf(file));
-    separator = ",";
-  });
+  for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
+    const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
+    if (page.empty()) break;
+    last = page.back().id;
+    for (const model::FileRecord& file : page) {
+      if (file.remote.batchId != batch.id) continue;
+      out.add(separator);
+      out.add("\n  ");
+      out.add(entryOf(file));
+      separator = ",";
+    }
+  }
   out.add("\n]}\n");
 }
 

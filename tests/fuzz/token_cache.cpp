@@ -2,7 +2,7 @@
 
 #include "platform/token_cache.h"
 
-#include <sys/stat.h>
+#include <span>
 
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
