@@ -27,7 +27,7 @@ std::string remedyOf(const Error& error) {
   switch (error.category()) {
     case Category::usage:
     case Category::config:
-      return "correct the setting; README has a table of all";
+      return "correct the setting; the manual has a table of all";
     case Category::auth:
     case Category::permission:
       return "check the credential and its product profile in the Developer Console and Admin Console";

@@ -68,7 +68,8 @@ def blocks_of(path):
 
 
 def documents():
-    return [os.path.join(SOURCE, "README.md")] + sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))
+    top = [os.path.join(SOURCE, name) for name in ("README.md", "CONTRIBUTING.md")]
+    return top + sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))
 
 
 class Reader:
