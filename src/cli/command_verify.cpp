@@ -170,6 +170,9 @@ void printJson(const Expectation& expectation, const VerifyReport& report, const
   json.key("files").value(report.files);
   json.key("bytes").value(report.bytes);
   json.key("records").value(report.records);
+  json.key("not_counted").beginArray();
+  for (const fs::path& path : report.notCounted) json.value(path.string());
+  json.endArray();
   json.key("replaced");
   writeReplacements(json, expectation.replaced);
   json.key("problems").beginArray();
@@ -195,6 +198,9 @@ void printText(const Expectation& expectation, const VerifyReport& report, Stand
   for (const Problem& problem : report.problems) {
     out.write(std::string(nameOf(problem.difference)) + "  " + core::printable(problem.path.string()) +
               (problem.detail.empty() ? "" : ": " + core::printable(problem.detail)) + "\n");
+  }
+  for (const fs::path& path : report.notCounted) {
+    out.write("not counted  " + core::printable(path.string()) + ": it is no table of this batch\n");
   }
   if (!report.problems.empty()) return;
   if (expectation.batches.empty()) {

@@ -7,6 +7,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
+#include "caiexport/reader/tables.h"
 #include "config.h"
 #include "job_json.h"
 #include "job_text.h"
@@ -20,13 +21,39 @@ namespace fs = std::filesystem;
 using core::Category;
 using core::Error;
 
-constexpr std::string_view kEnding = ".parquet";
+/// A few names out of many.
+std::string named(const std::vector<std::string>& names) {
+  constexpr std::size_t kNamed = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kNamed, names.size()); ++i) {
+    text.append(i == 0 ? "" : ", ").append(core::printable(names[i], 80));
+  }
+  return names.size() > kNamed ? text + ", ..." : text;
+}
 
-/// Batches also hold files that are no tables; where nothing is called so, everything is tried.
-template <class File, class Name>
-void keepTables(std::vector<File>& files, const Name& nameOf) {
-  const auto isTable = [&](const File& file) { return std::string_view(nameOf(file)).ends_with(kEnding); };
-  if (std::ranges::any_of(files, isTable)) std::erase_if(files, [&](const File& file) { return !isTable(file); });
+/// Batches also hold files that are no tables. `isCounted`: the record says that the file is one.
+template <class File, class Path, class Counted>
+void keepTables(std::vector<File>& files, const Path& pathOf, const Counted& isCounted, const std::string& where,
+                InputSet& set) {
+  reader::TableFinder tables;
+  for (const File& file : files) tables.note(pathOf(file));
+  std::vector<std::string> others;
+  std::vector<std::string> uncommitted;
+  std::erase_if(files, [&](const File& file) {
+    if (isCounted(file)) return false;
+    const fs::path path = pathOf(file);
+    const reader::Content content = tables.contentOf(path);
+    if (content == reader::Content::other) others.push_back(path.filename().string());
+    if (content == reader::Content::uncommitted) uncommitted.push_back(path.filename().string());
+    return content != reader::Content::table;
+  });
+  const auto tell = [&](const std::vector<std::string>& names, const std::string& why) {
+    if (names.empty()) return;
+    set.notices.push_back(where + ": " + counted(names.size(), "file is", "files are") + " left out, " + why + ": " +
+                          named(names));
+  };
+  tell(others, "being no Parquet");
+  tell(uncommitted, "since the commit markers do not name them");
 }
 
 void addBatch(const model::Batch& batch, InputSet& set) {
@@ -57,13 +84,9 @@ void dropRepeated(InputSet& set) {
 
 void noteSeveralBatches(InputSet& set) {
   if (set.batches.size() < 2) return;
-  constexpr std::size_t kNamed = 3;
-  std::string names;
-  for (std::size_t i = 0; i < std::min(kNamed, set.batches.size()); ++i) {
-    names.append(i == 0 ? "" : ", ").append(core::printable(set.batches[i].id.value(), 80));
-  }
-  if (set.batches.size() > kNamed) names += ", ...";
-  set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + names +
+  std::vector<std::string> ids;
+  for (const model::Batch& batch : set.batches) ids.push_back(batch.id.value());
+  set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + named(ids) +
                         " (a profile may be in several of them)");
 }
 
@@ -156,7 +179,9 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
     set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +
                           " of its files are missing");
   }
-  keepTables(files, [](const model::FileRecord& file) -> const std::string& { return file.path; });
+  keepTables(
+      files, [&](const model::FileRecord& file) { return pathOf(view.job, file); },
+      [](const model::FileRecord& file) { return file.records.has_value(); }, "job " + argument, set);
   std::map<std::string, core::TimePoint> created;
   for (const model::Batch& batch : view.job.batches) {
     addBatch(batch, set);
@@ -192,7 +217,10 @@ model::Batch InputFinder::batchOf(const engine::Manifest& manifest) {
 
 void InputFinder::addManifest(const engine::Manifest& manifest, InputSet& set) {
   std::vector<engine::ManifestFile> files = manifest.files;
-  keepTables(files, [](const engine::ManifestFile& file) -> const std::string& { return file.path; });
+  keepTables(
+      files, [&](const engine::ManifestFile& file) { return manifest.folder / file.path; },
+      [](const engine::ManifestFile& file) { return file.records.has_value(); },
+      "batch " + core::printable(manifest.batchId, 80), set);
   const model::Batch batch = batchOf(manifest);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
@@ -213,12 +241,15 @@ void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
     if (error) core::throwIoError("read the folder", folder, error.value());
     if (engine::isPassedOver(entries->path())) {
       if (entries->is_directory(error)) entries.disable_recursion_pending();
-    } else if (entries->is_regular_file(error) && entries->path().extension() == kEnding) {
+    } else if (entries->is_regular_file(error)) {
       found.push_back(entries->path());
     }
   }
-  if (found.empty()) throwNothing(folder);
   std::ranges::sort(found);
+  keepTables(
+      found, [](const fs::path& file) { return file; }, [](const fs::path&) { return false; },
+      core::printable(folder.string()), set);
+  if (found.empty()) throwNothing(folder);
   for (const fs::path& file : found)
     set.files.push_back({.path = file, .label = file.lexically_relative(folder).string()});
 }

@@ -36,23 +36,35 @@ void VerifyCheck::add(const ExpectedBatch& batch, const fs::path& path, Differen
 }
 
 void VerifyCheck::check(const ExpectedBatch& batch) {
-  std::optional<std::uint64_t> counted = 0;
+  tables_ = {};
+  for (const ExpectedFile& file : batch.files) tables_.note(batch.folder / file.path);
+  std::uint64_t counted = 0;
+  std::uint64_t tables = 0;
+  bool wrong = false;
+  const std::size_t uncountedBefore = report_.notCounted.size();
   for (const ExpectedFile& file : batch.files) {
     if (stop_.stop_requested()) throw core::Interrupted();
     const fs::path path = batch.folder / file.path;
     std::optional<std::uint64_t> rows;
     if (fs::symlink_status(path).type() == fs::file_type::not_found) {
       add(batch, path, Difference::missing, "");
+      wrong = true;
     } else if (std::string detail = differenceOf(path, file, rows); !detail.empty()) {
       add(batch, path, Difference::changed, std::move(detail));
+      wrong = true;
     }
-    counted = counted && rows ? std::optional(*counted + *rows) : std::nullopt;
+    if (rows) {
+      counted += *rows;
+      ++tables;
+    }
     progress_(++report_.files);
   }
-  if (counted && batch.records && *counted != *batch.records) {
+  // A file that is no table does not excuse the others; one that is wrong is told already.
+  const bool all = tables > 0 || report_.notCounted.size() == uncountedBefore;
+  if (!wrong && all && batch.records && counted != *batch.records) {
     add(batch, batch.folder, Difference::changed,
         "the batch was promised with " + std::to_string(*batch.records) + " records, its files hold " +
-            std::to_string(*counted));
+            std::to_string(counted));
   }
   findForeign(batch);
 }
@@ -69,7 +81,11 @@ std::string VerifyCheck::differenceOf(const fs::path& path, const ExpectedFile& 
     const std::string hash = transfer::sha256OfFile(path, stop_);
     if (hash != file.sha256) return "its SHA-256 is " + hash + ", not " + file.sha256;
   }
-  return file.records ? wrongRows(path, file, rows) : "";
+  // What was counted once is a table, whatever it is now.
+  const reader::Content content = file.records ? reader::Content::table : tables_.contentOf(path);
+  if (content == reader::Content::table) return wrongRows(path, file, rows);
+  if (content != reader::Content::marker) report_.notCounted.push_back(path);
+  return "";
 }
 
 std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& file, std::optional<std::uint64_t>& rows) {
@@ -81,7 +97,7 @@ std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& fil
     return error.what();
   }
   report_.records += *rows;
-  if (*rows == *file.records) return "";
+  if (!file.records || *rows == *file.records) return "";
   return "it holds " + std::to_string(*rows) + " records, not " + std::to_string(*file.records);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "caiexport/reader/parquet_reader.h"
+#include "caiexport/reader/tables.h"
 
 namespace caiexport::cli {
 
@@ -19,7 +20,7 @@ struct ExpectedFile {
   std::string path;  ///< Relative to the folder of its batch.
   std::uint64_t bytes = 0;
   std::string sha256;                    ///< Empty: unknown, not compared.
-  std::optional<std::uint64_t> records;  ///< Nothing: not counted.
+  std::optional<std::uint64_t> records;  ///< Nothing: was not counted.
 };
 
 struct ExpectedBatch {
@@ -44,6 +45,7 @@ struct VerifyReport {
   std::uint64_t bytes = 0;
   std::uint64_t records = 0;  ///< Of the files whose rows were counted.
   std::vector<Problem> problems;
+  std::vector<std::filesystem::path> notCounted;  ///< As they should be, but no tables, or parts that were given up.
 };
 
 /// For one thread.
@@ -70,6 +72,7 @@ class VerifyCheck {
   std::function<void(std::uint64_t)> progress_;
   std::stop_token stop_;
   std::unique_ptr<reader::ParquetReader> reader_;
+  reader::TableFinder tables_;  ///< Of the batch at hand.
   VerifyReport report_;
 };
 

@@ -66,7 +66,7 @@ void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view 
 void requireExpectedRecords(StepContext& context, const std::string& what, std::optional<std::uint64_t> records) {
   const model::Guards& guards = context.job.request.guards;
   if (!guards.minRecords && !guards.maxChangePercent) return;
-  if (!records) refuse(context, what + " holds a number of records that nobody tells: it can't be guarded");
+  if (!records) refuse(context, what + " can't be guarded: none of its files could be counted");
   if (guards.minRecords && *records < *guards.minRecords) {
     refuse(context, what + " holds " + std::to_string(*records) + " records, expected at least " +
                         std::to_string(*guards.minRecords) + " (--min-records)");

@@ -92,6 +92,19 @@ Key texts(std::vector<std::string> Scenario::*member) {
   }};
 }
 
+Key namedTexts(std::map<std::string, std::string> Scenario::*member) {
+  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
+    const JsonObject given = asObject(value);
+    if (!given) {
+      refuseKey(key, "must be an object of texts");
+    }
+    (scenario.*member).clear();
+    for (const std::string& name : given->getNames()) {
+      (scenario.*member)[name] = readText(key, given->get(name));
+    }
+  }};
+}
+
 /// Any text, or one of `allowed` where that is given.
 Key text(std::string Scenario::*member, const std::vector<std::string>& allowed = {}) {
   return {.apply = [member, allowed](Scenario& scenario, const std::string& key, const Json& value) {
@@ -141,6 +154,7 @@ const std::map<std::string, Key>& keys() {
       {"file_bytes", shape(count(&Scenario::fileBytes))},
       {"success_marker", shape(flag(&Scenario::successMarker))},
       {"duplicate_names", shape(flag(&Scenario::duplicateNames))},
+      {"files_beside", shape(namedTexts(&Scenario::filesBeside))},
       {"file_names", shape(texts(&Scenario::fileNames))},
       {"created_client", shape(text(&Scenario::createdClient))},
       {"replay", shape(flag(&Scenario::replay))},

@@ -2,6 +2,7 @@
 /// What a simulated platform looks like and how it behaves. scenarios/README.md explains every key.
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,7 @@ struct Scenario {
   bool successMarker = true;
   bool duplicateNames = false;
   std::vector<std::string> fileNames = {};
+  std::map<std::string, std::string> filesBeside = {};
   std::string createdClient = "acp_foundation_push";
   bool replay = false;
 

@@ -94,6 +94,9 @@ std::vector<ListedFile> namedFiles(const State& state, const Batch& batch, std::
                                                                : partName(batch.data.seed, shownIndex);
     files.push_back({.name = std::move(name), .content = made[offset].content, .records = made[offset].records});
   }
+  for (const auto& [name, text] : state.scenario.filesBeside) {
+    files.push_back({.name = name, .content = memoryContent(text)});
+  }
   if (state.scenario.successMarker) {
     files.push_back({.name = "_SUCCESS", .content = memoryContent("")});
   }

@@ -15,25 +15,25 @@ constexpr std::string_view kSameSource =
     "  AND this.org_id = other.org_id AND this.sandbox = other.sandbox"
     " WHERE this.id = ? AND other.id <> this.id";
 
-/// Counted in its files, or as the platform said.
-std::optional<std::uint64_t> recordsOfNewestBatch(Database& database, const model::Job& job) {
+/// Counted in the files of a dataset's newest batch, of all batches of an export: what the platform promised, which
+/// earlier versions recorded too, is no count.
+std::optional<std::uint64_t> countedRecords(Database& database, const model::Job& job) {
   const auto newest = std::ranges::max_element(job.batches, {}, &model::Batch::created);
-  if (newest == job.batches.end()) return job.records;
+  const bool all = job.request.kind == model::Kind::segment || newest == job.batches.end();
   Query row(database,
-            "SELECT CASE WHEN count(*) = count(file.records) THEN sum(file.records) END"
+            "SELECT CASE count(*) WHEN 0 THEN 0 ELSE sum(file.records) END"
             " FROM file"
             " JOIN batch ON batch.id = file.batch"
-            " WHERE file.job = ? AND batch.remote_id = ?");
-  row.with(model::numberOf(job.id), newest->id.value()).next();
-  const std::optional<std::uint64_t> counted = row.optionalSize(0);
-  return counted ? counted : newest->records;
+            " WHERE file.job = ?1 AND (?2 OR batch.remote_id = ?3)");
+  row.with(model::numberOf(job.id), static_cast<std::int64_t>(all), all ? std::string() : newest->id.value()).next();
+  return row.optionalSize(0);
 }
 
 }  // namespace
 
 std::optional<JobStore::Success> JobStore::lastSuccess(const model::Job& than) {
   return reading(database_, [&]() -> std::optional<Success> {
-    Query rows(database_, "SELECT other.id, other.finished_at, other.records" + std::string(kSameSource) +
+    Query rows(database_, "SELECT other.id, other.finished_at" + std::string(kSameSource) +
                               " AND other.status = 'succeeded' AND other.records IS NOT NULL"
                               " ORDER BY other.finished_at DESC, other.id DESC");
     rows.with(model::numberOf(than.id));
@@ -41,11 +41,8 @@ std::optional<JobStore::Success> JobStore::lastSuccess(const model::Job& than) {
       Success success;
       success.job = model::JobId(rows.integer(0));
       success.finishedAt = rows.time(1);
-      std::optional<std::uint64_t> records = rows.optionalSize(2);
-      if (than.request.kind == model::Kind::dataset) {
-        const std::optional<model::Job> job = loadJob(database_, success.job);
-        records = job ? recordsOfNewestBatch(database_, *job) : std::nullopt;
-      }
+      const std::optional<model::Job> job = loadJob(database_, success.job);
+      const std::optional<std::uint64_t> records = job ? countedRecords(database_, *job) : std::nullopt;
       if (!records) continue;
       success.records = *records;
       return success;

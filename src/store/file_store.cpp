@@ -306,7 +306,7 @@ JobStore::BatchSums JobStore::sumsOf(model::JobId job, const model::BatchId& bat
   return reading(database_, [&]() -> BatchSums {
     Query sums(database_,
                "SELECT coalesce(min(id), 0), coalesce(max(id), 0), coalesce(sum(length), 0),"
-               " CASE count(records) WHEN count(*) THEN coalesce(sum(records), 0) END" +
+               " CASE count(*) WHEN 0 THEN 0 ELSE sum(records) END" +
                    kOfBatch);
     sums.with(batchRow(database_, job, batch).id).next();
     return {.firstFile = sums.integer(0),

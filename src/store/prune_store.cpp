@@ -10,7 +10,14 @@ namespace {
 
 constexpr const char* kCandidates =
     "SELECT id,"
-    " id = ("
+    " id IN ("
+    "   SELECT last.id"
+    "   FROM job AS last"
+    "   WHERE last.kind = job.kind AND last.source_id = job.source_id AND last.org_id = job.org_id"
+    "   AND last.sandbox = job.sandbox AND last.status = 'succeeded'"
+    "   ORDER BY last.finished_at DESC, last.id DESC"
+    "   LIMIT 1"
+    " ) OR id IN ("
     "   SELECT last.id"
     "   FROM job AS last"
     "   WHERE last.kind = job.kind AND last.source_id = job.source_id AND last.org_id = job.org_id"

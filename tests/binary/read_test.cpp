@@ -62,5 +62,52 @@ TEST_F(Reading, VerifyNamesWhatChanged) {
   EXPECT_THAT(ended.out + ended.err, HasSubstr(std::filesystem::path(victim).filename().string().substr(0, 20)));
 }
 
+/// Names as platforms give them: the ending says nothing.
+constexpr const char* kOddNames = R"({"records": 301, "files": 4, "batches": 1,
+    "file_names": ["part-0.parquet", "part-1.PARQUET", "part-2.parq", "part-3"],
+    "files_beside": {"_committed_1": "no JSON", "_started_1": "{}", ".part-0.parquet.crc": "crc", "README.txt": "read me"}})";
+
+using TablesOfABatch = BinaryTest;
+
+TEST_F(TablesOfABatch, AreCountedReadAndVerifiedWhateverLiesBesideThem) {
+  startWith(kOddNames);
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--min-records", "301", "--format", "json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("README.txt"));
+  EXPECT_THAT(ended.err, testing::Not(HasSubstr("_committed_1")));
+  EXPECT_EQ(parseObject(ended.out)->getValue<int>("records"), 301);
+  const std::string batch = parseObject(ended.out)->getArray("batch_ids")->getElement<std::string>(0);
+  const std::string folder = path("out/" + std::string(kScoreDataset) + "/" + batch);
+  EXPECT_EQ(parseObject(support::Process::contentOf(folder + "/manifest.json"))->getValue<int>("records"), 301);
+  for (const std::string& what : {std::string("1"), folder}) {
+    EXPECT_EQ(parseObject(run({"scores", what, "--format", "json"}).out)->getValue<int>("records"), 301) << what;
+    EXPECT_THAT(run({"read", what, "--sql", "SELECT count(*) FROM profiles", "--format", "csv"}).out,
+                HasSubstr("\r\n301\r\n"));
+    const auto verified = parseObject(run({"verify", what, "--format", "json"}).out);
+    EXPECT_EQ(verified->getValue<int>("records"), 301) << what;
+    EXPECT_THAT(verified->getArray("not_counted")->getElement<std::string>(0), HasSubstr("README.txt"));
+  }
+}
+
+TEST_F(TablesOfABatch, ThatLackRowsAreNotPassedOffAsThePromise) {
+  startWith(kOddNames);
+  changeScenario(R"({"reported_records_delta": 220})");
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--format", "json"});
+  EXPECT_EQ(ended.code, 8) << ended.out;
+  EXPECT_THAT(ended.err + ended.out, HasSubstr("521 records, but its files hold 301 (not counted: README.txt)"));
+  EXPECT_TRUE(parseObject(ended.out)->isNull("records"));
+}
+
+TEST_F(TablesOfABatch, ThatWereNotCountedHaveNoRecordsButForAGuard) {
+  startWith(kOddNames);
+  changeScenario(R"({"reported_records_delta": 220})");
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--verify", "size", "--format", "json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(parseObject(ended.out)->isNull("records"));
+  const Ended guarded =
+      run({"dataset", "--id", kScoreDataset, "--verify", "size", "--min-records", "400", "--format", "json"});
+  EXPECT_EQ(guarded.code, 8) << guarded.out;
+}
+
 }  // namespace
 }  // namespace caiexport::binary

@@ -110,9 +110,51 @@ TEST_F(InputTest, AFolderOfBatchesIsReadByItsManifests) {
   for (const fs::path& place : {folder_.path(), folder_ / "ds1"}) {
     const InputSet set = find({place.string()});
     EXPECT_THAT(names(set), ElementsAre("b1:a.parquet", "b2:a.parquet"));
-    EXPECT_THAT(set.notices, ElementsAre(HasSubstr("2 batches are read as one set: b1, b2")));
+    EXPECT_THAT(set.notices, testing::Contains(HasSubstr("2 batches are read as one set: b1, b2")));
   }
-  EXPECT_TRUE(find({(folder_ / "ds1/b1").string()}).notices.empty());
+  EXPECT_THAT(find({(folder_ / "ds1/b1").string()}).notices,
+              ElementsAre(HasSubstr("left out, being no Parquet: notes.txt")));
+}
+
+TEST_F(InputTest, ATableIsKnownByItsContentWhateverItsEnding) {
+  const std::string table = "PAR1 rows PAR1";
+  makeBatch(folder_ / "b1", "b1",
+            {{"a.parquet", table},
+             {"b.PARQUET", table},
+             {"c.parq", table},
+             {"d", table},
+             {"_metadata", table},
+             {"_committed_1", "{}"},
+             {".a.crc", "x"},
+             {"e.csv", "1,2"}});
+  const InputSet set = find({(folder_ / "b1").string()});
+  EXPECT_THAT(names(set), ElementsAre("b1:a.parquet", "b1:b.PARQUET", "b1:c.parq", "b1:d"));
+  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("1 file is left out, being no Parquet: e.csv")));
+  fs::remove(folder_ / "b1" / engine::kManifestName);
+  EXPECT_THAT(names(find({(folder_ / "b1").string()})), ElementsAre(":a.parquet", ":b.PARQUET", ":c.parq", ":d"));
+}
+
+TEST_F(InputTest, APartThatNoCommitMarkerNamesIsNotReadTwice) {
+  const std::string table = "PAR1 rows PAR1";
+  const std::string marker = R"({"added": ["part-0-b.parquet", "part-1.parquet"], "removed": ["part-1-old.parquet"]})";
+  makeBatch(folder_ / "b1", "b1",
+            {{"part-0-a.parquet", table},
+             {"part-0-b.parquet", table},
+             {"part-1.parquet", table},
+             {"part-1-old.parquet", table},
+             {"_committed_77", marker}});
+  const InputSet set = find({(folder_ / "b1").string()});
+  EXPECT_THAT(names(set), ElementsAre("b1:part-0-b.parquet", "b1:part-1.parquet"));
+  EXPECT_THAT(set.notices, ElementsAre(HasSubstr("part-0-a.parquet, part-1-old.parquet")));
+}
+
+TEST_F(InputTest, AMarkerThatSaysNothingTakesNothingAway) {
+  for (const std::string marker : {"", "x", "[]", "[[[[", "{}", R"({"added": 3})",
+                                   R"({"added": ["elsewhere.parquet"]})", R"({"added": [["part-0.parquet"]]})"}) {
+    makeBatch(folder_ / "b1", "b1",
+              {{"part-0.parquet", "PAR1"}, {"part-1.parquet", "PAR1"}, {"_committed_77", marker}});
+    EXPECT_EQ(find({(folder_ / "b1").string()}).files.size(), 2U) << marker;
+  }
 }
 
 TEST_F(InputTest, AFolderWithoutManifestsIsReadByEnding) {

@@ -167,15 +167,16 @@ class CrashingFileSystem final : public core::FileSystem {
 /// Says of every file what the test wants.
 class FakeReader final : public reader::ParquetReader {
  public:
-  explicit FakeReader(std::uint64_t rows) : rows_(rows) {}
+  using RowsOf = std::function<std::uint64_t(const std::filesystem::path& file)>;
+  explicit FakeReader(RowsOf rowsOf) : rowsOf_(std::move(rowsOf)) {}
   using reader::ParquetReader::inspect;
-  reader::FileFacts inspect(const std::filesystem::path&, reader::Depth, std::stop_token) override {
-    return {.rows = rows_};
+  reader::FileFacts inspect(const std::filesystem::path& file, reader::Depth, std::stop_token) override {
+    return {.rows = rowsOf_(file)};
   }
   std::unique_ptr<reader::Profiles> open(std::vector<reader::InputFile>) override { return nullptr; }
 
  private:
-  std::uint64_t rows_;
+  RowsOf rowsOf_;
 };
 
 /// The platform, the disk and the clock: what outlives a crash.
@@ -220,7 +221,7 @@ class Journey {
                 .random = journey.random,
                 .log = core::nullLog(),
                 .observer = observer,
-                .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsPerFile); },
+                .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsOf); },
                 .download = journey.download},
           runner(tools) {}
 
@@ -247,6 +248,7 @@ class Journey {
   std::reference_wrapper<core::FileSystem> disk = core::diskFileSystem();
   std::string sandbox = "prod";
   std::uint64_t rowsPerFile = 0;
+  FakeReader::RowsOf rowsOf = [this](const std::filesystem::path&) { return rowsPerFile; };
   std::size_t listedTogether = 100;
   /// Told of each request, "before METHOD TARGET" and "after METHOD TARGET", on the thread that sends it.
   std::function<void(const std::string& call)> onRequest;

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -211,8 +212,12 @@ TEST_F(SyncJourney, AChainWhoseMiddleIsNotListedIsFollowed) {
 TEST_F(SyncJourney, AFailedBatchHoldsTheMarkBackButNotTheOthers) {
   start(R"({"batches": 2, "files": 1})");
   SyncRequest guarded = request();
-  journey->rowsPerFile = 0;
-  // The older one has too few records, the newer one enough.
+  // The older one has too few records, the newer one enough; the oldest batch comes first.
+  std::map<fs::path, std::uint64_t> rows;
+  journey->rowsOf = [&rows](const fs::path& file) {
+    constexpr std::array<std::uint64_t, 4> kRows{1000, 1000, 10, 5000};
+    return rows.try_emplace(file.parent_path(), kRows.at(rows.size() % kRows.size())).first->second;
+  };
   addBatches(R"({"records": 10})");
   addBatches(R"({"records": 5000})");
   guarded.job.guards.minRecords = 500;

@@ -155,7 +155,8 @@ TEST_F(FileStoreTest, aBatchIsSummedUpWhateverTheStatesOfItsFiles) {
   EXPECT_EQ(sums.firstFile, x);
   EXPECT_EQ(sums.lastFile, fileNamed(job, "y").id);
   EXPECT_EQ(sums.bytes, 30U);
-  EXPECT_FALSE(sums.records) << "one was not counted";
+  EXPECT_EQ(sums.records, 7U) << "of those that were counted";
+  EXPECT_FALSE(store().sumsOf(job, model::BatchId("b2")).records) << "none was counted";
   download(sums.lastFile);
   verify(sums.lastFile, 4);
   EXPECT_EQ(store().sumsOf(job, model::BatchId("b1")).records, 11U);

@@ -76,7 +76,7 @@ struct Job {
   std::vector<Batch> batches = {};
   std::uint64_t fileCount = 0;
   std::uint64_t totalBytes = 0;
-  std::optional<std::uint64_t> records = {};           ///< Counted in the files, else reported by the platform.
+  std::optional<std::uint64_t> records = {};           ///< Counted in the files, never as promised.
   std::optional<std::uint64_t> reportedProfiles = {};  ///< totalExportedProfileCounter of the export job.
   bool cancelRequested = false;
   bool cancelled = false;

@@ -118,7 +118,7 @@ class JobStore {
     std::int64_t firstFile = 0;  ///< Row ids; 0 if there are no files.
     std::int64_t lastFile = 0;
     std::uint64_t bytes = 0;
-    std::optional<std::uint64_t> records = {};  ///< Nothing as soon as one file was not counted.
+    std::optional<std::uint64_t> records = {};  ///< Of the files that were counted; nothing if none was.
   };
   BatchSums sumsOf(model::JobId job, const model::BatchId& batch);
   /// Like files(), but only those that the newest listing of their batch has seen, whether or not it has ended, and

@@ -1,0 +1,37 @@
+#pragma once
+/// What a file of a batch is. Decided here alone, for all that count, read and verify: by its content, not by its
+/// ending, since the platform lists tables as `.parquet`, `.PARQUET`, `.parq` and without any ending.
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+
+namespace caiexport::reader {
+
+enum class Content {
+  table,        ///< Rows: Parquet, or what calls itself so. If it can't be read, it is damaged.
+  marker,       ///< No rows, by its name (`_SUCCESS`, `_committed_1`, `_metadata`, `x.crc`) or since it is empty.
+  uncommitted,  ///< A part that was given up: the markers beside it name the other parts and not this one.
+  other,        ///< Anything else: whether it has rows is not known.
+};
+
+/// Tells the contents of files. Markers are to be noted first: some list the parts that were committed.
+class TableFinder {
+ public:
+  /// Takes in what the file says if it is a marker that lists parts; all else is passed over.
+  void note(const std::filesystem::path& file);
+  /// Of an existing file. What can't be read is told by its name alone.
+  Content contentOf(const std::filesystem::path& file) const;
+
+ private:
+  struct Parts {
+    std::set<std::string> added;
+    std::set<std::string> removed;
+  };
+  bool isCommitted(const std::filesystem::path& file) const;
+
+  std::map<std::filesystem::path, Parts> parts_;  ///< By the folder.
+};
+
+}  // namespace caiexport::reader

@@ -1,0 +1,139 @@
+#include "caiexport/reader/tables.h"
+
+#include <Poco/Exception.h>
+#include <Poco/JSON/Handler.h>
+#include <Poco/JSON/Parser.h>
+#include <Poco/SharedPtr.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::reader {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMagic = "PAR1";
+
+bool endsLikeATable(const std::string& name) {
+  constexpr std::array<std::string_view, 3> kEndings{".parquet", ".parq", ".pq"};
+  const std::string lower = core::toLower(name);
+  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return lower.ends_with(ending); });
+}
+
+/// What Spark, Hadoop and Databricks put beside their parts. `_metadata` is Parquet too, but repeats the rows' footers.
+bool isMarkerName(const std::string& name) {
+  if (name.ends_with(".crc")) return true;
+  if (endsLikeATable(name)) return false;
+  return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name.starts_with("_started_") ||
+         name.starts_with("_committed_");
+}
+
+/// Both ends of a file, as far as it has them.
+struct Ends {
+  bool known = false;
+  bool empty = false;
+  bool magic = false;  ///< At one end at least: the other one may be damaged.
+};
+
+Ends endsOf(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::error_code failure;
+  const std::uint64_t bytes = fs::file_size(path, failure);
+  if (!file || failure) return {};
+  Ends ends{.known = true, .empty = bytes == 0};
+  if (bytes < kMagic.size()) return ends;
+  std::array<char, kMagic.size()> letters{};
+  for (const std::uint64_t offset : {std::uint64_t{0}, bytes - kMagic.size()}) {
+    file.seekg(static_cast<std::streamoff>(offset));
+    file.read(letters.data(), letters.size());
+    ends.magic = ends.magic || (file && std::string_view(letters.data(), letters.size()) == kMagic);
+  }
+  return ends;
+}
+
+/// The texts in the lists that an object holds, by their keys. Nothing else is kept, whatever the marker is.
+class ListedTexts final : public Poco::JSON::Handler {
+ public:
+  std::map<std::string, std::set<std::string>> names;
+
+  void reset() override { names.clear(); }
+  void startObject() override { ++depth_; }
+  void endObject() override { --depth_; }
+  void startArray() override { ++depth_; }
+  void endArray() override { --depth_; }
+  void key(const std::string& text) override {
+    if (depth_ == 1) key_ = text;
+  }
+  void value(const std::string& text) override {
+    if (depth_ == 2) names[key_].insert(fs::path(text).filename().string());
+  }
+  void null() override {}
+  void value(int) override {}
+  void value(unsigned) override {}
+#if defined(POCO_HAVE_INT64)
+  void value(Poco::Int64) override {}
+  void value(Poco::UInt64) override {}
+#endif
+  void value(double) override {}
+  void value(bool) override {}
+
+ private:
+  int depth_ = 0;
+  std::string key_;
+};
+
+}  // namespace
+
+void TableFinder::note(const fs::path& file) {
+  if (!isMarkerName(file.filename().string())) return;
+  Parts read;
+  try {
+    Poco::SharedPtr<ListedTexts> listed(new ListedTexts);
+    Poco::JSON::Parser(listed).parse(core::readFile(file));
+    read.added = std::move(listed->names["added"]);
+    read.added.merge(listed->names["filenames"]);
+    read.removed = std::move(listed->names["removed"]);
+  } catch (const Poco::Exception&) {
+    return;  // most markers say nothing
+  } catch (const core::Error&) {
+    return;
+  }
+  // One that names none of the files here is about other names than these were given.
+  const fs::path folder = file.parent_path();
+  const auto isHere = [&](const std::string& name) {
+    std::error_code ignored;
+    return fs::is_regular_file(folder / name, ignored);
+  };
+  if (std::ranges::none_of(read.added, isHere) && std::ranges::none_of(read.removed, isHere)) return;
+  Parts& parts = parts_[folder];
+  parts.added.merge(read.added);
+  parts.removed.merge(read.removed);
+}
+
+bool TableFinder::isCommitted(const fs::path& file) const {
+  const auto found = parts_.find(file.parent_path());
+  if (found == parts_.end()) return true;
+  const std::string name = file.filename().string();
+  if (found->second.removed.contains(name)) return false;
+  return found->second.added.empty() || found->second.added.contains(name);
+}
+
+Content TableFinder::contentOf(const fs::path& file) const {
+  const std::string name = file.filename().string();
+  if (isMarkerName(name)) return Content::marker;
+  const bool claims = endsLikeATable(name);
+  const Ends ends = claims ? Ends{} : endsOf(file);
+  if (ends.known && ends.empty) return Content::marker;
+  if (!claims && !ends.magic) return Content::other;
+  return isCommitted(file) ? Content::table : Content::uncommitted;
+}
+
+}  // namespace caiexport::reader
