@@ -31,6 +31,10 @@ net::TransportSettings transportSettings(const PlatformSettings& settings, const
 std::unique_ptr<platform::TokenSource> makeTokens(const PlatformSettings& settings,
                                                   const std::optional<std::filesystem::path>& cache,
                                                   net::HttpTransport& transport, core::Log& log) {
+  // Both, whichever is used: no server may show either.
+  for (const core::Secret* secret : {&settings.accessToken, &settings.clientSecret}) {
+    transport.keepSecret(secret->reveal());
+  }
   if (!settings.accessToken.empty()) return std::make_unique<platform::FixedTokenSource>(settings.accessToken);
   platform::ImsSettings ims{.imsUrl = settings.imsUrl,
                             .clientId = settings.clientId,

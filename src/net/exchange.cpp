@@ -279,11 +279,21 @@ HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, Bo
   Source source(connection_, readTimeout_, stop_);
   Received received = readHead(source, answerBegan_);
   const Framing framing = framingOf(received.head, request.method);
+  reusable_ = keepsAlive(received.head);
   HttpResponse& response = received.head.response;
+  const bool good = response.status / 100 == 2;
+  const auto use = good ? core::KnownSecrets::Use::readOn : core::KnownSecrets::Use::shown;
+  response.reason = secrets_.without(std::move(response.reason));
+  response.headers.changeValues([&](std::string value) { return secrets_.without(std::move(value), use); });
   BodySink* taker = sink != nullptr && sink->begin(response, framing.declaredBytes) ? sink : nullptr;
   Delivery delivery(response, taker, request.mostBodyBytes, bodyBytes_);
   const bool nothingElse = readBody(source, framing, std::move(received.rest), delivery);
-  reusable_ = nothingElse && keepsAlive(received.head);
+  reusable_ = reusable_ && nothingElse;
+  if (!good || !request.answersSecret) {
+    // What is no JSON is not read on, but shown.
+    const bool isJson = response.body.starts_with('{') || response.body.starts_with('[');
+    response.body = secrets_.without(std::move(response.body), isJson ? use : core::KnownSecrets::Use::shown);
+  }
   return std::move(response);
 }
 

@@ -16,8 +16,9 @@ class StopSignal;
 /// connection is of no further use then.
 class Exchange {
  public:
-  Exchange(Connection& connection, core::Duration readTimeout, const StopSignal& stop)
-      : connection_(connection), readTimeout_(readTimeout), stop_(stop) {}
+  Exchange(Connection& connection, core::Duration readTimeout, const core::KnownSecrets& secrets,
+           const StopSignal& stop)
+      : connection_(connection), readTimeout_(readTimeout), secrets_(secrets), stop_(stop) {}
 
   /// `head` as writeHead() made it. The sink may be null.
   HttpResponse run(const HttpRequest& request, std::string_view head, BodySink* sink);
@@ -31,6 +32,7 @@ class Exchange {
  private:
   Connection& connection_;
   const core::Duration readTimeout_;
+  const core::KnownSecrets& secrets_;
   const StopSignal& stop_;
   bool answerBegan_ = false;
   bool reusable_ = false;

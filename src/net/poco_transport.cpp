@@ -71,9 +71,10 @@ struct Call {
 
 class PocoTransport::Implementation {
  public:
-  Implementation(TransportSettings settings, core::Log& log)
+  Implementation(TransportSettings settings, const core::KnownSecrets& secrets, core::Log& log)
       : settings_(std::move(settings)),
         userAgent_(checkedUserAgent(settings_.userAgent)),
+        secrets_(secrets),
         log_(log),
         proxy_(parseProxy(settings_.proxy.httpsProxy)),
         noProxy_(settings_.proxy.noProxy),
@@ -89,13 +90,21 @@ class PocoTransport::Implementation {
       HttpResponse response = attempt(call, sink, signal);
       logRequest(call, start, std::to_string(response.status), {});
       return response;
-    } catch (const AttemptFailure& failure) {
+    } catch (const AttemptFailure& raw) {
+      const AttemptFailure failure(raw.kind(), secrets_.without(raw.what()), raw.hint());
       logRequest(call, start, "failed", failure.what());
       throwToCaller(failure, call);
     } catch (const Poco::Exception& e) {
       throw core::Error(core::Category::internal,
                         request.method + " " + displayUrl(request.url) + ": " + core::printable(e.displayText(), 200));
     }
+  }
+
+  /// The proxy's own; not thread safe, for the constructor.
+  template <class Action>
+  void forEachSecret(const Action& action) const {
+    if (!proxy_) return;
+    for (const core::Secret& secret : proxy_->secrets) action(secret.reveal());
   }
 
   TransportStatistics statistics() const { return {.connectionsOpened = opened_, .requestsSent = sent_}; }
@@ -125,7 +134,7 @@ class PocoTransport::Implementation {
     auto connection = Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
                                        settings_.connectTimeout, stop);
     ++opened_;
-    Exchange exchange(*connection, settings_.readTimeout, stop);
+    Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     return run(call, exchange, std::move(connection), sink);
   }
 
@@ -133,7 +142,7 @@ class PocoTransport::Implementation {
   std::optional<HttpResponse> tryReused(Call& call, std::unique_ptr<Connection> connection, BodySink* sink,
                                         const StopSignal& stop) {
     call.reused = true;
-    Exchange exchange(*connection, settings_.readTimeout, stop);
+    Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     try {
       return run(call, exchange, std::move(connection), sink);
     } catch (const AttemptFailure& failure) {
@@ -196,6 +205,7 @@ class PocoTransport::Implementation {
 
   TransportSettings settings_;
   const std::string userAgent_;
+  const core::KnownSecrets& secrets_;
   core::Log& log_;
   const std::optional<Proxy> proxy_;
   const NoProxy noProxy_;
@@ -206,7 +216,9 @@ class PocoTransport::Implementation {
 };
 
 PocoTransport::PocoTransport(TransportSettings settings, core::Log& log)
-    : implementation_(std::make_unique<Implementation>(std::move(settings), log)) {}
+    : implementation_(std::make_unique<Implementation>(std::move(settings), secrets(), log)) {
+  implementation_->forEachSecret([this](std::string_view secret) { keepSecret(secret); });
+}
 
 PocoTransport::~PocoTransport() = default;
 

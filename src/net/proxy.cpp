@@ -42,6 +42,16 @@ std::string percentDecode(std::string_view text) {
   return decoded;
 }
 
+/// The password, as it is written and as it is meant, and what goes out in its place.
+std::vector<core::Secret> secretsOf(std::string_view userInfo, const core::Secret& authorization) {
+  std::vector<core::Secret> secrets{core::Secret(std::string(authorization.reveal().substr(sizeof "Basic")))};
+  const std::size_t colon = userInfo.find(':');
+  if (colon == std::string_view::npos) return secrets;
+  secrets.emplace_back(std::string(userInfo.substr(colon + 1)));
+  secrets.emplace_back(percentDecode(userInfo.substr(colon + 1)));
+  return secrets;
+}
+
 core::Secret basicAuthorization(std::string_view userInfo) {
   std::string credentials = percentDecode(userInfo);
   if (credentials.find(':') == std::string::npos) credentials += ':';
@@ -95,6 +105,7 @@ std::optional<Proxy> parseProxy(std::string_view text) {
   Proxy proxy;
   if (const std::size_t at = text.rfind('@'); at != std::string_view::npos) {
     proxy.authorization = basicAuthorization(text.substr(0, at));
+    proxy.secrets = secretsOf(text.substr(0, at), proxy.authorization);
     text.remove_prefix(at + 1);
   }
   if (text.find_first_of("/?") != std::string_view::npos) throwBadProxy("it has a path");

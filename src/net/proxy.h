@@ -14,7 +14,8 @@ namespace caiexport::net {
 struct Proxy {
   std::string host;
   std::uint16_t port = 0;
-  core::Secret authorization = {};  ///< Value of Proxy-Authorization; empty without credentials.
+  core::Secret authorization = {};         ///< Value of Proxy-Authorization; empty without credentials.
+  std::vector<core::Secret> secrets = {};  ///< What of the credentials nobody may repeat.
 };
 
 /// `[http://][user:password@]host[:port][/]`; nothing for an empty text. Error(config), which shows no part of the

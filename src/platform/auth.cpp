@@ -101,7 +101,9 @@ class ImsTokenSource::Implementation {
         transport_(transport),
         retrying_{settings_.retry, clock, random, log},
         cache_(settings_.cacheDirectory,
-               {url_, settings_.clientId, settings_.orgId, settings_.scopes, settings_.clientSecret.reveal()}, log) {}
+               {url_, settings_.clientId, settings_.orgId, settings_.scopes, settings_.clientSecret.reveal()}, log) {
+    transport_.keepSecret(settings_.clientSecret.reveal());
+  }
 
   core::Secret token(std::stop_token stop);
   bool reject(const core::Secret& token);
@@ -114,6 +116,7 @@ class ImsTokenSource::Implementation {
   CachedToken ask(std::stop_token stop) const;
   CachedToken askOnce(std::stop_token stop) const;
   CachedToken read(const net::HttpResponse& response) const;
+  net::HttpResponse withoutToken(net::HttpResponse response) const;
   [[noreturn]] void throwRefused(const net::HttpResponse& response, bool transient, const Verdict& verdict) const;
   core::TimePoint renewalOf(core::TimePoint expiresAt) const;
   void logToken(const char* source, core::TimePoint expiresAt) const;
@@ -210,7 +213,7 @@ CachedToken ImsTokenSource::Implementation::ask(std::stop_token stop) const {
 
 CachedToken ImsTokenSource::Implementation::askOnce(std::stop_token stop) const {
   const core::Secret form = formOf(settings_);
-  net::HttpRequest request{.method = "POST", .url = url_, .mostBodyBytes = kMostBodyBytes};
+  net::HttpRequest request{.method = "POST", .url = url_, .mostBodyBytes = kMostBodyBytes, .answersSecret = true};
   request.headers.add("Accept", "application/json");
   request.headers.add("Content-Type", "application/x-www-form-urlencoded");
   struct Wiped {
@@ -237,14 +240,31 @@ CachedToken ImsTokenSource::Implementation::read(const net::HttpResponse& respon
                       {.hint = "check ims_url, and whether a proxy answers in its place"});
   }
   const Json answer = Json::parse(response, "cannot get an access token: POST " + core::printable(url_, 300));
-  CachedToken result{core::Secret(answer.at("access_token").text()), now() + lifeFrom(answer.at("expires_in"))};
-  if (!isSendable(result.token.reveal())) answer.at("access_token").fail("holds characters that no token has");
-  return result;
+  core::Secret token(answer.at("access_token").text());
+  if (!isSendable(token.reveal())) answer.at("access_token").fail("holds characters that no token has");
+  transport_.keepSecret(token.reveal());
+  try {
+    return {std::move(token), now() + lifeFrom(answer.at("expires_in"))};
+  } catch (const core::Error& error) {
+    // This answer came through the gate before its token was known.
+    throw core::Error(error.category(), transport_.withoutSecrets(error.what()),
+                      {.requestId = transport_.withoutSecrets(error.requestId()), .hint = error.hint()});
+  }
+}
+
+net::HttpResponse ImsTokenSource::Implementation::withoutToken(net::HttpResponse response) const {
+  const std::optional<Json> body = Json::tryParse(response.body);
+  const std::optional<std::string> token = body ? body->at("access_token").textIfAny() : std::nullopt;
+  if (!token) return response;
+  transport_.keepSecret(*token);
+  response.body = transport_.withoutSecrets(std::move(response.body));
+  return response;
 }
 
 void ImsTokenSource::Implementation::throwRefused(const net::HttpResponse& answer, bool transient,
                                                   const Verdict& verdict) const {
-  const net::HttpResponse response = withoutSecret(answer, settings_.clientSecret.reveal());
+  // An answer that refuses and grants at once: the gate did not know that token.
+  const net::HttpResponse response = withoutToken(answer);
   const Problem problem = readProblem(response);
   const std::string text = "POST " + core::printable(url_, 300) + " was answered by " + describe(response, problem);
   core::Error::Details details{.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)};

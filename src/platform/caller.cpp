@@ -114,16 +114,15 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
     case Outcome::success:
       return response;
     case Outcome::authExpired:
-      if (renewed || !tokens_.reject(token)) throwRefused(call, response, token);
+      if (renewed || !tokens_.reject(token)) throwRefused(call, response);
       renewed = true;
       return std::nullopt;
     case Outcome::transient:
       break;
     case Outcome::permanent:
       if (response.status == 404 && call.mayBeMissing) return response;
-      throwRefused(call, response, token);
+      throwRefused(call, response);
   }
-  response = withoutSecret(std::move(response), token.reveal());
   const Problem problem = readProblem(response);
   throw core::TransientError(requestLine(call) + " was answered by " + describe(response, problem),
                              {.retryAfter = verdict.retryAfter,
@@ -136,6 +135,7 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
 net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, net::BodySink* sink,
                                    std::stop_token stop) {
   net::HttpResponse response;
+  transport_.keepSecret(token.reveal());
   const core::SteadyTime sent = retrying_.clock.steadyNow();
   try {
     response = transport_.send(requestFor(call, token), sink, stop);
@@ -179,8 +179,7 @@ net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token)
   return request;
 }
 
-void Caller::throwRefused(const Call& call, const net::HttpResponse& answer, const core::Secret& token) const {
-  const net::HttpResponse response = withoutSecret(answer, token.reveal());
+void Caller::throwRefused(const Call& call, const net::HttpResponse& response) const {
   const Problem problem = readProblem(response);
   std::string text = requestLine(call) + " was answered by " + describe(response, problem);
   core::Error::Details details{.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)};

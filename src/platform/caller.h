@@ -80,7 +80,7 @@ class Caller {
   net::HttpRequest requestFor(const Call& call, const core::Secret& token) const;
   void noteDate(const net::HttpResponse& response);
   void noteAnswer(std::chrono::nanoseconds took);
-  [[noreturn]] void throwRefused(const Call& call, const net::HttpResponse& response, const core::Secret& token) const;
+  [[noreturn]] void throwRefused(const Call& call, const net::HttpResponse& response) const;
   [[noreturn]] static void throwInDoubt(const Call& call, const std::string& reason, core::Error::Details details);
 
   std::string baseUrl_;

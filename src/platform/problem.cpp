@@ -163,16 +163,4 @@ std::string remedyFor(int status, const std::string& code) {
   return remedyForStatus(status);
 }
 
-net::HttpResponse withoutSecret(net::HttpResponse response, std::string_view secret) {
-  if (secret.empty()) return response;
-  for (const std::string& form : {std::string(secret), core::percentEncode(secret)}) {
-    for (std::string* text : {&response.body, &response.reason}) {
-      for (std::size_t at = 0; (at = text->find(form, at)) != std::string::npos; at += 3) {
-        text->replace(at, form.size(), "***");
-      }
-    }
-  }
-  return response;
-}
-
 }  // namespace caiexport::platform

@@ -28,7 +28,4 @@ std::string describe(const net::HttpResponse& response, const Problem& problem);
 /// What a person can do about it; empty if nothing is known that helps.
 std::string remedyFor(int status, const std::string& code);
 
-/// The response with every occurrence of the secret in its body replaced: some servers repeat what they refuse.
-net::HttpResponse withoutSecret(net::HttpResponse response, std::string_view secret);
-
 }  // namespace caiexport::platform

@@ -139,6 +139,72 @@ TEST_P(Secrets, AppearNowhereWhenTheServerRepeatsThem) {
   }
 }
 
+class Echoes : public BinaryTest {
+ protected:
+  void SetUp() override {
+    environment["CAIEXPORT_CLIENT_SECRET"] = kSlashed;
+    environment["CAIEXPORT_RETRIES"] = "1";
+  }
+
+  /// In all that was written but the token cache and what the simulator itself wrote.
+  void expectNowhere(const std::string& words) const {
+    for (const std::string& name : filesUnder("")) {
+      const bool ours = name.starts_with("run") || name.starts_with("jobs.db") || name.starts_with("log.json") ||
+                        name.starts_with("out/");
+      if (!ours) continue;
+      EXPECT_EQ(support::Process::contentOf(folder_ / name).find(words), std::string::npos) << name;
+    }
+  }
+
+  const std::string kSlashed = "p8e-CANARY/s+cret.8c1f";
+};
+
+TEST_F(Echoes, OfASecretAreNowhereInAnySpelling) {
+  const std::vector<std::string> spellings{
+      kSlashed,
+      "p8e-CANARY%2Fs%2Bcret.8c1f",
+      "p8e-CANARY%2fs%2bcret%2e8c1f",
+      R"(p8e-CANARY\/s+cret.8c1f)",
+      R"(p8e-CANARY\u002Fs\u002bcret.8c1f)",
+      "cDhlLUNBTkFSWS9zK2NyZXQuOGMxZg==",
+      "c2ltLWNsaWVudDpwOGUtQ0FOQVJZL3MrY3JldC44YzFm",  // of "sim-client:" and the secret
+  };
+  startWith(R"({"client_secret": ")" + kSlashed + R"(", "batches": 1, "files": 1})");
+  for (const std::string& spelt : spellings) {
+    // In the answers that refuse, and in those that are read on.
+    const std::string problem = R"({"type": ")" + spelt + R"(", "title": ")" + spelt + R"(", "detail": ")" + spelt +
+                                R"(", "request-id": ")" + spelt + R"(", "report": {"requestId": ")" + spelt + R"("}})";
+    const std::string headers = R"("headers": {"x-request-id": ")" + spelt + R"(", "Location": "/)" + spelt +
+                                R"(", "Content-Type": "text/)" + spelt + R"("})";
+    const std::string list = R"({"5f0000000000000000000009": {"name": ")" + spelt + R"(", "created": 1780000000000}})";
+    changeScenario(R"({"faults": [
+      {"match": {"path": "/ims/"}, "do": {"status": 503, "body": )" +
+                   problem + ", " + headers + R"(}},
+      {"match": {"path": "/data/"}, "do": {"status": 403, "body": )" +
+                   problem + ", " + headers + R"(}},
+      {"match": {"path": "/data/"}, "do": {"status": 307, "body": "", )" +
+                   headers + R"(}},
+      {"match": {"path": "/data/"}, "do": {"status": 500, "body": "no )" +
+                   spelt + R"(", )" + headers + R"(}},
+      {"match": {"path": "/data/"}, "do": {"status": 200, "body": "no )" +
+                   spelt + R"(", )" + headers + R"(}},
+      {"match": {"path": "/data/"}, "do": {"status": 200, "body": )" +
+                   list + ", " + headers + R"(}}]})");
+    std::vector<int> codes;
+    const std::vector<std::string> tail{"--verbose", "--log-file", path("log.json")};
+    for (int i = 0; i < 3; ++i) {
+      codes.push_back(run({"dataset", "--id", kScoreDataset, "--verbose", "--log-file", path("log.json")}).code);
+    }
+    const Ended listed = run({"datasets", "--format", "json", "--verbose"});
+    EXPECT_EQ(listed.code, 0) << listed.err;
+    EXPECT_THAT(listed.out, HasSubstr("***")) << spelt;
+    EXPECT_EQ(codes, (std::vector<int>{3, 8, 8})) << spelt;
+    run({"history", "--format", "json"});
+    expectNowhere("CANARY");
+    expectNowhere(spelt.substr(spelt.size() - 12));
+  }
+}
+
 TEST_P(Secrets, AppearInNoCommandLine) {
   startWith("{" + kAccepting + R"(, "faults": [
       {"match": {"path": "path="}, "times": -1, "do": {"stall_body": 10}}]})");

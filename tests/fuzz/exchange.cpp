@@ -53,7 +53,8 @@ Outcome outcomeOf(std::string_view answer, const std::string& method, Collected*
   net::HttpRequest request;
   request.method = method;
   const net::StopSignal stop{std::stop_token()};
-  net::Exchange exchange(connection, std::chrono::seconds(5), stop);
+  const core::KnownSecrets secrets;
+  net::Exchange exchange(connection, std::chrono::seconds(5), secrets, stop);
   Outcome outcome;
   try {
     const net::HttpResponse response = exchange.run(request, method + " / HTTP/1.1\r\n\r\n", sink);

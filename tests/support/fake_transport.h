@@ -135,6 +135,8 @@ class FakeTransport final : public net::HttpTransport {
     if (stop.stop_requested()) throw core::Interrupted();
     const Answer answer = take(request);
     Reply given = answer(request);
+    const bool good = given.response.status / 100 == 2;
+    if (!good || !request.answersSecret) takeSecretsFrom(given.response);
     if (sink != nullptr && deliver(given, *sink)) {
       given.response.body.clear();
       return given.response;
@@ -147,6 +149,11 @@ class FakeTransport final : public net::HttpTransport {
   }
 
  private:
+  void takeSecretsFrom(net::HttpResponse& response) const {
+    response.headers.changeValues([this](std::string value) { return withoutSecrets(std::move(value)); });
+    response.body = withoutSecrets(std::move(response.body));
+  }
+
   Answer take(const net::HttpRequest& request) {
     const net::Url url = net::parseUrl(request.url);
     const std::lock_guard lock(mutex_);

@@ -11,12 +11,19 @@
 #include <utility>
 #include <vector>
 
+#include "caiexport/core/known_secrets.h"
+
 namespace caiexport::net {
 
 /// Header fields in order; names compare without case.
 class Headers {
  public:
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  /// Each value becomes what `change` makes of it.
+  template <class Change>
+  void changeValues(const Change& change) {
+    for (auto& [name, value] : fields_) value = change(std::move(value));
+  }
   /// Replaces every field of that name.
   void set(std::string_view name, std::string value);
   /// The first field of that name.
@@ -40,6 +47,8 @@ struct HttpRequest {
   bool once = false;
   /// An answer kept in memory may not be larger than this (Error(protocol) otherwise).
   std::uint64_t mostBodyBytes = 64U << 20U;
+  /// The body of a good answer is one itself (a token), and comes as it was sent.
+  bool answersSecret = false;
 };
 
 struct HttpResponse {
@@ -83,6 +92,19 @@ class HttpTransport {
   HttpResponse send(const HttpRequest& request, std::stop_token stop) {
     return send(request, nullptr, std::move(stop));
   }
+
+  /// Some servers repeat what they were sent. From now on `***` stands in the place of this secret, however it is
+  /// spelt, in all that comes back: reason, header values, bodies kept in memory, and messages of failures. What goes
+  /// to a sink is data, and is left alone. This is the one gate for text from outside: what is behind it may be shown,
+  /// recorded and logged.
+  void keepSecret(std::string_view secret) { secrets_.add(secret); }
+  std::string withoutSecrets(std::string text) const { return secrets_.without(std::move(text)); }
+
+ protected:
+  const core::KnownSecrets& secrets() const { return secrets_; }
+
+ private:
+  core::KnownSecrets secrets_;
 };
 
 /// Scheme, host and port of a URL; two are the same origin if all three are equal (a default port equals none).
