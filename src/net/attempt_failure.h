@@ -14,6 +14,7 @@ class AttemptFailure : public std::runtime_error {
   enum class Kind {
     transient,  ///< May pass.
     closed,     ///< May pass: the peer closed or reset the connection. All that a stale connection ever shows.
+    timedOut,   ///< May pass: no answer came in the time that was given.
     protocol,   ///< The answer breaks HTTP.
     config,     ///< Something has to be set up differently.
   };

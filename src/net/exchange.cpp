@@ -51,7 +51,7 @@ class Source {
       if (read.state != Connection::ReadState::wouldBlock) continue;
       if (filled > 0) break;
       if (!connection_.waitToRead(until, stop_)) {
-        throw AttemptFailure(Kind::transient,
+        throw AttemptFailure(Kind::timedOut,
                              "timed out " + phase() + " (nothing came for " + core::formatDuration(readTimeout_) + ")",
                              "the read timeout (--read-timeout) may be too short");
       }

@@ -62,9 +62,11 @@ struct Call {
       throw core::Error(core::Category::config, message, details);
     case Kind::transient:
     case Kind::closed:
+    case Kind::timedOut:
       break;
   }
-  throw core::TransientError(message, {.mayHaveArrived = call.mayHaveArrived}, details);
+  const bool tooSlow = failure.kind() == Kind::timedOut;
+  throw core::TransientError(message, {.mayHaveArrived = call.mayHaveArrived, .tooSlow = tooSlow}, details);
 }
 
 }  // namespace

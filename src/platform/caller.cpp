@@ -128,7 +128,8 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
                              {.retryAfter = verdict.retryAfter,
                               .throttled = verdict.throttled,
                               // 429 comes from the gateway, or from a service that has taken nothing on.
-                              .mayHaveArrived = response.status != 429},
+                              .mayHaveArrived = response.status != 429,
+                              .tooSlow = response.status == 504},
                              {.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)});
 }
 
@@ -182,7 +183,8 @@ net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token)
 void Caller::throwRefused(const Call& call, const net::HttpResponse& response) const {
   const Problem problem = readProblem(response);
   std::string text = requestLine(call) + " was answered by " + describe(response, problem);
-  core::Error::Details details{.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)};
+  core::Error::Details details{
+      .requestId = problem.requestId, .hint = remedyFor(response.status, problem.code), .code = problem.code};
   if (call.repeat == Repeat::once && !wasSurelyRefused(response.status)) throwInDoubt(call, text, std::move(details));
   if (response.status >= 300 && response.status < 400) {
     text += ", a redirect to " + targetOf(call, response) + ", which was not followed";

@@ -63,13 +63,17 @@ std::string urlFor(const Caller& caller, const BatchQuery& query) {
   if (query.since) url += "&createdAfter=" + millisecondsOf(*query.since - core::Duration(1));
   if (query.until) url += "&createdBefore=" + millisecondsOf(*query.until);
   // Unfiltered answers can be huge.
-  url += "&properties=status,created,createdClient,recordCount,metrics,replay";
+  url += "&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,relatedObjects,tags";
   return url + "&orderBy=desc:created&limit=" + std::to_string(kPageSize);
 }
 
 /// Once more what the query said, for servers that don't know a filter. A createdClient that is no plain name was a
 /// filter of its own kind.
 bool matches(const model::Batch& batch, const BatchQuery& query) {
+  const bool ordinary = batch.kind == model::BatchKind::ordinary && batch.flaw.empty();
+  if (!ordinary && !query.everyKind) return false;
+  // Catalog passes over filters that it does not know, this one too.
+  if (!batch.datasets.empty() && std::ranges::find(batch.datasets, query.dataset) == batch.datasets.end()) return false;
   if (query.since && batch.created < *query.since) return false;
   if (query.until && batch.created >= *query.until) return false;
   const bool plain = query.createdClient.find_first_of("!*,") == std::string::npos;

@@ -132,15 +132,15 @@ void readBody(const Json& body, Problem& problem) {
   problem.code = core::printable(codeOf(body), 80);
   problem.text = core::printable(textOf(body), kLongestText);
   problem.retryAfter = waitOf(body);
-  if (problem.requestId.empty()) problem.requestId = first(body, {"requestId", "request_id"});
-  if (problem.requestId.empty()) problem.requestId = first(body.at("report"), {"requestId"});
+  if (problem.requestId.empty()) problem.requestId = first(body, {"requestId", "request_id", "request-id"});
+  if (problem.requestId.empty()) problem.requestId = first(body.at("report"), {"requestId", "request-id"});
 }
 
 }  // namespace
 
 Problem readProblem(const net::HttpResponse& response) {
   Problem problem;
-  problem.requestId = response.headers.get("x-request-id").value_or("");
+  problem.requestId = response.headers.get("x-request-id").value_or(response.headers.get("request-id").value_or(""));
   if (const std::optional<Json> body = Json::tryParse(response.body)) readBody(*body, problem);
   if (problem.text.empty() && problem.code.empty()) problem.text = excerpt(response.body);
   problem.requestId = core::printable(problem.requestId, 100);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -38,6 +39,16 @@ std::vector<std::string> textsFrom(const Json& value) {
     for (const Json& element : value.elements()) result.push_back(element.text());
   } else if (value.exists()) {
     result.push_back(value.text());
+  }
+  return result;
+}
+
+/// The same of a value that may have any form: what is no text is passed over.
+std::vector<std::string> looseTexts(const Json& value) {
+  std::vector<std::string> result;
+  const std::vector<Json> elements = value.isArray() ? value.elements() : std::vector<Json>{value};
+  for (const Json& element : elements) {
+    if (auto text = element.textIfAny()) result.push_back(std::move(*text));
   }
   return result;
 }
@@ -85,6 +96,30 @@ void addBatches(const Json& value, std::vector<model::BatchId>& batches, int lev
       if (member.isObject() || member.isArray()) addBatches(member, batches, level + 1);
     }
   }
+}
+
+/// The datasets that a batch belongs to; whether it names another batch too.
+bool readRelated(const Json& related, std::vector<model::DatasetId>& datasets) {
+  if (!related.isArray()) return false;
+  bool namesBatch = false;
+  for (const Json& one : related.elements()) {
+    const std::string type = core::toLower(one.at("type").textIfAny().value_or(""));
+    const std::string id = one.at("id").textIfAny().value_or("");
+    if (type == "dataset" && !id.empty()) datasets.emplace_back(id);
+    if (type == "batch") namesBatch = true;
+  }
+  return namesBatch;
+}
+
+/// Seen in answers of 2024 to 2026; no document tells. See docs/platform.md.
+model::BatchKind kindOf(const Json& batch, const std::string& createdClient, bool namesBatch) {
+  const std::string client = core::toLower(createdClient);
+  for (const std::string& word : looseTexts(batch.at("tags").at("acp_workflow"))) {
+    if (core::toLower(word).find("consolidation") != std::string::npos) return model::BatchKind::consolidation;
+  }
+  if (client.find("compaction") != std::string::npos) return model::BatchKind::consolidation;
+  const bool profiles = client == "acp_core_identity_data" || client == "acp_core_ups_ingest_controller";
+  return namesBatch || profiles ? model::BatchKind::tracking : model::BatchKind::ordinary;
 }
 
 ExportJob::Filter filterFrom(const Json& segment) {
@@ -162,12 +197,28 @@ model::Batch batchFrom(const std::string& id, const Json& value) {
   batch.status = value.at("status").text();
   batch.created = value.at("created").time();
   batch.createdClient = value.at("createdClient").textOrEmpty();
+  batch.createdUser = value.at("createdUser").textIfAny().value_or("");
   batch.records = recordsFrom(value);
+  const bool namesBatch = readRelated(value.at("relatedObjects"), batch.datasets);
   const Json replay = value.at("replay");
   for (const std::string& predecessor : textsFrom(replay.at("predecessors")))
     batch.predecessors.emplace_back(predecessor);
   batch.replayReason = replay.at("reason").textOrEmpty();
+  batch.kind = kindOf(value, batch.createdClient, namesBatch);
+  if (batch.kind != model::BatchKind::ordinary) batch.absorbed = std::exchange(batch.predecessors, {});
   return batch;
+}
+
+model::Batch batchListed(const std::string& id, const Json& value) {
+  try {
+    return batchFrom(id, value);
+  } catch (const core::Error& error) {
+    if (error.category() != core::Category::protocol) throw;
+    model::Batch batch{.id = model::BatchId(id), .flaw = error.what()};
+    batch.status = value.at("status").textIfAny().value_or("");
+    readRelated(value.at("relatedObjects"), batch.datasets);
+    return batch;
+  }
 }
 
 Dataset datasetFrom(const std::string& id, const Json& value) {

@@ -51,8 +51,8 @@ TEST_F(BatchTest, SendsEveryFilter) {
       .on("GET",
           std::string(kBatches) +
               "?dataSet=D%2F1&createdClient=acp_foundation_push&status=success,active&createdAfter=999&"
-              "createdBefore=2000&properties=status,created,createdClient,recordCount,metrics,replay&orderBy=desc:"
-              "created&limit=100&start=0")
+              "createdBefore=2000&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,"
+              "relatedObjects,tags&orderBy=desc:created&limit=100&start=0")
       .answers(200, "{}");
   EXPECT_TRUE(list({.dataset = model::DatasetId("D/1"),
                     .createdClient = "acp_foundation_push",
@@ -86,6 +86,32 @@ TEST_F(BatchTest, TakesTheRecordsFromEitherVocabulary) {
   EXPECT_EQ(found.at(1).records, 3U);
   EXPECT_EQ(found.at(2).records, 5U);
   EXPECT_EQ(found.at(3).records, std::nullopt);
+}
+
+TEST_F(BatchTest, TellsKindsApart) {
+  const std::string related = R"(, "relatedObjects": [{"type": "dataSet", "id": "D"})";
+  answer("{" + batch("plain", 9, related + "]") + "," +
+         batch("packed", 8,
+               R"(, "tags": {"acp_workflow": ["Batch_Consolidation"]}, "replay": {"predecessors": ["plain"]})") +
+         "," + batch("pressed", 7, R"(, "createdClient": "acp_data_compaction")") + "," +
+         batch("noted", 6, related + R"(, {"type": "batch", "id": "plain"}])") + "," +
+         batch("known", 5, R"(, "createdClient": "acp_core_identity_data")") + "," +
+         batch("known2", 4, R"(, "createdClient": "acp_core_ups_ingest_controller")") + "," +
+         batch("foreign", 3, R"(, "relatedObjects": [{"type": "dataSet", "id": "E"}])") + "}");
+  const auto found = list({.dataset = model::DatasetId("D"), .everyKind = true});
+  EXPECT_THAT(ids(found), ElementsAre("plain", "packed", "pressed", "noted", "known", "known2"));
+  using enum model::BatchKind;
+  std::vector<model::BatchKind> kinds;
+  for (const model::Batch& one : found) kinds.push_back(one.kind);
+  EXPECT_THAT(kinds, ElementsAre(ordinary, consolidation, consolidation, tracking, tracking, tracking));
+  EXPECT_THAT(found.at(0).datasets, ElementsAre(model::DatasetId("D")));
+  EXPECT_THAT(found.at(1).absorbed, ElementsAre(model::BatchId("plain")));
+  EXPECT_TRUE(found.at(1).predecessors.empty()) << "a consolidation supersedes nothing";
+}
+
+TEST_F(BatchTest, VisitsOnlyWhatCanBeRead) {
+  answer("{" + batch("packed", 8, R"(, "tags": {"acp_workflow": "CONSOLIDATION"})") + "," + batch("plain", 7) + "}");
+  EXPECT_THAT(ids(list()), ElementsAre("plain"));
 }
 
 TEST_F(BatchTest, SortsAgainByCreated) {

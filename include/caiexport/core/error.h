@@ -42,6 +42,7 @@ class Error : public std::runtime_error {
   struct Details {
     std::string requestId = {};  ///< Adobe's request id, where the answer had one.
     std::string hint = {};       ///< What to do next.
+    std::string code = {};       ///< Adobe's code of the problem, where the answer had one.
   };
 
   Error(Category category, const std::string& message) : Error(category, message, Details{}) {}
@@ -50,6 +51,7 @@ class Error : public std::runtime_error {
   Category category() const { return category_; }
   const std::string& requestId() const { return details_.requestId; }
   const std::string& hint() const { return details_.hint; }
+  const std::string& code() const { return details_.code; }
 
  private:
   Category category_;
@@ -63,6 +65,7 @@ class TransientError : public Error {
     std::optional<std::chrono::milliseconds> retryAfter = {};  ///< What the server asked for.
     bool throttled = false;                                    ///< 429 or 503: fewer connections would help.
     bool mayHaveArrived = true;  ///< False only if no byte of the request can have been seen.
+    bool tooSlow = false;        ///< 504, or no answer in time: asking for less may help.
   };
 
   TransientError(const std::string& message, Cause cause, Details details);

@@ -49,17 +49,26 @@ struct JobError {
   std::string hint = {};
 };
 
+/// What the platform keeps under the id of a dataset besides what can be read. `consolidation`: many small batches
+/// written together; Data Access refuses it, and what it absorbed stays readable. `tracking`: what Profile notes of the
+/// ingestion of another batch; it holds none of the dataset's rows.
+enum class BatchKind { ordinary, consolidation, tracking };
+
 /// A batch of the platform that the job reads.
 struct Batch {
   BatchId id = {};
   std::string status = {};
   core::TimePoint created = {};
   std::string createdClient = {};
+  std::string createdUser = {};
+  BatchKind kind = BatchKind::ordinary;
   std::vector<DatasetId> datasets = {};  ///< That it belongs to, where the platform tells (`relatedObjects`).
+  std::vector<BatchId> absorbed = {};    ///< By a consolidation, which for that supersedes nothing.
   std::optional<std::uint64_t> records =
       {};                                  ///< What the platform says it holds (outputRecordCount or recordsWritten).
   std::vector<BatchId> predecessors = {};  ///< Batches that this one replaces (`replay.predecessors`).
   std::string replayReason = {};
+  std::string flaw = {};  ///< Why its entry can't be relied on; empty: it can. Such a batch is named, never chosen.
 };
 
 struct Job {

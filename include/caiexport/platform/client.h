@@ -62,6 +62,7 @@ struct BatchQuery {
   std::optional<core::TimePoint> since = {};                  ///< created at or after
   std::optional<core::TimePoint> until = {};                  ///< created before
   std::vector<std::string> statuses = {"success", "active"};  ///< Empty: any.
+  bool everyKind = false;  ///< Also what can't be chosen: consolidations, tracking batches, entries with a flaw.
 };
 
 /// Batch statuses. Source: Catalog OpenAPI enum and "Batch ingestion troubleshooting guide".
