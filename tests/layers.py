@@ -36,7 +36,7 @@ TOP_FLOOR = "cli"
 LIBRARIES = [
     ("Poco::Net", r"Poco/Net/", ["src/net/poco_transport", "src/simulator/"]),
     ("Poco::JSON", r"Poco/(JSON|Dynamic)/",
-     ["src/platform/", "src/store/", "src/engine/", "src/cli/", "src/simulator/", MAIN_FILE]),
+     ["src/platform/", "src/store/", "src/reader/tables", "src/engine/", "src/cli/", "src/simulator/", MAIN_FILE]),
     ("Poco::Util", r"Poco/Util/", ["src/cli/", "src/simulator/", MAIN_FILE]),
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
     ("SQLite", r"(SQLiteCpp/|sqlite3)", ["src/store/", "include/caiexport/store/"]),

@@ -37,13 +37,16 @@ bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-/// The message with the file's own name.
+/// The message with the names that users know.
 std::string named(std::string message, const Blame& blame) {
-  if (blame.place.empty()) return message;
-  for (std::size_t at = message.find(blame.place); at != std::string::npos; at = message.find(blame.place, at)) {
-    message.replace(at, blame.place.size(), blame.file);
-    at += blame.file.size();
-  }
+  const auto replace = [&message](const std::string& what, const std::string& by) {
+    for (std::size_t at = message.find(what); at != std::string::npos; at = message.find(what, at + by.size())) {
+      message.replace(at, what.size(), by);
+    }
+  };
+  if (!blame.place.empty()) replace(blame.place, blame.file);
+  // From the end: a name goes before those that it begins with.
+  for (auto entry = blame.names.rbegin(); entry != blame.names.rend(); ++entry) replace(entry->first, entry->second);
   return message;
 }
 

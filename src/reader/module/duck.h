@@ -4,6 +4,7 @@
 #include <duckdb.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -27,6 +28,8 @@ struct Blame {
   bool usersSql = false;   ///< The statement holds SQL of the user: what is no fault of the files is wrong usage.
   std::string place = {};  ///< A path in DuckDB's message that means nothing to the user,
   std::string file = {};   ///< and the file that is meant.
+  /// Names in DuckDB's message that mean nothing to the user, and those that are meant.
+  std::map<std::string, std::string> names = {};
 };
 
 /// A message of DuckDB as core::Error of the right category.

@@ -24,6 +24,8 @@ class FileName {
   const std::filesystem::path& path() const { return path_; }
   /// For SQL.
   const std::string& pattern() const { return pattern_; }
+  /// As DuckDB tells it.
+  const std::string& literal() const { return literal_; }
   /// What DuckDB must be allowed to open.
   std::vector<std::string> allowed() const;
 

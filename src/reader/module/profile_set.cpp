@@ -9,6 +9,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "parquet_footer.h"
 
 namespace caiexport::reader {
 namespace {
@@ -87,17 +88,12 @@ bool mentions(const ReadQuery& query, std::string_view word) {
 
 const Type* columnNamed(const std::vector<Type>& columns, std::string_view name) {
   for (const Type& column : columns) {
+    if (column.name == name) return &column;
+  }
+  for (const Type& column : columns) {
     if (sameName(column.name, name)) return &column;
   }
   return nullptr;
-}
-
-std::vector<Type> columnsOf(const Statement& statement) {
-  std::vector<Type> columns;
-  for (std::size_t index = 0; index < statement.columnCount(); ++index) {
-    columns.push_back(readType(statement.columnName(index), statement.columnType(index).get()));
-  }
-  return columns;
 }
 
 void collectPaths(const std::vector<Type>& fields, const std::string& above, std::vector<std::string>& paths) {
@@ -157,19 +153,23 @@ void addField(std::vector<Branch>& level, const std::vector<std::string>& steps,
   }
 }
 
-std::string branchSql(const Branch& branch) {
+std::string branchSql(const Branch& branch, const ColumnNames& names) {
   if (!branch.sql.empty()) return branch.sql;
   std::vector<std::string> fields;
-  for (const Branch& child : branch.children) fields.push_back(sqlName(child.name) + " := " + branchSql(child));
+  for (const Branch& child : branch.children) {
+    fields.push_back(sqlName(names.sqlOf(child.name)) + " := " + branchSql(child, names));
+  }
   return "struct_pack(" + joined(fields, ", ") + ")";
 }
 
-std::string nestedList(const std::vector<Found>& fields, const ColumnSql& columnSql) {
+std::string nestedList(const std::vector<Found>& fields, const ColumnSql& columnSql, const ColumnNames& names) {
   std::vector<Branch> tree;
   for (const Found& field : fields) addField(tree, field.steps, 0, columnSql);
   std::vector<std::string> columns;
   columns.reserve(tree.size());
-  for (const Branch& branch : tree) columns.push_back(branchSql(branch) + " AS " + sqlName(branch.name));
+  for (const Branch& branch : tree) {
+    columns.push_back(branchSql(branch, names) + " AS " + sqlName(names.sqlOf(branch.name)));
+  }
   return joined(columns, ", ");
 }
 
@@ -180,25 +180,19 @@ std::string flatList(const std::vector<Found>& fields, const ColumnSql& columnSq
   return joined(columns, ", ");
 }
 
-Blame blameFor(const ReadQuery& query) {
-  if (!query.sql.empty()) return {.what = "cannot use the SQL", .usersSql = true};
-  if (!query.where.empty()) return {.what = "cannot use the condition", .usersSql = true};
-  return {.what = "cannot read the profiles"};
-}
-
 const Type* fieldNamed(const Type& group, std::string_view name) {
   return columnNamed(group.children, name);
 }
 
 /// SQL of the list of one namespace's identities. XDM has a map of namespaces; other writers make it a struct.
-std::string identityListSql(const Type& map, const std::string& name) {
-  const std::string column = sqlName(map.name);
+std::string identityListSql(const Type& map, const std::string& name, const ColumnNames& names) {
+  const std::string column = sqlName(names.sqlOf(map.name));
   if (map.id == DUCKDB_TYPE_MAP) {
     return "flatten(list_transform(list_filter(map_entries(" + column +
            "), lambda e: lower(e.key) = " + sqlText(core::toLower(name)) + "), lambda e: e.value))";
   }
   const Type* field = map.isStruct() ? fieldNamed(map, name) : nullptr;
-  return field == nullptr ? std::string() : fieldSql({map.name, field->name});
+  return field == nullptr ? std::string() : fieldSql({names.sqlOf(map.name), names.sqlOf(field->name)});
 }
 
 const Type* identityType(const Type& map, const std::string& name) {
@@ -214,26 +208,48 @@ const Type* identityType(const Type& map, const std::string& name) {
 ProfileSet::ProfileSet(const ReaderSettings& settings, std::vector<InputFile> files,
                        std::vector<std::string> alsoAllowed)
     : files_(withoutRepeats(std::move(files))),
-      names_(namesOf(files_)),
-      duck_(settings, {.paths = allowedPaths(names_, std::move(alsoAllowed))}) {
+      paths_(namesOf(files_)),
+      duck_(settings, {.paths = allowedPaths(paths_, std::move(alsoAllowed))}) {
   const Blame blame{.what = "cannot read the files as one set"};
-  columns_ = columnsOf(duck_.prepareSelect("SELECT * FROM " + fileList(), blame));
+  // First, since its errors name the file.
+  columns_ = columnsOf(duck_.prepareSelect("SELECT * FROM " + readSql(paths_, 0, paths_.size()), blame));
+  const auto schemas = schemasIfNamesClash(duck_, fileListSql(paths_, 0, paths_.size()));
+  if (schemas) names_ = ColumnNames(*schemas);
+  if (names_.empty()) return;
+  union_.emplace(duck_, paths_, *schemas);
+  columns_ = shownColumnsOf(
+      duck_.prepareSelect("SELECT * EXCLUDE (" + sqlName(FileUnion::kPosition) + ") FROM " + tableSql(), blame));
+}
+
+Blame ProfileSet::blameFor(const ReadQuery& query) const {
+  if (!query.sql.empty()) return {.what = "cannot use the SQL", .usersSql = true, .names = names_.realNames()};
+  if (!query.where.empty()) return {.what = "cannot use the condition", .usersSql = true, .names = names_.realNames()};
+  return {.what = "cannot read the profiles", .names = names_.realNames()};
+}
+
+std::vector<Type> ProfileSet::shownColumnsOf(const Statement& statement) const {
+  std::vector<Type> columns = columnsOf(statement);
+  for (Type& column : columns) names_.show(column);
+  return columns;
+}
+
+std::string ProfileSet::sqlOf(const std::vector<std::string>& steps) const {
+  std::vector<std::string> names;
+  for (const std::string& step : steps) names.push_back(names_.sqlOf(step));
+  return fieldSql(names);
 }
 
 std::uint64_t ProfileSet::rowCount() {
   std::vector<std::string> patterns;
-  for (const FileName& name : names_) patterns.push_back(sqlText(name.pattern()));
+  for (const FileName& name : paths_) patterns.push_back(sqlText(name.pattern()));
   const auto numbers =
       duck_.numbers("SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata([" + joined(patterns, ", ") + "])",
                     {.what = "cannot read the footers"});
   return numbers.empty() ? 0 : static_cast<std::uint64_t>(numbers[0]);
 }
 
-std::string ProfileSet::fileList() const {
-  std::vector<std::string> patterns;
-  for (const FileName& name : names_) patterns.push_back(sqlText(name.pattern()));
-  // Folders may be called `a=b` without being partitions.
-  return "read_parquet([" + joined(patterns, ", ") + "], union_by_name = true, hive_partitioning = false)";
+std::string ProfileSet::tableSql() const {
+  return union_ ? union_->sql(paths_, names_, moved_) : readSql(paths_, 0, paths_.size());
 }
 
 std::string ProfileSet::extraSql(std::string_view name) const {
@@ -245,11 +261,12 @@ std::string ProfileSet::extraSql(std::string_view name) const {
     } else if (name == "_batch_created") {
       values.push_back(file.batchCreated ? sqlText(core::formatTime(*file.batchCreated)) : "NULL");
     } else {
-      values.push_back(sqlText(file.label.empty() ? names_[index].path().filename().string() : file.label));
+      values.push_back(sqlText(file.label.empty() ? paths_[index].path().filename().string() : file.label));
     }
   }
   const std::string type = name == "_batch_created" ? "TIMESTAMPTZ[]" : "VARCHAR[]";
-  return "(CAST([" + joined(values, ", ") + "] AS " + type + "))[CAST(file_index AS BIGINT) + 1]";
+  return "(CAST([" + joined(values, ", ") + "] AS " + type + "))[" +
+         (union_ ? sqlName(FileUnion::kPosition) : std::string("CAST(file_index AS BIGINT)")) + " + 1]";
 }
 
 std::string ProfileSet::identitySql(const std::string& name) const {
@@ -265,8 +282,8 @@ std::string ProfileSet::identitySql(const std::string& name) const {
     throw Error(Category::usage, "identities can't be taken from `identityMap`: it is " + map->describe());
   }
   const std::string idName = sqlText(id->name);
-  const std::string known =
-      "list_filter(" + identityListSql(*map, name) + ", lambda x: struct_extract(x, " + idName + ") IS NOT NULL)";
+  const std::string known = "list_filter(" + identityListSql(*map, name, names_) + ", lambda x: struct_extract(x, " +
+                            idName + ") IS NOT NULL)";
   std::string first = "struct_extract((" + known + ")[1], " + idName + ")";
   const Type* primary = fieldNamed(*identity, "primary");
   if (primary == nullptr || primary->id != DUCKDB_TYPE_BOOLEAN) return first;
@@ -276,23 +293,46 @@ std::string ProfileSet::identitySql(const std::string& name) const {
 
 std::vector<ProfileSet::Added> ProfileSet::addedBy(const ReadQuery& query) const {
   std::vector<Added> added;
-  const auto isThere = [&](std::string_view name) {
-    return columnNamed(columns_, name) != nullptr ||
-           std::any_of(added.begin(), added.end(), [name](const Added& each) { return sameName(each.name, name); });
-  };
   for (const std::string& identity : query.identities) {
     const std::string name = columnNamed(columns_, identity) == nullptr ? identity : "identityMap." + identity;
-    if (!isThere(name)) added.push_back({.name = name, .sql = identitySql(identity), .identity = true});
+    const bool isThere =
+        columnNamed(columns_, name) != nullptr ||
+        std::any_of(added.begin(), added.end(), [&name](const Added& each) { return sameName(each.name, name); });
+    if (!isThere) added.push_back({.name = name, .sql = identitySql(identity), .identity = true});
   }
   for (const std::string_view name : kExtraNames) {
-    if (mentions(query, name) && !isThere(name)) added.push_back({.name = std::string(name), .sql = extraSql(name)});
+    if (mentions(query, name)) added.push_back({.name = std::string(name), .sql = extraSql(name)});
   }
   return added;
 }
 
+void ProfileSet::moveColumns(const ReadQuery& query) {
+  moved_.clear();
+  bool extras = false;
+  for (const std::string_view extra : kExtraNames) {
+    if (!mentions(query, extra)) continue;
+    extras = true;
+    for (const Type& column : columns_) {
+      if (!sameName(column.name, extra)) continue;
+      std::string name;
+      for (int number = 1; name.empty() || columnNamed(columns_, name) != nullptr; ++number) {
+        name = column.name + "_" + std::to_string(number);
+      }
+      moved_[column.name] = name;
+    }
+  }
+  // DuckDB tells the file by a column that one of the files' own may hide.
+  const bool hidden = extras && columnNamed(columns_, "file_index") != nullptr;
+  if (!union_ && (hidden || !moved_.empty())) union_.emplace(duck_, paths_, std::vector<RawField>());
+}
+
 void ProfileSet::setUp(const ReadQuery& query) {
+  moveColumns(query);
   added_ = addedBy(query);
   allColumns_ = columns_;
+  for (Type& column : allColumns_) {
+    if (const auto moved = moved_.find(column.name); moved != moved_.end()) column.name = moved->second;
+  }
   for (const Added& column : added_) allColumns_.push_back(Type{.name = column.name, .id = DUCKDB_TYPE_VARCHAR});
   const auto isInCondition = [&query](const Added& column) {
     return core::toLower(query.where).find(core::toLower(column.name)) != std::string::npos;
@@ -304,9 +344,9 @@ void ProfileSet::setUp(const ReadQuery& query) {
   for (const Added& column : added_) {
     (column.identity ? identities : extras).push_back(column.sql + " AS " + sqlName(column.name));
   }
-  identities.emplace_back("*");
+  identities.emplace_back(union_ ? "* EXCLUDE (" + sqlName(FileUnion::kPosition) + ")" : "*");
   identities.insert(identities.end(), extras.begin(), extras.end());
-  duck_.run("CREATE OR REPLACE VIEW profiles AS SELECT " + joined(identities, ", ") + " FROM " + fileList(),
+  duck_.run("CREATE OR REPLACE VIEW profiles AS SELECT " + joined(identities, ", ") + " FROM " + tableSql(),
             {.what = "cannot read the files as one set"});
 }
 
@@ -316,11 +356,11 @@ std::string ProfileSet::columnSql(const std::vector<std::string>& steps) const {
       if (column.name == steps.front()) return column.sql;
     }
   }
-  return fieldSql(steps);
+  return sqlOf(steps);
 }
 
 std::string ProfileSet::selectSql(const ReadQuery& query, Shape shape) const {
-  if (!query.sql.empty()) return query.sql;
+  if (!query.sql.empty()) return query.sql;  // already in the names for SQL
   std::vector<Found> fields;
   for (const Added& column : added_) {
     const bool named = std::any_of(query.columns.begin(), query.columns.end(),
@@ -329,14 +369,25 @@ std::string ProfileSet::selectSql(const ReadQuery& query, Shape shape) const {
   }
   for (const std::string& path : query.columns) fields.push_back(findColumn(allColumns_, path));
   if (query.columns.empty()) {
-    for (const Type& column : columns_) fields.push_back({.steps = {column.name}});
+    for (const Type& column : columns_) {
+      const auto moved = moved_.find(column.name);
+      fields.push_back({.steps = {moved == moved_.end() ? column.name : moved->second}});
+    }
   }
-  const auto sqlOf = [this](const std::vector<std::string>& steps) { return columnSql(steps); };
-  std::string sql = "SELECT " + (shape == Shape::flat ? flatList(fields, sqlOf) : nestedList(fields, sqlOf)) +
+  const auto fieldOf = [this](const std::vector<std::string>& steps) { return columnSql(steps); };
+  std::string sql = "SELECT " +
+                    (shape == Shape::flat ? flatList(fields, fieldOf) : nestedList(fields, fieldOf, names_)) +
                     " FROM " + (throughView_ ? "profiles" : source());
   if (!query.where.empty()) sql += " WHERE (\n" + query.where + "\n)";
   if (query.limit) sql += " LIMIT " + std::to_string(*query.limit);
   return sql;
+}
+
+ReadQuery ProfileSet::forSql(const ReadQuery& query) {
+  ReadQuery own = query;
+  own.where = names_.forSql(duck_, query.where);
+  own.sql = names_.forSql(duck_, query.sql);
+  return own;
 }
 
 Statement ProfileSet::prepareChecked(const ReadQuery& query, Shape shape) {
@@ -348,14 +399,20 @@ Statement ProfileSet::prepareChecked(const ReadQuery& query, Shape shape) {
   return duck_.prepareSelect(selectSql(query, shape), blameFor(query));
 }
 
-RowSource ProfileSet::prepare(const ReadQuery& query, Shape shape) {
+RowSource ProfileSet::prepare(const ReadQuery& asked, Shape shape) {
+  const ReadQuery query = forSql(asked);
   RowSource source{.statement = prepareChecked(query, shape), .columns = {}};
-  source.columns = columnsOf(source.statement);
+  source.columns = shownColumnsOf(source.statement);
   const bool allReadable =
       std::all_of(source.columns.begin(), source.columns.end(), [](const Type& column) { return column.isReadable(); });
   if (allReadable) return source;
   duck_.run("CREATE OR REPLACE VIEW caiexport_rows AS " + selectSql(query, shape), blameFor(query));
-  return readable(prepareOwn("SELECT * FROM caiexport_rows"));
+  RowSource texts = readable(prepareOwn("SELECT * FROM caiexport_rows"));
+  // A view has no two columns of one name, whatever their case.
+  for (std::size_t index = 0; index < texts.columns.size(); ++index) {
+    texts.columns[index].name = source.columns[index].name;
+  }
+  return texts;
 }
 
 /// Types that we don't write ourselves become text, or JSON where they are inside something.
@@ -374,12 +431,25 @@ RowSource ProfileSet::readable(RowSource source) {
   return prepareOwn("SELECT " + joined(select, ", ") + " FROM caiexport_rows");
 }
 
-std::string ProfileSet::rowsSql(const ReadQuery& query, Shape shape) {
-  prepareChecked(query, shape);
+std::string ProfileSet::rowsSql(const ReadQuery& asked, Shape shape) {
+  const ReadQuery query = forSql(asked);
+  const Statement statement = prepareChecked(query, shape);
+  written_ = names_;
   if (query.sql.empty()) return selectSql(query, shape);
+  std::vector<std::string> columns;
+  for (const Type& column : shownColumnsOf(statement)) columns.push_back(column.name);
+  written_ = names_.with(columns);
+  std::vector<std::string> names;
+  for (const std::string& column : columns) names.push_back(sqlName(written_.sqlOf(column)));
+  const std::string list = written_.empty() ? "" : " (" + joined(names, ", ") + ")";
   // As a view, the SQL may end in `;` or a comment.
-  duck_.run("CREATE OR REPLACE VIEW caiexport_rows AS " + query.sql, blameFor(query));
+  duck_.run("CREATE OR REPLACE VIEW caiexport_rows" + list + " AS " + query.sql, blameFor(query));
   return "SELECT * FROM caiexport_rows" + (query.limit ? " LIMIT " + std::to_string(*query.limit) : std::string());
+}
+
+void ProfileSet::nameColumns(const fs::path& parquetFile) const {
+  if (written_.empty()) return;
+  renameColumns(parquetFile, [this](std::string name) { return written_.shown(std::move(name)); });
 }
 
 RowSource ProfileSet::prepareOwn(const std::string& sql) {

@@ -1,14 +1,18 @@
 #pragma once
 /// Files united as the view `profiles` of one database.
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/reader/parquet_reader.h"
+#include "column_names.h"
 #include "duck.h"
 #include "file_names.h"
+#include "file_union.h"
 #include "type_tree.h"
 
 namespace caiexport::reader {
@@ -36,10 +40,15 @@ class ProfileSet {
   RowSource prepare(const ReadQuery& query, Shape shape);
   /// SQL of the query's rows, its limit included, checked as prepare does.
   std::string rowsSql(const ReadQuery& query, Shape shape);
+  /// Puts the real names into the file that was written from rowsSql().
+  void nameColumns(const std::filesystem::path& parquetFile) const;
   /// For the FROM of our own SELECTs: the files themselves. A view would do, but DuckDB reads whole groups through a
   /// view where one field of them is asked for.
-  std::string source() const { return fileList() + " AS profiles"; }
+  std::string source() const { return tableSql() + " AS profiles"; }
   RowSource prepareOwn(const std::string& sql);
+  /// SQL of a field over source(), by its real name.
+  std::string sqlOf(const std::vector<std::string>& steps) const;
+  const ColumnNames& names() const { return names_; }
 
  private:
   /// A column that is not in the files.
@@ -49,7 +58,11 @@ class ProfileSet {
     bool identity = false;
   };
 
-  std::string fileList() const;
+  std::string tableSql() const;
+  /// Columns of the files that would be in the way of those that the query adds.
+  void moveColumns(const ReadQuery& query);
+  Blame blameFor(const ReadQuery& query) const;
+  std::vector<Type> shownColumnsOf(const Statement& statement) const;
   std::string extraSql(std::string_view name) const;
   std::string identitySql(const std::string& name) const;
   /// Settles what the query adds to the files' columns; makes the view if the user's own words need it.
@@ -58,13 +71,19 @@ class ProfileSet {
   std::string columnSql(const std::vector<std::string>& steps) const;
   std::string selectSql(const ReadQuery& query, Shape shape) const;
   RowSource readable(RowSource source);
+  /// The user's SQL with the names for SQL.
+  ReadQuery forSql(const ReadQuery& query);
   Statement prepareChecked(const ReadQuery& query, Shape shape);
 
   std::vector<InputFile> files_;
-  std::vector<FileName> names_;
+  std::vector<FileName> paths_;
   Duck duck_;
-  std::vector<Type> columns_;  ///< Of the files.
+  ColumnNames names_;
+  ColumnNames written_;             ///< Of the last rowsSql().
+  std::optional<FileUnion> union_;  ///< Only where some columns can't be used as they are.
+  std::vector<Type> columns_;       ///< Of the files.
   // Of the query at hand:
+  std::map<std::string, std::string> moved_;  ///< Columns of the files that bear the name of an added one.
   std::vector<Added> added_;
   std::vector<Type> allColumns_;  ///< Those of the files and the added ones.
   bool throughView_ = false;

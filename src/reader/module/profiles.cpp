@@ -116,9 +116,11 @@ std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path&
   ProfileSet set(settings_, files_, {target.string()});
   const std::string sql = set.rowsSql(query, Shape::nested);
   if (stop.stop_requested()) throw core::Interrupted();
-  return set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
-                                    " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
-                                readingBlame(query), std::move(stop));
+  const std::uint64_t rows = set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
+                                                        " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
+                                                    readingBlame(query), std::move(stop));
+  set.nameColumns(target);
+  return rows;
 }
 
 Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {

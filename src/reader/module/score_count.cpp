@@ -112,7 +112,7 @@ struct FactorSql {
   bool inWords = false;         ///< The importance is low, medium or high.
 };
 
-FactorSql factorSql(const Type& entry) {
+FactorSql factorSql(const Type& entry, const ColumnNames& names) {
   if (!entry.isStruct()) return {.name = "f"};
   std::vector<const Type*> texts;
   const Type* importance = nullptr;
@@ -127,7 +127,9 @@ FactorSql factorSql(const Type& entry) {
   const Type* name = bestOf(texts, {"name", "code", "factor", "feature", "attribute"});
   if (name == nullptr) name = texts.empty() ? importance : texts.front();
   if (name == nullptr) return {.name = "NULL"};
-  const auto field = [](const Type& child) { return "struct_extract(f, " + sqlText(child.name) + ")"; };
+  const auto field = [&names](const Type& child) {
+    return "struct_extract(f, " + sqlText(names.sqlOf(child.name)) + ")";
+  };
   FactorSql sql{.name = field(*name)};
   if (importance != nullptr && importance != name) {
     sql.importance = field(*importance);
@@ -204,10 +206,10 @@ class ScoreWork final : public ChunkWork {
 };
 
 std::string scoresSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions) {
-  std::string sql = "SELECT CAST(" + fieldSql(score) + " AS DOUBLE)";
+  std::string sql = "SELECT CAST(" + set.sqlOf(score) + " AS DOUBLE)";
   if (!companions.date.empty()) {
     // A cast between times with and without zone asks the calendar of ICU: four times the cost of all the rest.
-    const std::string date = fieldSql(companions.date);
+    const std::string date = set.sqlOf(companions.date);
     sql += companions.dateHasZone ? ", epoch_us(" + date + ")" : ", epoch_us(CAST(" + date + " AS TIMESTAMP))";
   }
   return sql + " FROM " + set.source();
@@ -225,8 +227,8 @@ struct FactorScope {
 /// names stay compressed in the files' dictionaries until they are grouped.
 std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
                        FactorScope scope) {
-  const FactorSql factor = factorSql(*companions.factorType);
-  const std::string list = fieldSql(companions.factors);
+  const FactorSql factor = factorSql(*companions.factorType, set.names());
+  const std::string list = set.sqlOf(companions.factors);
   std::string figures = "CAST(NULL AS DOUBLE) AS total, CAST(0 AS BIGINT) AS weighed";
   std::string levels = "CAST(0 AS BIGINT) AS high, CAST(0 AS BIGINT) AS medium, CAST(0 AS BIGINT) AS low";
   // Words count three, two, one; without any importance the mentions decide.
@@ -244,7 +246,7 @@ std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& sc
     figures = "sum(" + number + ")" + filter + " AS total, count(" + number + ")" + filter + " AS weighed";
     weight = "coalesce(total, 0)";
   }
-  const std::string condition = scope.scoredOnly ? " WHERE isfinite(CAST(" + fieldSql(score) + " AS DOUBLE))" : "";
+  const std::string condition = scope.scoredOnly ? " WHERE isfinite(CAST(" + set.sqlOf(score) + " AS DOUBLE))" : "";
   return "SELECT name, mentions, total, weighed, high, medium, low FROM (SELECT " + factor.name +
          " AS name, count(*) AS mentions, " + figures + ", " + levels + " FROM (SELECT unnest(" + list +
          ") AS f FROM " + set.source() + condition + ") GROUP BY 1) ORDER BY " + weight + " DESC, name LIMIT " +

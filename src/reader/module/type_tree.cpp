@@ -78,22 +78,19 @@ bool same(std::string_view left, std::string_view right, bool exactly) {
   return exactly ? left == right : core::toLower(left) == core::toLower(right);
 }
 
-bool findBelow(const std::vector<Type>& fields, std::string_view path, bool exactly, Found& found) {
+/// All fields of that path, exactly spelt or not.
+void findBelow(const std::vector<Type>& fields, std::string_view path, bool exactly,
+               const std::vector<std::string>& above, std::vector<Found>& found) {
   for (const Type& field : fields) {
-    if (!same(field.name, path, exactly)) continue;
-    found.steps.push_back(field.name);
-    found.type = &field;
-    return true;
-  }
-  for (const Type& field : fields) {
+    std::vector<std::string> steps = above;
+    steps.push_back(field.name);
+    if (same(field.name, path, exactly)) found.push_back({.steps = steps, .type = &field});
     const std::size_t length = field.name.size();
     if (!field.isStruct() || path.size() <= length || path[length] != '.') continue;
-    if (!same(field.name, path.substr(0, length), exactly)) continue;
-    found.steps.push_back(field.name);
-    if (findBelow(field.children, path.substr(length + 1), exactly, found)) return true;
-    found.steps.pop_back();
+    if (same(field.name, path.substr(0, length), exactly)) {
+      findBelow(field.children, path.substr(length + 1), exactly, steps, found);
+    }
   }
-  return false;
 }
 
 }  // namespace
@@ -204,11 +201,11 @@ Type readType(std::string name, duckdb_logical_type type) {
 }
 
 Found findPath(const std::vector<Type>& columns, std::string_view path) {
-  for (const bool exactly : {true, false}) {
-    Found found;
-    if (findBelow(columns, path, exactly, found)) return found;
-  }
-  return {};
+  std::vector<Found> found;
+  findBelow(columns, path, true, {}, found);
+  if (!found.empty()) return *std::ranges::min_element(found, {}, [](const Found& each) { return each.steps.size(); });
+  findBelow(columns, path, false, {}, found);
+  return found.size() == 1 ? found.front() : Found();
 }
 
 std::string dotted(const std::vector<std::string>& steps) {

@@ -40,7 +40,7 @@ struct Found {
 };
 
 /// Finds a dotted path among `columns` (names may hold dots themselves): exact first, then without case. `type` is null
-/// if there is none.
+/// if there is none, or if without case there are several.
 Found findPath(const std::vector<Type>& columns, std::string_view path);
 
 /// The names with dots between.
