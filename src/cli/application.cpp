@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
+#include <new>
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
@@ -11,6 +13,8 @@
 #include "job_json.h"
 #include "json.h"
 #include "log_sink.h"
+#include "option_values.h"
+#include "run_end.h"
 
 // The build sets it to the project's version.
 #ifndef CAIEXPORT_VERSION
@@ -64,11 +68,32 @@ void setUpConsole(Console& console, const ParsedOptions& options, const Environm
   if (options.has("no-color") || environment.get("NO_COLOR")) console.forbidColour();
 }
 
-std::optional<std::filesystem::path> logFile(const ParsedOptions& options) {
-  const auto file = options.value("log-file");
-  if (!file) return std::nullopt;
-  if (file->empty()) throw core::Error(core::Category::usage, "--log-file: the name of the file is empty");
-  return *file;
+std::optional<LogFile> logFile(const ParsedOptions& options) {
+  constexpr std::array<std::string_view, 4> kLevels{"debug", "info", "warning", "error"};
+  const std::string level = wordOption(options, "log-level", kLevels);
+  const std::optional<std::uint64_t> size = bytesOption(options, "log-size");
+  requireWith(options, "log-level", "log-file");
+  requireWith(options, "log-size", "log-file");
+  const auto path = options.value("log-file");
+  if (!path) return std::nullopt;
+  if (path->empty()) throw core::Error(core::Category::usage, "--log-file: the name of the file is empty");
+  LogFile file{.path = *path};
+  file.level = static_cast<core::LogLevel>(std::ranges::find(kLevels, level) - kLevels.begin());
+  if (size) file.mostBytes = *size;
+  return file;
+}
+
+/// How the command ended, whether it says so or throws; nothing is left that could still fail.
+CommandEnd ended(const Command& command, const ParsedOptions& options, Context& context) {
+  try {
+    constexpr std::array<std::string_view, 2> kRunning{"fail", "skip"};
+    wordOption(options, "if-running", kRunning);
+    CommandEnd end = command.run(options, context);
+    context.out.flush();
+    return end;
+  } catch (const core::Error& error) {
+    return error;
+  }
 }
 
 CommandEnd run(const Command& command, const ParsedOptions& options, StandardOutput& out, Console& console,
@@ -77,7 +102,16 @@ CommandEnd run(const Command& command, const ParsedOptions& options, StandardOut
   setUpConsole(console, options, environment);
   LogSink log(console, core::systemClock(), logFile(options));
   Context context{.out = out, .console = console, .log = log, .environment = environment, .stop = std::move(stop)};
-  return command.run(options, context);
+  RunEnd end(command.page(), options, context, log);
+  try {
+    return end.end(ended(command, options, context));
+  } catch (const std::bad_alloc&) {
+    end.end(core::Error(core::Category::io, "out of memory"));
+    throw;
+  } catch (const std::exception& error) {
+    end.end(core::Error(core::Category::internal, error.what()));
+    throw;
+  }
 }
 
 /// The lines of a message (SQL errors have several), each fit for a terminal, all but the first indented.
@@ -100,6 +134,12 @@ CommandEnd printed(StandardOutput& out, const std::string& text) {
 
 std::span<const Command> commands() {
   return kCommands;
+}
+
+bool takes(const CommandPage& page, std::string_view option) {
+  return std::ranges::any_of(page.groups, [&](const OptionGroup& group) {
+    return std::ranges::find(group.options, option, &Option::name) != group.options.end();
+  });
 }
 
 std::span<const OptionGroup> globalGroups() {

@@ -38,8 +38,8 @@ constexpr std::array<Question, 4> kQuestions{{
 }};
 
 /// Any of these stands for a client secret.
-constexpr std::array<std::string_view, 4> kSecretWays{"client_secret", "client_secret_file", "access_token",
-                                                      "access_token_file"};
+constexpr std::array<std::string_view, 5> kSecretWays{"client_secret", "client_secret_file", "secret_command",
+                                                      "access_token", "access_token_file"};
 constexpr std::array<std::string_view, 5> kPaths{"client_secret_file", "access_token_file", "ca_file", "database",
                                                  "output"};
 
@@ -125,9 +125,13 @@ void askAll(Configuration& configuration, Prompt& prompt, Console& console, bool
 
 /// A secret and the name of a file with it would contradict each other.
 std::vector<std::string_view> contradicted(const Profile& settings) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kPairs{{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kPairs{{
       {"client_secret", "client_secret_file"},
       {"client_secret_file", "client_secret"},
+      {"client_secret", "secret_command"},
+      {"client_secret_file", "secret_command"},
+      {"secret_command", "client_secret"},
+      {"secret_command", "client_secret_file"},
       {"access_token", "access_token_file"},
       {"access_token_file", "access_token"},
   }};

@@ -95,13 +95,14 @@ const CommandPage& datasetPage() {
                  guardGroup(),
                  {"How", kHow},
                  transferGroup(),
+                 runGroup(),
                  platformGroup(),
                  globalGroup()},
       .examples = {{"caiexport dataset --id 5dd603781b95cc18a83d42ce", "the newest batch, into the current folder"},
                    {"caiexport dataset --id 5dd603781b95cc18a83d42ce --since 30d --all --output /data/scores",
                     "every batch of the last thirty days"},
                    {"caiexport dataset --id 5dd603781b95cc18a83d42ce --dry-run", "what that would be, and how large"}},
-      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 130}};
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
   return page;
 }
 

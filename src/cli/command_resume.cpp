@@ -72,7 +72,7 @@ CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, Text
   const store::JobView view = record->history().job(job);
   context.console.notice("caiexport: job " + std::to_string(model::numberOf(job)) + " is done already");
   if (format == TextOrJson::text) {
-    context.out.write(resultText(view));
+    printResultText(resultText(view), context);
     return {};
   }
   JsonWriter json([&](std::string_view piece) { context.out.write(piece); });
@@ -107,7 +107,7 @@ CommandEnd resumeOneOfAll(Session& session, model::JobId job, TextOrJson format,
   if (format == TextOrJson::json) {
     printJobDocument(session, job, error, context);
   } else if (!error) {
-    context.out.write(resultText(session.history().job(job), arrived));
+    printResultText(resultText(session.history().job(job), arrived), context);
   }
   if (error) context.console.failure(failureText(*error));
   return error;
@@ -116,7 +116,8 @@ CommandEnd resumeOneOfAll(Session& session, model::JobId job, TextOrJson format,
 CommandEnd resumeAll(const ResumeOptions& parsed, Configuration& configuration, Context& context) {
   const bool json = parsed.format == TextOrJson::json;
   if (!Record::open(configuration.database())) {
-    context.out.write(json ? "[]\n" : "there is nothing to resume\n");
+    if (json) context.out.write("[]\n");
+    if (!json) printResultText("there is nothing to resume\n", context);
     return {};
   }
   Session session(configuration, context);
@@ -132,7 +133,7 @@ CommandEnd resumeAll(const ResumeOptions& parsed, Configuration& configuration, 
     if (error && !first) first = error;
   }
   if (json) context.out.write("]\n");
-  if (!json && !any) context.out.write("there is nothing to resume\n");
+  if (!json && !any) printResultText("there is nothing to resume\n", context);
   if (!first && context.stop.stop_requested()) return core::Interrupted();
   return first;
 }
@@ -147,12 +148,12 @@ const CommandPage& resumePage() {
       .description =
           "Continues a job from exactly where it stopped: after an interruption, a crash, a lost network, a "
           "wait that timed out, or a decision about a blocked job. What is on disk is not fetched again.",
-      .groups = {{"What", kWhat}, {"Transfer", kTransfer}, platformGroup(), globalGroup()},
+      .groups = {{"What", kWhat}, {"Transfer", kTransfer}, runGroup(), platformGroup(), globalGroup()},
       .examples = {{"caiexport resume 12", "go on with job 12"},
                    {"caiexport resume --last", "go on with the newest job"},
                    {"caiexport resume --all --format json", "everything that is unfinished, as one array"},
                    {"caiexport resume 12 --adopt 701", "job 12 is blocked, and export job 701 is the one it started"}},
-      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130}};
+      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;
 }
 

@@ -144,6 +144,7 @@ const CommandPage& segmentPage() {
                  guardGroup(),
                  {"How", kHow},
                  transferGroup(),
+                 runGroup(),
                  platformGroup(),
                  globalGroup()},
       .examples = {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
@@ -151,7 +152,7 @@ const CommandPage& segmentPage() {
                     "fresh members; nothing stays on the platform"},
                    {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
                     "start it now; `caiexport resume --last` downloads it later"}},
-      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130}};
+      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;
 }
 

@@ -103,6 +103,7 @@ const CommandPage& syncPage() {
                  guardGroup(),
                  {"How", kHow},
                  transferGroup(),
+                 runGroup(),
                  platformGroup(),
                  globalGroup()},
       .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "what is new, if anything"},
@@ -110,7 +111,7 @@ const CommandPage& syncPage() {
                     "what that would be, and how long it takes"},
                    {"caiexport sync --id 5dd603781b95cc18a83d42ce --quiet --max-age 8d --max-change 30%",
                     "for cron: also fails when scoring has stopped or the numbers look wrong"}},
-      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 130}};
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
   return page;
 }
 

@@ -35,9 +35,11 @@ CommandEnd runSegments(const ParsedOptions& options, Context& context);
 CommandEnd runDoctor(const ParsedOptions& options, Context& context);
 CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
-/// Options that set how the platform is reached, those of all commands, and how files are fetched and where they go.
+/// Options that set how the platform is reached, those of all commands, how files are fetched and where they go, and
+/// those of a run that works on jobs.
 OptionGroup platformGroup();
 OptionGroup globalGroup();
 OptionGroup transferGroup();
+OptionGroup runGroup();
 
 }  // namespace caiexport::cli

@@ -17,16 +17,23 @@ constexpr std::array<Option, 9> kPlatform{{
     {"retry-wait", "DURATION", "the first wait before another try; doubles [CAIEXPORT_RETRY_WAIT, retry_wait; 1s]"},
 }};
 
-constexpr std::array<Option, 9> kGlobal{{
+constexpr std::array<Option, 11> kGlobal{{
     {"config", "FILE", "settings [CAIEXPORT_CONFIG; $XDG_CONFIG_HOME/caiexport/config.ini]"},
     {"profile", "NAME", "section of the config file [CAIEXPORT_PROFILE; default]"},
     {"database", "FILE", "the record of jobs [CAIEXPORT_DATABASE, database; $XDG_STATE_HOME/caiexport/jobs.db]"},
-    {"quiet", "", "say nothing on standard error but errors"},
+    {"quiet", "", "print nothing but errors, and what was asked for (a list, a table, JSON)"},
     {"verbose", "", "tell every request on standard error"},
     {"no-color", "", "no colours [NO_COLOR]"},
     {"log-file", "FILE", "append every event to FILE as JSON lines"},
+    {"log-level", "debug|info|warning|error", "events below it are left out of the log file [debug]"},
+    {"log-size", "SIZE", "a log file that would grow beyond it becomes FILE.1 [100M]"},
     {"help", "", "this help"},
     {"version", "", "the program's version"},
+}};
+
+constexpr std::array<Option, 2> kRun{{
+    {"if-running", "fail|skip", "what becomes of this run if another one is at work on the same (exit 10 or 0) [fail]"},
+    {"on-end", "COMMAND", "runs at the end, which it reads as JSON from standard input [CAIEXPORT_ON_END, on_end]"},
 }};
 
 constexpr std::array<Option, 4> kTransfer{{
@@ -44,6 +51,10 @@ OptionGroup platformGroup() {
 
 OptionGroup globalGroup() {
   return {"Global options", kGlobal};
+}
+
+OptionGroup runGroup() {
+  return {"Run", kRun};
 }
 
 OptionGroup transferGroup() {

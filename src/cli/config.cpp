@@ -1,12 +1,17 @@
 #include "config.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <vector>
 
 #include "caiexport/cli/options.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
 #include "option_values.h"
 
@@ -20,10 +25,11 @@ using core::Error;
 constexpr std::string_view kScopes =
     "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session";
 
-constexpr std::array<SettingSpec, 18> kSettings{{
+constexpr std::array<SettingSpec, 20> kSettings{{
     {"client_id", "CAIEXPORT_CLIENT_ID", "", ""},
     {"client_secret", "CAIEXPORT_CLIENT_SECRET", "", "", true},
     {"client_secret_file", "CAIEXPORT_CLIENT_SECRET_FILE", "", ""},
+    {"secret_command", "CAIEXPORT_SECRET_COMMAND", "", "", true},
     {"scopes", "CAIEXPORT_SCOPES", "", kScopes},
     {"access_token", "CAIEXPORT_ACCESS_TOKEN", "", "", true},
     {"access_token_file", "CAIEXPORT_ACCESS_TOKEN_FILE", "", ""},
@@ -39,6 +45,7 @@ constexpr std::array<SettingSpec, 18> kSettings{{
     {"connect_timeout", "CAIEXPORT_CONNECT_TIMEOUT", "connect-timeout", "10s"},
     {"read_timeout", "CAIEXPORT_READ_TIMEOUT", "read-timeout", "60s"},
     {"retry_wait", "CAIEXPORT_RETRY_WAIT", "retry-wait", "1s"},
+    {"on_end", "CAIEXPORT_ON_END", "on-end", ""},
 }};
 
 constexpr std::array<std::string_view, 2> kSecretKeys{"client_secret", "access_token"};
@@ -84,9 +91,40 @@ core::Secret readSecretFile(const Setting& setting) {
   return secret;
 }
 
+/// What it names is run: only its owner, who is we or root, may have written it.
+void requireOwnFile(const fs::path& file, const std::string& place) {
+  struct stat facts {};
+  if (::stat(file.c_str(), &facts) != 0) core::throwIoError("look at", file, errno);
+  const bool ours = facts.st_uid == ::geteuid() || facts.st_uid == 0;
+  if (ours && (facts.st_mode & (S_IWGRP | S_IWOTH)) == 0) return;
+  throw Error(Category::config, place + " is a command, and others could have written it there",
+              {.hint = "chmod go-w " + core::printable(file.string())});
+}
+
 void requireSecretShape(const core::Secret& secret, const std::string& place) {
   const bool fine = std::ranges::all_of(secret.reveal(), [](char c) { return c > ' ' && c < 0x7f; });
   if (!fine) throw Error(Category::config, place + " holds blanks, line ends or odd characters");
+}
+
+/// The first line that the command prints. What it prints is shown nowhere: with an error, too, it may hold a secret.
+core::Secret secretFrom(const Setting& command) {
+  constexpr core::Duration kTime = std::chrono::seconds(60);
+  const core::ShellEnd end =
+      core::runShellCommand({.command = command.value, .keepOutput = true, .timeout = kTime}, {});
+  if (end.kind != core::ShellEnd::Kind::exited || end.code != 0) {
+    throw Error(Category::config, command.place + ": the command failed: " + core::describe(end, kTime),
+                {.hint = "run it by hand to see what it says"});
+  }
+  const std::string_view text = end.output.reveal();
+  std::string_view line = text.substr(0, text.find('\n'));
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  core::Secret secret{std::string(line)};
+  if (secret.empty()) {
+    throw Error(Category::config, command.place + ": the first line of what the command printed is empty",
+                {.hint = "it must print the client secret, and nothing before it"});
+  }
+  requireSecretShape(secret, "what " + command.place + " printed");
+  return secret;
 }
 
 fs::path absolutePath(const fs::path& path) {
@@ -242,6 +280,25 @@ std::optional<core::Secret> Configuration::secret(std::string_view key, std::str
   return secret;
 }
 
+std::optional<Setting> Configuration::command(std::string_view key) {
+  std::optional<Setting> setting = find(key);
+  if (setting && setting->origin == Origin::profile) requireOwnFile(configFile_.file, setting->place);
+  return setting;
+}
+
+/// From the nearest place that has one: itself, a file with it, or a command that prints it.
+std::optional<core::Secret> Configuration::clientSecret() {
+  const std::optional<Setting> command = this->command("secret_command");
+  if (!command) return secret("client_secret", "client_secret_file");
+  for (const std::string_view key : {"client_secret", "client_secret_file"}) {
+    const std::optional<Setting> other = find(key);
+    if (!other || other->origin > command->origin) continue;
+    if (other->origin < command->origin) return secret("client_secret", "client_secret_file");
+    throw Error(Category::config, "both " + command->place + " and " + other->place + " are set; keep one");
+  }
+  return secretFrom(*command);
+}
+
 void Configuration::requirePresent(bool haveToken) {
   std::string missing;
   const auto need = [&](bool present, std::string_view key) {
@@ -269,7 +326,7 @@ core::RetryPolicy Configuration::retryPolicy() {
 PlatformSettings Configuration::platform() {
   std::optional<core::Secret> token = secret("access_token", "access_token_file");
   std::optional<core::Secret> clientSecret;
-  if (!token) clientSecret = secret("client_secret", "client_secret_file");
+  if (!token) clientSecret = this->clientSecret();
   requirePresent(token || clientSecret);
 
   constexpr core::Duration kShortest{1};

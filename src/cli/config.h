@@ -84,6 +84,9 @@ class Configuration {
   /// The value and where it came from; nothing if it is nowhere.
   std::optional<Setting> find(std::string_view key);
 
+  /// A setting that is a command to run. Error(config) if others could have written it to the config file.
+  std::optional<Setting> command(std::string_view key);
+
   const ConfigFile& configFile();
   /// Absolute.
   std::filesystem::path database();
@@ -104,6 +107,7 @@ class Configuration {
   std::optional<std::uint64_t> number(std::string_view key, std::uint64_t least, std::uint64_t most);
   std::string url(std::string_view key);
   std::optional<core::Secret> secret(std::string_view key, std::string_view fileKey);
+  std::optional<core::Secret> clientSecret();
   core::RetryPolicy retryPolicy();
   void requirePresent(bool haveToken);
 

@@ -33,6 +33,8 @@ std::string remedyOf(const Error& error) {
       return "check the credential and its product profile in the Developer Console and Admin Console";
     case Category::notFound:
       return "check the id and the sandbox";
+    case Category::tooOld:
+      return "look whether the scoring or the evaluation is still scheduled";
     case Category::unavailable:
     case Category::timedOut:
       return "check the network, a proxy and the address; try again later";

@@ -21,7 +21,8 @@ ShownSetting shown(Configuration& configuration, const SettingSpec& spec) {
   ShownSetting setting;
   setting.name = spec.key;
   if (const std::optional<Setting> found = configuration.find(spec.key)) {
-    setting.value = spec.secret ? "set" : found->value;
+    // A command may name an address that is as good as a password.
+    setting.value = spec.secret || spec.key == "on_end" ? "set" : found->value;
     setting.from = found->place;
     setting.inProfile = found->origin == Origin::profile;
   } else {

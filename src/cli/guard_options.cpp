@@ -14,7 +14,7 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 3> kGuards{{
-    {"max-age", "DURATION", "the newest batch, or the segment's evaluation, may be so old (exit 4), e.g. 24h"},
+    {"max-age", "DURATION", "the newest batch, or the segment's evaluation, may be so old (exit 12), e.g. 24h"},
     {"min-records", "N", "the result must hold so many records (exit 8; files are kept, `latest` stays)"},
     {"max-change", "PERCENT", "most change of records against the last success (exit 8; the same), e.g. 30%"},
 }};

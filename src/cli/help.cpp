@@ -77,6 +77,8 @@ std::string_view meaningOfExitCode(int code) {
       return "another process runs this job, or holds its batch folder";
     case 11:
       return "blocked: it waits for a decision that the message names";
+    case 12:
+      return "what is there is older than --max-age allows";
     case 130:
       return "interrupted; `resume` continues";
     default:

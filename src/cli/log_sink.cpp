@@ -1,9 +1,13 @@
 #include "log_sink.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <string>
 
 #include "caiexport/cli/terminal.h"
@@ -35,23 +39,27 @@ std::string lineFor(LogLevel level, std::string_view event, std::initializer_lis
   std::string line = "caiexport: " + std::string(nameOf(level)) + ": " + core::printable(event);
   for (const auto& [name, value] : fields) {
     line.append(" ").append(core::printable(name)).append("=");
-    const bool quoted = value.empty() || value.find(' ') != std::string::npos;
-    line += quoted ? '"' + core::printable(value) + '"' : core::printable(value);
+    const std::string text = core::printable(value.text());
+    line += text.empty() || text.find(' ') != std::string::npos ? '"' + text + '"' : text;
   }
   return line;
 }
 
 }  // namespace
 
-LogSink::LogSink(Console& console, const core::Clock& clock, const std::optional<std::filesystem::path>& file)
-    : console_(console), clock_(clock) {
-  if (!file) return;
-  descriptor_ = ::open(file->c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (descriptor_ < 0) core::throwIoError("open the log file", *file, errno);
+LogSink::LogSink(Console& console, const core::Clock& clock, const std::optional<LogFile>& file)
+    : console_(console), clock_(clock), file_(file) {
+  if (!file_) return;
+  open();
+  if (descriptor_ < 0) core::throwIoError("open the log file", file_->path, errno);
 }
 
 LogSink::~LogSink() {
   if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void LogSink::open() {
+  descriptor_ = ::open(file_->path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
 bool LogSink::isShown(LogLevel level) const {
@@ -67,26 +75,79 @@ bool LogSink::isShown(LogLevel level) const {
 }
 
 bool LogSink::wants(LogLevel level) const {
-  return descriptor_ >= 0 || isShown(level);
+  return (file_ && level >= file_->level) || isShown(level);
 }
 
 void LogSink::write(LogLevel level, std::string_view event, std::initializer_list<Field> fields) {
   if (isShown(level)) console_.line(lineFor(level, event, fields));
-  if (descriptor_ >= 0) writeToFile(level, event, fields);
+  if (!file_ || level < file_->level) return;
+  const bool ownJob = std::ranges::any_of(fields, [](const Field& field) { return field.first == "job"; });
+  appendLine(level, event, !ownJob, [&](JsonWriter& json) {
+    for (const auto& [name, value] : fields) {
+      json.key(name);
+      if (value.isNumber()) {
+        json.number(value.text());
+      } else {
+        json.value(value.text());
+      }
+    }
+  });
 }
 
-void LogSink::writeToFile(LogLevel level, std::string_view event, std::initializer_list<Field> fields) {
+void LogSink::writeToFile(std::string_view event, const std::function<void(JsonWriter&)>& fields) {
+  if (file_) appendLine(LogLevel::info, event, true, fields);
+}
+
+void LogSink::appendLine(LogLevel level, std::string_view event, bool withJob,
+                         const std::function<void(JsonWriter&)>& fields) {
   std::string line;
   JsonWriter json([&line](std::string_view text) { line += text; });
   json.beginObject();
   json.key("ts").value(core::formatTime(clock_.now()));
   json.key("level").value(nameOf(level));
   json.key("event").value(event);
-  for (const auto& [name, value] : fields) json.key(name).value(value);
+  json.key("pid").value(std::int64_t{::getpid()});
+  const std::int64_t job = job_;
+  if (withJob && job > 0) json.key("job").value(job);
+  if (withJob && job == 0) json.key("job").null();
+  fields(json);
   json.endObject();
   line += '\n';
+  const std::lock_guard lock(mutex_);
+  makeRoomFor(line.size());
   // One write per line: several processes may append to the same file.
-  static_cast<void>(!::write(descriptor_, line.data(), line.size()));
+  if (descriptor_ >= 0) static_cast<void>(!::write(descriptor_, line.data(), line.size()));
+}
+
+/// Moves a file that is full to PATH.1, whose place was the one before; what another process moved meanwhile is let go.
+void LogSink::makeRoomFor(std::size_t bytes) {
+  struct stat mine {};
+  struct stat there {};
+  if (descriptor_ < 0 || ::fstat(descriptor_, &mine) != 0 || !S_ISREG(mine.st_mode)) return;
+  if (mine.st_size == 0 || static_cast<std::uint64_t>(mine.st_size) + bytes <= file_->mostBytes) return;
+  // All that write to this file wait here for the one that moves it.
+  while (::flock(descriptor_, LOCK_EX) != 0) {
+    if (errno != EINTR) return;
+  }
+  const bool found = ::lstat(file_->path.c_str(), &there) == 0;
+  const bool stillThere = found && there.st_dev == mine.st_dev && there.st_ino == mine.st_ino;
+  if (found && S_ISLNK(there.st_mode)) {
+    ::flock(descriptor_, LOCK_UN);
+    return;  // whose file it is, another one decides
+  }
+  const std::string before = file_->path.string() + ".1";
+  if (stillThere && ::rename(file_->path.c_str(), before.c_str()) != 0) {
+    ::flock(descriptor_, LOCK_UN);
+    return;  // a longer file is better than none
+  }
+  const int full = descriptor_;
+  open();
+  if (descriptor_ < 0) {
+    descriptor_ = full;
+    ::flock(descriptor_, LOCK_UN);
+    return;
+  }
+  ::close(full);
 }
 
 }  // namespace caiexport::cli

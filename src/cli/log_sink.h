@@ -1,8 +1,16 @@
 #pragma once
 /// Diagnostic events to standard error and, as JSON lines, to a file.
 
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "caiexport/core/log.h"
 
@@ -13,27 +21,43 @@ class Clock;
 namespace caiexport::cli {
 
 class Console;
+class JsonWriter;
+
+struct LogFile {
+  std::filesystem::path path;
+  core::LogLevel level = core::LogLevel::debug;         ///< Events below it are left out.
+  std::uint64_t mostBytes = std::uint64_t{100} << 20U;  ///< A file that would grow beyond it becomes PATH.1.
+};
 
 /// Standard error gets warnings and errors, with --verbose everything, with --quiet errors alone; the file gets
-/// everything.
+/// everything from its level on. Each line of the file bears the process and, once there is one, the job.
 class LogSink final : public core::Log {
  public:
   /// Opens the file (appends; created 0600). Error(io).
-  LogSink(Console& console, const core::Clock& clock, const std::optional<std::filesystem::path>& file);
+  LogSink(Console& console, const core::Clock& clock, const std::optional<LogFile>& file);
   ~LogSink() override;
   LogSink(const LogSink&) = delete;
   LogSink& operator=(const LogSink&) = delete;
 
   bool wants(core::LogLevel level) const override;
   void write(core::LogLevel level, std::string_view event, std::initializer_list<Field> fields) override;
+  void setJob(std::optional<std::int64_t> job) override { job_ = job.value_or(0); }
+  /// An event for the file alone, whatever its level; `fields` writes them.
+  void writeToFile(std::string_view event, const std::function<void(JsonWriter&)>& fields);
 
  private:
   bool isShown(core::LogLevel level) const;
-  void writeToFile(core::LogLevel level, std::string_view event, std::initializer_list<Field> fields);
+  void appendLine(core::LogLevel level, std::string_view event, bool withJob,
+                  const std::function<void(JsonWriter&)>& fields);
+  void open();
+  void makeRoomFor(std::size_t bytes);
 
   Console& console_;
   const core::Clock& clock_;
+  std::optional<LogFile> file_;
+  std::mutex mutex_;  ///< Of the descriptor.
   int descriptor_ = -1;
+  std::atomic<std::int64_t> job_ = 0;  ///< 0: none
 };
 
 }  // namespace caiexport::cli

@@ -37,6 +37,7 @@ CommandEnd withWayOn(CommandEnd error, model::JobId job) {
     case core::Category::auth:
     case core::Category::permission:
     case core::Category::notFound:
+    case core::Category::tooOld:
     case core::Category::remoteFailed:
     case core::Category::protocol:
     case core::Category::verification:
@@ -62,6 +63,10 @@ model::VerifyLevel verifyOption(const ParsedOptions& options) {
   return *model::verifyLevelFrom(wordOption(options, "verify", kLevels));
 }
 
+void printResultText(const std::string& text, Context& context) {
+  if (context.console.level() != Console::Level::quiet) context.out.write(text);
+}
+
 void printJobDocument(Session& session, model::JobId job, const CommandEnd& error, Context& context) {
   const store::JobView view = session.history().job(job);
   JsonWriter json([&](std::string_view text) { context.out.write(text); });
@@ -77,7 +82,7 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
     printJobDocument(session, job, error, context);
     context.out.write("\n");
   } else if (!error) {
-    context.out.write(resultText(session.history().job(job), session.takeArrived()));
+    printResultText(resultText(session.history().job(job), session.takeArrived()), context);
   }
   return error;
 }

@@ -4,6 +4,7 @@
 
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
+#include "caiexport/model/plan.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "cancel_watch.h"
 #include "record.h"
@@ -103,7 +104,23 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
     Progress& progress;
     ~Finish() { progress.finish(); }
   } const finish{progress_};
-  return runner_.advance(job, options, run.get_token());
+  context_.facts.job = model::numberOf(job);
+  context_.log.setJob(context_.facts.job);
+  engine::Outcome outcome = runner_.advance(job, options, run.get_token());
+  addFacts(outcome.job);
+  return outcome;
+}
+
+/// Sizes are those of what is here, not of what was promised.
+void Session::addFacts(const model::Job& job) {
+  RunFacts& facts = context_.facts;
+  const store::JobStore::Fetched fetched = store_.fetched(job.id);
+  facts.status = model::nameOf(model::statusOf(job, false));
+  facts.files += fetched.files;
+  facts.bytes += fetched.bytes;
+  if (job.records && facts.status == model::nameOf(model::JobStatus::succeeded)) {
+    facts.records = facts.records.value_or(0) + *job.records;
+  }
 }
 
 }  // namespace caiexport::cli

@@ -57,6 +57,8 @@ class Session {
   std::optional<Arrived> takeArrived() { return progress_.takeArrived(); }
 
  private:
+  void addFacts(const model::Job& job);
+
   Context& context_;
   PlatformSettings settings_;
   transfer::DownloadSettings download_;

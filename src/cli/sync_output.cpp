@@ -132,7 +132,7 @@ CommandEnd printSync(store::History& history, const engine::SyncRequest& request
   CommandEnd end = withHint(result);
   if (format == TextOrJson::json) {
     printJson(history, request, result, end, context.out);
-  } else {
+  } else if (context.console.level() != Console::Level::quiet) {
     printText(history, request, result, context.out);
   }
   return end;

@@ -12,12 +12,13 @@ struct CategoryFacts {
   int exitCode;
 };
 
-constexpr std::array<CategoryFacts, 15> kCategories{{
+constexpr std::array<CategoryFacts, 16> kCategories{{
     {Category::usage, "usage", 2},
     {Category::config, "config", 2},
     {Category::auth, "auth", 3},
     {Category::permission, "permission", 3},
     {Category::notFound, "notFound", 4},
+    {Category::tooOld, "tooOld", 12},
     {Category::remoteFailed, "remoteFailed", 5},
     {Category::timedOut, "timedOut", 6},
     {Category::unavailable, "unavailable", 7},

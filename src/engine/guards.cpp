@@ -57,7 +57,7 @@ void requireSimilar(StepContext& context, const std::string& what, std::uint64_t
 void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what, core::TimePoint when,
                   core::TimePoint now) {
   if (!maxAge || when >= now - *maxAge) return;
-  throw Error(Category::notFound,
+  throw Error(Category::tooOld,
               std::string(what) + " " + core::formatTime(when) + ", " + core::formatDuration(now - when) +
                   " ago; expected at most " + core::formatDuration(*maxAge) + " (--max-age)",
               {.hint = "is the scoring or the evaluation still scheduled? Without --max-age it is taken as it is"});

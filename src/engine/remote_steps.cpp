@@ -157,6 +157,7 @@ std::optional<core::TimePoint> lastEvaluation(StepContext& context) {
     switch (error.category()) {
       case Category::permission:
       case Category::notFound:
+      case Category::tooOld:
       case Category::remoteFailed:
       case Category::protocol:
         context.tools.store.addEvent(context.job.id, context.step.name, "evaluation_unknown", error.what());
@@ -196,7 +197,7 @@ void tellEvaluation(StepContext& context) {
   }
   const std::string unknown = "when " + segment + " was last evaluated is not known";
   if (maxAge) {
-    throw Error(Category::notFound, unknown + ": its age can't be held against --max-age; nothing was exported",
+    throw Error(Category::tooOld, unknown + ": its age can't be held against --max-age; nothing was exported",
                 {.hint = "--evaluate counts its members anew"});
   }
   context.tools.observer.notice(unknown + " (--evaluate counts its members anew)");

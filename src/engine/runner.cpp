@@ -115,7 +115,7 @@ class Run {
     state_.entered = step;
     state_.polls = 0;
     tools_.log.write(core::LogLevel::info, "step",
-                     {{"job", std::to_string(model::numberOf(job_.id))}, {"step", std::string(model::nameOf(step))}});
+                     {{"job", model::numberOf(job_.id)}, {"step", std::string(model::nameOf(step))}});
     tools_.observer.stepStarted(job_, step);
   }
 
@@ -157,6 +157,7 @@ class Run {
       case Category::auth:
       case Category::permission:
       case Category::notFound:
+      case Category::tooOld:
       case Category::remoteFailed:
       case Category::protocol:
       case Category::verification:

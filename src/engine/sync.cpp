@@ -46,6 +46,7 @@ class SyncLock {
 bool concernsOneBatch(Category category) {
   switch (category) {
     case Category::notFound:
+    case Category::tooOld:
     case Category::remoteFailed:
     case Category::protocol:
     case Category::verification:

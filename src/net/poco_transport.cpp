@@ -90,11 +90,11 @@ class PocoTransport::Implementation {
     const core::SteadyTime start = std::chrono::steady_clock::now();
     try {
       HttpResponse response = attempt(call, sink, signal);
-      logRequest(call, start, std::to_string(response.status), {});
+      logAnswer(call, start, response.status);
       return response;
     } catch (const AttemptFailure& raw) {
       const AttemptFailure failure(raw.kind(), secrets_.without(raw.what()), raw.hint());
-      logRequest(call, start, "failed", failure.what());
+      logFailure(call, start, failure.what());
       throwToCaller(failure, call);
     } catch (const Poco::Exception& e) {
       throw core::Error(core::Category::internal,
@@ -178,31 +178,30 @@ class PocoTransport::Implementation {
     return nullptr;
   }
 
-  void logRequest(const Call& call, core::SteadyTime start, const std::string& status, const std::string& failure) {
+  static std::int64_t millisecondsSince(core::SteadyTime start) {
+    return std::chrono::duration_cast<core::Duration>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  void logAnswer(const Call& call, core::SteadyTime start, int status) {
     if (!log_.wants(core::LogLevel::debug)) return;
-    const auto elapsed = std::chrono::duration_cast<core::Duration>(std::chrono::steady_clock::now() - start);
-    const std::string url = displayUrl(call.request.url);
-    const std::string connection = call.reused ? "reused" : "new";
-    const std::string ms = std::to_string(elapsed.count());
-    const std::string bytes = std::to_string(call.bodyBytes);
-    if (failure.empty()) {
-      log_.write(core::LogLevel::debug, "request",
-                 {{"method", call.request.method},
-                  {"url", url},
-                  {"status", status},
-                  {"ms", ms},
-                  {"bytes", bytes},
-                  {"connection", connection}});
-    } else {
-      log_.write(core::LogLevel::debug, "request",
-                 {{"method", call.request.method},
-                  {"url", url},
-                  {"status", status},
-                  {"ms", ms},
-                  {"bytes", bytes},
-                  {"connection", connection},
-                  {"error", failure}});
-    }
+    log_.write(core::LogLevel::debug, "request",
+               {{"method", call.request.method},
+                {"url", displayUrl(call.request.url)},
+                {"status", status},
+                {"ms", millisecondsSince(start)},
+                {"bytes", call.bodyBytes},
+                {"connection", call.reused ? "reused" : "new"}});
+  }
+
+  void logFailure(const Call& call, core::SteadyTime start, const std::string& failure) {
+    if (!log_.wants(core::LogLevel::debug)) return;
+    log_.write(core::LogLevel::debug, "request",
+               {{"method", call.request.method},
+                {"url", displayUrl(call.request.url)},
+                {"ms", millisecondsSince(start)},
+                {"bytes", call.bodyBytes},
+                {"connection", call.reused ? "reused" : "new"},
+                {"error", failure}});
   }
 
   TransportSettings settings_;

@@ -156,7 +156,7 @@ net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, 
   if (log().wants(core::LogLevel::debug)) {
     log().write(core::LogLevel::debug, "answer",
                 {{"what", call.what},
-                 {"status", std::to_string(response.status)},
+                 {"status", response.status},
                  {"request_id", core::printable(response.headers.get("x-request-id").value_or(""), 100)}});
   }
   return response;

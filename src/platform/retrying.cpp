@@ -15,8 +15,8 @@ void Retrying::waitForNextTry(const std::string& what, int triesMade, const core
   }
   log.write(core::LogLevel::warning, "retry",
             {{"what", what},
-             {"try", std::to_string(triesMade)},
-             {"wait_ms", std::to_string(wait->count())},
+             {"try", triesMade},
+             {"wait_ms", wait->count()},
              {"reason", failure.what()},
              {"request_id", failure.requestId()}});
   if (!clock.sleep(*wait, stop)) throw core::Interrupted();

@@ -38,6 +38,7 @@ bool concernsAllFiles(Category category) {
     case Category::internal:
       return true;
     case Category::notFound:
+    case Category::tooOld:
     case Category::remoteFailed:
     case Category::timedOut:
     case Category::unavailable:
@@ -295,7 +296,7 @@ void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, c
     at_.log.write(core::LogLevel::info, "retry",
                   {{"file", core::printable(piece->file()->item.remote.name)},
                    {"range", describe(piece->asked())},
-                   {"waitMs", std::to_string(wait->count())},
+                   {"wait_ms", wait->count()},
                    {"reason", error.what()}});
   }
   giveBackRest(piece, sink, tries, now + *wait);
@@ -343,7 +344,7 @@ void Run::limitChanged(std::string_view reason) {
   delivering_ = 0;
   if (at_.log.wants(core::LogLevel::debug)) {
     at_.log.write(core::LogLevel::debug, "connections",
-                  {{"limit", std::to_string(controller_.limit())}, {"reason", std::string(reason)}});
+                  {{"limit", controller_.limit()}, {"reason", std::string(reason)}});
   }
   limitRaised_.notify_all();
   wakeForWork();

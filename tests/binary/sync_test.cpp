@@ -235,7 +235,7 @@ TEST_F(SyncProgram, GuardsKeepTheDataAndTheLink) {
 TEST_F(SyncProgram, AnOldBatchIsNotDownloadedUnderMaxAge) {
   startWith(kSmall);
   const Ended old = run({"dataset", "--id", kScoreDataset, "--max-age", "1s"});
-  EXPECT_EQ(old.code, 4);
+  EXPECT_EQ(old.code, 12);
   EXPECT_THAT(old.err, HasSubstr("expected at most 1.0 s (--max-age)"));
   EXPECT_THAT(filesUnder("out"), IsEmpty());
   EXPECT_EQ(run({"dataset", "--id", kScoreDataset, "--max-age", "365d"}).code, 0);

@@ -73,7 +73,7 @@ TEST_F(Weekly, TheEvaluationIsToldAndRecorded) {
   EXPECT_EQ(unknown.code, 0) << unknown.err;
   EXPECT_THAT(unknown.err, HasSubstr("was last evaluated is not known"));
   EXPECT_TRUE(json({"show", "1"})->isNull("evaluated_at"));
-  EXPECT_EQ(run(segment({"--max-age", "24h"})).code, 4) << "what is not known can't be held against an age";
+  EXPECT_EQ(run(segment({"--max-age", "24h"})).code, 12) << "what is not known can't be held against an age";
   EXPECT_EQ(counted("export_jobs_accepted"), 1U);
 
   const Ended evaluated = run(segment({"--evaluate", "--max-age", "24h"}));
@@ -86,7 +86,7 @@ TEST_F(Weekly, TheEvaluationIsToldAndRecorded) {
   EXPECT_EQ(next->getValue<std::string>("evaluated_at"), shown->getValue<std::string>("evaluated_at"));
   post("/_simulator/advance", R"({"seconds": 3600})");
   const Ended old = run(segment({"--max-age", "30m"}));
-  EXPECT_EQ(old.code, 4);
+  EXPECT_EQ(old.code, 12);
   EXPECT_THAT(old.err, HasSubstr("was last evaluated"));
   EXPECT_THAT(run({"history", "--sql", "SELECT evaluated_at FROM jobs WHERE job = 3", "--format", "csv"}).out,
               HasSubstr(shown->getValue<std::string>("evaluated_at")));

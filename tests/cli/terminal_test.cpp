@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "cli/json.h"
 #include "cli/log_sink.h"
 #include "support/fake_clock.h"
 #include "support/temp_directory.h"
@@ -129,17 +131,56 @@ TEST(LogSink, AppendsJsonLinesToAPrivateFile) {
   const std::filesystem::path file = folder / "log";
   ConsoleFile to;
   for (const char* event : {"one", "two"}) {
-    LogSink log(to.console, clock, file);
+    LogSink log(to.console, clock, LogFile{.path = file});
     EXPECT_TRUE(log.wants(core::LogLevel::debug));
-    log.write(core::LogLevel::debug, event, {{"url", "a\"b"}});
+    if (std::string_view(event) == "two") log.setJob(12);
+    log.write(core::LogLevel::debug, event, {{"url", "a\"b"}, {"bytes", 5}});
   }
+  const std::string pid = std::to_string(::getpid());
   EXPECT_EQ(core::readFile(file),
-            "{\"ts\": \"2026-11-24T00:00:00.000Z\", \"level\": \"debug\", \"event\": \"one\", \"url\": \"a\\\"b\"}\n"
-            "{\"ts\": \"2026-11-24T00:00:00.000Z\", \"level\": \"debug\", \"event\": \"two\", \"url\": \"a\\\"b\"}\n");
+            "{\"ts\": \"2026-11-24T00:00:00.000Z\", \"level\": \"debug\", \"event\": \"one\", \"pid\": " + pid +
+                ", \"job\": null, \"url\": \"a\\\"b\", \"bytes\": 5}\n"
+                "{\"ts\": \"2026-11-24T00:00:00.000Z\", \"level\": \"debug\", \"event\": \"two\", \"pid\": " +
+                pid + ", \"job\": 12, \"url\": \"a\\\"b\", \"bytes\": 5}\n");
   struct stat facts {};
   ASSERT_EQ(::stat(file.c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0077U, 0U);
-  EXPECT_THROW(LogSink(to.console, clock, folder / "no/log"), core::Error);
+  EXPECT_THROW(LogSink(to.console, clock, LogFile{.path = folder / "no/log"}), core::Error);
+}
+
+TEST(LogSink, LeavesOutWhatIsBelowItsLevelButNeverARunsEnd) {
+  const support::TempDirectory folder;
+  const support::FakeClock clock;
+  ConsoleFile to;
+  LogSink log(to.console, clock, LogFile{.path = folder / "log", .level = core::LogLevel::warning});
+  EXPECT_FALSE(log.wants(core::LogLevel::info));
+  log.write(core::LogLevel::info, "step", {});
+  log.write(core::LogLevel::warning, "retry", {});
+  log.writeToFile("run_ended", [](JsonWriter& json) { json.key("exit_code").value(std::int64_t{0}); });
+  const std::string text = core::readFile(folder / "log");
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("step")));
+  EXPECT_THAT(text, testing::HasSubstr("retry"));
+  EXPECT_THAT(text, testing::HasSubstr("\"run_ended\""));
+}
+
+TEST(LogSink, ATwoProcessesFullFileIsMovedAsideOnceAndNoLineIsLost) {
+  const support::TempDirectory folder;
+  const support::FakeClock clock;
+  ConsoleFile to;
+  const LogFile file{.path = folder / "log", .mostBytes = 1000};
+  LogSink one(to.console, clock, file);
+  LogSink other(to.console, clock, file);
+  const auto write = [](LogSink& log) { log.write(core::LogLevel::debug, "e", {{"text", std::string(350, 'x')}}); };
+  write(one);
+  write(other);
+  write(one);    // the third would not fit: it begins a new file
+  write(other);  // still has the old one open, sees that it was moved, and follows
+  const auto linesIn = [&](const char* name) {
+    const std::string text = core::readFile(folder / name);
+    return std::ranges::count(text, '\n');
+  };
+  EXPECT_EQ(linesIn("log.1"), 2);
+  EXPECT_EQ(linesIn("log"), 2);
 }
 
 }  // namespace

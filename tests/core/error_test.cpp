@@ -13,6 +13,7 @@ constexpr Category kAll[] = {
     Category::usage,    Category::config,       Category::auth,    Category::permission,  Category::notFound,
     Category::timedOut, Category::remoteFailed, Category::io,      Category::unavailable, Category::protocol,
     Category::busy,     Category::verification, Category::blocked, Category::interrupted, Category::internal,
+    Category::tooOld,
 };
 
 TEST(Category, NamesAreDistinctAndReadBack) {
@@ -45,6 +46,7 @@ TEST(Category, ExitCodesAreTheDocumentedOnes) {
   EXPECT_EQ(exitCodeOf(Category::io), 9);
   EXPECT_EQ(exitCodeOf(Category::busy), 10);
   EXPECT_EQ(exitCodeOf(Category::blocked), 11);
+  EXPECT_EQ(exitCodeOf(Category::tooOld), 12);
   EXPECT_EQ(exitCodeOf(Category::interrupted), 130);
 }
 

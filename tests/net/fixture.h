@@ -29,7 +29,7 @@ class RecordingLog final : public core::Log {
   bool wants(core::LogLevel) const override { return true; }
   void write(core::LogLevel, std::string_view event, std::initializer_list<Field> fields) override {
     std::string line(event);
-    for (const auto& [key, value] : fields) line.append(" ").append(key).append("=").append(value);
+    for (const auto& [key, value] : fields) line.append(" ").append(key).append("=").append(value.text());
     const std::lock_guard lock(mutex_);
     lines_.push_back(line);
   }

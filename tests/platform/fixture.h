@@ -25,7 +25,7 @@ class RecordingLog final : public core::Log {
   void write(core::LogLevel level, std::string_view event, std::initializer_list<Field> fields) override {
     static constexpr const char* kLevels[] = {"debug", "info", "warning", "error"};
     std::string line = kLevels[static_cast<int>(level)] + std::string(" ") + std::string(event);
-    for (const auto& [name, value] : fields) line += " " + std::string(name) + "=" + value;
+    for (const auto& [name, value] : fields) line += " " + std::string(name) + "=" + value.text();
     const std::lock_guard lock(mutex_);
     lines_.push_back(std::move(line));
   }

@@ -2,9 +2,11 @@
 /// The command table, and the way from words to a finished command. Printing an error and choosing the exit code is
 /// left to main().
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <string>
 #include <string_view>
 
@@ -21,6 +23,15 @@ class Console;
 class Environment;
 class StandardOutput;
 
+/// What the jobs of a run came to, for those who hear of its end.
+struct RunFacts {
+  std::int64_t job = 0;     ///< The last one that it worked on; 0: none.
+  std::string status = {};  ///< Of that job.
+  std::uint64_t files = 0;  ///< Here now, not promised; of all its jobs.
+  std::uint64_t bytes = 0;
+  std::optional<std::uint64_t> records = {};
+};
+
 /// What a command works with.
 struct Context {
   StandardOutput& out;
@@ -28,6 +39,7 @@ struct Context {
   core::Log& log;
   const Environment& environment;
   std::stop_token stop;
+  RunFacts facts = {};
 };
 
 /// How a command ended that has said all it had to say on standard output.
@@ -41,6 +53,9 @@ struct Command {
 };
 
 std::span<const Command> commands();
+
+/// Whether an option is among those of the page itself.
+bool takes(const CommandPage& page, std::string_view option);
 
 /// Options that every command takes.
 std::span<const OptionGroup> globalGroups();

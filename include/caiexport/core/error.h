@@ -16,6 +16,7 @@ enum class Category {
   auth,
   permission,
   notFound,
+  tooOld,
   remoteFailed,
   timedOut,
   unavailable,
