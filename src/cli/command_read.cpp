@@ -14,12 +14,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 8> kRows{{
+constexpr std::array<Option, 9> kRows{{
     {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,_tenant.churn.score"},
     {"where", "SQL", "rows for which this holds, e.g. \"_tenant.churn.score >= 75\""},
     {"sql", "SELECT", "one SELECT over the view profiles instead"},
     {"identity", "NAMESPACES", "identities of identityMap as columns, e.g. ECID,CRMID"},
     {"limit", "N", "at most N rows [a table 20, other formats all]"},
+    {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
     {"format", "table|csv|jsonl|parquet", "nested columns are dotted in csv and stay nested in jsonl [table]"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},

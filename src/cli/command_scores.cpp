@@ -9,17 +9,20 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 4> kHow{{
+constexpr std::array<Option, 5> kHow{{
     {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
+    {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
     {"format", "text|json|html", "html is one self-contained page [text]"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
 
 std::string report(const reader::ScoreSummary& summary, const std::string& format, const InputSet& input) {
-  if (format == "json") return reader::jsonReport(summary);
-  if (format == "html") return reader::htmlReport(summary, {.source = input.description});
-  return reader::textReport(summary);
+  reader::SourceFacts facts{.source = input.description};
+  for (const model::Batch& batch : input.batches) facts.batches.push_back(batch.id.value());
+  if (format == "json") return reader::jsonReport(summary, facts);
+  if (format == "html") return reader::htmlReport(summary, facts);
+  return reader::textReport(summary, facts);
 }
 
 }  // namespace

@@ -208,7 +208,7 @@ void printText(const Expectation& expectation, const VerifyReport& report, Stand
     return;
   }
   std::string text = "all " + grouped(report.files) + " files are as recorded: " + core::formatBytes(report.bytes);
-  if (report.records > 0) text += ", " + grouped(report.records) + " profiles";
+  if (report.records > 0) text += ", " + recordsText(report.records, expectation.batches.size());
   out.write(text + "\n");
 }
 

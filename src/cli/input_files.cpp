@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
@@ -87,7 +88,7 @@ void noteSeveralBatches(InputSet& set) {
   std::vector<std::string> ids;
   for (const model::Batch& batch : set.batches) ids.push_back(batch.id.value());
   set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + named(ids) +
-                        " (a profile may be in several of them)");
+                        "; a profile may be in several of them, so records are not people");
 }
 
 [[noreturn]] void throwNothing(const fs::path& folder) {
@@ -97,7 +98,8 @@ void noteSeveralBatches(InputSet& set) {
 
 }  // namespace
 
-InputFinder::InputFinder(Configuration& configuration) : configuration_(configuration) {}
+InputFinder::InputFinder(Configuration& configuration, Batches batches)
+    : configuration_(configuration), batches_(batches) {}
 InputFinder::~InputFinder() = default;
 
 Record* InputFinder::recordIfAny() {
@@ -215,13 +217,12 @@ model::Batch InputFinder::batchOf(const engine::Manifest& manifest) {
   return unknown;
 }
 
-void InputFinder::addManifest(const engine::Manifest& manifest, InputSet& set) {
+void InputFinder::addManifest(const engine::Manifest& manifest, const model::Batch& batch, InputSet& set) {
   std::vector<engine::ManifestFile> files = manifest.files;
   keepTables(
       files, [&](const engine::ManifestFile& file) { return manifest.folder / file.path; },
       [](const engine::ManifestFile& file) { return file.records.has_value(); },
       "batch " + core::printable(manifest.batchId, 80), set);
-  const model::Batch batch = batchOf(manifest);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
   for (const engine::ManifestFile& file : files) {
@@ -254,11 +255,69 @@ void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
     set.files.push_back({.path = file, .label = file.lexically_relative(folder).string()});
 }
 
+/// Batches of one export are one result; those of a dataset are one each, of different days.
+bool InputFinder::isOneExport(const engine::Manifest& one, const engine::Manifest& other) {
+  Record* record = one.job > 0 && one.job == other.job ? recordIfAny() : nullptr;
+  if (record == nullptr) return false;
+  try {
+    const model::Job job = record->history().job(model::JobId(one.job)).job;
+    return job.request.kind == model::Kind::segment && job.datasetId.value() == one.datasetId;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Of each dataset the newest batch that is not superseded: the same people are in the older ones too.
+void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder, InputSet& set) {
+  std::vector<model::Batch> all;
+  for (const Known& each : batches) all.push_back(each.batch);
+  const std::vector<model::BatchId> replaced = model::replacedAmong(all);
+  std::map<std::string, const Known*> newest;
+  std::map<std::string, std::uint64_t> count;
+  const auto isNewer = [](const Known& one, const Known& other) {
+    return std::tie(one.batch.created, one.batch.id) > std::tie(other.batch.created, other.batch.id);
+  };
+  for (const Known& each : batches) {
+    if (std::ranges::find(replaced, each.batch.id) != replaced.end()) continue;
+    ++count[each.manifest.datasetId];
+    const Known*& chosen = newest[each.manifest.datasetId];
+    if (chosen == nullptr || isNewer(each, *chosen)) chosen = &each;
+  }
+  std::vector<Known> kept;
+  for (const Known& each : batches) {
+    const auto chosen = newest.find(each.manifest.datasetId);
+    if (chosen == newest.end()) continue;
+    if (&each == chosen->second || isOneExport(each.manifest, chosen->second->manifest)) kept.push_back(each);
+  }
+  for (const auto& [dataset, chosen] : newest) {
+    if (count[dataset] == 1) continue;
+    const bool known = chosen->batch.created != core::TimePoint();
+    if (!known) {
+      throw Error(Category::usage,
+                  "it is not known which of the " + std::to_string(count[dataset]) + " batches in " +
+                      core::printable(folder.string()) + " is the newest",
+                  {.hint = "name the folder of one batch, or read them all with --all-batches"});
+    }
+    const std::size_t read = static_cast<std::size_t>(std::ranges::count(
+        kept, dataset, [](const Known& each) -> const std::string& { return each.manifest.datasetId; }));
+    if (read == count[dataset]) continue;
+    set.notices.push_back("of " + std::to_string(count[dataset]) + " batches in " + core::printable(folder.string()) +
+                          " the newest is read, " + core::printable(chosen->batch.id.value(), 80) + " of " +
+                          core::formatTime(chosen->batch.created) + "; --all-batches reads them all");
+  }
+  batches = std::move(kept);
+}
+
 void InputFinder::addFolder(const fs::path& folder, InputSet& set) {
-  std::vector<engine::Manifest> manifests;
-  for (const fs::path& place : engine::foldersWithManifest(folder)) manifests.push_back(engine::readManifest(place));
-  if (manifests.empty()) addLooseFiles(folder, set);
-  for (const engine::Manifest& manifest : manifests) addManifest(manifest, set);
+  std::vector<Known> found;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    model::Batch batch = batchOf(manifest);
+    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
+  }
+  if (found.empty()) addLooseFiles(folder, set);
+  if (batches_ == Batches::newest && found.size() > 1) keepNewest(found, folder, set);
+  for (const Known& each : found) addManifest(each.manifest, each.batch, set);
   describe(set, folder.string());
 }
 

@@ -29,10 +29,13 @@ struct InputSet {
   std::string description;               ///< E.g. `job 12`.
 };
 
+/// Which batches of a dataset's folder are meant.
+enum class Batches { newest, all };
+
 /// For one thread.
 class InputFinder {
  public:
-  explicit InputFinder(Configuration& configuration);
+  explicit InputFinder(Configuration& configuration, Batches batches = Batches::newest);
   ~InputFinder();
 
   /// The files behind job numbers, folders and files. A number is a job unless something of that name exists here.
@@ -52,14 +55,22 @@ class InputFinder {
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   void addJob(const std::string& argument, InputSet& set);
   void addFolder(const std::filesystem::path& folder, InputSet& set);
-  void addManifest(const engine::Manifest& manifest, InputSet& set);
+  void addManifest(const engine::Manifest& manifest, const model::Batch& batch, InputSet& set);
   void addLooseFiles(const std::filesystem::path& folder, InputSet& set);
   void addFile(const std::filesystem::path& file, InputSet& set);
   model::Batch batchOf(const engine::Manifest& manifest);
+  /// A manifest and what is known of its batch.
+  struct Known {
+    engine::Manifest manifest;
+    model::Batch batch;
+  };
+  void keepNewest(std::vector<Known>& batches, const std::filesystem::path& folder, InputSet& set);
+  bool isOneExport(const engine::Manifest& one, const engine::Manifest& other);
   /// Nothing if there is no database, or it can't be read: the files can be, without it.
   Record* recordIfAny();
 
   Configuration& configuration_;
+  Batches batches_;
   std::unique_ptr<Record> record_;
   bool looked_ = false;
 };

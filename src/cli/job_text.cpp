@@ -31,7 +31,7 @@ std::string whatText(const model::Job& job) {
 std::string sizeText(const model::Job& job) {
   std::string text = counted(job.batches.size(), "batch", "batches") + ", " + counted(job.fileCount, "file", "files") +
                      ", " + core::formatBytes(job.totalBytes);
-  if (job.records) text += ", " + counted(*job.records, "profile", "profiles");
+  if (job.records) text += ", " + recordsText(*job.records, job.batches.size());
   return text;
 }
 
@@ -192,6 +192,10 @@ std::string grouped(std::uint64_t number) {
     text.insert(at, 1, ',');
   }
   return text;
+}
+
+std::string recordsText(std::uint64_t records, std::size_t batches) {
+  return batches > 1 ? counted(records, "record", "records") : counted(records, "profile", "profiles");
 }
 
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {

@@ -22,6 +22,8 @@ namespace caiexport::cli {
 std::string grouped(std::uint64_t number);
 /// `1 file`, `24,340 files`.
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
+/// Those of one batch are profiles; of several batches they are not, since a profile may be in each.
+std::string recordsText(std::uint64_t records, std::size_t batches);
 
 /// `replaced by BATCH` and what became of it.
 std::string replacementText(const model::Replacement& replacement);

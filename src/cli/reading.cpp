@@ -20,7 +20,7 @@ fs::path folderOf(const fs::path& file) {
 
 InputSet findInput(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
-  InputFinder finder(configuration);
+  InputFinder finder(configuration, options.has("all-batches") ? Batches::all : Batches::newest);
   InputSet input = finder.find(options.arguments());
   for (const std::string& notice : input.notices) context.console.notice("caiexport: " + notice);
   return input;

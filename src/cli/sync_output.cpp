@@ -56,6 +56,7 @@ void printJson(store::History& history, const engine::SyncRequest& request, cons
   out.write("\n");
 }
 
+/// Of the batches, each once: several jobs may have brought the same one.
 struct Totals {
   std::set<model::BatchId> batches;
   std::uint64_t files = 0;
@@ -63,19 +64,33 @@ struct Totals {
   std::uint64_t records = 0;
 };
 
-std::string jobLine(const store::JobView& view, Totals& totals) {
+void addTo(Totals& totals, const model::Job& job, store::History& history) {
+  std::set<model::BatchId> fresh;
+  for (const model::Batch& batch : job.batches) {
+    if (totals.batches.insert(batch.id).second) fresh.insert(batch.id);
+  }
+  if (fresh.size() == job.batches.size()) {
+    totals.files += job.fileCount;
+    totals.bytes += job.totalBytes;
+    totals.records += job.records.value_or(0);
+    return;
+  }
+  if (fresh.empty()) return;
+  history.forEachFile(job.id, [&](const model::FileRecord& file) {
+    if (!fresh.contains(file.remote.batchId)) return;
+    ++totals.files;
+    totals.bytes += file.remote.lengthBytes;
+    totals.records += file.records.value_or(0);
+  });
+}
+
+std::string jobLine(const store::JobView& view) {
   const model::Job& job = view.job;
   std::string batches;
-  for (const model::Batch& batch : job.batches) {
-    batches += "  " + core::printable(batch.id.value(), 80);
-    totals.batches.insert(batch.id);
-  }
-  totals.files += job.fileCount;
-  totals.bytes += job.totalBytes;
-  totals.records += job.records.value_or(0);
+  for (const model::Batch& batch : job.batches) batches += "  " + core::printable(batch.id.value(), 80);
   return "  job " + std::to_string(model::numberOf(job.id)) + batches + "  " + counted(job.fileCount, "file", "files") +
          ", " + core::formatBytes(job.totalBytes) +
-         (job.records ? ", " + counted(*job.records, "profile", "profiles") : "") + "\n";
+         (job.records ? ", " + recordsText(*job.records, job.batches.size()) : "") + "\n";
 }
 
 std::string nothingNew(const engine::SyncResult& result) {
@@ -90,7 +105,9 @@ void printText(store::History& history, const engine::SyncRequest& request, cons
   std::string lines;
   for (const model::JobId job : result.jobs) {
     const store::JobView view = history.job(job);
-    if (view.status == model::JobStatus::succeeded) lines += jobLine(view, totals);
+    if (view.status != model::JobStatus::succeeded) continue;
+    lines += jobLine(view);
+    addTo(totals, view.job, history);
   }
   for (const model::Replacement& one : result.replaced) {
     lines += "  " + core::printable(one.batch.value(), 80) + " " + replacementText(one) + "\n";
@@ -105,7 +122,7 @@ void printText(store::History& history, const engine::SyncRequest& request, cons
   text += counted(totals.batches.size(), "new batch", "new batches");
   if (!totals.batches.empty()) {
     text += ", " + counted(totals.files, "file", "files") + ", " + core::formatBytes(totals.bytes);
-    if (totals.records > 0) text += ", " + counted(totals.records, "profile", "profiles");
+    if (totals.records > 0) text += ", " + recordsText(totals.records, totals.batches.size());
   }
   out.write(text + "\n" + lines + "In " + core::printable(datasetFolder(request).string()) + "\n");
   if (!latestIn(datasetFolder(request)).empty() && !result.error) {

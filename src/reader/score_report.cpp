@@ -40,6 +40,20 @@ std::string grouped(std::uint64_t count) {
   return digits;
 }
 
+std::string_view unitOf(const SourceFacts& facts) {
+  return facts.batches.size() > 1 ? "records" : "profiles";
+}
+
+/// The first few by name.
+std::string batchNames(const SourceFacts& facts, std::size_t most) {
+  std::string names;
+  for (std::size_t index = 0; index < std::min(most, facts.batches.size()); ++index) {
+    names += (index == 0 ? "" : ", ") + core::printable(facts.batches[index], 80);
+  }
+  if (facts.batches.size() > most) names += " and " + grouped(facts.batches.size() - most) + " more";
+  return names;
+}
+
 double shareOf(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -170,6 +184,12 @@ std::string jsonHistogram(const ScoreSummary& summary) {
   return "[" + text + "]";
 }
 
+std::string jsonTexts(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + jsonString(text);
+  return "[" + list + "]";
+}
+
 std::string jsonFactors(const ScoreSummary& summary) {
   std::string text;
   for (const InfluentialFactor& factor : summary.factors) {
@@ -291,9 +311,9 @@ std::string figure(std::string_view name, const std::string& value) {
   return "<div><dt>" + std::string(name) + "</dt><dd>" + value + "</dd></div>\n";
 }
 
-std::string figuresSection(const ScoreSummary& summary) {
+std::string figuresSection(const ScoreSummary& summary, const std::string& unit) {
   std::string html = "<section><dl class=\"figures\">\n";
-  html += figure("Profiles", grouped(summary.records)) + figure("Scored", grouped(summary.scored)) +
+  html += figure(unit, grouped(summary.records)) + figure("Scored", grouped(summary.scored)) +
           figure("Without a score", grouped(summary.unscored)) + figure("Mean", shown(summary.mean)) +
           figure("Median", shown(summary.p50)) + figure("Standard deviation", shown(summary.stddev)) +
           figure("Lowest", shown(summary.min)) + figure("Highest", shown(summary.max));
@@ -321,11 +341,11 @@ std::string bucketRow(std::string_view style, std::string_view name, std::string
          "</td><td class=\"number\">" + percent(count, scored) + "</td></tr>\n";
 }
 
-std::string bucketsSection(const ScoreSummary& summary) {
+std::string bucketsSection(const ScoreSummary& summary, const std::string& unit) {
   return "<section><h2>Low, medium, high</h2>\n<div class=\"split\" aria-hidden=\"true\">" +
          splitPart("low", summary.low) + splitPart("medium", summary.medium) + splitPart("high", summary.high) +
-         "</div>\n<table><thead><tr><th>Bucket</th><th>Score</th><th class=\"number\">Profiles</th>"
-         "<th class=\"number\">Share</th></tr></thead><tbody>\n" +
+         "</div>\n<table><thead><tr><th>Bucket</th><th>Score</th><th class=\"number\">" + unit +
+         "</th><th class=\"number\">Share</th></tr></thead><tbody>\n" +
          bucketRow("low", "Low", "below 25", summary.low, summary.scored) +
          bucketRow("medium", "Medium", "25 to 75", summary.medium, summary.scored) +
          bucketRow("high", "High", "from 75", summary.high, summary.scored) + "</tbody></table></section>\n";
@@ -337,13 +357,14 @@ std::string percentilesSection(const ScoreSummary& summary) {
          figure("95%", shown(summary.p95)) + "</dl></section>\n";
 }
 
-std::string factorsSection(const ScoreSummary& summary) {
+std::string factorsSection(const ScoreSummary& summary, const std::string& unit) {
   if (summary.factors.empty()) return {};
   const bool inWords = !summary.factors.front().meanImportance &&
                        summary.factors.front().high + summary.factors.front().medium + summary.factors.front().low > 0;
   std::string html =
       "<section><h2>Top influential factors</h2>\n<table class=\"factors\"><thead><tr><th>Factor</th><th "
-      "class=\"number\">Profiles</th>";
+      "class=\"number\">" +
+      unit + "</th>";
   html += inWords
               ? "<th class=\"number\">High</th><th class=\"number wide\">Medium</th><th class=\"number wide\">Low</th>"
               : "<th class=\"number\">Mean importance</th>";
@@ -363,10 +384,14 @@ std::string factorsSection(const ScoreSummary& summary) {
 
 }  // namespace
 
-std::string textReport(const ScoreSummary& summary) {
+std::string textReport(const ScoreSummary& summary, const SourceFacts& facts) {
   std::string text = fitTo("Scores in " + core::printable(summary.field), 80) + "\n";
-  text += grouped(summary.records) + " profiles, " + grouped(summary.scored) + " scored, " + grouped(summary.unscored) +
-          " without a score\n";
+  if (facts.batches.size() > 1) {
+    text += grouped(facts.batches.size()) + " batches as one set; a profile may be in several:\n";
+    text += fitTo("  " + batchNames(facts, 2), 80) + "\n";
+  }
+  text += grouped(summary.records) + " " + std::string(unitOf(facts)) + ", " + grouped(summary.scored) + " scored, " +
+          grouped(summary.unscored) + " without a score\n";
   if (const std::string span = dateSpan(summary); !span.empty()) text += "scored " + span + "\n";
   if (summary.scored == 0) return text;
   text += histogramLines(summary) + "\n";
@@ -378,9 +403,10 @@ std::string textReport(const ScoreSummary& summary) {
          std::string(kRelative.substr(kRelative.find(". ") + 2)) + "\n";
 }
 
-std::string jsonReport(const ScoreSummary& summary) {
+std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts) {
   const std::vector<std::pair<std::string_view, std::string>> members{
       {"field", jsonString(summary.field)},
+      {"batch_ids", jsonTexts(facts.batches)},
       {"records", std::to_string(summary.records)},
       {"scored", std::to_string(summary.scored)},
       {"unscored", std::to_string(summary.unscored)},
@@ -405,7 +431,8 @@ std::string jsonReport(const ScoreSummary& summary) {
   return "{" + text + "}\n";
 }
 
-std::string htmlReport(const ScoreSummary& summary, const PageFacts& facts) {
+std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts) {
+  const std::string unit = facts.batches.size() > 1 ? "Records" : "Profiles";
   std::string html =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -414,11 +441,18 @@ std::string htmlReport(const ScoreSummary& summary, const PageFacts& facts) {
       escaped(facts.title) + "</title>\n<style>" + std::string(kStyle) + "</style>\n</head>\n<body>\n<main>\n<h1>" +
       escaped(facts.title) + "</h1>\n";
   if (!facts.source.empty()) html += "<p class=\"soft\">" + escaped(facts.source) + "</p>\n";
+  if (facts.batches.size() > 1) {
+    constexpr std::size_t kNamed = 20;
+    html += "<p class=\"soft\">" + grouped(facts.batches.size()) +
+            " batches as one set: " + escaped(batchNames(facts, kNamed)) +
+            ". A profile may be in several of them: records are not people.</p>\n";
+  }
   html += "<p class=\"soft\">Field <code>" + escaped(summary.field) + "</code></p>\n";
   if (const std::string span = dateSpan(summary); !span.empty()) html += "<p class=\"soft\">Scored " + span + "</p>\n";
-  html += figuresSection(summary);
+  html += figuresSection(summary, unit);
   if (summary.scored > 0) {
-    html += chartSection(summary) + bucketsSection(summary) + percentilesSection(summary) + factorsSection(summary);
+    html += chartSection(summary) + bucketsSection(summary, unit) + percentilesSection(summary) +
+            factorsSection(summary, unit);
   }
   return html + "<p class=\"soft\">" + std::string(kRelative) + "</p>\n</main>\n</body>\n</html>\n";
 }

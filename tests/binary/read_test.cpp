@@ -109,5 +109,57 @@ TEST_F(TablesOfABatch, ThatWereNotCountedHaveNoRecordsButForAGuard) {
   EXPECT_EQ(guarded.code, 8) << guarded.out;
 }
 
+using SeveralBatches = BinaryTest;
+
+TEST_F(SeveralBatches, OfADatasetsFolderTheNewestIsReadAndALineSaysSo) {
+  startSimulator({"--records", "100", "--files", "2"});
+  const Ended brought = run({"dataset", "--id", kScoreDataset, "--all", "--format", "json"});
+  ASSERT_EQ(brought.code, 0) << brought.err;
+  const auto ids = parseObject(brought.out)->getArray("batch_ids");
+  ASSERT_EQ(ids->size(), 3U);
+  const std::string folder = path("out/" + std::string(kScoreDataset));
+  const Ended newest = run({"scores", folder, "--format", "json"});
+  EXPECT_EQ(parseObject(newest.out)->getValue<int>("records"), 100);
+  EXPECT_EQ(parseObject(newest.out)->getArray("batch_ids")->size(), 1U);
+  EXPECT_THAT(newest.err, HasSubstr("of 3 batches in"));
+  EXPECT_THAT(newest.err, HasSubstr("--all-batches"));
+  for (const std::vector<std::string>& all : {std::vector<std::string>{folder, "--all-batches"}, {"1"}}) {
+    std::vector<std::string> json{"scores", "--format", "json"};
+    json.insert(json.end(), all.begin(), all.end());
+    const auto scores = parseObject(run(json).out);
+    EXPECT_EQ(scores->getValue<int>("records"), 300);
+    EXPECT_EQ(scores->getArray("batch_ids")->size(), 3U);
+    std::vector<std::string> html{"scores", "--format", "html"};
+    html.insert(html.end(), all.begin(), all.end());
+    const std::string page = run(html).out;
+    EXPECT_THAT(page, HasSubstr(ids->getElement<std::string>(2)));
+    EXPECT_THAT(page, testing::Not(HasSubstr("Profiles")));
+  }
+  EXPECT_THAT(run({"show", "1"}).out, HasSubstr("300 records"));
+  EXPECT_THAT(run({"read", folder, "--sql", "SELECT count(*) FROM profiles", "--format", "csv"}).out, HasSubstr("100"));
+}
+
+TEST_F(SeveralBatches, OfTwoJobsThatBroughtTheSameAreCountedOnceBySync) {
+  startSimulator({"--records", "100", "--files", "4"});
+  changeScenario(
+      R"({"batches": 1, "faults": [{"match": {"path": "path="}, "times": -1, "do": {"stall_headers": true}}]})");
+  for (int job = 0; job < 2; ++job) {
+    const auto process = start({"dataset", "--id", kScoreDataset});
+    const std::string number = std::to_string(job + 1);
+    ASSERT_TRUE(support::eventually([&] {
+      return run({"show", number}).out.find("download_files") != std::string::npos;
+    }));
+    process->signal(SIGKILL);
+    process->wait();
+  }
+  changeScenario(R"({"faults": []})");
+  const Ended ended = run({"sync", "--id", kScoreDataset});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("job 1"));
+  EXPECT_THAT(ended.out, HasSubstr("job 2"));
+  EXPECT_THAT(ended.out, HasSubstr("1 new batch, 4 files"));
+  EXPECT_THAT(ended.out, HasSubstr(", 100 profiles\n  job 1"));
+}
+
 }  // namespace
 }  // namespace caiexport::binary

@@ -47,7 +47,8 @@ class SyncProgram : public BinaryTest {
   }
 
   std::uint64_t rowsOf(const std::string& what) {
-    const Ended read = run({"read", what, "--sql", "SELECT count(*) AS n FROM profiles", "--format", "csv"});
+    const Ended read =
+        run({"read", what, "--all-batches", "--sql", "SELECT count(*) AS n FROM profiles", "--format", "csv"});
     EXPECT_EQ(read.code, 0) << read.err;
     return read.code == 0 ? std::stoull(read.out.substr(read.out.find('\n') + 1)) : 0;
   }

@@ -84,9 +84,9 @@ class InputTest : public testing::Test {
  protected:
   InputTest() { options_.add("database", jobs_.file().string()); }
 
-  InputSet find(const std::vector<std::string>& arguments) {
+  InputSet find(const std::vector<std::string>& arguments, Batches batches = Batches::all) {
     Configuration configuration(options_, environment_);
-    return InputFinder(configuration).find(arguments);
+    return InputFinder(configuration, batches).find(arguments);
   }
 
   static std::vector<std::string> names(const InputSet& set) {
@@ -114,6 +114,24 @@ TEST_F(InputTest, AFolderOfBatchesIsReadByItsManifests) {
   }
   EXPECT_THAT(find({(folder_ / "ds1/b1").string()}).notices,
               ElementsAre(HasSubstr("left out, being no Parquet: notes.txt")));
+}
+
+TEST_F(InputTest, TheNewestBatchIsTheOneThatIsNotReplacedAndYoungest) {
+  const auto batch = [&](const std::string& id, const std::string& created, const std::string& replaces) {
+    makeBatch(folder_ / "ds1" / id, id, {{"a.parquet", id}});
+    std::string text = core::readFile(folder_ / "ds1" / id / engine::kManifestName);
+    text.replace(0, 1, "{\"batch_created\": \"" + created + "\", \"replaces\": [" + replaces + "], ");
+    write(folder_ / "ds1" / id / engine::kManifestName, text);
+  };
+  batch("b1", "2026-01-03T00:00:00Z", "");
+  batch("b2", "2026-01-02T00:00:00Z", "\"b1\"");
+  batch("b0", "2026-01-01T00:00:00Z", "");
+  const InputSet set = find({(folder_ / "ds1").string()}, Batches::newest);
+  EXPECT_THAT(names(set), ElementsAre("b2:a.parquet"));
+  EXPECT_THAT(set.notices, ElementsAre(HasSubstr("of 2 batches in")));
+  makeBatch(folder_ / "ds2/b4", "b4", {{"a.parquet", "1"}});
+  makeBatch(folder_ / "ds2/b5", "b5", {{"a.parquet", "1"}});
+  EXPECT_EQ(categoryOf([&] { find({(folder_ / "ds2").string()}, Batches::newest); }), Category::usage);
 }
 
 TEST_F(InputTest, ATableIsKnownByItsContentWhateverItsEnding) {

@@ -82,6 +82,20 @@ TEST(JsonReport, HasTheDocumentedKeys) {
   EXPECT_THAT(jsonReport({}), HasSubstr("\"mean\": null"));
 }
 
+TEST(Reports, OfSeveralBatchesNameThemAndCountRecords) {
+  const reader::SourceFacts facts{.source = "job 3", .batches = {"b<1>", "b2", "b3"}};
+  const std::string text = textReport(summary(), facts);
+  EXPECT_THAT(
+      text,
+      HasSubstr("3 batches as one set; a profile may be in several:\n  b<1>, b2 and 1 more\n1,234,567 records, "));
+  for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 80U) << line;
+  const std::string html = htmlReport(summary(), facts);
+  EXPECT_THAT(html, HasSubstr("3 batches as one set: b&lt;1&gt;, b2, b3."));
+  EXPECT_THAT(html, Not(HasSubstr("Profiles")));
+  EXPECT_THAT(htmlReport(summary(), {.batches = {"b1"}}), Not(HasSubstr("records")));
+  EXPECT_THAT(jsonReport(summary(), facts), HasSubstr("\"batch_ids\": [\"b<1>\", \"b2\", \"b3\"]"));
+}
+
 TEST(HtmlReport, IsSelfContainedAndEscaped) {
   const std::string html = htmlReport(summary(), {.title = "Scores <of> \"job\" & 'more'", .source = "a/b<c"});
   EXPECT_THAT(html, Not(HasSubstr("<script")));

@@ -2,25 +2,27 @@
 /// A ScoreSummary for people (text, a web page) and for programs (JSON). Pure functions.
 
 #include <string>
+#include <vector>
 
 #include "caiexport/reader/scores.h"
 
 namespace caiexport::reader {
 
-/// A histogram and figures for a terminal; no line is wider than 80 columns. Ends in a line end.
-std::string textReport(const ScoreSummary& summary);
-
-/// One JSON document with the documented keys: records, scored, unscored, outside, field, min, max, mean, stddev, p05,
-/// p25, p50, p75, p95, buckets, histogram, score_date ({from, to} or null), factors. What is not known is null.
-/// Ends in a line end.
-std::string jsonReport(const ScoreSummary& summary);
-
-struct PageFacts {
+struct SourceFacts {
   std::string title = "Customer AI scores";
-  std::string source = {};  ///< What was read, e.g. `job 12` or a folder; shown under the title.
+  std::string source = {};                ///< What was read, e.g. `job 12` or a folder.
+  std::vector<std::string> batches = {};  ///< Ids. With several, records are not people, and are not called profiles.
 };
 
+/// A histogram and figures for a terminal; no line is wider than 80 columns. Ends in a line end.
+std::string textReport(const ScoreSummary& summary, const SourceFacts& facts = {});
+
+/// One JSON document with the documented keys: records, scored, unscored, outside, field, batch_ids, min, max, mean,
+/// stddev, p05, p25, p50, p75, p95, buckets, histogram, score_date ({from, to} or null), factors. What is not known is
+/// null. Ends in a line end.
+std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts = {});
+
 /// One self-contained page: inline SVG, no scripts, nothing fetched; follows the reader's light or dark setting.
-std::string htmlReport(const ScoreSummary& summary, const PageFacts& facts);
+std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts);
 
 }  // namespace caiexport::reader
