@@ -65,26 +65,53 @@ SyncOptions parse(const ParsedOptions& options) {
   return parsed;
 }
 
-/// What people must see, and --quiet must not hide.
-void announce(Console& console, const model::Replacement& replacement, bool privacy) {
-  if (!privacy || replacement.action == model::ReplaceAction::skip) return;
-  const std::string batch = replacement.batch.value();
-  const bool removed = replacement.action == model::ReplaceAction::remove;
-  console.line("caiexport: PRIVACY DELETION: batch " + replacement.by.value() + " replaces batch " + batch + " (\"" +
-               core::printable(replacement.reason, 200) + "\"): " +
-               (removed ? "the files of " + batch + " are deleted"
-                        : batch + " is NOT deleted, as --replayed says; it may hold people who asked to be forgotten"));
+std::string about(const model::Replacement& one, bool privacy) {
+  return std::string("caiexport: ") + (privacy ? "PRIVACY DELETION: " : "") + "batch " + one.by.value() +
+         " replaces batch " + one.batch.value() + (privacy ? " (\"" + core::printable(one.reason, 200) + "\")" : "");
 }
 
-void sayReplaced(Console& console, const model::Replacement& replacement, std::uint64_t left) {
-  if (replacement.action == model::ReplaceAction::aside) {
-    console.notice("caiexport: batch " + replacement.batch.value() + " is replaced by " + replacement.by.value() +
-                   ": moved to " + core::printable(replacement.path.string()));
+/// Only what is gone is said to be deleted.
+void sayDeleted(Console& console, const engine::Replaced& done) {
+  const std::string batch = done.replacement.batch.value();
+  std::string text = about(done.replacement, true) + ": ";
+  text += done.left() == 0 ? "the files of " + batch + " are deleted" : "NOT all files of " + batch + " are deleted";
+  std::string_view separator = ": ";
+  for (const engine::Removed& one : done.removed) {
+    text +=
+        std::string(separator) + counted(one.files, "file", "files") + " in " + core::printable(one.folder.string());
+    separator = ", ";
   }
-  if (left == 0) return;
-  console.line("caiexport: batch " + replacement.batch.value() + ": its folder holds " +
-               counted(left, "file", "files") + " that caiexport did not make; " +
-               (left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
+  console.line(text);
+  for (const std::filesystem::path& output : done.notThere) {
+    console.line("caiexport: batch " + batch + " was also written to " + core::printable(output.string()) +
+                 ", which is not there now: if it is on a disk that is not connected, delete the batch there");
+  }
+}
+
+/// What people must see, and --quiet must not hide.
+void sayReplaced(Console& console, const engine::Replaced& done, bool privacy) {
+  const model::Replacement& one = done.replacement;
+  if (privacy && one.action == model::ReplaceAction::remove) sayDeleted(console, done);
+  if (privacy && (one.action == model::ReplaceAction::aside || one.action == model::ReplaceAction::keep)) {
+    console.line(about(one, true) + ": " + one.batch.value() +
+                 " is NOT deleted, as --replayed says; it may hold people who asked to be forgotten");
+  }
+  if (one.action == model::ReplaceAction::aside) {
+    console.notice("caiexport: batch " + one.batch.value() + " is replaced by " + one.by.value() + ": moved to " +
+                   core::printable(one.path.string()));
+  }
+  for (const engine::Removed& folder : done.removed) {
+    if (folder.left == 0) continue;
+    console.line("caiexport: batch " + one.batch.value() + ": " + core::printable(folder.folder.string()) + " holds " +
+                 counted(folder.left, "file", "files") + " that caiexport did not make; " +
+                 (folder.left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
+  }
+}
+
+void sayNotReplaced(Console& console, const model::Replacement& one, bool privacy, const core::Error& error) {
+  console.line(about(one, privacy) + ", which is " +
+               (one.action == model::ReplaceAction::remove ? "NOT deleted yet" : "still where it was") + ": " +
+               error.what());
 }
 
 }  // namespace
@@ -128,9 +155,9 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   job.baseUrl = session.settings().baseUrl;
   engine::Sync sync(
       session.tools(), session.syncStore(), [&](model::JobId number) { return session.run(number, {}); },
-      {.replacing = [&](const model::Replacement& one, bool privacy) { announce(context.console, one, privacy); },
-       .replaced = [&](const model::Replacement& one, bool,
-                       std::uint64_t left) { sayReplaced(context.console, one, left); }});
+      {.replaced = [&](const engine::Replaced& done, bool privacy) { sayReplaced(context.console, done, privacy); },
+       .notReplaced = [&](const model::Replacement& one, bool privacy,
+                          const core::Error& error) { sayNotReplaced(context.console, one, privacy, error); }});
   const engine::SyncResult result = sync.run(parsed.request, context.stop);
   for (const model::BatchId& id : result.movedAway) {
     context.console.notice("caiexport: batch " + id.value() +

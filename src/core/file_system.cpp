@@ -336,6 +336,26 @@ std::string readFile(const fs::path& path, std::uint64_t mostBytes) {
   return content;
 }
 
+std::string readRegularFile(const fs::path& path, std::uint64_t mostBytes) {
+  // A pipe that nobody writes to must not hold the program up; for a regular file this changes nothing.
+  const Descriptor descriptor(untilDone([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
+  if (!descriptor.valid()) throwIoError("read", path, errno);
+  struct stat facts {};
+  if (::fstat(descriptor.number(), &facts) != 0) throwIoError("read", path, errno);
+  if (!S_ISREG(facts.st_mode)) throw Error(Category::io, "cannot read " + shown(path) + ": it is no regular file");
+  std::string content(std::min(static_cast<std::uint64_t>(facts.st_size), mostBytes), '\0');
+  std::size_t used = 0;
+  while (used < content.size()) {
+    const ssize_t count =
+        untilDone([&] { return ::read(descriptor.number(), content.data() + used, content.size() - used); });
+    if (count < 0) throwIoError("read", path, errno);
+    if (count == 0) break;
+    used += static_cast<std::size_t>(count);
+  }
+  content.resize(used);
+  return content;
+}
+
 void throwIoError(std::string_view what, const fs::path& path, int errorNumber) {
   throwFailed(std::string(what) + " " + shown(path), path, errorNumber);
 }

@@ -35,8 +35,9 @@ std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batc
 }
 
 Turn selectOfDataset(StepContext& context) {
-  std::vector<Batch> batches =
-      withoutReplaced(context, chooseBatches(context.tools.client, context.job.request, context.stop));
+  std::vector<Batch> batches = chooseBatches(context.tools.client, context.job.request, context.stop);
+  context.tools.client.resolvePredecessors(batches, context.job.datasetId, context.stop);
+  batches = withoutReplaced(context, std::move(batches));
   const auto newest = std::ranges::max_element(batches, {}, &Batch::created);
   requireFresh(
       context.job.request.guards.maxAge,

@@ -6,7 +6,6 @@
 #include <Poco/JSON/Parser.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
@@ -110,22 +109,22 @@ Manifest parseManifest(const std::string& text, const fs::path& file) {
 }
 
 Manifest readManifest(const fs::path& folder) {
-  constexpr std::uint64_t kMostBytes = 1U << 30U;
+  // Of about a million files.
+  constexpr std::uint64_t kMostBytes = 256U << 20U;
   const fs::path file = folder / kManifestName;
-  return parseManifest(core::readFile(file, kMostBytes), file);
+  const std::string text = core::readRegularFile(file, kMostBytes + 1);
+  if (text.size() > kMostBytes) throwBroken(file, "it is larger than " + core::formatBytes(kMostBytes));
+  return parseManifest(text, file);
 }
 
 std::optional<Manifest> manifestHead(const fs::path& folder) {
   // The writer puts the list of files last.
   constexpr std::string_view kList = "\"files\":";
   constexpr std::size_t kLongestHead = 1U << 16U;
-  std::ifstream in(folder / kManifestName, std::ios::binary);
-  std::string head(kLongestHead, '\0');
-  in.read(head.data(), static_cast<std::streamsize>(head.size()));
-  head.resize(static_cast<std::size_t>(in.gcount()));
-  const std::size_t list = head.find(kList);
-  if (list == head.npos) return std::nullopt;
   try {
+    const std::string head = core::readRegularFile(folder / kManifestName, kLongestHead);
+    const std::size_t list = head.find(kList);
+    if (list == head.npos) return std::nullopt;
     return parse(head.substr(0, list) + "\"files\": []}", folder / kManifestName);
   } catch (const Poco::Exception&) {
     return std::nullopt;

@@ -1,5 +1,6 @@
 #include "replacing.h"
 
+#include <algorithm>
 #include <set>
 
 #include "batch_folder.h"
@@ -17,7 +18,17 @@ using model::ReplaceAction;
 
 bool isThere(const fs::path& path) {
   std::error_code ignored;
-  return fs::exists(fs::symlink_status(path, ignored));
+  return !path.empty() && fs::exists(fs::symlink_status(path, ignored));
+}
+
+void refuseLinkOf(const fs::path& folder, const model::BatchId& batch, const char* what) {
+  std::error_code ignored;
+  if (!fs::is_symlink(fs::symlink_status(folder, ignored))) return;
+  throw core::Error(core::Category::io,
+                    "batch " + batch.value() + " can't be " + what + ": '" + core::printable(folder.string()) +
+                        "' is a symbolic link, and nothing behind it is touched",
+                    {.hint = "look where the link leads, deal with what lies there, and remove the link; the next "
+                             "sync goes on"});
 }
 
 void moveAside(const fs::path& folder, const fs::path& target, core::FileSystem& files) {
@@ -30,11 +41,13 @@ void moveAside(const fs::path& folder, const fs::path& target, core::FileSystem&
 }
 
 /// What is ours in a batch folder, relative to it.
-std::set<std::string> ownFiles(const fs::path& folder, std::vector<std::string> recorded) {
-  std::set<std::string> own(std::make_move_iterator(recorded.begin()), std::make_move_iterator(recorded.end()));
-  std::error_code ignored;
-  if (!fs::exists(folder / kManifestName, ignored)) return own;
-  for (const ManifestFile& file : readManifest(folder).files) own.insert(file.path);
+std::set<std::string> ownFiles(const fs::path& folder, const std::vector<std::string>& recorded) {
+  std::set<std::string> own(recorded.begin(), recorded.end());
+  try {
+    for (ManifestFile& file : readManifest(folder).files) own.insert(std::move(file.path));
+  } catch (const core::Error&) {
+    // None, or a broken one: the record must do, and what it does not know is counted as left.
+  }
   return own;
 }
 
@@ -47,30 +60,112 @@ std::uint64_t countFiles(const fs::path& folder) {
   return count;
 }
 
-/// The number of files left, which are not ours. The manifest goes last: it tells the next run what is ours.
-std::uint64_t deleteFolder(const fs::path& folder, const std::vector<std::string>& recorded, core::FileSystem& files) {
-  if (!isThere(folder)) return 0;
-  const core::DirectoryLock lock(folder);
-  std::set<fs::path> below;
-  for (const std::string& name : ownFiles(folder, recorded)) {
-    const fs::path path = folder / name;
-    files.remove(path);
-    files.remove(path.string() + ".part");
-    if (path.parent_path() != folder) below.insert(path.parent_path());
+/// Whether a folder on the way to the file is a link: then it is not in this folder.
+bool leadsAway(const fs::path& folder, const fs::path& name) {
+  fs::path inner = folder;
+  std::error_code ignored;
+  return std::ranges::any_of(name.parent_path(), [&](const fs::path& part) {
+    inner /= part;
+    return fs::is_symlink(fs::symlink_status(inner, ignored));
+  });
+}
+
+class FolderDeletion {
+ public:
+  FolderDeletion(fs::path folder, const std::vector<std::string>& recorded, core::FileSystem& files)
+      : folder_(std::move(folder)), recorded_(recorded), files_(files) {}
+
+  /// The manifest goes last: it tells the next run what is ours.
+  Removed run() {
+    const core::DirectoryLock lock(folder_);
+    Removed removed{.folder = folder_};
+    std::set<fs::path> below;
+    for (const fs::path name : ownFiles(folder_, recorded_)) {
+      if (leadsAway(folder_, name)) continue;
+      const fs::path path = folder_ / name;
+      removed.files += remove(path) + remove(path.string() + ".part");
+      if (path.parent_path() != folder_) below.insert(path.parent_path());
+    }
+    for (const fs::path& inner : below) {
+      if (isThere(inner)) files_.syncDirectory(inner);
+      files_.removeEmptyDirectory(inner);
+    }
+    files_.syncDirectory(folder_);
+    remove(folder_ / "manifest.json.new.part");
+    remove(folder_ / kManifestName);
+    files_.syncDirectory(folder_);
+    if (!files_.removeEmptyDirectory(folder_)) {
+      removed.left = countFiles(folder_);
+    } else {
+      files_.syncDirectory(folder_.parent_path());
+    }
+    return removed;
   }
-  for (const fs::path& inner : below) {
-    if (isThere(inner)) files.syncDirectory(inner);
-    files.removeEmptyDirectory(inner);
+
+ private:
+  /// 1 if there was such a file.
+  std::uint64_t remove(const fs::path& path) {
+    std::error_code ignored;
+    const fs::file_status there = fs::symlink_status(path, ignored);
+    if (!fs::exists(there) || fs::is_directory(there)) return 0;
+    files_.remove(path);
+    return 1;
   }
-  files.syncDirectory(folder);
-  files.remove(folder / kManifestName);
-  files.syncDirectory(folder);
-  if (!files.removeEmptyDirectory(folder)) return countFiles(folder);
-  files.syncDirectory(folder.parent_path());
-  return 0;
+
+  fs::path folder_;
+  const std::vector<std::string>& recorded_;
+  core::FileSystem& files_;
+};
+
+/// Deletes the batch at one place, those copies included that were put aside.
+void deleteAt(const store::SyncPlace& place, const model::BatchId& batch, const std::vector<std::string>& recorded,
+              core::FileSystem& files, std::vector<Removed>& removed) {
+  std::vector<fs::path> folders = asideCopies(place, batch);
+  folders.push_back(folderOf(place, batch));
+  for (const fs::path& folder : folders) {
+    if (!isThere(folder)) continue;
+    refuseLinkOf(folder, batch, "deleted");
+    removed.push_back(FolderDeletion(folder, recorded, files).run());
+  }
+}
+
+std::vector<store::SyncPlace> otherPlaces(const store::SyncPlace& place, const model::BatchId& batch,
+                                          store::SyncStore& records) {
+  std::vector<store::SyncPlace> places;
+  for (fs::path& output : records.otherOutputs(place, batch)) {
+    std::error_code ignored;
+    if (fs::equivalent(output, place.output, ignored)) continue;
+    places.push_back(place);
+    places.back().output = std::move(output);
+  }
+  return places;
+}
+
+void deleteElsewhere(const store::SyncPlace& place, const model::Replacement& replacement,
+                     const std::vector<std::string>& recorded, store::SyncStore& records, core::FileSystem& files,
+                     Replaced& done) {
+  for (const store::SyncPlace& other : otherPlaces(place, replacement.batch, records)) {
+    if (!isThere(other.output)) {
+      done.notThere.push_back(other.output);
+      continue;
+    }
+    const std::size_t before = done.removed.size();
+    deleteAt(other, replacement.batch, recorded, files, done.removed);
+    if (done.removed.size() == before) continue;
+    model::Replacement there = replacement;
+    there.done = true;
+    records.recordReplacement(other, there);
+    done.outputs.push_back(other.output);
+  }
 }
 
 }  // namespace
+
+std::uint64_t Replaced::left() const {
+  std::uint64_t sum = 0;
+  for (const Removed& one : removed) sum += one.left;
+  return sum;
+}
 
 fs::path folderOf(const store::SyncPlace& place, const model::BatchId& batch) {
   return batchFolder(place.output, place.dataset, batch);
@@ -83,15 +178,44 @@ fs::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch)
   return free;
 }
 
-Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, store::SyncStore& records,
-                      core::FileSystem& files) {
+std::vector<fs::path> asideCopies(const store::SyncPlace& place, const model::BatchId& batch) {
+  const fs::path aside = folderOf(place, batch).parent_path() / kReplacedName;
+  const std::string first = batch.value();
+  std::vector<fs::path> copies;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(aside, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool numbered = name.starts_with(first + ".") && core::parseUnsigned(name.substr(first.size() + 1));
+    if (name != first && !numbered) continue;
+    // The id of another batch may look like that, too.
+    const std::optional<Manifest> manifest = manifestHead(entry.path());
+    if (manifest && manifest->batchId != first && !manifest->batchId.empty()) continue;
+    copies.push_back(entry.path());
+  }
+  if (!copies.empty()) refuseLinkOf(aside, batch, "deleted");
+  std::ranges::sort(copies);
+  return copies;
+}
+
+bool liesElsewhere(const store::SyncPlace& place, const model::BatchId& batch, store::SyncStore& records) {
+  return std::ranges::any_of(otherPlaces(place, batch, records), [&](const store::SyncPlace& other) {
+    return isThere(folderOf(other, batch)) || !asideCopies(other, batch).empty();
+  });
+}
+
+Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, bool everywhere,
+                      store::SyncStore& records, core::FileSystem& files) {
   const fs::path folder = folderOf(place, replacement.batch);
-  if (replacement.action == ReplaceAction::aside && replacement.path.empty()) {
-    replacement.path = asideFolder(place, replacement.batch);
+  if (replacement.action == ReplaceAction::aside) {
+    refuseLinkOf(folder.parent_path() / kReplacedName, replacement.batch, "put aside");
+    const bool taken = isThere(replacement.path) && isThere(folder);
+    if (replacement.path.empty() || taken) replacement.path = asideFolder(place, replacement.batch);
+  } else {
+    replacement.path.clear();
   }
   replacement.done = false;
   records.recordReplacement(place, replacement);
-  std::uint64_t left = 0;
+  Replaced done;
   switch (replacement.action) {
     case ReplaceAction::keep:
     case ReplaceAction::skip:
@@ -101,15 +225,15 @@ Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacem
       break;
     case ReplaceAction::remove: {
       const std::vector<std::string> recorded = records.recordedPaths(place, replacement.batch);
-      left = deleteFolder(folder, recorded, files);
-      if (!replacement.path.empty()) left += deleteFolder(replacement.path, recorded, files);
-      replacement.path.clear();
+      deleteAt(place, replacement.batch, recorded, files, done.removed);
+      if (everywhere) deleteElsewhere(place, replacement, recorded, records, files, done);
       break;
     }
   }
   replacement.done = true;
   records.recordReplacement(place, replacement);
-  return {.replacement = std::move(replacement), .left = left};
+  done.replacement = std::move(replacement);
+  return done;
 }
 
 }  // namespace caiexport::engine

@@ -1,8 +1,10 @@
 #pragma once
 /// Puts a superseded batch out of the way: recorded before and after, and right again after a crash at any point.
 
-#include <cstdint>
+#include <filesystem>
+#include <vector>
 
+#include "caiexport/engine/sync.h"
 #include "caiexport/model/replacement.h"
 #include "caiexport/store/sync_store.h"
 
@@ -16,15 +18,15 @@ namespace caiexport::engine {
 std::filesystem::path folderOf(const store::SyncPlace& place, const model::BatchId& batch);
 /// A free name for the batch below kReplacedName.
 std::filesystem::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch);
+/// Where copies of it lie that were put aside. Error(io) if that is behind a link.
+std::vector<std::filesystem::path> asideCopies(const store::SyncPlace& place, const model::BatchId& batch);
+/// Whether it lies in another folder that the record knows of, put aside or not.
+bool liesElsewhere(const store::SyncPlace& place, const model::BatchId& batch, store::SyncStore& records);
 
-struct Replaced {
-  model::Replacement replacement = {};
-  std::uint64_t left = 0;  ///< Files in its folder that no job made: they stay.
-};
-
-/// Does what the replacement says, or the rest of it. A path in a `remove` is where the batch was moved to earlier: it
-/// goes too. Error(busy) if another process writes to the folder.
-Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, store::SyncStore& records,
-                      core::FileSystem& files);
+/// Does what the replacement says, or the rest of it. A `remove` deletes every copy at the place, those put aside too;
+/// `everywhere`: also in the other folders that the record knows of. Only when all are gone is it recorded as done.
+/// Never goes through a link. Error(busy) if another process writes to a folder; Error(io).
+Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, bool everywhere,
+                      store::SyncStore& records, core::FileSystem& files);
 
 }  // namespace caiexport::engine

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <set>
 
+#include "batch_folder.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 #include "guards.h"
 #include "latest.h"
@@ -87,9 +89,11 @@ class Run {
       finishReplacements();
       resumeInterrupted();
       plan_ = planSync(tools_.client, &records_, request_, stop_);
+      for (const std::string& notice : plan_.notices) tell(notice);
       result_.movedAway = plan_.movedAway;
       if (!plan_.listed.empty()) result_.newest = plan_.listed.back();
       for (const Batch& batch : plan_.missing) missing_.insert(batch.id);
+      deletePrivate();
       replaceAll();
       for (const Batch& batch : plan_.missing) fetch(batch);
       moveMark();
@@ -101,8 +105,6 @@ class Run {
   }
 
  private:
-  std::filesystem::path datasetFolder() const { return place_.output / place_.dataset.value(); }
-
   void tell(std::string_view text) { tools_.observer.notice(text); }
 
   void stopIfAsked() const {
@@ -113,14 +115,18 @@ class Run {
 
   void finishReplacements() {
     for (const model::Replacement& row : records_.replacements(place_)) {
-      if (!row.done) carryOut({.replacement = row, .privacy = model::isPrivacyDeletion(row.reason)});
+      const bool privacy = model::isPrivacyDeletion(row.reason);
+      if (row.action == model::ReplaceAction::remove && privacy) deleted_.insert(row.batch);
+      if (!row.done && canBeFolder(row.batch.value())) carryOut({.replacement = row, .privacy = privacy});
     }
   }
 
   void resumeInterrupted() {
     for (const JobId job : records_.interruptedJobs(place_)) {
       if (holderOf(tools_.jobLocks, job)) continue;
-      if (tools_.store.load(job).request.baseUrl != request_.job.baseUrl) continue;
+      const model::ExportRequest before = tools_.store.load(job).request;
+      // People who asked to be forgotten are not fetched once more.
+      if (before.baseUrl != request_.job.baseUrl || deleted_.contains(before.batches.batch)) continue;
       stopIfAsked();
       const std::optional<Error> error = runOne(job);
       // Its batch may have been superseded since; the plan knows.
@@ -162,12 +168,38 @@ class Run {
     return tools_.store.createJob(request, core::newUuid(), model::makePlan(request)).id;
   }
 
+  /// Whether there is nothing to fetch: all people may be gone from what replaces a batch.
+  bool isEmpty(const Batch& batch) {
+    if (batch.records != 0U) return false;
+    bool any = false;
+    try {
+      tools_.client.listFiles(
+          batch.id, [&](std::vector<model::RemoteFile>&& page) { any = any || !page.empty(); }, stop_);
+    } catch (const Error& error) {
+      if (!concernsOneBatch(error.category())) throw;
+      return false;  // its job meets the same, and records it
+    }
+    if (any) return false;
+    if (!result_.mark || batch.created > result_.mark->created) {
+      tell("batch " + batch.id.value() + " holds no records and no files: there is nothing to fetch");
+    }
+    return true;
+  }
+
   void fetch(const Batch& batch) {
     stopIfAsked();
+    if (isEmpty(batch)) {
+      settled(batch);
+      return;
+    }
     if (const std::optional<Error> error = runOne(jobFor(batch))) {
       note(*error);
       return;
     }
+    settled(batch);
+  }
+
+  void settled(const Batch& batch) {
     missing_.erase(batch.id);
     moveMark();
     replaceFor(batch.id);
@@ -186,6 +218,18 @@ class Run {
 
   // --- superseded batches
 
+  /// Before anything is fetched: no failure of the batch that came in its place may delay what the law asks for.
+  void deletePrivate() {
+    const auto waits = [](const PlannedReplacement& planned) {
+      return !planned.privacy || planned.replacement.action != model::ReplaceAction::remove;
+    };
+    const auto end = std::ranges::stable_partition(plan_.replacements, waits).begin();
+    bool any = false;
+    for (auto planned = end; planned != plan_.replacements.end(); ++planned) any = carryOut(*planned) || any;
+    plan_.replacements.erase(end, plan_.replacements.end());
+    if (any) switchLatestAt(place_.output);
+  }
+
   void replaceAll() {
     std::set<BatchId> heirs;
     for (const PlannedReplacement& planned : plan_.replacements) heirs.insert(planned.replacement.by);
@@ -197,23 +241,29 @@ class Run {
   void replaceFor(const BatchId& heir) {
     bool any = false;
     for (const PlannedReplacement& planned : plan_.replacements) {
-      if (planned.replacement.by != heir) continue;
-      try {
-        carryOut(planned);
-        any = true;
-      } catch (const Error& error) {
-        note(error);
-      }
+      if (planned.replacement.by == heir) any = carryOut(planned) || any;
     }
-    if (any) switchLatest(datasetFolder(), tools_.files, [&](std::string_view text) { tell(text); });
+    if (any) switchLatestAt(place_.output);
   }
 
-  void carryOut(const PlannedReplacement& planned) {
+  void switchLatestAt(const std::filesystem::path& output) {
+    switchLatest(output / place_.dataset.value(), tools_.files, [&](std::string_view text) { tell(text); });
+  }
+
+  /// False if it could not be done. That keeps nothing else from being done: the next run tries again.
+  bool carryOut(const PlannedReplacement& planned) {
     stopIfAsked();
-    events_.replacing(planned.replacement, planned.privacy);
-    const Replaced replaced = replaceBatch(place_, planned.replacement, records_, tools_.files);
-    events_.replaced(replaced.replacement, planned.privacy, replaced.left);
-    result_.replaced.push_back(replaced.replacement);
+    try {
+      const Replaced replaced = replaceBatch(place_, planned.replacement, planned.privacy, records_, tools_.files);
+      for (const std::filesystem::path& output : replaced.outputs) switchLatestAt(output);
+      events_.replaced(replaced, planned.privacy);
+      result_.replaced.push_back(replaced.replacement);
+      return true;
+    } catch (const Error& error) {
+      events_.notReplaced(planned.replacement, planned.privacy, error);
+      if (!result_.error) result_.error = error;
+      return false;
+    }
   }
 
   // --- guards
@@ -240,6 +290,7 @@ class Run {
   SyncLock lock_;
   SyncPlan plan_;
   std::set<BatchId> missing_;
+  std::set<BatchId> deleted_;  ///< For privacy's sake, or about to be.
   SyncResult result_;
 };
 

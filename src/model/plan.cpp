@@ -1,6 +1,9 @@
 #include "caiexport/model/plan.h"
 
 #include <algorithm>
+#include <set>
+
+#include "caiexport/model/replacement.h"
 
 namespace caiexport::model {
 
@@ -61,12 +64,11 @@ JobStatus statusOf(const Job& job, bool held) {
 }
 
 std::vector<BatchId> replacedAmong(std::span<const Batch> batches) {
+  std::set<BatchId> superseded;
+  for (Superseded& one : supersededBy(batches)) superseded.insert(std::move(one.batch));
   std::vector<BatchId> replaced;
   for (const Batch& batch : batches) {
-    const bool superseded = std::ranges::any_of(batches, [&](const Batch& other) {
-      return other.id != batch.id && std::ranges::find(other.predecessors, batch.id) != other.predecessors.end();
-    });
-    if (superseded) replaced.push_back(batch.id);
+    if (superseded.contains(batch.id)) replaced.push_back(batch.id);
   }
   return replaced;
 }

@@ -1,6 +1,8 @@
 /// Client: batches and datasets of the Catalog service. Source: "Catalog Service API guide" and its OpenAPI file.
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <unordered_set>
 
 #include "caiexport/core/text.h"
@@ -59,11 +61,13 @@ std::string urlFor(const Caller& caller, const BatchQuery& query) {
       caller.url(std::string(kCatalog) + "/batches?dataSet=" + core::percentEncode(query.dataset.value()));
   if (!query.createdClient.empty()) url += "&createdClient=" + core::percentEncode(query.createdClient);
   if (!query.statuses.empty()) url += "&status=" + joined(query.statuses);
+  if (!query.externalId.empty()) url += "&externalId=" + core::percentEncode(query.externalId);
   // Both bounds exclude.
   if (query.since) url += "&createdAfter=" + millisecondsOf(*query.since - core::Duration(1));
   if (query.until) url += "&createdBefore=" + millisecondsOf(*query.until);
   // Unfiltered answers can be huge.
-  url += "&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,relatedObjects,tags";
+  url +=
+      "&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,relatedObjects,tags,externalId";
   return url + "&orderBy=desc:created&limit=" + std::to_string(kPageSize);
 }
 
@@ -144,6 +148,51 @@ std::optional<model::Batch> Client::findBatch(const model::BatchId& batch, std::
   if (!answer) return std::nullopt;
   const Json entry = onlyEntry(*answer, batch.value());
   return entry.exists() ? std::optional(batchFrom(batch.value(), entry)) : std::nullopt;
+}
+
+std::vector<std::string> Client::resolvePredecessors(std::span<model::Batch> batches, const model::DatasetId& dataset,
+                                                     std::stop_token stop) {
+  struct Bearer {
+    model::BatchId id = {};
+    core::TimePoint created = {};
+  };
+  std::multimap<std::string, Bearer> byExternalId;
+  bool all = false;
+  for (const model::Batch& batch : batches) {
+    if (!batch.externalId.empty()) byExternalId.emplace(batch.externalId, Bearer{batch.id, batch.created});
+  }
+  const auto lookUp = [&](const std::string& externalId) {
+    BatchQuery query{.dataset = dataset, .statuses = {}};
+    if (isPlainFilterValue(externalId)) query.externalId = externalId;
+    bool filtered = !query.externalId.empty();
+    forEachBatch(
+        query,
+        [&](const model::Batch& batch) {
+          if (batch.externalId != externalId) filtered = false;
+          if (!batch.externalId.empty()) byExternalId.emplace(batch.externalId, Bearer{batch.id, batch.created});
+          return true;
+        },
+        stop);
+    // A server that does not know the filter has listed every batch.
+    all = !filtered;
+  };
+  std::set<std::string> unknown;
+  for (model::Batch& batch : batches) {
+    for (const std::string& externalId : batch.predecessorsByExternalId) {
+      if (!byExternalId.contains(externalId) && !all && !unknown.contains(externalId)) lookUp(externalId);
+      if (!byExternalId.contains(externalId)) unknown.insert(externalId);
+      const auto [first, last] = byExternalId.equal_range(externalId);
+      for (auto found = first; found != last; ++found) {
+        const auto& [id, created] = found->second;
+        // A maker may give one id to all its batches: what came later is no predecessor.
+        if (id == batch.id || created > batch.created) continue;
+        const bool known = std::ranges::find(batch.predecessors, id) != batch.predecessors.end();
+        if (!known) batch.predecessors.push_back(id);
+      }
+    }
+    batch.predecessorsByExternalId.clear();
+  }
+  return {unknown.begin(), unknown.end()};
 }
 
 model::DatasetId Client::createDataset(const NewDataset& dataset, std::stop_token stop) {

@@ -43,12 +43,13 @@ std::vector<std::string> textsFrom(const Json& value) {
   return result;
 }
 
-/// The same of a value that may have any form: what is no text is passed over.
+/// The same of a value that may have any form: what is no text, or empty, is passed over.
 std::vector<std::string> looseTexts(const Json& value) {
   std::vector<std::string> result;
   const std::vector<Json> elements = value.isArray() ? value.elements() : std::vector<Json>{value};
   for (const Json& element : elements) {
-    if (auto text = element.textIfAny()) result.push_back(std::move(*text));
+    std::string text = element.textIfAny().value_or("");
+    if (!text.empty()) result.push_back(std::move(text));
   }
   return result;
 }
@@ -201,11 +202,18 @@ model::Batch batchFrom(const std::string& id, const Json& value) {
   batch.records = recordsFrom(value);
   const bool namesBatch = readRelated(value.at("relatedObjects"), batch.datasets);
   const Json replay = value.at("replay");
-  for (const std::string& predecessor : textsFrom(replay.at("predecessors")))
-    batch.predecessors.emplace_back(predecessor);
+  // What can't be an id names no batch.
+  for (const std::string& predecessor : looseTexts(replay.at("predecessors"))) {
+    if (model::isWellFormedId(predecessor)) batch.predecessors.emplace_back(predecessor);
+  }
   batch.replayReason = replay.at("reason").textOrEmpty();
+  batch.externalId = value.at("externalId").textIfAny().value_or("");
+  batch.predecessorsByExternalId = looseTexts(replay.at("predecessorsByExternalId"));
   batch.kind = kindOf(value, batch.createdClient, namesBatch);
-  if (batch.kind != model::BatchKind::ordinary) batch.absorbed = std::exchange(batch.predecessors, {});
+  if (batch.kind != model::BatchKind::ordinary) {
+    batch.absorbed = std::exchange(batch.predecessors, {});
+    batch.predecessorsByExternalId.clear();
+  }
   return batch;
 }
 

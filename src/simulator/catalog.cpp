@@ -34,6 +34,14 @@ JsonObject metricsOf(const State& state, const Batch& batch) {
                  {"partitionCount", 1}});
 }
 
+JsonArray textArray(const std::vector<std::string>& texts) {
+  JsonArray list = array();
+  for (const std::string& text : texts) {
+    list->add(text);
+  }
+  return list;
+}
+
 JsonObject shownBatch(const State& state, const Batch& batch, const std::string& status) {
   const std::int64_t created = toMilliseconds(batch.created);
   JsonObject shown = object({{"id", batch.id},
@@ -51,12 +59,12 @@ JsonObject shownBatch(const State& state, const Batch& batch, const std::string&
                              {"inputFormat", object({{"format", "parquet"}})},
                              {"relatedObjects", array({object({{"type", "dataSet"}, {"id", batch.datasetId}})})},
                              {"metrics", metricsOf(state, batch)}});
-  if (!batch.predecessors.empty()) {
-    JsonArray predecessors = array();
-    for (const std::string& id : batch.predecessors) {
-      predecessors->add(id);
-    }
-    shown->set("replay", object({{"predecessors", predecessors},
+  if (!batch.externalId.empty()) {
+    shown->set("externalId", batch.externalId);
+  }
+  if (!batch.predecessors.empty() || !batch.predecessorsByExternalId.empty()) {
+    shown->set("replay", object({{"predecessors", textArray(batch.predecessors)},
+                                 {"predecessorsByExternalId", textArray(batch.predecessorsByExternalId)},
                                  {"predecessorListingType", "IMMEDIATE"},
                                  {"reason", batch.replayReason}}));
   }

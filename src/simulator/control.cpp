@@ -82,12 +82,17 @@ Batch* newestScoreBatch(State& state) {
   return newest;
 }
 
-std::vector<std::string> predecessorsIn(const JsonObject& command, const std::string& last) {
-  const JsonArray named = command->has("predecessors") ? arrayIn(command, "predecessors") : JsonArray();
-  std::vector<std::string> ids;
+std::vector<std::string> textsIn(const JsonObject& command, const char* key) {
+  const JsonArray named = command->has(key) ? arrayIn(command, key) : JsonArray();
+  std::vector<std::string> texts;
   for (std::size_t at = 0; named && at < named->size(); ++at) {
-    ids.push_back(named->getElement<std::string>(static_cast<unsigned>(at)));
+    texts.push_back(named->getElement<std::string>(static_cast<unsigned>(at)));
   }
+  return texts;
+}
+
+std::vector<std::string> predecessorsIn(const JsonObject& command, const std::string& last) {
+  std::vector<std::string> ids = textsIn(command, "predecessors");
   const bool replay = command->has("replay") && readFlag("replay", command->get("replay"));
   if (replay && ids.empty() && !last.empty()) {
     ids.push_back(last);
@@ -95,8 +100,9 @@ std::vector<std::string> predecessorsIn(const JsonObject& command, const std::st
   return ids;
 }
 
-/// `{"count": 2, "replay": true, "reason": "...", "predecessors": ["..."], "status": "success", "files": 3, "records":
-/// 100}`, all optional: new score batches.
+/// `{"count": 2, "replay": true, "reason": "...", "predecessors": ["..."], "predecessors_by_external_id": ["..."],
+/// "external_id": "...", "created_client": "...", "status": "success", "files": 3, "records": 100}`, all optional: new
+/// score batches.
 Response addBatches(State& state, const JsonObject& command) {
   const auto number = [&](const char* key, std::uint64_t otherwise) {
     return command->has(key) ? readCount(key, command->get(key)) : otherwise;
@@ -106,22 +112,26 @@ Response addBatches(State& state, const JsonObject& command) {
     const Batch* last = newestScoreBatch(state);
     const core::TimePoint soonest = last != nullptr ? last->created + std::chrono::seconds(1) : state.now();
     const std::string predecessor = last != nullptr ? last->id : "";
-    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
-                                    .idPrefix = "01JXSC",
-                                    .createdClient = state.scenario.createdClient,
-                                    .status = stringIn(command, "status").value_or(state.scenario.batchStatus),
-                                    .created = std::max(state.now(), soonest),
-                                    .data = {.seed = ++state.lastScoreSeed,
-                                             .records = number("records", state.scenario.records),
-                                             .files = number("files", state.scenario.files)}});
+    Batch& batch =
+        addBatch(state, {.datasetId = scoreDatasetId,
+                         .idPrefix = "01JXSC",
+                         .createdClient = stringIn(command, "created_client").value_or(state.scenario.createdClient),
+                         .status = stringIn(command, "status").value_or(state.scenario.batchStatus),
+                         .created = std::max(state.now(), soonest),
+                         .data = {.seed = ++state.lastScoreSeed,
+                                  .records = number("records", state.scenario.records),
+                                  .files = number("files", state.scenario.files)}});
     batch.predecessors = predecessorsIn(command, predecessor);
     batch.replayReason = stringIn(command, "reason").value_or(batch.replayReason);
+    batch.externalId = stringIn(command, "external_id").value_or("");
+    batch.predecessorsByExternalId = textsIn(command, "predecessors_by_external_id");
     ids->add(batch.id);
   }
   return jsonAnswer(200, object({{"batches", ids}}));
 }
 
-/// `{"id": X}` removes a batch, `{"id": X, "status": S}` gives it another status.
+/// `{"id": X}` removes a batch, `{"id": X, "status": S}` gives it another status, `{"id": X, "predecessors": [...]}`
+/// others that it replaces.
 Response changeBatch(State& state, const JsonObject& command) {
   const std::string id = stringIn(command, "id").value_or("");
   const auto status = stringIn(command, "status");
@@ -130,7 +140,9 @@ Response changeBatch(State& state, const JsonObject& command) {
     const bool meant = batch->id == id;
     found += meant ? 1 : 0;
     batch->status = meant && status ? *status : batch->status;
-    batch = meant && !status ? state.batches.erase(batch) : std::next(batch);
+    const bool replays = command->has("predecessors");
+    batch->predecessors = meant && replays ? textsIn(command, "predecessors") : batch->predecessors;
+    batch = meant && !status && !replays ? state.batches.erase(batch) : std::next(batch);
   }
   return found > 0 ? jsonAnswer(200, object({{"id", id}})) : notFound("batch " + id);
 }

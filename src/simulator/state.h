@@ -54,6 +54,8 @@ struct Batch {
   DataRequest data = {};
   std::vector<std::string> predecessors = {};
   std::string replayReason = "new scores replace the last ones";
+  std::string externalId = {};
+  std::vector<std::string> predecessorsByExternalId = {};
   std::uint64_t hiddenLookUps = 0;            ///< Not found so many times more.
   std::list<std::string> earlyStatuses = {};  ///< Shown before `status`, one a look-up.
   bool made = false;                          ///< The files exist: they are made when first listed.

@@ -140,13 +140,34 @@ std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const 
                " FROM file"
                " JOIN batch ON batch.id = file.batch"
                " JOIN job ON job.id = batch.job"
-               " WHERE batch.remote_id = ?5 AND file.claimed = 1 AND" +
-                   std::string(kJobsOfPlace) + " ORDER BY 1");
-    bindPlace(rows, place);
-    rows.bind(5, batch.value());
+               " WHERE batch.remote_id = ? AND file.claimed = 1"
+               " AND job.org_id = ? AND job.sandbox = ? AND job.dataset_id = ?"
+               " ORDER BY 1");
+    rows.with(batch.value(), place.orgId, place.sandbox, place.dataset.value());
     std::vector<std::string> paths;
     while (rows.next()) paths.push_back(rows.text(0));
     return paths;
+  });
+}
+
+std::vector<std::filesystem::path> SyncStore::otherOutputs(const SyncPlace& place, const BatchId& batch) {
+  return reading(database_, [&] {
+    Query rows(database_,
+               "SELECT DISTINCT job.output"
+               " FROM batch"
+               " JOIN job ON job.id = batch.job"
+               " WHERE batch.remote_id = ?1 AND job.org_id = ?2 AND job.sandbox = ?3 AND job.dataset_id = ?4"
+               " AND job.output <> ?5"
+               " UNION"
+               " SELECT output"
+               " FROM replaced_batch"
+               " JOIN sync_source ON sync_source.id = source"
+               " WHERE batch_id = ?1 AND org_id = ?2 AND sandbox = ?3 AND dataset_id = ?4 AND output <> ?5"
+               " ORDER BY 1");
+    rows.with(batch.value(), place.orgId, place.sandbox, place.dataset.value(), place.output.string());
+    std::vector<std::filesystem::path> outputs;
+    while (rows.next()) outputs.emplace_back(rows.text(0));
+    return outputs;
   });
 }
 

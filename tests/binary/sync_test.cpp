@@ -125,6 +125,45 @@ TEST_F(SyncProgram, APrivacyDeletionIsLoudAndDeletes) {
   EXPECT_EQ(run({"scores", "2"}).code, 4);
 }
 
+TEST_F(SyncProgram, APrivacyDeletionSaysWhereItDeletedAndOnlyWhenItDid) {
+  startWith(R"({"batches": 1, "files": 2, "records": 200})");
+  ASSERT_EQ(run(command({"--output", path("copy")})).code, 0);
+  const auto ids = idsOf(json());
+  // Of Data Access, so that the batch that comes instead can't be fetched.
+  changeScenario(R"({"faults": [{"match": {"path": "export/batches"}, "times": -1, "do": {"status": 404}}]})");
+  post("/_simulator/batches", R"({"replay": true, "reason": "GDPR request 12"})");
+  const fs::path old = folder() / ids[0];
+  fs::rename(old, folder_ / "victim");
+  fs::create_directory_symlink(folder_ / "victim", old);
+  const Ended refused = run(command({"--quiet"}));
+  EXPECT_EQ(refused.code, 9) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("NOT deleted yet"));
+  EXPECT_THAT(refused.err, Not(HasSubstr("are deleted")));
+  fs::remove(old);
+  fs::rename(folder_ / "victim", old);
+  const Ended done = run(command({"--quiet"}));
+  EXPECT_NE(done.code, 0) << "the batch that comes instead is not here";
+  EXPECT_THAT(done.err, HasSubstr("the files of " + ids[0] + " are deleted: 2 files in " + old.string() +
+                                  ", 2 files in " + path("copy") + "/" + kScoreDataset + "/" + ids[0]));
+  EXPECT_THAT(filesUnder("out"), IsEmpty());
+  EXPECT_THAT(filesUnder("copy"), IsEmpty());
+}
+
+TEST_F(SyncProgram, BatchesThatReplaceOneAnotherCrashNothing) {
+  startWith(R"({"batches": 2, "files": 1, "records": 200, "failed_batches": 0})");
+  const auto batches = platformState()->getArray("batches");
+  std::vector<std::string> ids;
+  for (unsigned at = 0; at < batches->size(); ++at) {
+    ids.push_back(batches->getObject(at)->getValue<std::string>("id"));
+  }
+  ASSERT_THAT(ids, SizeIs(2));
+  post("/_simulator/batch", R"({"id": ")" + ids[0] + R"(", "predecessors": [")" + ids[1] + R"("]})");
+  post("/_simulator/batch", R"({"id": ")" + ids[1] + R"(", "predecessors": [")" + ids[0] + R"("]})");
+  EXPECT_EQ(run({"dataset", "--id", kScoreDataset, "--all", "--output", path("once")}).code, 0);
+  EXPECT_THAT(idsOf(json()), SizeIs(1));
+  EXPECT_THAT(idsOf(json()), IsEmpty());
+}
+
 TEST_F(SyncProgram, AKeptPrivacyDeletionIsLoudToo) {
   startWith(kSmall);
   const auto ids = idsOf(json());

@@ -4,6 +4,7 @@
 #include "caiexport/engine/sync.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <fstream>
@@ -32,13 +33,14 @@ struct SyncProcess : Journey::Process {
 
   SyncResult sync(const SyncRequest& request) {
     Sync run(tools, records, [&](model::JobId job) { return runner.advance(job, {}, {}); },
-             {.replacing = [](const model::Replacement&, bool) {},
-              .replaced = [this](const model::Replacement&, bool, std::uint64_t more) { left += more; }});
+             {.replaced = [this](const Replaced& done, bool) { left += done.left(); },
+              .notReplaced = [this](const model::Replacement&, bool, const core::Error&) { ++notReplaced; }});
     return run.run(request, {});
   }
 
   store::SyncStore records;
   std::uint64_t left = 0;
+  int notReplaced = 0;
 };
 
 class SyncJourney : public testing::Test {
@@ -288,6 +290,242 @@ TEST_F(SyncJourney, AReplacementThatIsWithdrawnLetsTheOldBatchCountAgain) {
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(result.jobs, SizeIs(1));
   EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+}
+
+// --- replays of every shape
+
+TEST_F(SyncJourney, ReplacedByExternalIdIsReplaced) {
+  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
+  addBatches(R"({"external_id": "week-1"})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 7"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.replaced, SizeIs(1));
+  EXPECT_FALSE(fs::exists(folder() / old));
+  EXPECT_EQ(SyncProcess(*journey).store.load(result.jobs.front()).batches.front().predecessors.front().value(), old);
+}
+
+TEST_F(SyncJourney, ReplacedByExternalIdIsReplacedThoughNotListedAnyMore) {
+  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
+  addBatches(R"({"external_id": "week-1"})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  post("/_simulator/batch", R"({"id": ")" + old + R"(", "status": "inactive"})");
+  addBatches(R"({"predecessors_by_external_id": ["week-1", "never heard of"]})");
+  SyncProcess process(*journey);
+  ASSERT_FALSE(process.sync(request()).error);
+  EXPECT_THAT(batchesIn(folder() / ".replaced"), ElementsAre(old));
+  EXPECT_THAT(process.observer.notices, testing::Contains(HasSubstr("'never heard of'")));
+}
+
+TEST_F(SyncJourney, WhatAnotherClientMadeInItsPlaceIsFetched) {
+  start(R"({"batches": 1, "files": 1})");
+  SyncRequest filtered = request();
+  filtered.job.batches.createdClient = "acp_foundation_push";
+  ASSERT_FALSE(sync(filtered).error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"created_client": "somebody_else"})");
+  addBatches(R"({"created_client": "acp_hygiene", "predecessors": [")" + old + R"("], "reason": "GDPR 8"})");
+  const SyncResult result = sync(filtered);
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.jobs, SizeIs(1)) << "the heir, and nothing else of other clients";
+  EXPECT_FALSE(fs::exists(folder() / old));
+  EXPECT_THAT(batchesIn(folder()), SizeIs(1));
+}
+
+TEST_F(SyncJourney, AnHeirWithoutPeopleIsNoFailure) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  addBatches(R"({"replay": true, "files": 0, "records": 0, "reason": "GDPR 9"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.jobs, IsEmpty());
+  EXPECT_THAT(result.replaced, SizeIs(1));
+  EXPECT_THAT(batchesIn(folder()), IsEmpty());
+  EXPECT_FALSE(fs::exists(fs::symlink_status(folder() / "latest")));
+  EXPECT_EQ(result.mark->batch, result.newest->id);
+  EXPECT_FALSE(sync().error);
+}
+
+TEST_F(SyncJourney, NamesThatAreNoBatchesTouchNothing) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"reason": "GDPR 10", "predecessors":
+      ["latest", "", ".", "..", "../x", ".replaced", "/etc", "manifest.json", "x.part", "a b"]})");
+  SyncProcess process(*journey);
+  const SyncResult result = process.sync(request());
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.replaced, IsEmpty());
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2));
+  EXPECT_TRUE(fs::exists(folder() / "latest" / "manifest.json")) << "what was just fetched is still there";
+  EXPECT_THAT(process.observer.notices, testing::Contains(HasSubstr("'latest'")));
+  EXPECT_FALSE(sync().error);
+}
+
+TEST_F(SyncJourney, BatchesThatReplaceOneAnotherLeaveTheNewest) {
+  start(R"({"batches": 3, "files": 1})");
+  std::vector<std::string> ids;
+  {
+    SyncProcess process(*journey);
+    process.client.forEachBatch({.dataset = model::DatasetId(kScoreDataset)},
+                                [&](const model::Batch& batch) {
+                                  ids.insert(ids.begin(), batch.id.value());
+                                  return true;
+                                },
+                                {});
+  }
+  post("/_simulator/batch", R"({"id": ")" + ids[0] + R"(", "predecessors": [")" + ids[2] + R"("]})");
+  post("/_simulator/batch", R"({"id": ")" + ids[1] + R"(", "predecessors": [")" + ids[1] + R"("]})");
+  post("/_simulator/batch", R"({"id": ")" + ids[2] + R"(", "predecessors": [")" + ids[0] + R"("]})");
+  ASSERT_FALSE(sync().error);
+  EXPECT_THAT(batchesIn(folder()), ElementsAre(ids[1], ids[2]));
+  // The dataset command, which once found that nothing was left.
+  SyncProcess process(*journey);
+  model::ExportRequest all = journey->datasetRequest();
+  all.batches = {};
+  all.batches.limit.reset();
+  const Outcome outcome = process.runner.advance(process.runner.create(all).id, {}, {});
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_THAT(outcome.job.batches, SizeIs(2));
+}
+
+TEST_F(SyncJourney, EveryCopyOfADeletedPersonGoesHoweverLongAgoItWasPutAside) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  for (int week = 0; week < 3; ++week) {
+    // What is replaced is withdrawn, and soon nobody lists it.
+    const std::string old = batchesIn(folder()).front();
+    addBatches(R"({"replay": true})");
+    post("/_simulator/batch", R"({"id": ")" + old + R"(", "status": "inactive"})");
+    ASSERT_FALSE(sync().error);
+  }
+  const auto aside = batchesIn(folder() / ".replaced");
+  ASSERT_THAT(aside, SizeIs(3));
+  // Another copy, of which no record tells, and one whose manifest is gone.
+  fs::copy(folder() / ".replaced" / aside[0], folder() / ".replaced" / (aside[0] + ".2"), fs::copy_options::recursive);
+  fs::remove(folder() / ".replaced" / aside[1] / "manifest.json");
+  addBatches(R"({"replay": true, "reason": "GDPR 11"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.replaced, SizeIs(4));
+  EXPECT_THAT(batchesIn(folder() / ".replaced"), IsEmpty());
+  EXPECT_THAT(batchesIn(folder()), SizeIs(1));
+  EXPECT_THAT(sync().replaced, IsEmpty());
+}
+
+TEST_F(SyncJourney, APrivacyDeletionReachesOtherFoldersOnRecord) {
+  start(R"({"batches": 1, "files": 2})");
+  SyncRequest other = request();
+  other.job.output = journey->directory / "elsewhere";
+  ASSERT_FALSE(sync(other).error);
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"replay": true, "reason": "GDPR 12"})");
+  ASSERT_FALSE(sync().error);
+  const fs::path there = other.job.output / kScoreDataset;
+  EXPECT_FALSE(fs::exists(there / old));
+  EXPECT_FALSE(fs::exists(fs::symlink_status(there / "latest")));
+  // The rest of that folder is as it was.
+  EXPECT_TRUE(fs::exists(there));
+  EXPECT_THAT(sync(other).jobs, SizeIs(1));
+}
+
+TEST_F(SyncJourney, APartOfADownloadGoesToo) {
+  start(R"({"batches": 1, "files": 2})");
+  SyncRequest size = request();
+  std::string old;
+  {
+    SyncProcess process(*journey, 40);
+    EXPECT_THROW(process.sync(size), support::SimulatedCrash);
+    const auto here = batchesIn(folder());
+    ASSERT_THAT(here, SizeIs(1));
+    old = here.front();
+  }
+  // It is withdrawn before its job could go on.
+  post("/_simulator/batch", R"({"id": ")" + old + R"(", "status": "inactive"})");
+  addBatches(R"({"predecessors": [")" + old + R"("], "reason": "GDPR 13"})");
+  sync();
+  EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+TEST_F(SyncJourney, APrivacyDeletionDoesNotWaitForABatchThatFails) {
+  start(R"({"batches": 2, "files": 1})");
+  journey->rowsPerFile = 0;
+  ASSERT_FALSE(sync().error);
+  const auto before = batchesIn(folder());
+  SyncRequest guarded = request();
+  guarded.job.guards.minRecords = 500;
+  addBatches(R"({"records": 10, "predecessors": [")" + before[0] + R"("]})");
+  addBatches(R"({"records": 10, "predecessors": [")" + before[1] + R"("], "reason": "GDPR 14"})");
+  const SyncResult result = sync(guarded);
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::verification);
+  EXPECT_TRUE(fs::exists(folder() / before[0] / "manifest.json")) << "readable until the new one is verified";
+  EXPECT_FALSE(fs::exists(folder() / before[1])) << "but nobody waits to be forgotten";
+}
+
+TEST_F(SyncJourney, WhoWasForgottenStaysForgotten) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches(R"({"replay": true, "reason": "GDPR 15"})");
+  ASSERT_FALSE(sync().error);
+  const std::string heir = batchesIn(folder()).front();
+  post("/_simulator/batch", R"({"id": ")" + heir + R"(", "status": "inactive"})");
+  const SyncResult result = sync();
+  EXPECT_THAT(result.jobs, IsEmpty());
+  EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+TEST_F(SyncJourney, NothingIsDeletedBehindALinkAndThatIsNoSuccess) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  const fs::path victim = journey->directory / "victim";
+  fs::rename(folder() / old, victim);
+  fs::create_directory_symlink(victim, folder() / old);
+  addBatches(R"({"replay": true, "reason": "GDPR 16"})");
+  SyncProcess process(*journey);
+  const SyncResult result = process.sync(request());
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::io);
+  EXPECT_EQ(process.notReplaced, 1);
+  EXPECT_TRUE(fs::exists(victim / "manifest.json"));
+  EXPECT_THAT(result.jobs, SizeIs(1)) << "the new batch comes all the same";
+  // Once the link is gone, so is the promise kept.
+  fs::remove(folder() / old);
+  fs::rename(victim, folder() / old);
+  EXPECT_FALSE(process.sync(request()).error);
+  EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+TEST_F(SyncJourney, APlantedLinkForReplacedBatchesIsRefused) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  fs::create_directory(journey->directory / "planted");
+  fs::create_directory_symlink(journey->directory / "planted", folder() / ".replaced");
+  addBatches(R"({"replay": true})");
+  const SyncResult result = sync();
+  ASSERT_TRUE(result.error);
+  EXPECT_THAT(result.error->what(), HasSubstr("symbolic link"));
+  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+  EXPECT_TRUE(fs::is_empty(journey->directory / "planted"));
+}
+
+TEST_F(SyncJourney, AManifestThatIsAPipeHoldsNothingUp) {
+  start(R"({"batches": 1, "files": 2})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  fs::remove(folder() / old / "manifest.json");
+  ASSERT_EQ(::mkfifo((folder() / old / "manifest.json").c_str(), 0600), 0);
+  addBatches(R"({"replay": true, "reason": "GDPR 17"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_FALSE(fs::exists(folder() / old));
 }
 
 // --- the crash matrix

@@ -58,10 +58,42 @@ TEST(Superseded, PrivacyIsFoundOnTheOtherWayToo) {
   EXPECT_TRUE(all.at("a").privacy);
 }
 
-TEST(Superseded, CirclesEnd) {
+TEST(Superseded, OfACircleTheNewestStands) {
   EXPECT_TRUE(found({batch("a", 1, {"a"})}).empty());
-  EXPECT_LE(found({batch("a", 1, {"b"}), batch("b", 2, {"a"})}).size(), 2U);
-  EXPECT_EQ(found({batch("c", 1, {"a"}), batch("a", 2, {"b"}), batch("b", 3, {"a"})}).size(), 2U);
+  const auto two = found({batch("a", 1, {"b"}), batch("b", 2, {"a"})});
+  ASSERT_EQ(two.size(), 1U);
+  EXPECT_EQ(two.at("b").by.value(), "a");
+  const auto below = found({batch("c", 1, {"a"}), batch("a", 2, {"b"}), batch("b", 3, {"a", "b"})});
+  ASSERT_EQ(below.size(), 2U);
+  EXPECT_EQ(below.at("a").by.value(), "c");
+  EXPECT_EQ(below.at("b").by.value(), "c");
+  const auto above = found({batch("new", 1), batch("a", 2, {"b", "new"}), batch("b", 3, {"a"})});
+  ASSERT_EQ(above.size(), 2U);
+  EXPECT_EQ(above.at("new").by.value(), "a");
+}
+
+TEST(Superseded, AChainMayBeAsLongAsAList) {
+  std::vector<Batch> chain;
+  for (int age = 0; age < 100'000; ++age) chain.push_back(batch(std::to_string(age), age, {std::to_string(age + 1)}));
+  const auto all = found(chain);
+  EXPECT_EQ(all.size(), 100'000U);
+  EXPECT_EQ(all.at("100000").by.value(), "0");
+}
+
+TEST(Superseded, EntriesOfOneIdAreOneBatch) {
+  Batch noted;
+  noted.id = BatchId("b");
+  noted.predecessors = {BatchId("a")};
+  noted.replayReason = "privacy";
+  const auto all = found({batch("c", 1, {"b"}), batch("b", 2), noted});
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all.at("a").by.value(), "c");
+  EXPECT_TRUE(all.at("a").privacy);
+}
+
+TEST(Superseded, AnInheritedPrivacyDeletionBearsItsReason) {
+  const auto all = found({batch("c", 1, {"b"}, "GDPR 12"), batch("b", 2, {"a"}, "new scores")});
+  EXPECT_EQ(all.at("a").reason, "GDPR 12") << "what is recorded of it must tell that it was one";
 }
 
 TEST(PrivacyDeletion, IsToldByTheReason) {

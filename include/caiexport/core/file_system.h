@@ -61,6 +61,10 @@ void writeFileAtomically(FileSystem& files, const std::filesystem::path& path, s
 /// The whole content of a small file. Error(io) if it can't be read or is larger than `mostBytes`.
 std::string readFile(const std::filesystem::path& path, std::uint64_t mostBytes = 16U << 20U);
 
+/// The first `mostBytes` of it. Error(io) if it can't be read or is no regular file: a pipe or a device never holds
+/// this up.
+std::string readRegularFile(const std::filesystem::path& path, std::uint64_t mostBytes);
+
 /// Error(io) for a failed call: "cannot WHAT PATH: REASON", with a hint for a full disk or a missing permission.
 [[noreturn]] void throwIoError(std::string_view what, const std::filesystem::path& path, int errorNumber);
 

@@ -20,7 +20,8 @@ struct SyncRequest {
   std::optional<core::Duration> maxAge = {};          ///< Of the newest batch.
 };
 
-/// A batch to put out of the way once the one that supersedes it is here and verified.
+/// A batch to put out of the way once the one that supersedes it is here and verified; a privacy deletion waits for
+/// nothing.
 struct PlannedReplacement {
   model::Replacement replacement = {};
   bool privacy = false;  ///< People asked for their data to go.
@@ -32,6 +33,7 @@ struct SyncPlan {
   std::vector<PlannedReplacement> replacements = {};
   std::vector<model::BatchId> movedAway = {};  ///< Fetched earlier, but not in the folder any more: left alone.
   std::optional<store::SyncMark> mark = {};
+  std::vector<std::string> notices = {};  ///< Of replays that can't be made sense of.
 };
 
 /// What would be done. `records` is nullptr where no job was ever made. Error(notFound) if the dataset does not exist.
@@ -47,10 +49,27 @@ struct SyncResult {
   std::optional<core::Error> error = {};  ///< The first failure.
 };
 
-/// Told of each superseded batch as it is put out of the way; `left`: files in its folder that are not ours, and stay.
+/// A folder of a batch that was deleted.
+struct Removed {
+  std::filesystem::path folder = {};
+  std::uint64_t files = 0;
+  std::uint64_t left = 0;  ///< Files in it that are not ours, or can't be told to be: they stay.
+};
+
+/// What was done with a superseded batch.
+struct Replaced {
+  model::Replacement replacement = {};
+  std::vector<Removed> removed = {};                 ///< Each place where something of it lay.
+  std::vector<std::filesystem::path> outputs = {};   ///< Other output folders that it was deleted from.
+  std::vector<std::filesystem::path> notThere = {};  ///< Those on record that are not there now.
+
+  std::uint64_t left() const;
+};
+
+/// Told of each superseded batch once it is put out of the way, or could not be.
 struct SyncEvents {
-  std::function<void(const model::Replacement&, bool privacy)> replacing;
-  std::function<void(const model::Replacement&, bool privacy, std::uint64_t left)> replaced;
+  std::function<void(const Replaced&, bool privacy)> replaced;
+  std::function<void(const model::Replacement&, bool privacy, const core::Error&)> notReplaced;
 };
 
 class Sync {

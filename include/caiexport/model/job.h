@@ -69,6 +69,10 @@ struct Batch {
   std::vector<BatchId> predecessors = {};  ///< Batches that this one replaces (`replay.predecessors`).
   std::string replayReason = {};
   std::string flaw = {};  ///< Why its entry can't be relied on; empty: it can. Such a batch is named, never chosen.
+  /// Its maker's own id, and those of batches that it replaces: of use until `predecessors` tells them all. Not
+  /// recorded.
+  std::string externalId = {};
+  std::vector<std::string> predecessorsByExternalId = {};
 };
 
 struct Job {

@@ -37,11 +37,12 @@ bool isPrivacyDeletion(std::string_view replayReason);
 struct Superseded {
   BatchId batch = {};
   BatchId by = {};          ///< The newest batch of the chain, which nothing supersedes.
-  std::string reason = {};  ///< Of the batch that names it as its predecessor.
+  std::string reason = {};  ///< Of the batch that names it as its predecessor, or of the privacy deletion.
   bool privacy = false;     ///< A step of the chain is a privacy deletion.
 };
 
-/// Everything that the batches supersede, whether in the list or only named by it; in no particular order.
+/// Everything that the batches supersede, whether in the list or only named by it; in no particular order. Of batches
+/// that replace one another in a circle the newest stands. Entries of the same id count as one batch.
 std::vector<Superseded> supersededBy(std::span<const Batch> batches);
 
 }  // namespace caiexport::model

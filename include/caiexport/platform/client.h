@@ -62,7 +62,8 @@ struct BatchQuery {
   std::optional<core::TimePoint> since = {};                  ///< created at or after
   std::optional<core::TimePoint> until = {};                  ///< created before
   std::vector<std::string> statuses = {"success", "active"};  ///< Empty: any.
-  bool everyKind = false;  ///< Also what can't be chosen: consolidations, tracking batches, entries with a flaw.
+  bool everyKind = false;       ///< Also what can't be chosen: consolidations, tracking batches, entries with a flaw.
+  std::string externalId = {};  ///< Asked of the server only, which may not know it.
 };
 
 /// Batch statuses. Source: Catalog OpenAPI enum and "Batch ingestion troubleshooting guide".
@@ -175,6 +176,10 @@ class Client {
   void forEachBatch(const BatchQuery& query, const std::function<bool(const model::Batch&)>& visit,
                     std::stop_token stop);
   std::optional<model::Batch> findBatch(const model::BatchId& batch, std::stop_token stop);
+  /// Adds to the batches' `predecessors` those that they name by external id: one of the list, else one of the dataset
+  /// that Catalog finds, whatever its status. The external ids that no batch bears.
+  std::vector<std::string> resolvePredecessors(std::span<model::Batch> batches, const model::DatasetId& dataset,
+                                               std::stop_token stop);
 
   // --- Catalog: datasets
   /// Create once: InDoubt if the platform may have taken it.

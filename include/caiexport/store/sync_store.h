@@ -48,8 +48,10 @@ class SyncStore {
   std::vector<model::JobId> interruptedJobs(const SyncPlace& place);
   /// The newest job of this place that was made for this one batch, and failed.
   std::optional<model::JobId> failedJob(const SyncPlace& place, const model::BatchId& batch);
-  /// Files of the batch as any job of this place recorded them (paths relative to its folder).
+  /// Files of the batch as any job of the dataset recorded them, wherever it put them (paths relative to its folder).
   std::vector<std::string> recordedPaths(const SyncPlace& place, const model::BatchId& batch);
+  /// Other folders to which jobs of the dataset wrote the batch.
+  std::vector<std::filesystem::path> otherOutputs(const SyncPlace& place, const model::BatchId& batch);
 
   /// Bytes per second of the newest download that ran through in one go and fetched all its files.
   std::optional<double> measuredRate(const std::string& orgId);
