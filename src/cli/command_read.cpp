@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "commands.h"
 #include "job_text.h"
@@ -31,7 +30,6 @@ enum class Format { table, csv, jsonl, parquet };
 struct ReadOptions {
   reader::ReadQuery query;
   Format format = Format::table;
-  std::optional<fs::path> output = {};
 };
 
 Format parseFormat(const ParsedOptions& options) {
@@ -50,8 +48,7 @@ ReadOptions parse(const ParsedOptions& options) {
                     .sql = options.value("sql").value_or(""),
                     .identities = listOption(options, "identity"),
                     .limit = numberOption(options, "limit", 1, std::numeric_limits<std::int64_t>::max())},
-          .format = parseFormat(options),
-          .output = outputFile(options)};
+          .format = parseFormat(options)};
 }
 
 void refuseEmptySql(const ParsedOptions& options) {
@@ -64,48 +61,20 @@ void refuseEmptySql(const ParsedOptions& options) {
 
 void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::RowFormat format = parsed.format == Format::csv ? reader::RowFormat::csv : reader::RowFormat::jsonl;
-  if (parsed.output) {
-    makeFile(*parsed.output, [&](const fs::path& part) {
-      FileOutput out(part);
-      reading.profiles().rows(parsed.query, format, out, context.stop);
-    });
-    return;
-  }
-  StreamOutput out(context.out);
-  reader::PrintableOutput printable(out);
-  reader::Output& sink = context.out.terminal() ? static_cast<reader::Output&>(printable) : out;
-  reading.profiles().rows(parsed.query, format, sink, context.stop);
-}
-
-void copyToOutput(const fs::path& file, Context& context) {
-  constexpr std::size_t kPiece = 1U << 20U;
-  const auto in = core::diskFileSystem().open(file);
-  std::vector<std::byte> buffer(kPiece);
-  for (std::uint64_t offset = 0;;) {
-    const std::size_t got = in->readAt(offset, buffer);
-    offset += got;
-    StreamOutput out(context.out);
-    if (got == 0 || !out.write(std::span(buffer).first(got))) return;
-  }
+  deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
+              [&](reader::Output& out) { reading.profiles().rows(parsed.query, format, out, reading.stop()); });
 }
 
 void writeParquet(Reading& reading, const ReadOptions& parsed, Context& context) {
-  if (parsed.output) {
-    makeFile(*parsed.output,
-             [&](const fs::path& part) { reading.profiles().writeParquet(parsed.query, part, context.stop); });
-    return;
-  }
   // A Parquet file ends in its footer, so it is made whole before any of it is sent.
-  core::diskFileSystem().createDirectories(reading.scratch());
-  const fs::path file = reading.scratch() / "rows.parquet";
-  reading.profiles().writeParquet(parsed.query, file, context.stop);
-  copyToOutput(file, context);
+  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+              [&](const fs::path& file) { reading.profiles().writeParquet(parsed.query, file, reading.stop()); });
 }
 
 void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
-  const reader::Table table = reading.profiles().table(parsed.query, context.stop);
-  const std::size_t width = parsed.output ? 0 : context.out.width();
-  deliver(parsed.output, reader::renderTable(table, width), context);
+  const reader::Table table = reading.profiles().table(parsed.query, reading.stop());
+  const std::size_t width = reading.output().given() ? 0 : context.out.width();
+  deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::renderTable(table, width));
   if (table.more) {
     context.console.notice("caiexport: these are the first " + grouped(table.rows.size()) +
                            " rows; --limit shows more, --format csv|jsonl|parquet writes all");
@@ -136,22 +105,21 @@ const CommandPage& readPage() {
 CommandEnd runRead(const ParsedOptions& options, Context& context) {
   refuseEmptySql(options);
   const ReadOptions parsed = parse(options);
-  if (parsed.format == Format::parquet && !parsed.output && context.out.terminal()) {
+  if (parsed.format == Format::parquet && !options.has("output") && context.out.terminal()) {
     throw core::Error(core::Category::usage, "Parquet is not for a terminal", {.hint = "name a file with --output"});
   }
   Reading reading(options, context);
-  switch (parsed.format) {
-    case Format::table:
-      writeTable(reading, parsed, context);
-      break;
-    case Format::csv:
-    case Format::jsonl:
-      writeRows(reading, parsed, context);
-      break;
-    case Format::parquet:
-      writeParquet(reading, parsed, context);
-      break;
-  }
+  reading.run([&] {
+    switch (parsed.format) {
+      case Format::table:
+        return writeTable(reading, parsed, context);
+      case Format::csv:
+      case Format::jsonl:
+        return writeRows(reading, parsed, context);
+      case Format::parquet:
+        return writeParquet(reading, parsed, context);
+    }
+  });
   return {};
 }
 

@@ -47,10 +47,11 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
   constexpr std::array<std::string_view, 3> kFormats{"text", "json", "html"};
   const std::string format = wordOption(options, "format", kFormats);
   const std::string field = textOption(options, "field").value_or("");
-  const auto output = outputFile(options);
   Reading reading(options, context);
-  const reader::ScoreSummary summary = reading.profiles().scores(field, context.stop);
-  deliver(output, report(summary, format, reading.input()), context);
+  reading.run([&] {
+    const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());
+    deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, reading.input()));
+  });
   return {};
 }
 

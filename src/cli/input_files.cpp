@@ -223,6 +223,7 @@ void InputFinder::addManifest(const engine::Manifest& manifest, const model::Bat
       files, [&](const engine::ManifestFile& file) { return manifest.folder / file.path; },
       [](const engine::ManifestFile& file) { return file.records.has_value(); },
       "batch " + core::printable(manifest.batchId, 80), set);
+  set.manifests.push_back(manifest.folder / engine::kManifestName);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
   for (const engine::ManifestFile& file : files) {

@@ -23,10 +23,11 @@ class Record;
 
 struct InputSet {
   std::vector<reader::InputFile> files;
-  std::vector<model::Batch> batches;     ///< That are read.
-  std::vector<model::BatchId> replaced;  ///< Left out, since another one supersedes them.
-  std::vector<std::string> notices;      ///< What people should know about the set.
-  std::string description;               ///< E.g. `job 12`.
+  std::vector<std::filesystem::path> manifests;  ///< By which they were found.
+  std::vector<model::Batch> batches;             ///< That are read.
+  std::vector<model::BatchId> replaced;          ///< Left out, since another one supersedes them.
+  std::vector<std::string> notices;              ///< What people should know about the set.
+  std::string description;                       ///< E.g. `job 12`.
 };
 
 /// Which batches of a dataset's folder are meant.

@@ -2,10 +2,11 @@
 
 #include <unistd.h>
 
+#include <new>
+#include <string>
+
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/file_system.h"
-#include "caiexport/core/text.h"
 #include "config.h"
 #include "option_values.h"
 
@@ -14,8 +15,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path folderOf(const fs::path& file) {
-  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+/// What DuckDB is told to keep to: it counts about so much of what it takes.
+std::uint64_t sharedBytes(std::uint64_t memoryBytes) {
+  return memoryBytes / 4 * 3;
+}
+
+/// The program itself and DuckDB's code take some, whatever is read.
+std::uint64_t mostBytes(std::uint64_t memoryBytes) {
+  constexpr std::uint64_t kOfTheProgram = 64U << 20U;
+  return memoryBytes + residentBytes() + kOfTheProgram;
 }
 
 InputSet findInput(const ParsedOptions& options, Context& context) {
@@ -26,91 +34,49 @@ InputSet findInput(const ParsedOptions& options, Context& context) {
   return input;
 }
 
+/// For a statement that nothing else ends. Nothing of the process is waited for: its threads are at work.
+ReadWatch::GiveUp endOfProcess(const Context& context, const fs::path& scratch, bool json) {
+  return [&out = context.out, scratch, json](const core::Error& error) {
+    std::error_code ignored;
+    if (!scratch.empty()) fs::remove_all(scratch, ignored);
+    const std::string text = failureText(error);
+    static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+    if (json && !out.used()) {
+      const std::string document = failureDocument(error);
+      static_cast<void>(!::write(STDOUT_FILENO, document.data(), document.size()));
+    }
+    ::_exit(core::exitCodeOf(error.category()));
+  };
+}
+
 }  // namespace
 
-ScratchFolder::ScratchFolder(const std::optional<fs::path>& output) {
-  const std::string name = "caiexport-" + std::to_string(::getpid()) + ".tmp";
-  if (output) {
-    path_ = folderOf(*output) / ("." + name);
-    return;
-  }
-  std::error_code error;
-  const fs::path folder = fs::temp_directory_path(error);
-  // Without such a folder the reader puts nothing on disk.
-  if (!error) path_ = folder / name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
-}
-
 Reading::Reading(const ParsedOptions& options, Context& context)
-    : memoryBytes_(bytesOption(options, "memory").value_or(0)),
+    : memoryBytes_(bytesOption(options, "memory").value_or(reader::defaultMemoryBytes())),
+      output_(options),
       input_(findInput(options, context)),
-      scratch_(outputFile(options)),
-      reader_(reader::openReader({.memoryBytes = memoryBytes_, .tempDirectory = scratch_.path()})),
-      profiles_(reader_->open(input_.files)) {}
-
-std::optional<fs::path> outputFile(const ParsedOptions& options) {
-  const auto text = options.value("output");
-  if (!text) return std::nullopt;
-  const fs::path file(*text);
-  std::error_code ignored;
-  if (!file.has_filename() || fs::is_directory(file, ignored)) {
-    throw core::Error(core::Category::usage,
-                      "--output: '" + core::printable(*text, 200) + "' is a folder, not the name of a file");
-  }
-  return file;
+      scratch_(output_),
+      watch_(mostBytes(memoryBytes_), context.stop,
+             endOfProcess(context, scratch_.path(), options.value("format").value_or("") == "json")) {
+  for (const reader::InputFile& file : input_.files) output_.refuse(file.path);
+  for (const fs::path& manifest : input_.manifests) output_.refuse(manifest);
+  run([this] { open(); });
 }
 
-void makeFile(const fs::path& target, const std::function<void(const fs::path&)>& fill) {
-  core::FileSystem& files = core::diskFileSystem();
-  fs::path part = target;
-  part += "." + std::to_string(::getpid()) + ".part";
+void Reading::open() {
+  reader_ = reader::openReader({.memoryBytes = sharedBytes(memoryBytes_), .tempDirectory = scratch_.path()});
+  profiles_ = reader_->open(input_.files);
+}
+
+void Reading::run(const std::function<void()>& work) {
   try {
-    fill(part);
-    files.open(part)->sync();
-    files.rename(part, target);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(part, ignored);
-    throw;
+    work();
+  } catch (const core::Interrupted&) {
+    if (!watch_.isMemoryUsedUp()) throw;
+    throw watch_.memoryError();
+  } catch (const std::bad_alloc&) {
+    throw watch_.memoryError();
   }
-  files.syncDirectory(folderOf(target));
-}
-
-void deliver(const std::optional<fs::path>& output, const std::string& text, Context& context) {
-  if (!output) {
-    context.out.write(text);
-    return;
-  }
-  makeFile(*output, [&](const fs::path& part) {
-    FileOutput out(part);
-    out.write(std::as_bytes(std::span(text)));
-  });
-}
-
-struct FileOutput::State {
-  std::unique_ptr<core::WritableFile> file;
-  std::uint64_t written = 0;
-};
-
-FileOutput::FileOutput(const fs::path& path)
-    : state_(std::make_unique<State>(State{core::diskFileSystem().open(path), 0})) {
-  state_->file->resize(0);
-}
-
-FileOutput::~FileOutput() = default;
-
-bool FileOutput::write(std::span<const std::byte> bytes) {
-  state_->file->writeAt(state_->written, bytes);
-  state_->written += bytes.size();
-  return true;
-}
-
-bool StreamOutput::write(std::span<const std::byte> bytes) {
-  return out_.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 }  // namespace caiexport::cli

@@ -98,10 +98,14 @@ std::string engineVersion() {
   return functionOf<EngineFunction>(kEngineSymbol)();
 }
 
+std::uint64_t defaultMemoryBytes() {
+  return usableMemoryBytes() / 2;
+}
+
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings) {
   static const auto open = functionOf<OpenFunction>(kOpenSymbol);
   ReaderSettings complete = settings;
-  if (complete.memoryBytes == 0) complete.memoryBytes = usableMemoryBytes() / 2;
+  if (complete.memoryBytes == 0) complete.memoryBytes = defaultMemoryBytes();
   if (complete.threads == 0) complete.threads = usableProcessors();
   return std::unique_ptr<ParquetReader>(open(complete));
 }

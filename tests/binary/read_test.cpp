@@ -1,6 +1,11 @@
 /// What was exported, read back with the real program.
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <sstream>
 
 #include "binary/fixture.h"
 
@@ -159,6 +164,121 @@ TEST_F(SeveralBatches, OfTwoJobsThatBroughtTheSameAreCountedOnceBySync) {
   EXPECT_THAT(ended.out, HasSubstr("job 2"));
   EXPECT_THAT(ended.out, HasSubstr("1 new batch, 4 files"));
   EXPECT_THAT(ended.out, HasSubstr(", 100 profiles\n  job 1"));
+}
+
+/// What a run leaves in a folder beside `expected`.
+std::vector<std::string> leftIn(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST_F(Reading, OutputGoesIntoAPipeOrDeviceAsItIsAndThroughALink) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  for (const char* format : {"csv", "jsonl", "table", "parquet"}) {
+    const auto reading = start({"read", "1", "--format", format, "--limit", "5", "--output", path("fifo")});
+    const std::string got = support::Process::contentOf(path("fifo"));
+    EXPECT_EQ(reading->wait(), 0) << reading->errors();
+    EXPECT_FALSE(got.empty());
+    EXPECT_TRUE(std::filesystem::is_fifo(path("fifo"))) << format;
+  }
+  EXPECT_EQ(run({"read", "1", "--format", "csv", "--output", "/dev/null"}).code, 0);
+  EXPECT_EQ(run({"read", "1", "--format", "csv", "--output", "/dev/full"}).code, 9);
+  EXPECT_THAT(run({"read", "1", "--format", "csv", "--output", "/dev/stdout"}).out, HasSubstr("_id,"));
+  std::filesystem::create_directory(path("elsewhere"));
+  std::ofstream(path("elsewhere/old.csv")) << "old";
+  std::filesystem::create_symlink("elsewhere/old.csv", path("link.csv"));
+  EXPECT_EQ(run({"read", "1", "--format", "csv", "--output", path("link.csv")}).code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link.csv")));
+  EXPECT_THAT(support::Process::contentOf(path("elsewhere/old.csv")), HasSubstr("_id,"));
+  EXPECT_EQ(run({"scores", "1", "--output", path("link.csv")}).code, 0);
+  EXPECT_THAT(support::Process::contentOf(path("elsewhere/old.csv")), HasSubstr("Scores in"));
+  EXPECT_THAT(leftIn(path("elsewhere")), testing::ElementsAre("old.csv"));
+}
+
+TEST_F(Reading, OutputIsNeverWhatIsRead) {
+  const std::string victim = path("out/" + filesUnder("out").back());
+  const std::string before = support::Process::contentOf(victim);
+  std::filesystem::create_hard_link(victim, path("hard"));
+  std::filesystem::create_symlink(victim, path("soft"));
+  for (const std::string& output : {victim, path("hard"), path("soft")}) {
+    const Ended ended = run({"read", "1", "--format", "parquet", "--output", output});
+    EXPECT_EQ(ended.code, 2) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr("is one of the files that are read"));
+    EXPECT_EQ(run({"scores", "1", "--output", output}).code, 2);
+  }
+  EXPECT_EQ(support::Process::contentOf(victim), before);
+  EXPECT_EQ(run({"verify", "1"}).code, 0);
+}
+
+/// Makes rows for as long as it is left to.
+constexpr const char* kEndless = "SELECT a.i FROM range(1000000) a(i), range(1000000) b(i)";
+
+TEST_F(Reading, AKilledRunLeavesNothingThatTheNextOneDoesNotClear) {
+  std::filesystem::create_directory(path("results"));
+  const auto reading =
+      start({"read", "1", "--sql", kEndless, "--format", "parquet", "--output", path("results/rows.parquet")});
+  ASSERT_TRUE(support::eventually([&] { return !leftIn(path("results")).empty(); }));
+  const std::string scratch = path("results/" + leftIn(path("results")).front());
+  EXPECT_EQ(std::filesystem::status(scratch).permissions(), std::filesystem::perms::owner_all);
+  reading->signal(SIGKILL);
+  reading->wait();
+  ASSERT_EQ(run({"read", "1", "--format", "csv", "--output", path("results/rows.csv")}).code, 0);
+  EXPECT_THAT(leftIn(path("results")), testing::ElementsAre("rows.csv"));
+}
+
+TEST_F(Reading, WhatIsMadeForAPipeIsMadeWhereNobodyElseLooks) {
+  std::filesystem::create_directory(path("tmp"));
+  environment["TMPDIR"] = path("tmp");
+  const auto reading = start({"read", "1", "--sql", kEndless, "--format", "parquet"});
+  ASSERT_TRUE(support::eventually([&] { return !leftIn(path("tmp")).empty(); }));
+  EXPECT_EQ(std::filesystem::status(path("tmp/" + leftIn(path("tmp")).front())).permissions(),
+            std::filesystem::perms::owner_all);
+  reading->signal(SIGINT);
+  EXPECT_EQ(reading->wait(), 130);
+  EXPECT_THAT(leftIn(path("tmp")), testing::IsEmpty());
+}
+
+/// Statements whose functions neither look at the memory nor at an interrupt.
+class GreedyQuery : public Reading, public testing::WithParamInterface<const char*> {};
+
+TEST_P(GreedyQuery, EndsWithExit9InsideItsMemory) {
+  const Ended ended =
+      run({"read", "1", "--memory", "256M", "--format", "csv", "--output", "/dev/null", "--sql", GetParam()});
+  EXPECT_EQ(ended.code, 9) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("--memory"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Statements, GreedyQuery,
+    testing::Values("SELECT length(repeat('x', 3000000000))", "SELECT len(range(400000000))",
+                    "SELECT length(string_agg(repeat(i::VARCHAR, 1000), '')) FROM range(3000000) r(i)",
+                    "SELECT len(list(i)) FROM range(300000000) r(i)"));
+
+/// Hundredths of a second that the process has worked.
+long processorTicks(pid_t process) {
+  std::string stat = support::Process::contentOf("/proc/" + std::to_string(process) + "/stat");
+  std::istringstream fields(stat.substr(std::min(stat.rfind(')') + 1, stat.size())));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) fields >> skipped;
+  long user = 0;
+  fields >> user;
+  return user;
+}
+
+TEST_F(Reading, ASignalIsObeyedWithinTwoSecondsWhateverTheStatementDoes) {
+  for (const char* sql : {"SELECT count(*) FROM range(100000000000) r(i)",
+                          "SELECT len(list_sort(list_transform(range(30000000), lambda x: hash(x))))"}) {
+    const auto reading = start({"read", "1", "--format", "csv", "--memory", "4G", "--sql", sql});
+    ASSERT_TRUE(support::eventually([&] { return processorTicks(reading->id()) > 60 || reading->hasEnded(); }));
+    ASSERT_FALSE(reading->hasEnded()) << sql << reading->errors();
+    const auto before = std::chrono::steady_clock::now();
+    reading->signal(SIGTERM);
+    EXPECT_EQ(reading->wait(), 130) << sql;
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(3)) << sql << "; two, and a busy machine";
+  }
 }
 
 }  // namespace

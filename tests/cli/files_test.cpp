@@ -294,17 +294,60 @@ TEST_F(VerifyTest, StopsWhenAsked) {
 TEST(MakeFile, ReplacesOnlyWhenWhole) {
   const support::TempDirectory folder;
   const fs::path target = folder / "out.csv";
+  fs::create_directory(folder / "scratch");
   write(target, "old");
-  EXPECT_THROW(makeFile(target,
+  fs::permissions(target, fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_THROW(makeFile(target, folder / "scratch",
                         [](const fs::path& part) {
                           write(part, "half");
                           throw core::Error(Category::io, "disk full");
                         }),
                core::Error);
   EXPECT_EQ(core::readFile(target), "old");
-  makeFile(target, [](const fs::path& part) { write(part, "new"); });
+  makeFile(target, folder / "scratch", [](const fs::path& part) { write(part, "new"); });
   EXPECT_EQ(core::readFile(target), "new");
+  EXPECT_EQ(fs::status(target).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_TRUE(fs::is_empty(folder / "scratch"));
+}
+
+TEST(ScratchFolderOf, ARunIsItsOwnAndWhatAKilledRunLeftIsRemoved) {
+  const support::TempDirectory folder;
+  const fs::path gone = folder / ".caiexport-999999999-abcdef";
+  const fs::path foreign = folder / ".caiexport-notes";
+  for (const fs::path& each : {gone, foreign}) {
+    write(each / "rows", "x");
+    fs::permissions(each, fs::perms::owner_all);
+  }
+  {
+    const ScratchFolder scratch(OutputTarget(folder / "out.csv"));
+    EXPECT_EQ(scratch.path().parent_path(), folder.path());
+    EXPECT_EQ(fs::status(scratch.path()).permissions(), fs::perms::owner_all);
+    EXPECT_FALSE(fs::exists(gone));
+    EXPECT_TRUE(fs::exists(foreign));
+    const ScratchFolder another(OutputTarget(folder / "out.csv"));
+    EXPECT_TRUE(fs::exists(scratch.path())) << "of a run that lives";
+  }
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+TEST(Output, IsWhereLinksEndAndNeverWhatIsRead) {
+  const support::TempDirectory folder;
+  write(folder / "in", "x");
+  fs::create_hard_link(folder / "in", folder / "hard");
+  fs::create_symlink("in", folder / "soft");
+  fs::create_directory(folder / "sub");
+  fs::create_symlink("../sub/new", folder / "sub" / "dangling");
+  for (const char* name : {"in", "hard", "soft", "sub/../in"}) {
+    EXPECT_EQ(categoryOf([&] { OutputTarget(folder / name).refuse(folder / "in"); }), Category::usage) << name;
+  }
+  const OutputTarget dangling(folder / "sub" / "dangling");
+  EXPECT_EQ(dangling.path(), folder / "sub" / "new");
+  EXPECT_TRUE(dangling.isFile());
+  EXPECT_FALSE(OutputTarget("/dev/null").isFile());
+  EXPECT_EQ(OutputTarget("/dev/stderr").descriptor(), 2);
+  fs::create_symlink("loop", folder / "loop");
+  EXPECT_EQ(categoryOf([&] { OutputTarget(folder / "loop"); }), Category::io);
+  EXPECT_EQ(categoryOf([&] { OutputTarget(folder / "sub"); }), Category::usage);
 }
 
 }  // namespace

@@ -29,7 +29,7 @@
 namespace caiexport::reader {
 
 struct ReaderSettings {
-  /// What DuckDB may hold in memory; 0 for half of what this process may use (limits of its cgroup count).
+  /// What DuckDB may hold in memory; 0 for defaultMemoryBytes().
   std::uint64_t memoryBytes = 0;
   /// 0 for one per processor that this process may use.
   unsigned threads = 0;
@@ -144,6 +144,9 @@ class ParquetReader {
   /// columns can't be united. Links are followed. The files must stay unchanged while the set is in use.
   virtual std::unique_ptr<Profiles> open(std::vector<InputFile> files) = 0;
 };
+
+/// Half of what this process may use (limits of its cgroup count).
+std::uint64_t defaultMemoryBytes();
 
 /// Loads the module (once) and starts a reader. Error(io) with the remedy if the module is missing or of another build.
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings);

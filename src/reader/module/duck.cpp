@@ -147,7 +147,10 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
   const std::string text = blame.what + ": " + printableLines(named(std::string(message), blame));
   if (type == DUCKDB_ERROR_INTERRUPT) throw core::Interrupted();
   if (type == DUCKDB_ERROR_OUT_OF_MEMORY) {
-    throw Error(Category::io, text, {.hint = "allow more with --memory, e.g. --memory 4G, or choose fewer columns"});
+    // Checks of single files have no option for it.
+    throw Error(Category::io, text,
+                {.hint = blame.file.empty() ? "allow more with --memory, e.g. --memory 4G, or choose fewer columns"
+                                            : "close other programs, or run where there is more memory"});
   }
   if (isAboutDisk(message)) throw Error(Category::io, text);
   if (blame.usersSql && (isAboutStatement(type) || !isAboutFiles(message))) {

@@ -1,0 +1,70 @@
+#pragma once
+/// Where `read` and `scores` write to, and the folder in which what they write comes to be.
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "caiexport/cli/application.h"
+#include "caiexport/reader/parquet_reader.h"
+
+namespace caiexport::cli {
+
+/// --output, or standard output.
+class OutputTarget {
+ public:
+  /// Follows links. Error(usage) for a folder.
+  explicit OutputTarget(const ParsedOptions& options);
+  explicit OutputTarget(const std::filesystem::path& path);
+
+  bool given() const { return !named_.empty(); }
+  /// A regular file, there or to be made: it is replaced in one step. All else is written to as it is.
+  bool isFile() const { return given() && !stream_; }
+  /// The file itself, where links end; a pipe or device as it was named.
+  const std::filesystem::path& path() const { return path_; }
+  /// Of the process itself (`/dev/stdout`, `/dev/fd/3`), -1 if it is none.
+  int descriptor() const { return descriptor_; }
+  /// Error(usage) if the file is `input`, under whatever name.
+  void refuse(const std::filesystem::path& input) const;
+
+ private:
+  std::filesystem::path named_;
+  std::filesystem::path path_;
+  bool stream_ = false;
+  int descriptor_ = -1;
+};
+
+/// A folder that nobody else can look into or plant anything in: for what the reader can't keep in memory, and for what
+/// is not whole yet. Removed at the end; what a killed run left beside it is removed at the beginning.
+class ScratchFolder {
+ public:
+  /// Beside the output, so that both have the same room; else where the system puts temporary files. Error(io) if it
+  /// can't be made beside the output; elsewhere path() is empty then.
+  explicit ScratchFolder(const OutputTarget& output);
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int lock_ = -1;
+};
+
+/// Makes the file at `target` by way of one in `scratch`, which `fill` is given the path of and makes; then it is
+/// synced and renamed. What was at `target` stays as it was after a failure, and keeps its mode.
+void makeFile(const std::filesystem::path& target, const std::filesystem::path& scratch,
+              const std::function<void(const std::filesystem::path&)>& fill);
+
+/// What `make` makes at the path it is given, to the output: for what must be whole before any of it is sent.
+void deliverFile(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
+                 const std::stop_token& stop, const std::function<void(const std::filesystem::path&)>& make);
+/// What `fill` writes, as it comes.
+void deliverRows(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
+                 const std::stop_token& stop, const std::function<void(reader::Output&)>& fill);
+void deliverText(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
+                 const std::stop_token& stop, const std::string& text);
+
+}  // namespace caiexport::cli
