@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <deque>
+#include <limits>
 
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
@@ -284,10 +286,32 @@ reader::Table historyTable(std::span<const store::JobView> views, core::TimePoin
   return table;
 }
 
+namespace {
+
+/// `-1.5e3`: harmless, and of use as it is.
+bool isNumber(std::string_view text) {
+  double value = 0;
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && text.find_first_of("iInN") == text.npos;
+}
+
+/// Spreadsheets run such a cell, some also with the wide forms of these characters.
+bool beginsAFormula(std::string_view text) {
+  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
+    if (text.starts_with(start)) return !isNumber(text);
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string csvField(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == text.npos) return std::string(text);
+  std::string shown = core::printable(text, std::numeric_limits<std::size_t>::max());
+  if (beginsAFormula(core::trim(shown))) shown.insert(0, "'");
+  if (shown.find_first_of(",\"") == shown.npos) return shown;
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : shown) {
     if (c == '"') out += '"';
     out += c;
   }

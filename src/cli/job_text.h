@@ -48,7 +48,8 @@ reader::Table historyTable(std::span<const store::JobView> views, core::TimePoin
 std::string historyCsvHeader();
 std::string historyCsvRow(const store::JobView& view);
 
-/// A field of a CSV line: in quotes if need be.
+/// A field of a CSV line: in quotes if need be, printable, and with a `'` before what a spreadsheet would run (a text
+/// that begins with `=`, `+`, `-` or `@` and is no number).
 std::string csvField(std::string_view text);
 
 }  // namespace caiexport::cli

@@ -1,50 +1,37 @@
 #include "json.h"
 
+#include "caiexport/core/text.h"
+
 namespace caiexport::cli {
 namespace {
 
 constexpr std::string_view kReplacement = "\uFFFD";
 
-/// Length of the valid UTF-8 sequence at the front (The Unicode Standard, table 3-7); 0 if there is none.
-std::size_t sequenceLength(std::string_view text) {
-  const auto byteAt = [text](std::size_t i) -> unsigned { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byteAt(0);
-  if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  if (text.size() < length) return 0;
-  const unsigned second = byteAt(1);
-  const unsigned least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  const unsigned most = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  if (second < least || second > most) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if ((byteAt(i) & 0xC0U) != 0x80) return 0;
-  }
-  return length;
-}
-
-void appendEscaped(std::string& out, unsigned codePoint) {
+void appendUnit(std::string& out, unsigned unit) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  out += "\\u00";
-  out += kDigits[codePoint >> 4U];
-  out += kDigits[codePoint & 0xFU];
+  out += "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) out += kDigits[(unit >> static_cast<unsigned>(shift)) & 0xFU];
 }
 
-void appendCharacter(std::string& out, std::string_view sequence) {
-  const auto lead = static_cast<unsigned char>(sequence[0]);
-  const bool c1 = sequence.size() == 2 && lead == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;
-  if (c1) {
-    appendEscaped(out, static_cast<unsigned char>(sequence[1]));
-  } else if (sequence == "\"" || sequence == "\\") {
+void appendEscaped(std::string& out, char32_t c) {
+  if (c >= 0x10000) {
+    appendUnit(out, 0xD800U + ((c - 0x10000) >> 10U));
+    c = 0xDC00U + ((c - 0x10000) & 0x3FFU);
+  }
+  appendUnit(out, c);
+}
+
+void appendCharacter(std::string& out, std::string_view sequence, char32_t c) {
+  if (c == '"' || c == '\\') {
     out.append("\\").append(sequence);
-  } else if (sequence == "\n") {
+  } else if (c == '\n') {
     out += "\\n";
-  } else if (sequence == "\t") {
+  } else if (c == '\t') {
     out += "\\t";
-  } else if (sequence == "\r") {
+  } else if (c == '\r') {
     out += "\\r";
-  } else if (lead < 0x20 || lead == 0x7F) {
-    appendEscaped(out, lead);
+  } else if (!core::mayBeShown(c)) {
+    appendEscaped(out, c);
   } else {
     out += sequence;
   }
@@ -56,12 +43,13 @@ std::string jsonText(std::string_view text) {
   std::string out = "\"";
   out.reserve(text.size() + 2);
   while (!text.empty()) {
-    const std::size_t length = sequenceLength(text);
+    char32_t codePoint = 0;
+    const std::size_t length = core::decodeUtf8(text, codePoint);
     if (length == 0) {
       out += kReplacement;
       text.remove_prefix(1);
     } else {
-      appendCharacter(out, text.substr(0, length));
+      appendCharacter(out, text.substr(0, length), codePoint);
       text.remove_prefix(length);
     }
   }

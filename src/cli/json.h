@@ -10,8 +10,8 @@
 
 namespace caiexport::cli {
 
-/// Writes one document. Text that is not UTF-8 has U+FFFD in the place of what is broken; control characters, C1 too,
-/// are escaped, so that the document is safe to show on a terminal.
+/// Writes one document. Text that is not UTF-8 has U+FFFD in the place of what is broken; what may not be shown
+/// (core::mayBeShown) is escaped, so that the document is safe on a terminal and means the same as before.
 class JsonWriter {
  public:
   /// Called with pieces of the text, in order.

@@ -146,37 +146,6 @@ std::uint64_t roundedQuotient(std::uint64_t value, std::uint64_t divisor) {
   return value / divisor + (value % divisor >= divisor - divisor / 2 ? 1 : 0);
 }
 
-/// Length of the valid UTF-8 sequence at the front of `text`, and its code point; 0 if there is none (The Unicode
-/// Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF).
-std::size_t decodeUtf8(std::string_view text, char32_t& codePoint) {
-  const auto byteAt = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byteAt(0);
-  if (lead < 0x80) {
-    codePoint = lead;
-    return 1;
-  }
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  if (text.size() < length) return 0;
-  codePoint = lead & (0x7FU >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byteAt(i) & 0xC0U) != 0x80) return 0;
-    codePoint = (codePoint << 6U) | (byteAt(i) & 0x3FU);
-  }
-  constexpr std::array<char32_t, 5> kSmallest{0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = codePoint >= 0xD800 && codePoint <= 0xDFFF;
-  return codePoint < kSmallest[length] || surrogate || codePoint > 0x10FFFF ? 0 : length;
-}
-
-bool mayBeShown(char32_t c) {
-  const bool control = c < 0x20 || (c >= 0x7F && c <= 0x9F);
-  const bool breaksLine = c == 0x2028 || c == 0x2029;
-  // Marks that turn the direction of writing can make one name look like another.
-  const bool turns =
-      c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
-  return !control && !breaksLine && !turns;
-}
-
 bool isPlainAscii(char c) {
   return c >= ' ' && c <= '~';
 }
@@ -284,6 +253,38 @@ std::string formatDuration(Duration duration) {
   if (minutes < 1440) return std::to_string(minutes / 60) + "h " + padded(minutes % 60, 2) + 'm';
   const std::uint64_t hours = roundedQuotient(milliseconds, 3'600'000);
   return std::to_string(hours / 24) + "d " + padded(hours % 24, 2) + 'h';
+}
+
+std::size_t decodeUtf8(std::string_view text, char32_t& codePoint) {
+  if (text.empty()) return 0;
+  const auto byteAt = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byteAt(0);
+  if (lead < 0x80) {
+    codePoint = lead;
+    return 1;
+  }
+  if (lead < 0xC2 || lead > 0xF4) return 0;
+  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  codePoint = lead & (0x7FU >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byteAt(i) & 0xC0U) != 0x80) return 0;
+    codePoint = (codePoint << 6U) | (byteAt(i) & 0x3FU);
+  }
+  constexpr std::array<char32_t, 5> kSmallest{0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = codePoint >= 0xD800 && codePoint <= 0xDFFF;
+  return codePoint < kSmallest[length] || surrogate || codePoint > 0x10FFFF ? 0 : length;
+}
+
+bool mayBeShown(char32_t c) {
+  const bool control = c < 0x20 || (c >= 0x7F && c <= 0x9F);
+  const bool breaksLine = c == 0x2028 || c == 0x2029;
+  const bool turns =
+      c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
+  // Joiners (U+200C, U+200D) belong to ordinary words of some languages.
+  const bool unseen = c == 0x200B || (c >= 0x2060 && c <= 0x2064) || (c >= 0x206A && c <= 0x206F) || c == 0xFEFF ||
+                      (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE007F);
+  return !control && !breaksLine && !turns && !unseen;
 }
 
 std::string printable(std::string_view text, std::size_t longest) {

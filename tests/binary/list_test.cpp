@@ -52,6 +52,22 @@ TEST_F(Lists, FindSegmentsAmongManyPages) {
   EXPECT_THAT(run({"segments"}).out, HasSubstr("updated"));
 }
 
+TEST_F(Lists, NamesRunNothingInAnyFormat) {
+  startWith(R"({"faults": [{"match": {"path": "/catalog/dataSets"}, "times": -1, "do": {"status": 200, "body":
+      {"5f0000000000000000000009": {"name": "=cmd|'/C calc'!A0\u001b]0;x\u0007\u202e\u009b", "created": 1780000000000}}}}]})");
+  for (const char* format : {"csv", "json", "table"}) {
+    const Ended listed = run({"datasets", "--format", format});
+    ASSERT_EQ(listed.code, 0) << listed.err;
+    EXPECT_THAT(listed.out, HasSubstr("calc"));
+    for (const char* bad : {"\x1b", "\a", "\u202e", "\u009b"}) {
+      EXPECT_THAT(listed.out, testing::Not(HasSubstr(bad))) << format;
+    }
+    if (format == std::string("csv")) {
+      EXPECT_THAT(listed.out, HasSubstr(",'=cmd|"));
+    }
+  }
+}
+
 TEST_F(Lists, NothingFoundIsNoFailure) {
   startSimulator();
   const Ended none = run({"datasets", "--search", "no such name", "--format", "json"});

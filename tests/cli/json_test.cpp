@@ -18,6 +18,8 @@ TEST(JsonText, EscapesWhatJsonAndTerminalsMind) {
   EXPECT_EQ(jsonText("\"\\\n\r\t"), "\"\\\"\\\\\\n\\r\\t\"");
   EXPECT_EQ(jsonText(std::string_view("\0\x1b\x7f", 3)), "\"\\u0000\\u001b\\u007f\"");
   EXPECT_EQ(jsonText("\u009b31m"), "\"\\u009b31m\"");
+  EXPECT_EQ(jsonText("a\u202eb\u2066c\u2028\ufeff"), R"("a\u202eb\u2066c\u2028\ufeff")");
+  EXPECT_EQ(jsonText("\U000E0041"), R"("\udb40\udc41")");
 }
 
 TEST(JsonText, ReplacesWhatIsNotUtf8) {

@@ -70,10 +70,24 @@ TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {
     if (c == ',' && !quoted) ++fields;
   }
   EXPECT_EQ(fields, static_cast<std::size_t>(std::ranges::count(header, ',')) + 1);
-  EXPECT_THAT(row, HasSubstr("\"line one\nquote \"\" and, comma "));
+  EXPECT_THAT(row, HasSubstr("\"line one\\x0aquote \"\" and, comma "));
   EXPECT_EQ(csvField("plain"), "plain");
-  EXPECT_EQ(csvField("a\rb"), "\"a\rb\"");
+  EXPECT_EQ(csvField("a\rb"), "a\\x0db");
   EXPECT_EQ(csvField(""), "");
+}
+
+TEST(HistoryCsv, HasNothingThatATerminalOrASpreadsheetWouldRun) {
+  EXPECT_EQ(csvField("\x1b]0;x\a\u202etxt\ufeff"), R"(\x1b]0;x\x07\xe2\x80\xaetxt\xef\xbb\xbf)");
+  EXPECT_EQ(csvField("=LINK(\"x\",1)"), "\"'=LINK(\"\"x\"\",1)\"");
+  for (const char* formula : {"=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =1+1", "\uFF1D1+1", "-", "-inf"}) {
+    EXPECT_EQ(csvField(formula), "'" + std::string(formula)) << formula;
+  }
+  for (const char* value : {"-1", "+1.5", "-2.5e-3", "a=b", "2026-11-27T10:00:00Z", "'=1"}) {
+    EXPECT_EQ(csvField(value), value);
+  }
+  // Escaped, they begin no cell.
+  EXPECT_EQ(csvField("\t=1"), "\\x09=1");
+  EXPECT_EQ(csvField("\r=1"), "\\x0d=1");
 }
 
 TEST(Show, TellsStepsFilesEventsAndTheNextCommand) {

@@ -34,9 +34,16 @@ std::string formatBytes(std::uint64_t bytes);
 /// `1m 23s`, `4.2 s`, `2h 05m`, for people.
 std::string formatDuration(Duration duration);
 
-/// Safe to show on a terminal, in one line: control characters, DEL, C1 controls, line separators, marks that turn the
-/// direction of writing and invalid UTF-8 are shown as `\xNN`. Cut with an ellipsis where more than `longest`
-/// characters would be shown (`\xNN` counts as four and is never split).
+/// Length of the valid UTF-8 sequence at the front of `text`, and its code point; 0 if there is none (The Unicode
+/// Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF).
+std::size_t decodeUtf8(std::string_view text, char32_t& codePoint);
+
+/// False for control characters, DEL, C1 controls, line separators, and for marks that turn the direction of writing or
+/// are not seen at all: they can make one name look like another.
+bool mayBeShown(char32_t codePoint);
+
+/// Safe to show on a terminal, in one line: what may not be shown and invalid UTF-8 are written as `\xNN`. Cut with an
+/// ellipsis where more than `longest` characters would be shown (`\xNN` counts as four and is never split).
 std::string printable(std::string_view text, std::size_t longest = 2000);
 
 /// RFC 3986: everything but unreserved characters becomes %XX.
