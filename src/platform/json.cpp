@@ -1,37 +1,23 @@
 #include "json.h"
 
-#include <Poco/Exception.h>
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-#include <Poco/JSON/ParseHandler.h>
-#include <Poco/JSON/Parser.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
-#include <typeinfo>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/document.h"
 #include "caiexport/model/ids.h"
 #include "caiexport/net/http.h"
 
 namespace caiexport::platform {
 namespace {
 
-using Poco::Dynamic::Var;
-using ObjectPtr = Poco::JSON::Object::Ptr;
-using ArrayPtr = Poco::JSON::Array::Ptr;
+using json::Document;
+using json::Kind;
 
-/// Poco's own limit; past it the parser's recursion would be at the mercy of the server.
-constexpr int kMostLevels = 128;
 constexpr std::size_t kExcerptCharacters = 200;
-
-bool isDigit(char c) {
-  return c >= '0' && c <= '9';
-}
 
 template <class Integer>
 std::optional<Integer> parseWhole(std::string_view text) {
@@ -41,78 +27,19 @@ std::optional<Integer> parseWhole(std::string_view text) {
   return value;
 }
 
-/// Poco 1.11 turns 18446744073709551616 into 0 without a word, and refuses the whole text for a 1e400.
-bool survivesPoco(const std::string& number) {
-  if (number.find_first_of(".eE") != std::string::npos) return std::isfinite(std::strtod(number.c_str(), nullptr));
-  const std::string_view digits = std::string_view(number).substr(number.starts_with('-') ? 1 : 0);
-  if (digits.empty() || digits.size() < 18) return true;
-  return parseWhole<std::int64_t>(number) || parseWhole<std::uint64_t>(number);
-}
-
-bool isNumber(const std::string& token) {
-  const std::size_t first = token.starts_with('-') ? 1 : 0;
-  const std::size_t last = token.size() - 1;
-  return token.size() > first && isDigit(token[first]) && isDigit(token[last]) &&
-         (token[first] != '0' || token.size() == first + 1 || !isDigit(token[first + 1]));
-}
-
-/// The text with every number that Poco can't hold turned into a string of its digits: a field that nobody asks for
-/// does no harm then, and one that is asked for is checked with all its digits. Nothing if it is nested too deeply.
-std::optional<std::string> guarded(const std::string& text) {
-  constexpr std::string_view kNumberCharacters = "0123456789+-.eE";
-  std::string out;
-  std::size_t copied = 0;
-  int level = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') {
-      for (++i; i < text.size() && text[i] != '"'; ++i) {
-        if (text[i] == '\\') ++i;
-      }
-    } else if (c == '{' || c == '[') {
-      if (++level > kMostLevels) return std::nullopt;
-    } else if (c == '}' || c == ']') {
-      --level;
-    } else if (c == '-' || isDigit(c)) {
-      const std::size_t end = std::min(text.find_first_not_of(kNumberCharacters, i), text.size());
-      const std::string token = text.substr(i, end - i);
-      if (isNumber(token) && !survivesPoco(token)) {
-        out.append(text, copied, i - copied).append("\"").append(token).append("\"");
-        copied = end;
-      }
-      i = end - 1;
-    }
-  }
-  return out.append(text, copied);
-}
-
-/// Empty if it can't be parsed.
-Var parseText(const std::string& text) {
-  try {
-    // Key order carries the sort of Catalog's answers.
-    Poco::JSON::Parser parser(new Poco::JSON::ParseHandler(true));
-    return parser.parse(text);
-  } catch (const Poco::Exception&) {
-    return {};
-  } catch (const std::exception&) {
-    return {};
-  }
-}
-
-template <class Pointer>
-const Pointer* pointerIn(const Var& value) {
-  return !value.isEmpty() && value.type() == typeid(Pointer) ? &value.extract<Pointer>() : nullptr;
-}
-
-bool isTextVar(const Var& value) {
-  return !value.isEmpty() && value.type() == typeid(std::string);
-}
-
 /// The digits of a whole number, or of any other one as it is best written; nothing for what is not a number.
-std::optional<std::string> numberText(const Var& value) {
-  if (value.isEmpty() || value.isBoolean() || !value.isNumeric()) return std::nullopt;
-  if (value.isInteger()) return value.convert<std::string>();
-  const auto real = value.convert<double>();
+std::optional<std::string> numberText(const Document& document, Document::Index value) {
+  switch (document.kind(value)) {
+    case Kind::integer:
+      return std::to_string(document.integer(value));
+    case Kind::natural:
+      return std::to_string(document.natural(value));
+    case Kind::real:
+      break;
+    default:
+      return std::nullopt;
+  }
+  const double real = document.real(value);
   constexpr double kExact = 9007199254740992.0;  // 2^53: below it a double holds every whole number
   if (std::trunc(real) == real && std::abs(real) <= kExact) return std::to_string(static_cast<std::int64_t>(real));
   std::array<char, 64> buffer{};
@@ -141,73 +68,101 @@ std::string why(const net::HttpResponse& response, const std::string& problem) {
 
 }  // namespace
 
-Json::Json(const Var& value, std::shared_ptr<const std::string> request, std::string path)
-    : value_(value), request_(std::move(request)), path_(std::move(path)) {}
+struct Json::Source {
+  std::shared_ptr<const Document> document;
+  std::string request;
+};
+
+Json::Json(std::shared_ptr<const Source> source, std::uint32_t node, std::string path)
+    : source_(std::move(source)), node_(node), path_(std::move(path)) {}
 
 Json Json::parse(const net::HttpResponse& response, std::string request) {
-  const auto refuse = [&](const std::string& problem) {
+  const auto refuse = [&](const std::string& problem, const std::string& hint) {
     throw core::Error(core::Category::protocol, request + why(response, problem),
-                      {.requestId = response.headers.get("x-request-id").value_or(""),
-                       .hint = "check base_url, and whether a proxy answers in the platform's place"});
+                      {.requestId = response.headers.get("x-request-id").value_or(""), .hint = hint});
   };
-  const std::optional<std::string> text = guarded(response.body);
-  if (!text) refuse("is nested deeper than " + std::to_string(kMostLevels) + " levels");
-  const Var value = parseText(*text);
-  if (value.isEmpty()) refuse("is not JSON, or it is cut");
-  return {value, std::make_shared<const std::string>(std::move(request)), ""};
+  const std::string proxyHint = "check base_url, and whether a proxy answers in the platform's place";
+  const Document::Limits limits;
+  Document::Parsed parsed = Document::parse(response.body, limits);
+  switch (parsed.problem) {
+    case Document::Problem::none:
+      break;
+    case Document::Problem::malformed:
+      refuse("is not JSON, or it is cut", proxyHint);
+      break;
+    case Document::Problem::tooDeep:
+      refuse("is nested deeper than " + std::to_string(limits.levels) + " levels", proxyHint);
+      break;
+    case Document::Problem::tooManyValues:
+      refuse("holds more than " + std::to_string(limits.values) + " values", proxyHint);
+      break;
+  }
+  return {std::make_shared<const Source>(std::move(parsed.document), std::move(request)), 0, ""};
 }
 
 std::optional<Json> Json::tryParse(const std::string& body) {
-  const std::optional<std::string> text = guarded(body);
-  if (!text) return std::nullopt;
-  const Var value = parseText(*text);
-  if (value.isEmpty()) return std::nullopt;
-  return Json(value, std::make_shared<const std::string>(), "");
+  Document::Parsed parsed = Document::parse(body);
+  if (parsed.problem != Document::Problem::none) return std::nullopt;
+  return Json(std::make_shared<const Source>(std::move(parsed.document), ""), 0, "");
+}
+
+bool Json::is(json::Kind kind) const {
+  return node_ < kMissing && document().kind(node_) == kind;
 }
 
 bool Json::exists() const {
-  const ObjectPtr* object = pointerIn<ObjectPtr>(value_);
-  return object != nullptr ? (*object)->size() > 0 : !value_.isEmpty();
+  if (node_ >= kMissing) return node_ == kName;
+  if (is(Kind::object)) return document().size(node_) > 0;
+  return !is(Kind::null);
 }
 
 bool Json::isObject() const {
-  return pointerIn<ObjectPtr>(value_) != nullptr;
+  return is(Kind::object);
 }
 
 bool Json::isArray() const {
-  return pointerIn<ArrayPtr>(value_) != nullptr;
+  return is(Kind::array);
 }
 
 bool Json::isText() const {
-  return isTextVar(value_);
+  return node_ == kName || is(Kind::text);
 }
 
 Json Json::at(const std::string& key) const {
-  const ObjectPtr* object = pointerIn<ObjectPtr>(value_);
-  return {object != nullptr ? (*object)->get(key) : Var(), request_, path_.empty() ? key : path_ + "." + key};
+  const std::uint32_t found = isObject() ? document().member(node_, key) : 0;
+  return {source_, found == 0 ? kMissing : found, path_.empty() ? key : path_ + "." + key};
 }
 
 Json Json::key(const std::string& name) const {
-  return {Var(name), request_, (path_.empty() ? "" : path_ + ".") + "the key " + name};
+  Json result(source_, kName, (path_.empty() ? "" : path_ + ".") + "the key " + name);
+  result.nameBytes_ = static_cast<std::uint32_t>(name.size());
+  return result;
 }
 
 std::vector<Json> Json::elements() const {
-  const ArrayPtr* array = pointerIn<ArrayPtr>(value_);
-  if (array == nullptr) fail(exists() ? "is not an array" : "is missing");
+  if (!isArray()) fail(exists() ? "is not an array" : "is missing");
+  const std::vector<std::uint32_t> nodes = document().elements(node_);
   std::vector<Json> result;
-  result.reserve((*array)->size());
-  for (const Var& element : **array) {
-    result.push_back(Json(element, request_, path_ + "[" + std::to_string(result.size()) + "]"));
+  result.reserve(nodes.size());
+  for (const std::uint32_t node : nodes) {
+    result.push_back(Json(source_, node, path_ + "[" + std::to_string(result.size()) + "]"));
   }
   return result;
 }
 
 std::vector<std::pair<std::string, Json>> Json::members() const {
-  const ObjectPtr* object = pointerIn<ObjectPtr>(value_);
-  if (object == nullptr) fail(value_.isEmpty() ? "is missing" : "is not an object");
+  if (!isObject()) fail(exists() ? "is not an object" : "is missing");
   std::vector<std::pair<std::string, Json>> result;
-  for (const std::string& key : (*object)->getNames()) result.emplace_back(key, at(key));
+  for (const auto& [name, node] : document().members(node_)) {
+    std::string key(name);
+    Json member(source_, node, path_.empty() ? key : path_ + "." + key);
+    result.emplace_back(std::move(key), std::move(member));
+  }
   return result;
+}
+
+const json::Document& Json::document() const {
+  return *source_->document;
 }
 
 std::string Json::text() const {
@@ -221,8 +176,10 @@ std::string Json::textOrEmpty() const {
 }
 
 std::optional<std::string> Json::textIfAny() const {
-  if (isTextVar(value_)) return value_.extract<std::string>();
-  return numberText(value_);
+  if (node_ == kName) return path_.substr(path_.size() - nameBytes_);
+  if (node_ >= kMissing) return std::nullopt;
+  if (isText()) return std::string(document().text(node_));
+  return numberText(document(), node_);
 }
 
 std::string Json::id() const {
@@ -265,7 +222,7 @@ std::optional<core::TimePoint> Json::timeIfAny(std::chrono::milliseconds unit) c
 }
 
 std::string Json::place() const {
-  return *request_ + ": the answer" + (path_.empty() ? "" : "'s field " + core::printable(path_, 200));
+  return source_->request + ": the answer" + (path_.empty() ? "" : "'s field " + core::printable(path_, 200));
 }
 
 void Json::fail(const std::string& why) const {

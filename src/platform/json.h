@@ -1,8 +1,6 @@
 #pragma once
 /// JSON answers, guarded: what is missing, mistyped or out of range is an error that names request and field.
 
-#include <Poco/Dynamic/Var.h>
-
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -17,6 +15,10 @@
 namespace caiexport::net {
 struct HttpResponse;
 }
+namespace caiexport::json {
+class Document;
+enum class Kind : std::uint32_t;
+}  // namespace caiexport::json
 
 namespace caiexport::platform {
 
@@ -27,7 +29,8 @@ namespace caiexport::platform {
 class Json {
  public:
   /// The answer's body. `request` ("GET https://...") begins every error. Error(protocol) if it is not a JSON object or
-  /// array, or is nested deeper than 128 levels; the message shows how the body begins.
+  /// array, is nested deeper than 128 levels or holds more than a million values; the message shows how the body
+  /// begins.
   static Json parse(const net::HttpResponse& response, std::string request);
   /// The same without an error: nothing if the body can't be read.
   static std::optional<Json> tryParse(const std::string& body);
@@ -69,11 +72,18 @@ class Json {
   [[noreturn]] void fail(const std::string& why) const;
 
  private:
-  Json(const Poco::Dynamic::Var& value, std::shared_ptr<const std::string> request, std::string path);
+  struct Source;
+  static constexpr std::uint32_t kMissing = 0xFFFFFFFE;
+  static constexpr std::uint32_t kName = 0xFFFFFFFF;  ///< A member's name: the end of the path.
+
+  Json(std::shared_ptr<const Source> source, std::uint32_t node, std::string path);
+  bool is(json::Kind kind) const;
+  const json::Document& document() const;
   std::optional<std::int64_t> signedNumber() const;
 
-  Poco::Dynamic::Var value_;
-  std::shared_ptr<const std::string> request_;
+  std::shared_ptr<const Source> source_;
+  std::uint32_t node_ = kMissing;
+  std::uint32_t nameBytes_ = 0;
   std::string path_;
 };
 
