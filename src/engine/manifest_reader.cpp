@@ -1,15 +1,12 @@
 #include "caiexport/engine/manifest.h"
 
-#include <Poco/Exception.h>
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
-
 #include <algorithm>
+#include <limits>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/document.h"
 
 namespace caiexport::engine {
 namespace {
@@ -17,68 +14,84 @@ namespace {
 namespace fs = std::filesystem;
 using core::Category;
 using core::Error;
-using Poco::Dynamic::Var;
+using json::Document;
+using json::Kind;
 
 [[noreturn]] void throwBroken(const fs::path& file, const std::string& what) {
   throw Error(Category::verification, core::printable(file.string()) + " is broken: " + what);
 }
 
-std::optional<std::uint64_t> numberOf(const Var& value) {
-  if (value.isEmpty() || !value.isInteger()) return std::nullopt;
-  try {
-    return value.convert<std::uint64_t>();
-  } catch (const Poco::Exception&) {
-    return std::nullopt;  // below zero
-  }
-}
+/// One object of the text.
+class Entry {
+ public:
+  Entry(const Document& document, Document::Index at) : document_(document), at_(at) {}
 
-std::string textOf(const Var& value) {
-  return !value.isEmpty() && value.isString() ? value.extract<std::string>() : std::string();
-}
+  /// 0: there is none of that kind.
+  Document::Index member(std::string_view name, Kind kind) const {
+    const Document::Index found = document_.member(at_, name);
+    return found != 0 && document_.kind(found) == kind ? found : 0;
+  }
+  std::string text(std::string_view name) const {
+    const Document::Index found = member(name, Kind::text);
+    return found != 0 ? std::string(document_.text(found)) : std::string();
+  }
+  /// Nothing for what is below zero, or no whole number, or does not fit.
+  std::optional<std::uint64_t> number(std::string_view name) const {
+    if (const Document::Index found = member(name, Kind::natural)) return document_.natural(found);
+    const Document::Index found = member(name, Kind::integer);
+    if (found == 0 || document_.integer(found) < 0) return std::nullopt;
+    return static_cast<std::uint64_t>(document_.integer(found));
+  }
+
+ private:
+  const Document& document_;
+  Document::Index at_;
+};
 
 bool staysInFolder(const fs::path& path) {
   return !path.empty() && path.is_relative() &&
          std::ranges::none_of(path, [](const fs::path& part) { return part == ".." || part.empty(); });
 }
 
-ManifestFile fileFrom(const Poco::JSON::Object& entry, const fs::path& file) {
-  const std::optional<std::uint64_t> bytes = numberOf(entry.get("bytes"));
-  ManifestFile read{.path = textOf(entry.get("name")),
+ManifestFile fileFrom(const Entry& entry, const fs::path& file) {
+  const std::optional<std::uint64_t> bytes = entry.number("bytes");
+  ManifestFile read{.path = entry.text("name"),
                     .bytes = bytes.value_or(0),
-                    .sha256 = textOf(entry.get("sha256")),
-                    .records = numberOf(entry.get("records"))};
+                    .sha256 = entry.text("sha256"),
+                    .records = entry.number("records")};
   if (!bytes) throwBroken(file, "a file has no size");
   if (!staysInFolder(read.path))
     throwBroken(file, "'" + core::printable(read.path, 80) + "' is no name of a file in its folder");
   return read;
 }
 
-std::vector<model::BatchId> idsIn(const Poco::JSON::Array::Ptr& list) {
+std::vector<model::BatchId> idsIn(const Document& document, Document::Index list) {
   std::vector<model::BatchId> ids;
-  if (list.isNull()) return ids;
-  for (const Var& id : *list) {
-    if (model::isWellFormedId(textOf(id))) ids.emplace_back(textOf(id));
+  if (list == 0) return ids;
+  for (const Document::Index id : document.elements(list)) {
+    if (document.kind(id) != Kind::text) continue;
+    std::string text(document.text(id));
+    if (model::isWellFormedId(text)) ids.emplace_back(std::move(text));
   }
   return ids;
 }
 
-Manifest parse(const std::string& text, const fs::path& file) {
-  Poco::JSON::Parser parser;
-  const auto document = parser.parse(text).extract<Poco::JSON::Object::Ptr>();
+Manifest read(const Document& document, const fs::path& file) {
+  const Entry top(document, 0);
+  constexpr auto kMostJobs = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   Manifest manifest{.folder = file.parent_path(),
-                    .job = static_cast<std::int64_t>(numberOf(document->get("job")).value_or(0)),
-                    .datasetId = textOf(document->get("dataset_id")),
-                    .batchId = textOf(document->get("batch_id")),
-                    .created = core::parseTime(textOf(document->get("batch_created")), {}),
-                    .replaces = idsIn(document->getArray("replaces")),
-                    .records = numberOf(document->get("records")),
+                    .job = static_cast<std::int64_t>(std::min(top.number("job").value_or(0), kMostJobs)),
+                    .datasetId = top.text("dataset_id"),
+                    .batchId = top.text("batch_id"),
+                    .created = core::parseTime(top.text("batch_created"), {}),
+                    .replaces = idsIn(document, top.member("replaces", Kind::array)),
+                    .records = top.number("records"),
                     .files = {}};
-  const Poco::JSON::Array::Ptr files = document->getArray("files");
-  if (files.isNull()) throwBroken(file, "it has no list of files");
-  for (std::size_t i = 0; i < files->size(); ++i) {
-    const Poco::JSON::Object::Ptr entry = files->getObject(static_cast<unsigned>(i));
-    if (entry.isNull()) throwBroken(file, "an entry of its list is no object");
-    manifest.files.push_back(fileFrom(*entry, file));
+  const Document::Index files = top.member("files", Kind::array);
+  if (files == 0) throwBroken(file, "it has no list of files");
+  for (const Document::Index entry : document.elements(files)) {
+    if (document.kind(entry) != Kind::object) throwBroken(file, "an entry of its list is no object");
+    manifest.files.push_back(fileFrom({document, entry}, file));
   }
   return manifest;
 }
@@ -101,11 +114,19 @@ void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
 }  // namespace
 
 Manifest parseManifest(const std::string& text, const fs::path& file) {
-  try {
-    return parse(text, file);
-  } catch (const Poco::Exception& exception) {
-    throwBroken(file, core::printable(exception.displayText(), 200));
+  // A batch may have more files than an answer of the platform has values.
+  const Document::Parsed parsed = Document::parse(text, {.levels = 16, .values = 20'000'000});
+  switch (parsed.problem) {
+    case Document::Problem::none:
+      break;
+    case Document::Problem::malformed:
+      throwBroken(file, "it is not JSON, or it is cut");
+    case Document::Problem::tooDeep:
+    case Document::Problem::tooManyValues:
+      throwBroken(file, "no manifest holds so much");
   }
+  if (parsed.document->kind(0) != Kind::object) throwBroken(file, "it is no object");
+  return read(*parsed.document, file);
 }
 
 Manifest readManifest(const fs::path& folder) {
@@ -125,9 +146,7 @@ std::optional<Manifest> manifestHead(const fs::path& folder) {
     const std::string head = core::readRegularFile(folder / kManifestName, kLongestHead);
     const std::size_t list = head.find(kList);
     if (list == head.npos) return std::nullopt;
-    return parse(head.substr(0, list) + "\"files\": []}", folder / kManifestName);
-  } catch (const Poco::Exception&) {
-    return std::nullopt;
+    return parseManifest(head.substr(0, list) + "\"files\": []}", folder / kManifestName);
   } catch (const Error&) {
     return std::nullopt;
   }

@@ -5,11 +5,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -69,11 +71,16 @@ class Process {
   /// The exit code; 128 + N if signal N ended it.
   int wait() {
     int status = 0;
-    while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) {
+    rusage used{};
+    while (::wait4(id_, &status, 0, &used) < 0 && errno == EINTR) {
     }
+    mostMemory_ = static_cast<std::uint64_t>(used.ru_maxrss) << 10U;
     id_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
+
+  /// The most that it held in memory at a time, in bytes; once it has ended.
+  std::uint64_t mostMemory() const { return mostMemory_; }
 
   bool hasEnded() {
     siginfo_t info{};
@@ -100,6 +107,7 @@ class Process {
   std::filesystem::path stdout_;
   std::filesystem::path stderr_;
   pid_t id_ = -1;
+  std::uint64_t mostMemory_ = 0;
 };
 
 /// Waits for an event that another process brings about, looking every few milliseconds; false when it did not come in
