@@ -14,11 +14,13 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 5> kWhat{{
+constexpr std::array<Option, 7> kWhat{{
     {"last", "", "the newest job"},
     {"all", "", "all waiting and interrupted jobs, oldest first"},
     {"resubmit", "", "of a blocked job: it did not happen, do it again"},
     {"adopt", "ID", "of a blocked job: it did happen, and this is its id on the platform"},
+    {"accept-rows", "", "take the rows that were counted, though others were promised"},
+    {"output", "DIR", "the job's files lie, or are to lie, below DIR from now on"},
     {"format", "text|json", "of the result on standard output [text]"},
 }};
 
@@ -32,6 +34,8 @@ struct ResumeOptions {
   bool all = false;
   std::optional<model::JobId> job = {};  ///< Nothing: the newest.
   std::optional<engine::Decision> decision = {};
+  bool moves = false;  ///< To the folder that --output names.
+  engine::RunOptions run = {};
   TextOrJson format = TextOrJson::text;
 };
 
@@ -40,14 +44,18 @@ ResumeOptions parse(const ParsedOptions& options) {
   refuseTogether(options, {"resubmit", "adopt"});
   refuseTogether(options, {"all", "resubmit"});
   refuseTogether(options, {"all", "adopt"});
+  refuseTogether(options, {"all", "accept-rows"});
+  refuseTogether(options, {"all", "output"});
   ResumeOptions parsed;
   parsed.all = options.has("all");
+  parsed.moves = options.has("output");
   parsed.format = formatOption(options);
   if (parsed.all && !options.arguments().empty()) {
     throw core::Error(core::Category::usage, "--all and a job number contradict each other");
   }
   if (!parsed.all) parsed.job = jobOrLast(options);
   if (options.has("resubmit")) parsed.decision = engine::Decision{.resubmit = true};
+  parsed.run.acceptRows = options.has("accept-rows");
   if (const auto id = idOption(options, "adopt", "id to adopt")) parsed.decision = engine::Decision{.adopt = *id};
   return parsed;
 }
@@ -84,13 +92,14 @@ CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, Text
 CommandEnd resumeOne(const ResumeOptions& parsed, Configuration& configuration, Context& context) {
   const std::filesystem::path database = configuration.database();
   const store::JobView view = findJob(database, parsed.job);
-  if (view.status == model::JobStatus::succeeded && !parsed.decision) {
+  if (view.status == model::JobStatus::succeeded && !parsed.decision && !parsed.moves) {
     return sayDone(database, view.job.id, parsed.format, context);
   }
   Session session(configuration, context);
   session.requireSame(view.job);
+  if (parsed.moves) session.runner().moveTo(view.job.id, configuration.output());
   if (parsed.decision) session.runner().decide(view.job.id, *parsed.decision, context.stop);
-  return runAndPrint(session, view.job.id, {}, parsed.format, context);
+  return runAndPrint(session, view.job.id, parsed.run, parsed.format, context);
 }
 
 /// Runs one of several; what is thrown is this job's failure and does not end the others'.
@@ -152,6 +161,8 @@ const CommandPage& resumePage() {
       .examples = {{"caiexport resume 12", "go on with job 12"},
                    {"caiexport resume --last", "go on with the newest job"},
                    {"caiexport resume --all --format json", "everything that is unfinished, as one array"},
+                   {"caiexport resume 12 --output /mnt/exports", "its folder was moved there"},
+                   {"caiexport resume 12 --accept-rows", "what was counted is right, the promised number is not"},
                    {"caiexport resume 12 --adopt 701", "job 12 is blocked, and export job 701 is the one it started"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <limits>
 #include <system_error>
 #include <vector>
@@ -103,6 +104,10 @@ std::string shown(const fs::path& path) {
   return path.empty() ? "(an empty path)" : printable(path.string());
 }
 
+FileIdentity identityFrom(const struct stat& facts) {
+  return {.device = facts.st_dev, .inode = facts.st_ino, .links = facts.st_nlink};
+}
+
 class DiskFile final : public WritableFile {
  public:
   DiskFile(fs::path path, Descriptor descriptor) : path_(std::move(path)), descriptor_(std::move(descriptor)) {}
@@ -142,17 +147,24 @@ class DiskFile final : public WritableFile {
     if (syncToDevice(descriptor_.number()) != 0) throwIoError("sync", path_, errno);
   }
 
+  std::optional<FileIdentity> identity() const override {
+    struct stat facts {};
+    if (::fstat(descriptor_.number(), &facts) != 0) return std::nullopt;
+    return identityFrom(facts);
+  }
+
  private:
   fs::path path_;
   Descriptor descriptor_;
 };
 
+// O_NONBLOCK: a named pipe or a device in the way is refused, not waited for.
+constexpr int kOpenFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+
 class DiskFileSystem final : public FileSystem {
  public:
   std::unique_ptr<WritableFile> open(const fs::path& path, unsigned mode) override {
-    // O_NONBLOCK: a named pipe or a device in the way is refused below, not waited for.
-    constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    Descriptor descriptor(untilDone([&] { return ::open(path.c_str(), kFlags, static_cast<mode_t>(mode)); }));
+    Descriptor descriptor(untilDone([&] { return ::open(path.c_str(), kOpenFlags, static_cast<mode_t>(mode)); }));
     if (!descriptor.valid()) refuseToOpen(path, errno);
     struct stat facts {};
     if (::fstat(descriptor.number(), &facts) != 0) throwIoError("open", path, errno);
@@ -160,9 +172,26 @@ class DiskFileSystem final : public FileSystem {
     return std::make_unique<DiskFile>(path, std::move(descriptor));
   }
 
+  std::unique_ptr<WritableFile> create(const fs::path& path) override {
+    Descriptor descriptor(untilDone([&] { return ::open(path.c_str(), kOpenFlags | O_EXCL, 0666); }));
+    if (!descriptor.valid() && errno == EEXIST) return nullptr;
+    if (!descriptor.valid()) refuseToOpen(path, errno);
+    return std::make_unique<DiskFile>(path, std::move(descriptor));
+  }
+
   void rename(const fs::path& from, const fs::path& to) override {
     if (::rename(from.c_str(), to.c_str()) == 0) return;
     throwFailed("rename " + shown(from) + " to " + shown(to), to, errno);
+  }
+
+  bool renameNew(const fs::path& from, const fs::path& to) override {
+#if defined(__linux__) && defined(RENAME_NOREPLACE)
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+    if (errno == EEXIST) return false;
+    // renameat2(2): EINVAL is what a file system without the flag says.
+    if (errno != EINVAL && errno != ENOSYS) throwFailed("rename " + shown(from) + " to " + shown(to), to, errno);
+#endif
+    return FileSystem::renameNew(from, to);
   }
 
   void syncDirectory(const fs::path& path) override {
@@ -265,6 +294,23 @@ fs::path partBeside(const fs::path& path) {
 }
 
 }  // namespace
+
+std::unique_ptr<WritableFile> FileSystem::create(const fs::path& path) {
+  return identityOf(path) ? nullptr : open(path);
+}
+
+bool FileSystem::renameNew(const fs::path& from, const fs::path& to) {
+  if (identityOf(to)) return false;
+  rename(from, to);
+  return true;
+}
+
+std::optional<FileIdentity> FileSystem::identityOf(const fs::path& path) {
+  struct stat facts {};
+  if (::lstat(path.c_str(), &facts) == 0) return identityFrom(facts);
+  if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+  throwIoError("look at", path, errno);
+}
 
 bool FileSystem::createLink(const fs::path& target, const fs::path& path) {
   if (::symlink(target.c_str(), path.c_str()) == 0) return true;

@@ -11,6 +11,7 @@
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 #include "guards.h"
+#include "manifest_writer.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -118,9 +119,10 @@ Turn selectOfExport(StepContext& context) {
 
 /// What lies at a path that is to change goes along. False if something foreign is in the way. Doing it again after a
 /// crash does no harm: what was moved already lies where it should.
-bool move(core::FileSystem& files, const std::filesystem::path& from, const std::filesystem::path& to) {
-  const std::filesystem::path fromPart = from.string() + ".part";
-  const std::filesystem::path toPart = to.string() + ".part";
+bool move(core::FileSystem& files, const std::string& tag, const std::filesystem::path& from,
+          const std::filesystem::path& to) {
+  const std::filesystem::path fromPart = transfer::partPathFor(from, tag);
+  const std::filesystem::path toPart = transfer::partPathFor(to, tag);
   const bool whole = files.sizeOf(from).has_value();
   const bool part = files.sizeOf(fromPart).has_value();
   if (!whole && !part) return true;
@@ -183,9 +185,10 @@ void settleListing(StepContext& context, const model::BatchId& batch,
   std::vector<std::int64_t> moved;
   if (!displaced.empty()) holdFolders(context);
   const std::filesystem::path folder = folderOf(context.job, batch);
+  const std::string tag = transfer::partTagOf(context.job.uuid);
   for (const auto& file : displaced) {
     refuseLink((folder / file.to).parent_path());
-    if (move(context.tools.files, folder / file.from, folder / file.to)) moved.push_back(file.file);
+    if (move(context.tools.files, tag, folder / file.from, folder / file.to)) moved.push_back(file.file);
   }
   context.tools.store.finishListing(context.job.id, batch, moved);
 }
@@ -221,6 +224,7 @@ void holdFolders(StepContext& context) {
     refuseLink(folder.parent_path());
     refuseLink(folder);
     context.run.folders.push_back(std::make_unique<core::DirectoryLock>(folder));
+    requireOwnManifest(context.job, batch.id);
   }
 }
 

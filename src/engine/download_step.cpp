@@ -31,6 +31,8 @@ class PlatformSource final : public transfer::ByteSource {
   class Adapter final : public platform::FileSink {
    public:
     explicit Adapter(transfer::RangeSink& sink) : sink_(sink) {}
+    model::FileVersion wanted() const override { return sink_.wanted(); }
+    void isOf(const model::FileVersion& version) override { sink_.isOf(version); }
     void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) override {
       sink_.begin(offset, fileBytes);
     }
@@ -48,8 +50,8 @@ class Recorder final : public transfer::Observer {
  public:
   Recorder(StepContext& context, FileFeed& feed, model::StepName step) : context_(context), feed_(feed), step_(step) {}
 
-  void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done) override {
-    context_.tools.store.recordRanges(key, done);
+  void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done, const model::PartFacts& facts) override {
+    context_.tools.store.recordRanges(key, done, facts);
   }
 
   void completed(std::span<const transfer::Completion> files) override {
@@ -70,7 +72,12 @@ class Recorder final : public transfer::Observer {
     feed_.onFailed(key);
   }
 
-  void restarted(std::int64_t key) override { context_.tools.store.forgetRanges(key); }
+  void restarted(std::int64_t key, const std::string& why) override {
+    const std::string text = "a file is fetched again from its start: " + why;
+    context_.tools.observer.notice(text);
+    context_.tools.store.addEvent(context_.job.id, step_, "file_restarted", text);
+    context_.tools.store.forgetRanges(key);
+  }
 
   std::uint64_t kept() const { return kept_; }
 
@@ -143,6 +150,23 @@ std::uint64_t bytesStillToCome(StepContext& context) {
               {.requestId = error.requestId(), .hint = error.hint()});
 }
 
+/// Files that are not what was listed may have been rewritten since: then a new list tells.
+bool mayHaveChanged(StepContext& context, const transfer::DownloadSummary& summary) {
+  constexpr unsigned kMostRelistings = 2;
+  return summary.firstError->category() == Category::verification && context.tools.download.retry.furtherTries > 0 &&
+         context.run.relistings++ < kMostRelistings;
+}
+
+void fetchChanged(StepContext& context, model::StepName step, const transfer::DownloadSummary& summary) {
+  const std::string text =
+      std::to_string(summary.failed) + (summary.failed == 1 ? " file is" : " files are") +
+      " not what was listed, so the batch is listed again; the first: " + summary.firstError->what();
+  context.tools.observer.notice(text);
+  context.tools.store.addEvent(context.job.id, step, "files_changed", text);
+  context.run.listedHere = false;
+  fetchMissing(context);
+}
+
 transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorder& recorder,
                                    transfer::DownloadProgress& progress) {
   Tools& tools = context.tools;
@@ -165,6 +189,7 @@ void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& 
   Recorder recorder(context, feed, step);
   const transfer::DownloadSummary summary = download(context, feed, recorder, shown.progress);
   shown.end();
+  if (summary.failed > 0 && mayHaveChanged(context, summary)) return fetchChanged(context, step, summary);
   if (summary.failed > 0) throwSomeFailed(context, summary);
   if (recorder.kept() > 0) {
     const std::string text = recorder.kept() == context.job.fileCount

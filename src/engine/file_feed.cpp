@@ -6,8 +6,10 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "folder_names.h"
 
 namespace caiexport::engine {
 namespace {
@@ -24,6 +26,25 @@ constexpr std::array kUnfinished{FileState::pending, FileState::partial, FileSta
 std::filesystem::file_type typeOf(const std::filesystem::path& target) {
   std::error_code ignored;
   return std::filesystem::symlink_status(target, ignored).type();
+}
+
+/// By path and length, of a manifest that is this batch's.
+std::map<std::pair<std::string, std::uint64_t>, std::string> hashesInManifest(const model::Job& job,
+                                                                              const model::BatchId& batch) {
+  const std::filesystem::path folder = folderOf(job, batch);
+  if (typeOf(folder / kManifestName) != std::filesystem::file_type::regular) return {};
+  try {
+    const Manifest manifest = readManifest(folder);
+    if (manifest.datasetId != job.datasetId.value() || manifest.batchId != batch.value()) return {};
+    std::map<std::pair<std::string, std::uint64_t>, std::string> hashes;
+    for (const ManifestFile& file : manifest.files) {
+      if (!file.sha256.empty()) hashes.emplace(std::pair(file.path, file.bytes), file.sha256);
+    }
+    return hashes;
+  } catch (const Error&) {
+    // One that can't be read says nothing about any file.
+    return {};
+  }
 }
 
 }  // namespace
@@ -69,10 +90,26 @@ void FileFeed::settle() {
 
 /// Gives the files of a batch that is listed their final paths; false while one that would have to move is under way.
 bool FileFeed::settleBatch(const model::BatchId& batch) {
+  settleNames(batch);
   const auto displaced = context_.tools.store.displacedFiles(context_.job.id, batch);
   if (std::ranges::any_of(displaced, [this](const auto& file) { return underWay_.contains(file.file); })) return false;
   settleListing(context_, batch, displaced);
   return true;
+}
+
+void FileFeed::settleNames(const model::BatchId& batch) {
+  Tools& tools = context_.tools;
+  if (tools.store.files(context_.job.id, 0, 1, {}).empty()) return;
+  holdFolders(context_);
+  if (!folderFolds() && !tools.store.needsFolders(context_.job.id, batch)) return;
+  const auto names = tools.store.listedNames(context_.job.id, batch);
+  tools.store.setAliases(aliasesOf(tools.files, folderOf(context_.job, batch), folderFolds(), names));
+}
+
+/// Asked once: all batch folders lie in one.
+bool FileFeed::folderFolds() {
+  if (!folds_) folds_ = foldsNames(context_.tools.files, folderOf(context_.job, context_.job.batches.front().id));
+  return *folds_;
 }
 
 void FileFeed::endListing() {
@@ -113,6 +150,8 @@ bool FileFeed::loadPage() {
   const std::vector<FileRecord> records = nextRecords();
   if (records.empty()) return false;
   holdFolders(context_);
+  // Where names are taken for others, no path can be relied on before all of them are known.
+  if (lists_ && folderFolds()) return false;
   std::vector<std::int64_t> started;
   std::filesystem::path checkedFolder;
   for (const FileRecord& record : records) {
@@ -140,21 +179,28 @@ std::vector<FileRecord> FileFeed::nextRecords() {
 
 transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::DownloadItem item,
                                           std::vector<std::int64_t>& started) {
-  core::FileSystem& files = context_.tools.files;
-  if (record.state != FileState::pending) {
-    const bool whole = isOursAndWhole(record, item.target, files.sizeOf(item.target));
-    if (whole) item.done = {{0, record.remote.lengthBytes}};
-    return item;
-  }
   const std::filesystem::file_type type = typeOf(item.target);
   const bool nothing = type == std::filesystem::file_type::not_found;
-  if (const auto there = nothing ? std::nullopt : files.sizeOf(item.target)) {
-    item.existingSha256 = hashOfExisting(record, item.target, *there);
+  const auto there = nothing ? std::nullopt : context_.tools.files.sizeOf(item.target);
+  if (record.state != FileState::pending) {
+    if (isOursAndWhole(record, item.target, there)) {
+      item.done = {{0, record.remote.lengthBytes}};
+    } else if (there && record.state == FileState::partial) {
+      // Another job of ours may have completed it meanwhile.
+      useExisting(record, item, *there);
+    } else {
+      item.replaces = !nothing;
+    }
+    return item;
+  }
+  if (there) {
+    useExisting(record, item, *there);
     return item;
   }
   // A link is somebody's too: completing the file would put it in the link's place.
   if (type == std::filesystem::file_type::symlink) requireReplaceable(record, item.target);
   started.push_back(record.id);
+  item.replaces = !nothing;
   return item;
 }
 
@@ -162,7 +208,10 @@ transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) const {
   return {.key = record.id,
           .remote = record.remote,
           .target = folderOf(context_.job, record.remote.batchId) / record.path,
-          .done = record.done};
+          // Without a sum, from an older version of the program, nothing tells our bytes from others.
+          .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
+          .part = record.part,
+          .partTag = transfer::partTagOf(context_.job.uuid)};
 }
 
 /// A file is marked as started only while nothing lies at its path, and gets its final name only when it is whole
@@ -170,24 +219,43 @@ transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) const {
 bool FileFeed::isOursAndWhole(const FileRecord& record, const std::filesystem::path& target,
                               std::optional<std::uint64_t> there) const {
   if (record.state != FileState::partial || !record.done.empty() || there != record.remote.lengthBytes) return false;
-  return !context_.tools.files.sizeOf(target.string() + ".part");
+  return !context_.tools.files.sizeOf(transfer::partPathFor(target, transfer::partTagOf(context_.job.uuid)));
 }
 
-/// The recorded hash of what lies there, if a record knows it. Error(io) for a file that none of our jobs made.
-std::string FileFeed::hashOfExisting(const FileRecord& record, const std::filesystem::path& target,
-                                     std::uint64_t sizeBytes) {
+/// What lies there is kept if a record, or the manifest beside it, knows its hash; what a record knows, by whatever
+/// hash, may be replaced. Error(io) for a file that none of our jobs made.
+void FileFeed::useExisting(const FileRecord& record, transfer::DownloadItem& item, std::uint64_t sizeBytes) {
   Tools& tools = context_.tools;
   if (sizeBytes == record.remote.lengthBytes) {
     const auto known = tools.store.knownFile(context_.job, record.remote.batchId, record.path, sizeBytes);
-    if (known) return known->sha256;
+    if (known) {
+      item.existingSha256 = known->sha256;
+      return;
+    }
+    item.existingSha256 = hashInManifest(record);
+    item.replaces = item.existingSha256.empty() || isReplaceable(record);
+    if (!item.existingSha256.empty()) return;
   }
-  requireReplaceable(record, target);
-  return {};
+  requireReplaceable(record, item.target);
+}
+
+/// By the manifest of a job whose database is lost; nothing if it does not name the file with this length.
+std::string FileFeed::hashInManifest(const FileRecord& record) {
+  if (manifestOf_ != record.remote.batchId) {
+    manifestOf_ = record.remote.batchId;
+    hashes_ = hashesInManifest(context_.job, record.remote.batchId);
+  }
+  const auto found = hashes_.find({record.path, record.remote.lengthBytes});
+  return found == hashes_.end() ? std::string() : found->second;
+}
+
+bool FileFeed::isReplaceable(const FileRecord& record) const {
+  store::JobStore& jobs = context_.tools.store;
+  return context_.job.request.force || jobs.isRecordedPath(context_.job, record.remote.batchId, record.path);
 }
 
 void FileFeed::requireReplaceable(const FileRecord& record, const std::filesystem::path& target) const {
-  store::JobStore& jobs = context_.tools.store;
-  if (context_.job.request.force || jobs.isRecordedPath(context_.job, record.remote.batchId, record.path)) return;
+  if (isReplaceable(record)) return;
   throw Error(Category::io, "'" + target.string() + "' is there already and no job of this database made it",
               {.hint = "move it away, choose another --output, or overwrite it with --force"});
 }

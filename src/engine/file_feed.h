@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "batch_lister.h"
@@ -36,6 +38,8 @@ class FileFeed final : public transfer::ItemFeed {
   void record(BatchLister::Page page);
   void settle();
   bool settleBatch(const model::BatchId& batch);
+  void settleNames(const model::BatchId& batch);
+  bool folderFolds();
   void endListing();
   bool loadPage();
   std::vector<model::FileRecord> nextRecords();
@@ -44,8 +48,9 @@ class FileFeed final : public transfer::ItemFeed {
   transfer::DownloadItem itemFor(const model::FileRecord& record) const;
   bool isOursAndWhole(const model::FileRecord& record, const std::filesystem::path& target,
                       std::optional<std::uint64_t> there) const;
-  std::string hashOfExisting(const model::FileRecord& record, const std::filesystem::path& target,
-                             std::uint64_t sizeBytes);
+  void useExisting(const model::FileRecord& record, transfer::DownloadItem& item, std::uint64_t sizeBytes);
+  std::string hashInManifest(const model::FileRecord& record);
+  bool isReplaceable(const model::FileRecord& record) const;
   void requireReplaceable(const model::FileRecord& record, const std::filesystem::path& target) const;
 
   StepContext& context_;
@@ -56,9 +61,12 @@ class FileFeed final : public transfer::ItemFeed {
   std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;
   std::deque<transfer::DownloadItem> page_;
+  std::optional<bool> folds_;
   std::set<std::int64_t> handedOut_;  ///< And not done yet, or failed: not to be handed out again.
   std::set<std::int64_t> underWay_;
-  std::unique_ptr<BatchLister> lister_;  // last: its thread calls wake_
+  std::optional<model::BatchId> manifestOf_;
+  std::map<std::pair<std::string, std::uint64_t>, std::string> hashes_;  ///< By path and length, in that manifest.
+  std::unique_ptr<BatchLister> lister_;                                  // last: its thread calls wake_
 };
 
 }  // namespace caiexport::engine

@@ -13,6 +13,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/store/job_store.h"
 #include "steps.h"
 
@@ -37,18 +38,14 @@ std::string entryOf(const model::FileRecord& file) {
   return entry + "}";
 }
 
-/// A process that was killed while it wrote the manifest left its part. The folder is locked, so no other is at work.
-void removeLeftovers(const std::filesystem::path& folder, core::FileSystem& files) {
-  std::vector<std::filesystem::path> leftovers;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("manifest.json.") && name.ends_with(".part")) leftovers.push_back(entry.path());
-  }
-  for (const std::filesystem::path& leftover : leftovers) files.remove(leftover);
-}
-
 constexpr std::size_t kPage = 1000;
+
+std::unique_ptr<core::WritableFile> newFile(const std::filesystem::path& path, core::FileSystem& files) {
+  std::unique_ptr<core::WritableFile> file = files.create(path);
+  if (file) return file;
+  throw core::Error(core::Category::io, "cannot create " + core::printable(path.string()) + ": it has just turned up",
+                    {.hint = "make sure that nothing else writes there, then run it again"});
+}
 
 std::string headOf(const model::Job& job, const model::Batch& batch, const Sums& sums) {
   Object head(Poco::JSON_PRESERVE_KEY_ORDER);
@@ -69,7 +66,7 @@ std::string headOf(const model::Job& job, const model::Batch& batch, const Sums&
 /// Text of any length into a new file, through a small buffer.
 class Appender {
  public:
-  Appender(core::FileSystem& files, const std::filesystem::path& path) : file_(files.open(path)) {}
+  explicit Appender(std::unique_ptr<core::WritableFile> file) : file_(std::move(file)) {}
 
   void add(std::string_view text) {
     waiting_ += text;
@@ -120,19 +117,35 @@ void writeEntries(const model::Job& job, const model::Batch& batch, store::JobSt
 
 }  // namespace
 
+void requireOwnManifest(const model::Job& job, const model::BatchId& batch) {
+  const std::filesystem::path file = folderOf(job, batch) / kManifestName;
+  std::error_code ignored;
+  const auto type = std::filesystem::symlink_status(file, ignored).type();
+  if (type == std::filesystem::file_type::not_found || job.request.force) return;
+  if (type == std::filesystem::file_type::regular) {
+    const std::optional<Manifest> there = manifestHead(file.parent_path());
+    if (there && there->datasetId == job.datasetId.value() && there->batchId == batch.value()) return;
+  }
+  throw core::Error(core::Category::io,
+                    "'" + core::printable(file.string()) + "' is there already and is no manifest of this batch",
+                    {.hint = "move it away, choose another --output, or overwrite it with --force"});
+}
+
 void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files) {
+  requireOwnManifest(job, batch.id);
   const std::filesystem::path folder = folderOf(job, batch.id);
-  removeLeftovers(folder, files);
-  const std::filesystem::path part = folder / "manifest.json.new.part";
+  const std::filesystem::path part = transfer::partPathFor(folder / kManifestName, transfer::partTagOf(job.uuid));
+  // Left by a process that was killed while it wrote: by its name it is ours.
+  files.remove(part);
   try {
-    Appender out(files, part);
+    Appender out(newFile(part, files));
     writeEntries(job, batch, store, out);
     out.finish();
   } catch (const core::Error&) {
     files.remove(part);
     throw;
   }
-  files.rename(part, folder / "manifest.json");
+  files.rename(part, folder / kManifestName);
   files.syncDirectory(folder);
 }
 

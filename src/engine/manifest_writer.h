@@ -12,6 +12,9 @@ class JobStore;
 
 namespace caiexport::engine {
 
+/// Error(io) if something lies where the manifest of the batch is to be, and is none of this batch; not with --force.
+void requireOwnManifest(const model::Job& job, const model::BatchId& batch);
+
 /// Writes OUTPUT/<dataset id>/<batch id>/manifest.json from the records, in one step. Returns when it is on the device.
 void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files);
 

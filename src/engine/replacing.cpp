@@ -1,6 +1,7 @@
 #include "replacing.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "batch_folder.h"
@@ -9,6 +10,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/transfer/downloader.h"
 
 namespace caiexport::engine {
 namespace {
@@ -70,6 +72,44 @@ bool leadsAway(const fs::path& folder, const fs::path& name) {
   });
 }
 
+/// What jobs have left of files that they did not complete: NAME.TAG.part, whichever the job. Each folder is looked
+/// through once, and mostly has none.
+class Leftovers {
+ public:
+  std::vector<fs::path> of(const fs::path& path) {
+    std::vector<fs::path> parts{path.string() + ".part"};
+    const std::string tagged = transfer::partPathFor(path, std::string(kTag)).filename().string();
+    const std::string stem = tagged.substr(0, tagged.size() - kTag.size() - kEnding.size());
+    for (const fs::path& part : in(path.parent_path())) {
+      const std::string name = part.filename().string();
+      if (name.size() == tagged.size() && name.starts_with(stem)) parts.push_back(part);
+    }
+    return parts;
+  }
+
+ private:
+  static constexpr std::string_view kTag = "00000000";
+  static constexpr std::string_view kEnding = ".part";
+
+  const std::vector<fs::path>& in(const fs::path& folder) {
+    const auto [found, isNew] = tagged_.try_emplace(folder);
+    std::error_code error;
+    if (!isNew) return found->second;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (isTagged(entry.path().filename().string())) found->second.push_back(entry.path());
+    }
+    return found->second;
+  }
+
+  static bool isTagged(std::string_view name) {
+    if (name.size() <= kTag.size() + kEnding.size() || !name.ends_with(kEnding)) return false;
+    const std::string_view tag = name.substr(name.size() - kTag.size() - kEnding.size(), kTag.size());
+    return tag.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  }
+
+  std::map<fs::path, std::vector<fs::path>> tagged_;
+};
+
 class FolderDeletion {
  public:
   FolderDeletion(fs::path folder, const std::vector<std::string>& recorded, core::FileSystem& files)
@@ -83,7 +123,8 @@ class FolderDeletion {
     for (const fs::path name : ownFiles(folder_, recorded_)) {
       if (leadsAway(folder_, name)) continue;
       const fs::path path = folder_ / name;
-      removed.files += remove(path) + remove(path.string() + ".part");
+      removed.files += remove(path);
+      for (const fs::path& part : leftovers_.of(path)) removed.files += remove(part);
       if (path.parent_path() != folder_) below.insert(path.parent_path());
     }
     for (const fs::path& inner : below) {
@@ -92,6 +133,7 @@ class FolderDeletion {
     }
     files_.syncDirectory(folder_);
     remove(folder_ / "manifest.json.new.part");
+    for (const fs::path& part : leftovers_.of(folder_ / kManifestName)) remove(part);
     remove(folder_ / kManifestName);
     files_.syncDirectory(folder_);
     if (!files_.removeEmptyDirectory(folder_)) {
@@ -115,6 +157,7 @@ class FolderDeletion {
   fs::path folder_;
   const std::vector<std::string>& recorded_;
   core::FileSystem& files_;
+  Leftovers leftovers_;
 };
 
 /// Deletes the batch at one place, those copies included that were put aside.

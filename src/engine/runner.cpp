@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
@@ -65,7 +66,9 @@ class Run {
         lock_(tools.jobLocks, job),
         job_(tools.store.load(job)),
         options_(options),
-        stop_(std::move(stop)) {}
+        stop_(std::move(stop)) {
+    state_.acceptRows = options.acceptRows;
+  }
 
   Outcome toTheEnd() {
     if (job_.cancelled) {
@@ -213,6 +216,29 @@ void adoptSegmentJob(Tools& tools, const Job& job, const std::string& id, std::s
   tools.store.setWaiting(job.id, model::StepName::evaluateSegment, found->status, std::nullopt);
 }
 
+/// Whether the files of a job that is done are where they are said to be.
+void requireAllFiles(Tools& tools, const Job& job) {
+  constexpr std::size_t kPage = 256;
+  std::uint64_t missing = 0;
+  std::filesystem::path first;
+  for (std::int64_t last = 0;;) {
+    const auto page = tools.store.files(job.id, last, kPage, {});
+    if (page.empty()) break;
+    last = page.back().id;
+    for (const model::FileRecord& file : page) {
+      const std::filesystem::path path = folderOf(job, file.remote.batchId) / file.path;
+      if (tools.files.sizeOf(path) == file.remote.lengthBytes) continue;
+      if (missing++ == 0) first = path;
+    }
+  }
+  if (missing == 0) return;
+  throw Error(Category::notFound,
+              std::to_string(missing) + " of the " + std::to_string(job.fileCount) + " files of job " +
+                  std::to_string(model::numberOf(job.id)) + " are not there; the first: '" +
+                  core::printable(first.string()) + "'",
+              {.hint = "copy the folder of the dataset into the folder that --output names, or start a new export"});
+}
+
 }  // namespace
 
 Turn takeTurn(StepContext& context) {
@@ -254,6 +280,16 @@ void Runner::requireSame(const Job& job, const Surroundings& now) {
   requireEqual(job, "organisation", job.request.orgId, now.orgId, "org_id (--org)");
   requireEqual(job, "sandbox", job.request.sandbox, now.sandbox, "sandbox (--sandbox)");
   requireEqual(job, "platform", job.request.baseUrl, now.baseUrl, "base_url (--base-url)");
+}
+
+void Runner::moveTo(JobId id, const std::filesystem::path& output) {
+  const JobLock lock(tools_.jobLocks, id);
+  Job job = tools_.store.load(id);
+  if (job.request.output == output) return;
+  job.request.output = output;
+  if (!model::currentStep(job.steps)) requireAllFiles(tools_, job);
+  tools_.store.setOutput(id, output);
+  tools_.store.addEvent(id, std::nullopt, "output_moved", core::printable(output.string()));
 }
 
 void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {

@@ -22,6 +22,9 @@ struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
   bool listedHere = false;                      ///< The file list was made (or made again) in this run.
   bool fetchedHere = false;                     ///< All files were fetched in this run.
+  bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
+  unsigned relistings = 0;                      ///< Because files had changed since they were listed.
+  bool acceptRows = false;                      ///< As RunOptions::acceptRows.
   unsigned polls = 0;                           ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
   /// Folders of the job's batches: held from the first byte written until the manifest is.

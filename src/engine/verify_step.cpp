@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <stdexcept>
+#include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
@@ -52,6 +54,11 @@ struct Count {
   Rows counted() const { return tables == 0 && uncounted.count > 0 ? Rows() : Rows(rows); }
 };
 
+/// One file; the others are looked at all the same.
+struct WrongFile final : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 class Verification {
  public:
   explicit Verification(StepContext& context) : context_(context) {
@@ -64,8 +71,16 @@ class Verification {
       for (const FileRecord& file : page) tables_.note(pathOf(file));
     });
     forEachPage([this](const std::vector<FileRecord>& page) { checkPage(page); });
+    if (wrong_.count > 0) return;
     for (const auto& [batch, count] : counts_) tellLeftOut(batch, count);
   }
+
+  /// Files that are not what they should be: recorded as failed, so that they are fetched again.
+  struct Wrong {
+    std::uint64_t count = 0;
+    std::string first = {};
+  };
+  const Wrong& wrong() const { return wrong_; }
 
   struct Mismatch {
     std::string who = {};
@@ -153,8 +168,12 @@ class Verification {
         context_.tools.store.recordVerified(verified);
         throw core::Interrupted();
       }
-      const Rows rows = checkFile(file);
-      verified.push_back({.file = file.id, .records = rows});
+      try {
+        const Rows rows = checkFile(file);
+        verified.push_back({.file = file.id, .records = rows});
+      } catch (const WrongFile& problem) {
+        noteWrong(file, problem.what());
+      }
     }
     context_.tools.store.recordVerified(verified);
   }
@@ -162,10 +181,10 @@ class Verification {
   Rows checkFile(const FileRecord& file) {
     const std::filesystem::path path = pathOf(file);
     const std::optional<std::uint64_t> size = context_.tools.files.sizeOf(path);
-    if (!size) throwWrong(file, "'" + path.string() + "' is gone");
+    if (!size) throw WrongFile("'" + core::printable(path.string()) + "' is gone");
     if (*size != file.remote.lengthBytes) {
-      throwWrong(file, "'" + path.string() + "' has " + std::to_string(*size) + " bytes, not " +
-                           std::to_string(file.remote.lengthBytes));
+      throw WrongFile("'" + core::printable(path.string()) + "' has " + std::to_string(*size) + " bytes, not " +
+                      std::to_string(file.remote.lengthBytes));
     }
     Count& count = counts_[file.remote.batchId];
     switch (tables_.contentOf(path)) {
@@ -197,7 +216,7 @@ class Verification {
       const auto depth = context_.job.request.verify == VerifyLevel::full ? reader::Depth::full : reader::Depth::footer;
       return reader().inspect(path, depth, context_.stop).rows;
     } catch (const Error& error) {
-      if (error.category() == Category::verification) throwWrong(file, error.what());
+      if (error.category() == Category::verification) throw WrongFile(error.what());
       throw;
     }
   }
@@ -207,14 +226,14 @@ class Verification {
     return *reader_;
   }
 
-  [[noreturn]] void throwWrong(const FileRecord& file, const std::string& what) {
+  void noteWrong(const FileRecord& file, const std::string& what) {
     context_.tools.store.recordFileFailed(file.id);
-    throw Error(Category::verification, what,
-                {.hint = "the files stay where they are; caiexport resume " +
-                         std::to_string(model::numberOf(context_.job.id)) + " fetches this one again"});
+    context_.tools.store.addEvent(context_.job.id, context_.step.name, "file_wrong", what);
+    if (wrong_.count++ == 0) wrong_.first = what;
   }
 
   StepContext& context_;
+  Wrong wrong_;
   std::map<model::BatchId, Count> counts_;
   reader::TableFinder tables_;
   std::unique_ptr<reader::ParquetReader> reader_;
@@ -225,30 +244,71 @@ bool hasFailedFile(StepContext& context) {
   return !context.tools.store.files(context.job.id, 0, 1, kFailed).empty();
 }
 
-[[noreturn]] void throwMismatch(const StepContext& context, const Verification::Mismatch& mismatch) {
+std::string textOf(const Verification::Wrong& wrong) {
+  if (wrong.count == 1) return wrong.first;
+  return std::to_string(wrong.count) + " files are not what they should be; the first: " + wrong.first;
+}
+
+[[noreturn]] void throwWrong(const StepContext& context, const Verification::Wrong& wrong) {
   throw Error(
-      Category::verification,
-      mismatch.who + " was promised with " + std::to_string(mismatch.promised) + " records, but its files hold " +
-          std::to_string(mismatch.counted) +
-          (mismatch.uncounted.empty() ? "" : " (not counted: " + mismatch.uncounted + ")"),
+      Category::verification, textOf(wrong),
       {.hint = "the files stay where they are; caiexport resume " + std::to_string(model::numberOf(context.job.id)) +
-               " lists them again; if it stays so, export again and tell Adobe's support"});
+               " fetches " + (wrong.count == 1 ? "this one" : "these") + " again"});
+}
+
+std::string textOf(const Verification::Mismatch& mismatch) {
+  return mismatch.who + " was promised with " + std::to_string(mismatch.promised) + " records, but its files hold " +
+         std::to_string(mismatch.counted) +
+         (mismatch.uncounted.empty() ? "" : " (not counted: " + mismatch.uncounted + ")");
+}
+
+[[noreturn]] void throwMismatch(const StepContext& context, const Verification::Mismatch& mismatch) {
+  const std::string resume = "caiexport resume " + std::to_string(model::numberOf(context.job.id));
+  throw Error(
+      Category::verification, textOf(mismatch),
+      {.hint = "the files stay where they are, each as the platform sent it; deletions (privacy requests, data "
+               "hygiene) rewrite the files of old batches and leave the promised number as it was; " +
+               resume + " lists them again, and " + resume + " --accept-rows takes the number that was counted"});
+}
+
+/// `--accept-rows`: the numbers are on record.
+void acceptRows(StepContext& context, const Verification::Mismatch& mismatch) {
+  const std::string text = textOf(mismatch) + ": accepted by --accept-rows";
+  context.tools.observer.notice(text);
+  context.tools.store.addEvent(context.job.id, context.step.name, "rows_accepted", text);
+}
+
+/// All that is wrong at once, and once in a run.
+void repair(StepContext& context, const Verification::Wrong& wrong) {
+  if (std::exchange(context.run.repairedHere, true)) throwWrong(context, wrong);
+  const std::string text = (wrong.count == 1 ? "1 file is" : std::to_string(wrong.count) + " files are") +
+                           " fetched again: " + (wrong.count == 1 ? "" : "the first because ") + wrong.first;
+  context.tools.observer.notice(text);
+  context.tools.store.addEvent(context.job.id, context.step.name, "files_fetched_again", text);
+  fetchMissing(context);
 }
 
 /// The number of records.
 Rows verified(StepContext& context) {
-  Verification verification(context);
-  verification.checkAllFiles();
-  const auto mismatch = verification.mismatch();
-  if (!mismatch) {
+  for (;;) {
+    Verification verification(context);
+    verification.checkAllFiles();
+    if (verification.wrong().count > 0) {
+      repair(context, verification.wrong());
+      continue;
+    }
+    const auto mismatch = verification.mismatch();
+    if (mismatch && !context.run.listedHere) {
+      // An earlier run's list may have lacked files: lists can change between two pages.
+      fetchMissing(context);
+      continue;
+    }
+    if (mismatch && !context.run.acceptRows) throwMismatch(context, *mismatch);
+    if (mismatch) acceptRows(context, *mismatch);
     // Before the manifest: a batch that is not accepted is no part of its dataset's folder, nor the latest one.
     verification.guard();
     return verification.total();
   }
-  if (context.run.listedHere) throwMismatch(context, *mismatch);
-  // An earlier run's list may have lacked files: lists can change between two pages.
-  fetchMissing(context);
-  return verified(context);
 }
 
 }  // namespace

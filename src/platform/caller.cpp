@@ -176,6 +176,7 @@ net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token)
   // "Segmentation Service API": a new one for each request.
   if (call.traced) request.headers.add("x-request-id", core::newUuid());
   if (!call.range.empty()) request.headers.add("Range", call.range);
+  if (!call.ifRange.empty()) request.headers.add("If-Range", call.ifRange);
   if (!call.body.empty()) request.headers.add("Content-Type", "application/json");
   return request;
 }

@@ -30,7 +30,8 @@ struct Call {
   std::string url = {};
   std::string body = {};  ///< JSON.
   std::string accept = "application/json";
-  std::string range = {};  ///< Value of the Range header; empty: none.
+  std::string range = {};    ///< Value of the Range header; empty: none.
+  std::string ifRange = {};  ///< And of If-Range.
   Repeat repeat = Repeat::freely;
   bool traced = false;        ///< Send an x-request-id (documented for the Segmentation service).
   bool mayBeMissing = false;  ///< 404 is an answer, not an error.

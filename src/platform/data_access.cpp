@@ -1,5 +1,7 @@
 /// Client: listing and fetching files of the Data Access service. Source: "Data Access API guide" and its OpenAPI file.
 
+#include <algorithm>
+
 #include "caiexport/core/text.h"
 #include "client_implementation.h"
 #include "content_range.h"
@@ -11,6 +13,26 @@ namespace {
 
 using core::Category;
 
+/// Longer ones are no names for versions: they would be kept for each file.
+constexpr std::size_t kLongestValidator = 512;
+
+std::string validatorIn(const net::HttpResponse& head, const std::string& header) {
+  std::string value(core::trim(head.headers.get(header).value_or("")));
+  const bool plain = std::ranges::all_of(value, [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
+  return plain && value.size() <= kLongestValidator ? value : std::string();
+}
+
+model::FileVersion versionIn(const net::HttpResponse& head) {
+  return {.etag = validatorIn(head, "ETag"), .lastModified = validatorIn(head, "Last-Modified")};
+}
+
+/// RFC 9110, section 13.1.5: a weak validator must not be sent; without a Range the header is of no use.
+std::string ifRangeHeader(const std::string& range, const model::FileVersion& wanted) {
+  if (range.empty()) return {};
+  if (wanted.etag.empty()) return wanted.lastModified;
+  return wanted.etag.starts_with('"') ? wanted.etag : std::string();
+}
+
 /// Checks what comes against what was listed, and hands it on.
 class CheckedBody final : public net::BodySink {
  public:
@@ -21,6 +43,7 @@ class CheckedBody final : public net::BodySink {
     if (head.status != 200 && head.status != 206) return false;
     const std::string coding = core::toLower(head.headers.get("Content-Encoding").value_or("identity"));
     if (coding != "identity") fail(Category::protocol, "was answered in the coding " + core::printable(coding, 40));
+    sink_.isOf(versionIn(head));
     if (head.status == 206) {
       beginPart(head, bodyBytes);
     } else {
@@ -135,10 +158,12 @@ void Client::listFiles(const model::BatchId& batch, const std::function<void(std
 
 void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop) {
   Caller& caller = implementation_->caller;
+  const std::string asked = rangeHeader(file, range);
   const Call call{.what = "fetch " + core::printable(file.name, 255),
                   .url = urlOf(caller, file),
                   .accept = "application/json, application/octet-stream",
-                  .range = rangeHeader(file, range),
+                  .range = asked,
+                  .ifRange = ifRangeHeader(asked, sink.wanted()),
                   .repeat = Repeat::never};
   CheckedBody body(call, file, sink);
   caller.send(call, &body, std::move(stop));

@@ -160,9 +160,35 @@ Response wholeFile(const ListedFile& file) {
           .lengthBytes = file.content->sizeBytes()};
 }
 
-Response fileBytes(const Call& call, const ListedFile& file) {
+/// What a file holds after it was rewritten in place.
+ListedFile rewritten(const ListedFile& file, std::uint64_t version) {
+  ListedFile other = file;
+  if (version > 0) {
+    other.content = patternContent(std::hash<std::string>()(file.name) + version, file.content->sizeBytes());
+  }
+  return other;
+}
+
+/// Name and value of the header that names the version.
+std::pair<std::string, std::string> validator(const Scenario& scenario) {
+  if (scenario.fileValidators == "etag") {
+    return {"ETag", "\"version-" + std::to_string(scenario.fileVersion) + "\""};
+  }
+  const std::string seconds = std::to_string(10 + scenario.fileVersion % 50);
+  return {"Last-Modified", "Tue, 24 Nov 2026 10:00:" + seconds + " GMT"};
+}
+
+bool isOtherVersion(const Scenario& scenario, const Call& call) {
+  const auto wanted = headerOf(call.request.headers, "If-Range");
+  return wanted && *wanted != validator(scenario).second;
+}
+
+Response fileBytes(const Scenario& scenario, const Call& call, const ListedFile& listed) {
+  const ListedFile file = rewritten(listed, scenario.fileVersion);
+  const bool names = scenario.fileValidators != "none";
   const std::uint64_t total = file.content->sizeBytes();
-  const auto asked = call.ignoreRange ? std::nullopt : headerOf(call.request.headers, "Range");
+  const bool whole = call.ignoreRange || (names && isOtherVersion(scenario, call));
+  const auto asked = whole ? std::nullopt : headerOf(call.request.headers, "Range");
   const RangeAnswer range = readRange(call.request.method == "GET" ? asked : std::nullopt, total);
   Response response = wholeFile(file);
   if (range.kind == RangeKind::unsatisfiable) {
@@ -175,13 +201,17 @@ Response fileBytes(const Call& call, const ListedFile& file) {
     response.setHeader("Content-Type", "application/parquet");
     response.setHeader("Content-Range", contentRange(response.offsetBytes, response.lengthBytes, total));
   }
+  if (names && range.kind != RangeKind::unsatisfiable) {
+    const auto [name, value] = validator(scenario);
+    response.setHeader(name, value);
+  }
   return response;
 }
 
-Response namedFile(const Call& call, const Directory& directory, const std::string& name) {
+Response namedFile(const Scenario& scenario, const Call& call, const Directory& directory, const std::string& name) {
   const auto found = directory.byName.find(name);
   return found == directory.byName.end() ? problem(404, "EXEG-0105", "Not Found", "no such file in the directory")
-                                         : fileBytes(call, directory.files[found->second]);
+                                         : fileBytes(scenario, call, directory.files[found->second]);
 }
 
 Response listDirectory(State& state, const Call& call, const Directory& directory) {
@@ -204,13 +234,13 @@ Response files(State& state, const Call& call) {
     return problem(404, "EXEG-0103", "Not Found", "file " + call.path[1] + " not found");
   }
   if (const auto name = call.query.get("path")) {
-    return namedFile(call, *directory, *name);
+    return namedFile(state.scenario, call, *directory, *name);
   }
   if (call.request.method == "HEAD") {
     return problem(400, "EXEG-0001", "Bad Request", "path is required");
   }
   if (state.scenario.rawSingleFile && directory->files.size() == 1 && directory->childIds.empty()) {
-    return fileBytes(call, directory->files.front());
+    return fileBytes(state.scenario, call, directory->files.front());
   }
   return listDirectory(state, call, *directory);
 }

@@ -167,6 +167,8 @@ const std::map<std::string, Key>& keys() {
       {"page_limit", count(&Scenario::pageLimit, 1)},
       {"bare_arrays", flag(&Scenario::bareArrays)},
       {"raw_single_file", flag(&Scenario::rawSingleFile)},
+      {"file_validators", text(&Scenario::fileValidators, {"none", "etag", "last_modified"})},
+      {"file_version", count(&Scenario::fileVersion)},
       {"directory_cycle", flag(&Scenario::directoryCycle)},
       {"listed_length_delta", integer(&Scenario::listedLengthDelta)},
       {"metrics_form", text(&Scenario::metricsForm, {"output", "written", "negative", "none"})},

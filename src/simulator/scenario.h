@@ -49,6 +49,8 @@ struct Scenario {
   std::uint64_t pageLimit = 100;
   bool bareArrays = false;
   bool rawSingleFile = false;
+  std::string fileValidators = "none";
+  std::uint64_t fileVersion = 0;
   bool directoryCycle = false;
   std::int64_t listedLengthDelta = 0;
   std::string metricsForm = "output";

@@ -19,7 +19,8 @@ using core::Error;
 using model::numberOf;
 
 constexpr std::string_view kPath =
-    "(CASE file.in_folder WHEN 1 THEN file.dataset_file_id || '/' || file.name ELSE file.name END)";
+    "(CASE file.in_folder WHEN 0 THEN file.name"
+    " ELSE file.dataset_file_id || substr('~~~~~~~~', 1, file.in_folder - 1) || '/' || file.name END)";
 
 /// FNV-1a, 64 bits. Stored: must never change.
 std::int64_t hashOf(std::string_view name) {
@@ -64,7 +65,20 @@ void touchJobOf(Database& database, std::int64_t file, core::TimePoint now) {
 /// Most files have none, and SQLite deletes from a table without row ids by way of a temporary one, found or not.
 void deleteRanges(Database& database, std::int64_t file) {
   const bool any = Query(database, "SELECT 1 FROM file_range WHERE file = ?").with(file).next();
-  if (any) Query(database, "DELETE FROM file_range WHERE file = ?").with(file).run();
+  if (!any) return;
+  Query(database, "DELETE FROM file_range WHERE file = ?").with(file).run();
+  Query(database, "DELETE FROM file_part WHERE file = ?").with(file).run();
+}
+
+void savePart(Database& database, std::int64_t file, const model::PartFacts& facts) {
+  if (!facts.sum) return;
+  Query insert(database,
+               "INSERT INTO file_part (file, content_sum, etag, last_modified, tail_first)"
+               " VALUES (?, ?, ?, ?, ?)");
+  insert
+      .with(file, static_cast<std::int64_t>(*facts.sum), orNull(facts.version.etag), orNull(facts.version.lastModified),
+            facts.tailFirst)
+      .run();
 }
 
 // --- listing
@@ -106,22 +120,28 @@ void dropUnlisted(Database& database, const BatchRow& batch) {
       .run();
 }
 
+/// What in_folder should be of `this`: 1 if another file bears the same name, or what the file system wants (`alias`).
+std::string wantedFolder(std::string_view ofOthers) {
+  return "(CASE WHEN EXISTS ("
+         "  SELECT 1"
+         "  FROM file AS other"
+         "  WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
+         "  AND other.id <> this.id AND other.name = this.name" +
+         std::string(ofOthers) + ") THEN max(1, this.alias) ELSE this.alias END)";
+}
+
 /// Gives the files of colliding names their folders, and others their plain path. A file whose path changes is not
 /// where it was said to be: it starts again, unless it was moved.
 void settlePaths(Database& database, const BatchRow& batch, std::span<const std::int64_t> moved) {
-  std::vector<std::int64_t> changed;
+  std::vector<std::pair<std::int64_t, std::int64_t>> changed;
   {
-    Query rows(database, "SELECT id" + kOfBatch +
-                             "AND in_folder <> EXISTS ("
-                             "  SELECT 1"
-                             "  FROM file AS other"
-                             "  WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
-                             "  AND other.id <> this.id AND other.name = this.name)");
+    const std::string wanted = wantedFolder("");
+    Query rows(database, "SELECT id, " + wanted + kOfBatch + "AND in_folder <> " + wanted);
     rows.with(batch.id);
-    while (rows.next()) changed.push_back(rows.integer(0));
+    while (rows.next()) changed.emplace_back(rows.integer(0), rows.integer(1));
   }
-  for (const std::int64_t file : changed) {
-    Query(database, "UPDATE file SET in_folder = 1 - in_folder WHERE id = ?").with(file).run();
+  for (const auto& [file, inFolder] : changed) {
+    Query(database, "UPDATE file SET in_folder = ? WHERE id = ?").with(inFolder, file).run();
     if (std::ranges::find(moved, file) != moved.end()) continue;
     startAgain(database, file);
     Query(database, "UPDATE file SET claimed = 0 WHERE id = ?").with(file).run();
@@ -175,13 +195,15 @@ std::uint64_t lengthOf(Database& database, std::int64_t file) {
   return row.size(0);
 }
 
-void saveRanges(Database& database, std::int64_t file, std::span<const model::ByteRange> done) {
+void saveRanges(Database& database, std::int64_t file, std::span<const model::ByteRange> done,
+                const model::PartFacts& facts) {
   const auto ranges = model::normalized({done.begin(), done.end()}, lengthOf(database, file));
   deleteRanges(database, file);
   Query insert(database, "INSERT INTO file_range (file, first, \"end\") VALUES (?, ?, ?)");
   for (const model::ByteRange& range : ranges) {
     insert.with(file, range.first, range.end).run();
   }
+  if (!ranges.empty()) savePart(database, file, facts);
   const auto state = ranges.empty() ? model::FileState::pending : model::FileState::partial;
   Query(database, "UPDATE file SET state = ?, claimed = 1, sha256 = NULL, records = NULL WHERE id = ?")
       .with(nameOf(state), file)
@@ -204,7 +226,7 @@ std::string filesSql(std::size_t states, std::string_view condition = {}) {
 
 constexpr std::string_view kOnceListed =
     " AND file.listing = batch.listing"
-    " AND (file.claimed = 1 OR file.in_folder = 1 OR NOT EXISTS ("
+    " AND (file.claimed = 1 OR file.in_folder > 0 OR NOT EXISTS ("
     "   SELECT 1"
     "   FROM file AS other"
     "   WHERE other.batch = file.batch AND other.name_hash = file.name_hash AND other.id <> file.id"
@@ -266,23 +288,50 @@ std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, cons
   return reading(database_, [&] {
     const BatchRow row = batchRow(database_, job, batch);
     // Of the files that dropUnlisted leaves.
-    Query rows(database_, "SELECT id, dataset_file_id, name, in_folder" + kOfBatch +
+    const std::string wanted = wantedFolder(" AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified'))");
+    Query rows(database_, "SELECT id, dataset_file_id, name, in_folder, " + wanted + kOfBatch +
                               "AND claimed = 1 AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
-                              " AND in_folder <> EXISTS ("
-                              "   SELECT 1"
-                              "   FROM file AS other"
-                              "   WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
-                              "   AND other.id <> this.id AND other.name = this.name"
-                              "   AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified')))");
+                              " AND in_folder <> " +
+                              wanted);
     rows.with(row.id, row.listing);
     std::vector<Displaced> displaced;
     while (rows.next()) {
-      std::string plain = rows.text(2);
-      std::string inFolder = rows.text(1) + "/" + plain;
-      if (rows.flag(3)) std::swap(plain, inFolder);
-      displaced.push_back({.file = rows.integer(0), .from = std::move(plain), .to = std::move(inFolder)});
+      displaced.push_back({.file = rows.integer(0),
+                           .from = pathOf(rows.text(1), rows.text(2), rows.integer(3)),
+                           .to = pathOf(rows.text(1), rows.text(2), rows.integer(4))});
     }
     return displaced;
+  });
+}
+
+bool JobStore::needsFolders(model::JobId job, const model::BatchId& batch) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT 1" + kOfBatch + "AND " + wantedFolder("") + " > 0 LIMIT 1");
+    return row.with(batchRow(database_, job, batch).id).next();
+  });
+}
+
+std::vector<JobStore::ListedName> JobStore::listedNames(model::JobId job, const model::BatchId& batch) {
+  return reading(database_, [&] {
+    const BatchRow row = batchRow(database_, job, batch);
+    Query rows(database_, "SELECT id, dataset_file_id, name, alias" + kOfBatch +
+                              "AND (listing = ?2 OR state IN ('downloaded', 'verified')) ORDER BY id");
+    rows.with(row.id, row.listing);
+    std::vector<ListedName> names;
+    while (rows.next()) {
+      names.push_back(
+          {.file = rows.integer(0), .datasetFileId = rows.text(1), .name = rows.text(2), .alias = rows.integer(3)});
+    }
+    return names;
+  });
+}
+
+void JobStore::setAliases(std::span<const Alias> aliases) {
+  if (aliases.empty()) return;
+  recorded(database_, probe_, "setAliases", [&] {
+    for (const Alias& alias : aliases) {
+      Query(database_, "UPDATE file SET alias = ? WHERE id = ?").with(alias.alias, alias.file).run();
+    }
   });
 }
 
@@ -337,9 +386,9 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
   });
 }
 
-void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange> done) {
+void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange> done, const model::PartFacts& facts) {
   recorded(database_, probe_, "recordRanges", [&] {
-    saveRanges(database_, file, done);
+    saveRanges(database_, file, done, facts);
     touchJobOf(database_, file, clock_.now());
   });
 }

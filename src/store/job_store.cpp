@@ -383,6 +383,18 @@ bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobI
 
 // --- cancelling
 
+void JobStore::setOutput(model::JobId job, const std::filesystem::path& output) {
+  recorded(database_, probe_, "setOutput", [&] {
+    Query update(database_, "UPDATE job SET output = ?, updated_at = ? WHERE id = ?");
+    updateJob(update.with(output.string(), clock_.now(), numberOf(job)), job);
+    if (Query(database_, "SELECT 1 FROM job WHERE id = ? AND finished_at IS NOT NULL").with(numberOf(job)).next())
+      return;
+    Query(database_, "UPDATE file SET state = 'downloaded' WHERE job = ? AND state = 'verified'")
+        .with(numberOf(job))
+        .run();
+  });
+}
+
 void JobStore::requestCancel(model::JobId job) {
   recorded(database_, probe_, "requestCancel", [&] {
     Query update(database_, "UPDATE job SET cancel_requested = 1, updated_at = ? WHERE id = ?");

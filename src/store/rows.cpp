@@ -57,6 +57,14 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
   return batches;
 }
 
+model::PartFacts readPart(Database& database, std::int64_t file) {
+  Query row(database, "SELECT content_sum, etag, last_modified, tail_first FROM file_part WHERE file = ?");
+  if (!row.with(file).next()) return {};
+  return {.sum = static_cast<std::uint64_t>(row.integer(0)),
+          .version = {.etag = row.text(1), .lastModified = row.text(2)},
+          .tailFirst = row.flag(3)};
+}
+
 std::optional<model::JobError> readError(const Query& row, int column) {
   if (row.isNull(column)) return std::nullopt;
   return model::JobError{.category = core::categoryFrom(row.text(column)),
@@ -129,6 +137,11 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   return job;
 }
 
+std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder) {
+  if (inFolder == 0) return name;
+  return datasetFileId + std::string(static_cast<std::size_t>(inFolder - 1), '~') + "/" + name;
+}
+
 void throwNoSuchJob(model::JobId job) {
   throw core::Error(core::Category::notFound, "there is no job " + std::to_string(model::numberOf(job)),
                     {.requestId = {}, .hint = "`caiexport history` lists the jobs"});
@@ -145,7 +158,7 @@ model::FileRecord readFile(Database& database, const Query& row) {
                  .name = row.text(3),
                  .lengthBytes = row.size(4),
                  .href = row.text(5)};
-  file.path = row.flag(6) ? row.text(2) + "/" + row.text(3) : row.text(3);
+  file.path = pathOf(row.text(2), row.text(3), row.integer(6));
   file.state = known(model::fileStateFrom(row.text(7)), row.text(7));
   file.sha256 = hexOf(row.text(8));
   file.records = row.optionalSize(9);
@@ -153,6 +166,7 @@ model::FileRecord readFile(Database& database, const Query& row) {
   Query ranges(database, "SELECT first, \"end\" FROM file_range WHERE file = ? ORDER BY first");
   ranges.with(file.id);
   while (ranges.next()) file.done.push_back({.first = ranges.size(0), .end = ranges.size(1)});
+  if (!file.done.empty()) file.part = readPart(database, file.id);
   return file;
 }
 

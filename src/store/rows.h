@@ -19,6 +19,8 @@ std::optional<model::Job> loadJob(Database& database, model::JobId job);
 
 /// The columns that readFile wants, of `file` joined with `batch`.
 extern const char* const kFileColumns;
+/// Of a file within the folder of its batch; see the column in_folder.
+std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder);
 model::FileRecord readFile(Database& database, const Query& row);
 
 /// Runs `body` in a read transaction and translates what SQLite throws.

@@ -136,7 +136,8 @@ std::optional<model::JobId> SyncStore::failedJob(const SyncPlace& place, const B
 std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const BatchId& batch) {
   return reading(database_, [&] {
     Query rows(database_,
-               "SELECT DISTINCT CASE in_folder WHEN 1 THEN dataset_file_id || '/' || name ELSE name END"
+               "SELECT DISTINCT CASE in_folder WHEN 0 THEN name"
+               " ELSE dataset_file_id || substr('~~~~~~~~', 1, in_folder - 1) || '/' || name END"
                " FROM file"
                " JOIN batch ON batch.id = file.batch"
                " JOIN job ON job.id = batch.job"

@@ -42,7 +42,8 @@ constexpr std::array kViews = {
          " FROM main.step"},
     View{"files",
          "SELECT file.job AS job, name,"
-         " CASE in_folder WHEN 1 THEN dataset_file_id || '/' || name ELSE name END AS path,"
+         " CASE in_folder WHEN 0 THEN name"
+         " ELSE dataset_file_id || substr('~~~~~~~~', 1, in_folder - 1) || '/' || name END AS path,"
          " batch.remote_id AS batch_id, dataset_file_id, length AS bytes, lower(hex(sha256)) AS sha256,"
          " file.records AS records, state"
          " FROM main.file"

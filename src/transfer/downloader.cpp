@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "hash.h"
 #include "run.h"
 
 namespace caiexport::transfer {
@@ -17,6 +18,25 @@ unsigned mostConnections(const DownloadSettings& settings) {
   const auto most = std::max<std::uint64_t>(1, settings.connectionsMax);
   if (settings.mostBytesPerSecond == 0) return static_cast<unsigned>(most);
   return static_cast<unsigned>(std::clamp<std::uint64_t>(settings.mostBytesPerSecond / kLeastBytesPerSecond, 1, most));
+}
+
+std::filesystem::path partPathFor(const std::filesystem::path& target, const std::string& tag) {
+  // What file systems allow for a name.
+  constexpr std::size_t kMostNameBytes = 255;
+  constexpr std::size_t kKeptBytes = 200;
+  const std::string ending = (tag.empty() ? "" : "." + tag) + ".part";
+  std::string name = target.filename().string();
+  if (name.size() + ending.size() > kMostNameBytes) {
+    Sha256 hash;
+    hash.update(std::as_bytes(std::span(name)));
+    name = name.substr(0, kKeptBytes) + "~" + hash.finish().substr(0, 16);
+  }
+  return target.parent_path() / (name + ending);
+}
+
+std::string partTagOf(const std::string& jobUuid) {
+  constexpr std::size_t kLength = 8;
+  return jobUuid.substr(0, kLength);
 }
 
 Downloader::Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random,

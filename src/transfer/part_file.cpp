@@ -6,6 +6,8 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/transfer/downloader.h"
+#include "content_sum.h"
 
 namespace caiexport::transfer {
 namespace {
@@ -38,24 +40,22 @@ void add(std::vector<ByteRange>& ranges, ByteRange range) {
 
 }  // namespace
 
-PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, std::uint64_t lengthBytes)
-    : files_(files), target_(std::move(target)), lengthBytes_(lengthBytes) {}
+PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, const std::string& tag,
+                   std::uint64_t lengthBytes)
+    : files_(files), target_(std::move(target)), path_(partPathFor(target_, tag)), lengthBytes_(lengthBytes) {}
 
 PartFile::~PartFile() = default;
-
-std::filesystem::path PartFile::pathFor(const std::filesystem::path& target) {
-  std::filesystem::path path = target;
-  path += ".part";
-  return path;
-}
 
 std::filesystem::path PartFile::folderOf(const std::filesystem::path& target) {
   const std::filesystem::path folder = target.parent_path();
   return folder.empty() ? std::filesystem::path(".") : folder;
 }
 
-void PartFile::adopt(std::vector<ByteRange> done) {
+void PartFile::adopt(std::vector<ByteRange> done, std::optional<std::uint64_t> sum) {
+  adopted_ = done;
   written_ = std::move(done);
+  adoptedSum_ = sum;
+  if (!written_.empty()) sum_ = sum;
 }
 
 void PartFile::write(std::uint64_t offset, std::span<const std::byte> data) {
@@ -65,12 +65,14 @@ void PartFile::write(std::uint64_t offset, std::span<const std::byte> data) {
     if (hashedBytes_ < offset) hashFromDisk(hashedBytes_, offset, {});
     sha256_.update(data);
   }
+  const std::uint64_t sum = contentSum(offset, data);
   const std::lock_guard lock(mutex_);
   if (hashes) {
     hashedBytes_ = offset + data.size();
     hashing_ = false;
   }
   add(written_, {offset, offset + data.size()});
+  if (sum_) *sum_ += sum;
   unsyncedBytes_ += data.size();
 }
 
@@ -110,7 +112,7 @@ PartFile::Synced PartFile::sync() {
   core::WritableFile* file = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    synced = {.ranges = written_, .newBytes = std::exchange(unsyncedBytes_, 0)};
+    synced = {.ranges = written_, .newBytes = std::exchange(unsyncedBytes_, 0), .sum = sum_};
     if (synced.newBytes > 0) file = file_.get();
   }
   if (file != nullptr) file->sync();
@@ -120,6 +122,20 @@ PartFile::Synced PartFile::sync() {
 std::vector<ByteRange> PartFile::written() const {
   const std::lock_guard lock(mutex_);
   return written_;
+}
+
+bool PartFile::differs(std::uint64_t offset, std::span<const std::byte> data) {
+  core::WritableFile& file = opened();
+  std::vector<std::byte> there;
+  for (const ByteRange& range : written()) {
+    const std::uint64_t from = std::max(range.first, offset);
+    const std::uint64_t end = std::min<std::uint64_t>(range.end, offset + data.size());
+    if (from >= end) continue;
+    there.resize(end - from);
+    if (file.readAt(from, there) != there.size()) return true;
+    if (!std::ranges::equal(there, data.subspan(from - offset, end - from))) return true;
+  }
+  return false;
 }
 
 std::string PartFile::sha256() {
@@ -137,24 +153,50 @@ void PartFile::close() {
   file_.reset();
 }
 
-void PartFile::publish() {
+void PartFile::publish(bool replaces) {
   close();
-  files_.rename(pathFor(target_), target_);
+  const auto there = identity_ ? files_.identityOf(path_) : std::nullopt;
+  if (identity_ && (!there || !there->isSameFile(*identity_))) {
+    throw core::Error(
+        core::Category::io,
+        "cannot rename " + core::printable(path_.string()) + ": it was replaced by another file meanwhile",
+        {.hint = "make sure that nothing else writes there, then run it again"});
+  }
+  if (replaces) return files_.rename(path_, target_);
+  if (files_.renameNew(path_, target_)) return;
+  throw core::Error(core::Category::io,
+                    "'" + core::printable(target_.string()) + "' has turned up meanwhile, and is not overwritten",
+                    {.hint = "move it away, then run it again"});
 }
 
 void PartFile::discard() {
   close();
-  files_.remove(pathFor(target_));
+  files_.remove(path_);
 }
 
 core::WritableFile& PartFile::opened() {
   const std::lock_guard lock(mutex_);
   if (file_) return *file_;
-  const std::filesystem::path path = pathFor(target_);
-  const std::uint64_t size = files_.sizeOf(path).value_or(0);
-  file_ = files_.open(path);
-  if (size > lengthBytes_ || (preallocates_ && size < lengthBytes_)) file_->resize(lengthBytes_);
+  if (adopted_.empty()) {
+    openNew();
+    if (preallocates_) file_->resize(lengthBytes_);
+  } else {
+    const std::uint64_t size = files_.sizeOf(path_).value_or(0);
+    file_ = files_.open(path_);
+    if (size > lengthBytes_ || (preallocates_ && size < lengthBytes_)) file_->resize(lengthBytes_);
+  }
+  identity_ = file_->identity();
   return *file_;
+}
+
+/// Never into a file that was there: it may have other names, and then is somebody else's too.
+void PartFile::openNew() {
+  if (files_.sizeOf(path_)) files_.remove(path_);
+  file_ = files_.create(path_);
+  if (file_) return;
+  files_.open(path_);  // says what is in the way
+  throw core::Error(core::Category::io, "cannot create " + core::printable(path_.string()) + ": it has just turned up",
+                    {.hint = "make sure that nothing else writes there, then run it again"});
 }
 
 /// Whether the caller, who wrote at `offset`, is the one to hash. If so the hash is his until he gives it back.
@@ -176,11 +218,21 @@ void PartFile::hashFromDisk(std::uint64_t from, std::uint64_t end, const std::st
     const std::size_t count = file.readAt(from, wanted);
     if (count == 0) {
       throw core::Error(core::Category::io,
-                        "cannot read " + core::printable(pathFor(target_).string()) + ": it became shorter meanwhile",
+                        "cannot read " + core::printable(path_.string()) + ": it became shorter meanwhile",
                         {.hint = "make sure that nothing else writes there, then run it again"});
     }
     sha256_.update(wanted.first(count));
+    if (adoptedSum_) addRead(from, wanted.first(count));
     from += count;
+  }
+}
+
+/// By the one thread that hashes.
+void PartFile::addRead(std::uint64_t offset, std::span<const std::byte> data) {
+  for (const ByteRange& range : adopted_) {
+    const std::uint64_t from = std::max(range.first, offset);
+    const std::uint64_t end = std::min<std::uint64_t>(range.end, offset + data.size());
+    if (from < end) readSum_ += contentSum(from, data.subspan(from - offset, end - from));
   }
 }
 

@@ -1,22 +1,19 @@
 #pragma once
-/// A file on its way: `NAME.part`, which of its bytes are there, and its hash as far as they are in order.
+/// A file on its way: its `.part` file, which of its bytes are there, and its hash as far as they are in order.
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "caiexport/core/file_system.h"
 #include "caiexport/model/job.h"
 #include "hash.h"
-
-namespace caiexport::core {
-class FileSystem;
-class WritableFile;
-}  // namespace caiexport::core
 
 namespace caiexport::transfer {
 
@@ -24,14 +21,17 @@ namespace caiexport::transfer {
 /// thread at a time, which may be another than the writers. Errors are those of core::FileSystem.
 class PartFile {
  public:
-  PartFile(core::FileSystem& files, std::filesystem::path target, std::uint64_t lengthBytes);
+  PartFile(core::FileSystem& files, std::filesystem::path target, const std::string& tag, std::uint64_t lengthBytes);
   ~PartFile();
 
-  static std::filesystem::path pathFor(const std::filesystem::path& target);
+  const std::filesystem::path& path() const { return path_; }
   static std::filesystem::path folderOf(const std::filesystem::path& target);
 
-  /// Bytes that an earlier run wrote and synced. Before anything is written.
-  void adopt(std::vector<model::ByteRange> done);
+  /// Bytes that an earlier run wrote and synced, and their sum if it is known. Before anything is written. Without it,
+  /// what an earlier run left goes when the file is opened.
+  void adopt(std::vector<model::ByteRange> done, std::optional<std::uint64_t> sum);
+  /// Whether the adopted bytes were still those that were written, once all of the file is hashed.
+  bool adoptedWereIntact() const { return !adoptedSum_ || *adoptedSum_ == readSum_; }
   /// Give the file its full length when it is opened. Before anything is written.
   void preallocate() { preallocates_ = true; }
 
@@ -48,34 +48,46 @@ class PartFile {
   struct Synced {
     std::vector<model::ByteRange> ranges = {};  ///< All that is written, now surely on the device.
     std::uint64_t newBytes = 0;                 ///< Of these, written since the last sync.
+    std::optional<std::uint64_t> sum = {};      ///< Of them all, if it is known.
   };
   Synced sync();
   std::vector<model::ByteRange> written() const;
+  /// Whether bytes that are there already differ from these. Where none are, they don't.
+  bool differs(std::uint64_t offset, std::span<const std::byte> data);
   /// Lower-case hex of the whole file, once all of it is hashed.
   std::string sha256();
 
   /// Makes an empty file. For files of no bytes.
   void createEmpty();
   void close();
-  /// Closes, and gives the file its final name. Syncing the folder is the caller's.
-  void publish();
+  /// Closes, and gives the file its final name. Syncing the folder is the caller's. Error(io) if another file bears the
+  /// name of the `.part` file by now, or if something has turned up at the final name that may not be replaced.
+  void publish(bool replaces);
   /// Closes and deletes.
   void discard();
 
  private:
   core::WritableFile& opened();
   bool takeHashFor(std::uint64_t offset);
+  void addRead(std::uint64_t offset, std::span<const std::byte> data);
+  void openNew();
   void hashFromDisk(std::uint64_t from, std::uint64_t end, const std::stop_token& stop);
   std::uint64_t contiguousEnd(std::uint64_t from) const;
 
   core::FileSystem& files_;
   const std::filesystem::path target_;
+  const std::filesystem::path path_;
   const std::uint64_t lengthBytes_;
   bool preallocates_ = false;
 
   mutable std::mutex mutex_;
   std::unique_ptr<core::WritableFile> file_;
-  std::vector<model::ByteRange> written_;  ///< Sorted, merged.
+  std::optional<core::FileIdentity> identity_ = {};
+  std::vector<model::ByteRange> adopted_;  ///< Sorted, merged, like the next.
+  std::vector<model::ByteRange> written_;
+  std::optional<std::uint64_t> sum_ = 0;          ///< Of what is written and adopted.
+  std::optional<std::uint64_t> adoptedSum_ = {};  ///< As recorded.
+  std::uint64_t readSum_ = 0;                     ///< Of what was adopted, as it was read for the hash.
   std::uint64_t unsyncedBytes_ = 0;
   std::uint64_t hashedBytes_ = 0;
   bool hashing_ = false;  ///< A thread is at work on `sha256_`.

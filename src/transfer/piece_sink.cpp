@@ -16,6 +16,7 @@ constexpr std::uint64_t kNotWorthCuttingBytes = 64U << 10U;
 void PieceSink::begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) {
   try {
     checkLength(fileBytes);
+    checkVersion();
     beginAt(offset);
   } catch (const EnoughReceived&) {
     throw;
@@ -27,7 +28,10 @@ void PieceSink::begin(std::uint64_t offset, std::optional<std::uint64_t> fileByt
 
 void PieceSink::write(std::span<const std::byte> data) {
   try {
-    if (!begun_) beginAt(piece_.asked().first);
+    if (!begun_) {
+      checkVersion();
+      beginAt(piece_.asked().first);
+    }
     take(data);
   } catch (const EnoughReceived&) {
     throw;
@@ -47,10 +51,21 @@ void PieceSink::checkLength(std::optional<std::uint64_t> fileBytes) const {
                     {.hint = "the file was replaced meanwhile: list the batch again with a new job"});
 }
 
+model::FileVersion PieceSink::wanted() const {
+  return piece_.file()->versions.known();
+}
+
+void PieceSink::checkVersion() const {
+  piece_.file()->versions.answered(version_, piece_.file()->item.remote.name);
+}
+
 void PieceSink::beginAt(std::uint64_t offset) {
   begun_ = true;
   position_ = offset;
+  fromTheFront_ = offset == 0;
   wholeFileComes_ = offset == 0 && piece_.asked().first > 0;
+  // Of a source that does not heed ranges the end can't be had first.
+  if (wholeFileComes_ && piece_.purpose() == Purpose::tail) end();
   expectedEnd_ = offset < piece_.asked().first ? piece_.file()->item.remote.lengthBytes : piece_.asked().end;
   const model::ByteRange skipped = piece_.skipTo(offset);
   if (skipped.sizeBytes() > 0) leftOut_.push_back(skipped);
@@ -66,17 +81,31 @@ void PieceSink::take(std::span<const std::byte> data) {
   const std::uint64_t ahead = piece_.rest().first;
   const std::uint64_t before = ahead > position_ ? std::min<std::uint64_t>(ahead - position_, received) : 0;
   const auto useful = data.subspan(before);
+  // What comes again anyway shows whether it is still the same.
+  if (before > 0) compare(position_, data.first(before));
   position_ += received;
 
   model::ByteRange claimed;
   if (!useful.empty()) {
     claimed = piece_.claim(useful.size());
-    if (claimed.sizeBytes() > 0) piece_.file()->part.write(claimed.first, useful.first(claimed.sizeBytes()));
+    if (claimed.sizeBytes() > 0) use(claimed.first, useful.first(claimed.sizeBytes()));
     keptBytes_ += claimed.sizeBytes();
   }
   if (position_ > piece_.asked().end) wholeFileComes_ = true;
-  arrivals_.onBytes(received, claimed.sizeBytes());
+  arrivals_.onBytes(received, piece_.purpose() == Purpose::check ? 0 : claimed.sizeBytes());
   endIfUseless();
+}
+
+void PieceSink::use(std::uint64_t offset, std::span<const std::byte> data) const {
+  if (piece_.purpose() == Purpose::check) return compare(offset, data);
+  piece_.file()->part.write(offset, data);
+}
+
+void PieceSink::compare(std::uint64_t offset, std::span<const std::byte> data) const {
+  if (!piece_.file()->part.differs(offset, data)) return;
+  throw FileChanged("cannot download " + core::printable(piece_.file()->item.remote.name) +
+                    ": it was rewritten while it was fetched (bytes from " + std::to_string(offset) +
+                    " on came again and are others)");
 }
 
 void PieceSink::endIfUseless() {

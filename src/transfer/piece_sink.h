@@ -31,6 +31,8 @@ class PieceSink final : public RangeSink {
  public:
   PieceSink(Piece& piece, Arrivals& arrivals) : piece_(piece), arrivals_(arrivals) {}
 
+  model::FileVersion wanted() const override;
+  void isOf(const model::FileVersion& version) override { version_ = version; }
   void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) override;
   std::size_t room(std::size_t bytes) override { return arrivals_.room(bytes); }
   void write(std::span<const std::byte> data) override;
@@ -40,6 +42,8 @@ class PieceSink final : public RangeSink {
   const std::vector<model::ByteRange>& leftOut() const { return leftOut_; }
   /// The source does not heed ranges: it began at the front of the file, or went on behind the range.
   bool wholeFileComes() const { return wholeFileComes_; }
+  /// The answer began at the front of the file.
+  bool fromTheFront() const { return fromTheFront_; }
   /// The sink ended the transfer because nothing useful would have followed.
   bool enough() const { return enough_; }
   /// What the sink threw for another reason, whatever the source made of it.
@@ -47,7 +51,10 @@ class PieceSink final : public RangeSink {
 
  private:
   void checkLength(std::optional<std::uint64_t> fileBytes) const;
+  void checkVersion() const;
   void beginAt(std::uint64_t offset);
+  void use(std::uint64_t offset, std::span<const std::byte> data) const;
+  void compare(std::uint64_t offset, std::span<const std::byte> data) const;
   void take(std::span<const std::byte> data);
   void endIfUseless();
   std::uint64_t uselessBytesAhead() const;
@@ -62,6 +69,8 @@ class PieceSink final : public RangeSink {
   std::uint64_t keptBytes_ = 0;
   std::vector<model::ByteRange> leftOut_;
   bool wholeFileComes_ = false;
+  bool fromTheFront_ = false;
+  model::FileVersion version_;
   bool enough_ = false;
   std::exception_ptr failure_;
 };

@@ -36,7 +36,8 @@ Run::Run(const Surroundings& surroundings, Observer& observer, DownloadProgress&
       rateLimit_(surroundings.clock, surroundings.settings.mostBytesPerSecond),
       schedule_({.rangeBytes = std::max<std::uint64_t>(1, surroundings.settings.rangeBytes),
                  .longestResponse = surroundings.settings.longestResponse,
-                 .expectedBytesPerSecond = shareOfTheLimit(surroundings.settings)}),
+                 .expectedBytesPerSecond = shareOfTheLimit(surroundings.settings),
+                 .tailBytes = surroundings.settings.tailBytes}),
       controller_(limitsOf(surroundings.settings)) {}
 
 Run::~Run() {
@@ -153,10 +154,10 @@ void Run::deliverOne(const Result& result) {
   const std::int64_t key = result.file->item.key;
   switch (result.kind) {
     case Result::Kind::restarted:
-      observer_.restarted(key);
+      observer_.restarted(key, result.why);
       break;
     case Result::Kind::onDisk:
-      observer_.rangesOnDisk(key, result.ranges);
+      observer_.rangesOnDisk(key, result.ranges, result.facts);
       break;
     case Result::Kind::failed:
       observer_.failed(key, *result.file->failure);
@@ -175,6 +176,10 @@ void Run::afterDelivery(const std::vector<Result>& results) {
     const File& file = result.file;
     switch (result.kind) {
       case Result::Kind::restarted:
+        if (file->again) {
+          schedule_.replace(file, file->again);
+          break;
+        }
         file->item.done.clear();
         schedule_.addFirst(file);
         break;
@@ -229,17 +234,17 @@ void Run::saveWhatArrived() {
 }
 
 void Run::saveWhatArrived(FileTask& file) {
-  if (file.isOfAnotherFile()) return;
+  if (file.isOfAnotherFile() || file.isToBegin) return;
   if (file.part.unsyncedBytes() == 0) return;
-  std::vector<ByteRange> ranges;
+  PartFile::Synced synced;
   try {
-    ranges = file.part.sync().ranges;
+    synced = file.part.sync();
   } catch (const core::Error&) {
     // The other files may lie on another disk.
     if (!problem_) problem_ = std::current_exception();
     return;
   }
-  observer_.rangesOnDisk(file.item.key, ranges);
+  observer_.rangesOnDisk(file.item.key, synced.ranges, factsOf(file, synced));
 }
 
 void Run::rethrowProblem(const std::stop_token& stop) {

@@ -52,6 +52,8 @@ class Run {
     File file = {};
     std::vector<model::ByteRange> ranges = {};
     Completion completion = {};
+    model::PartFacts facts = {};
+    std::string why = {};        ///< restarted.
     bool whole = false;          ///< onDisk: the file only lacks its final name.
     std::uint64_t newBytes = 0;  ///< Recorded by this.
   };
@@ -97,6 +99,9 @@ class Run {
   std::shared_ptr<Piece> nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare);
   void waitForWork(std::unique_lock<std::mutex>& lock);
   void prepare(const File& file);
+  void prepareFresh(const File& file);
+  void prepareResumed(const File& file, const std::vector<model::ByteRange>& missing);
+  std::string whyUseless(const FileTask& file, bool allIsThere) const;
   bool keepsExisting(const File& file);
   bool finishRenamed(const File& file);
   void makeFolder(const std::filesystem::path& folder);
@@ -105,6 +110,9 @@ class Run {
   void judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
   void tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error);
   void failFile(FileTask& file, const core::Error& error);
+  void goOn(const File& file);
+  void beginAgain(const File& file, const core::Error& why, core::SteadyTime notBefore);
+  bool wouldMix(const FileTask& file) const;
   void giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
                     core::SteadyTime notBefore);
 
@@ -118,6 +126,8 @@ class Run {
   enum class Announce { whenDue, now };
   void announce(Announce when);
   void giveUp(const File& file);
+  void giveUpAdopted(const File& file);
+  static model::PartFacts factsOf(const FileTask& file, const PartFile::Synced& synced);
 
   // With the lock held.
   static bool hasEnded(const FileTask& file);
@@ -171,6 +181,7 @@ class Run {
   std::vector<std::jthread> workers_;
   std::vector<std::jthread> keepers_;
   std::exception_ptr problem_;
+  bool namesVersions_ = false;  ///< The source has named the version of a file.
   bool exhausted_ = false;
   bool dry_ = false;    ///< The feed had nothing, but may have after a wake.
   bool woken_ = false;  ///< By the feed.

@@ -4,6 +4,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
 #include "run.h"
 #include "start_thread.h"
 
@@ -16,6 +17,12 @@ constexpr std::uint64_t kQuickBytes = 1U << 20U;
 constexpr std::size_t kQuickChoresPerKeeper = 4;
 // Renamed files that wait for the sync of their folder.
 constexpr std::size_t kMostRenamed = 32;
+
+std::uint64_t sizeOf(const std::vector<model::ByteRange>& ranges) {
+  std::uint64_t bytes = 0;
+  for (const model::ByteRange& range : ranges) bytes += range.sizeBytes();
+  return bytes;
+}
 
 }  // namespace
 
@@ -95,7 +102,11 @@ void Run::record(const File& file) {
   PartFile::Synced synced = file->part.sync();
   const std::lock_guard lock(mutex_);
   file->recordPending = false;
-  push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges), .newBytes = synced.newBytes});
+  push({.kind = Result::Kind::onDisk,
+        .file = file,
+        .ranges = std::move(synced.ranges),
+        .facts = factsOf(*file, synced),
+        .newBytes = synced.newBytes});
   if (hasEnded(*file)) requestChore(file);
 }
 
@@ -103,6 +114,7 @@ void Run::finish(const File& file) {
   PartFile& part = file->part;
   if (file->item.remote.lengthBytes == 0) part.createEmpty();
   part.hash(false, inner_.get_token());
+  if (!part.adoptedWereIntact()) return giveUpAdopted(file);
   file->sha256 = part.sha256();
   PartFile::Synced synced = part.sync();
   part.close();
@@ -114,12 +126,13 @@ void Run::finish(const File& file) {
   push({.kind = Result::Kind::onDisk,
         .file = file,
         .ranges = std::move(synced.ranges),
+        .facts = factsOf(*file, synced),
         .whole = true,
         .newBytes = synced.newBytes});
 }
 
 void Run::publish(const File& file) {
-  file->part.publish();
+  file->part.publish(file->item.replaces);
   const std::lock_guard lock(mutex_);
   renamed_.push_back(file);
 }
@@ -148,10 +161,11 @@ void Run::announce(Announce when) {
   announcing_ = false;
 }
 
-/// Of a file that can't be had: what came stays for the next run, unless it is of another file.
+/// Of a file that can't be had, or starts again: what came stays for the next run, unless it is of another file.
 void Run::giveUp(const File& file) {
   PartFile::Synced synced;
-  if (file->isOfAnotherFile()) {
+  const bool discards = file->isToBegin || file->isOfAnotherFile();
+  if (discards) {
     synced.newBytes = file->part.unsyncedBytes();
     file->part.discard();
   } else {
@@ -159,15 +173,41 @@ void Run::giveUp(const File& file) {
     file->part.close();
   }
   const std::lock_guard lock(mutex_);
-  if (synced.newBytes > 0 && !synced.ranges.empty()) {
-    push({.kind = Result::Kind::onDisk, .file = file, .ranges = std::move(synced.ranges)});
+  if (synced.newBytes > 0 && !discards) {
+    push({.kind = Result::Kind::onDisk,
+          .file = file,
+          .ranges = std::move(synced.ranges),
+          .facts = factsOf(*file, synced)});
   }
-  push({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
+  if (!file->isToBegin) return push({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
+  const std::uint64_t keptBytes = sizeOf(file->item.done);
+  progress_.bytes -= sizeOf(file->part.written()) - keptBytes;
+  progress_.bytesKept -= keptBytes;
+  push({.kind = Result::Kind::restarted, .file = file, .why = file->failure->what(), .newBytes = synced.newBytes});
+}
+
+/// Somebody else wrote to the file between two runs.
+void Run::giveUpAdopted(const File& file) {
+  {
+    const std::lock_guard lock(mutex_);
+    file->stage = FileStage::failed;
+    beginAgain(
+        file,
+        core::Error(core::Category::verification, "cannot go on with " + core::printable(file->part.path().string()) +
+                                                      ": it no longer holds what an earlier run wrote there"),
+        {});
+  }
+  giveUp(file);
+}
+
+/// With the lock held.
+model::PartFacts Run::factsOf(const FileTask& file, const PartFile::Synced& synced) {
+  return {.sum = synced.sum, .version = file.versions.known(), .tailFirst = file.tailFirst};
 }
 
 /// Nothing of it is wanted, or on its way, any more.
 bool Run::hasEnded(const FileTask& file) {
-  return file.active.empty() && (file.failure || file.gaps.empty());
+  return file.active.empty() && (file.failure || (file.gaps.empty() && file.later.empty()));
 }
 
 void Run::requestChore(const File& file) {

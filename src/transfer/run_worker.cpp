@@ -23,6 +23,18 @@ constexpr std::chrono::milliseconds kLookEvery{20};
 constexpr std::uint64_t kRunRetriesPerTry = 10;
 constexpr std::size_t kMostSmallBegun = 128;
 
+// An answer that brings less is no success, however often it comes: a file is not fetched byte by byte.
+constexpr std::uint64_t kLeastProgressBytes = 4U << 10U;
+
+bool isProgress(ByteRange asked, std::uint64_t keptBytes) {
+  return keptBytes > 0 && keptBytes >= std::min(kLeastProgressBytes, asked.sizeBytes() / 8);
+}
+
+FileChanged unprovable(const model::RemoteFile& remote) {
+  return FileChanged("cannot put together " + core::printable(remote.name) +
+                     ": it came in several answers, and nothing shows that they were of one version");
+}
+
 std::string describe(ByteRange range) {
   return std::to_string(range.first) + "-" + std::to_string(range.end);
 }
@@ -234,6 +246,8 @@ void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   ++responses_;
   std::uint64_t missingBytes = piece->rest().sizeBytes();
   for (const ByteRange& range : sink.leftOut()) missingBytes += range.sizeBytes();
+  // What is only compared is not on its way to the record.
+  if (piece->purpose() == Purpose::check) missingBytes += sink.keptBytes();
   schedule_.ended(piece, missingBytes);
   // A failure of the disk, or a listed length that is wrong, counts more than what the source made of it.
   settle(piece, sink, sink.failure() ? sink.failure() : problem);
@@ -248,13 +262,63 @@ void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, con
     gaveUp_ = false;
     served_.notify_one();
   }
+  if (!file->versions.known().empty()) namesVersions_ = true;
   if (piece->rest().sizeBytes() == 0 && sink.leftOut().empty() && !sink.failure()) {
     // All is here: what happened afterwards does not matter.
     ++piecesCompleted_;
+    if (piece->purpose() == Purpose::check) file->checked = true;
+    // The answer was compared with all that was here before it.
+    if (sink.fromTheFront() && !file->tailFirst && piece->asked().end == file->item.remote.lengthBytes) {
+      file->versions.startOver();
+    }
+  } else if (piece->purpose() == Purpose::tail && sink.wholeFileComes() && !sink.failure()) {
+    file->tailFirst = false;
+    file->later = {{0, file->item.remote.lengthBytes}};
   } else {
     judge(piece, sink, problem);
   }
+  goOn(file);
   if (hasEnded(*file) || file->part.bytesBehind() >= kWorthHashingBytes) requestChore(file);
+}
+
+/// Of a file of which nothing is on its way: what is to be fetched next.
+void Run::goOn(const File& file) {
+  if (file->failure || !file->active.empty() || !file->gaps.empty() || ending()) return;
+  if (!file->later.empty()) {
+    schedule_.open(file, std::exchange(file->later, {}));
+    return wakeForWork();
+  }
+  if (at_.settings.tailBytes == 0 || file->versions.agree() || file->checked) return;
+  if (!file->tailFirst) return beginAgain(file, unprovable(file->item.remote), {});
+  schedule_.giveBack(
+      *file, {.range = tailOf(file->item.remote.lengthBytes, at_.settings.tailBytes), .purpose = Purpose::check});
+  wakeForWork();
+}
+
+/// What is here of the file goes, and all of it is fetched again: so that its end is known before the rest.
+void Run::beginAgain(const File& file, const core::Error& why, core::SteadyTime notBefore) {
+  if (file->restarts >= static_cast<unsigned>(std::max(1, at_.settings.retry.furtherTries))) {
+    return failFile(*file, why);
+  }
+  auto again = std::make_shared<FileTask>(at_.files, file->item);
+  again->item.done.clear();
+  again->item.part = {};
+  again->restarts = file->restarts + 1;
+  again->ignoresRanges = file->ignoresRanges;
+  again->tailFirst = !file->ignoresRanges;
+  again->notBefore = notBefore;
+  file->isToBegin = true;
+  file->again = std::move(again);
+  ++progress_.retries;
+  at_.log.write(core::LogLevel::info, "restart",
+                {{"file", core::printable(file->item.remote.name)}, {"reason", why.what()}});
+  failFile(*file, why);
+}
+
+/// Whether more of the file, in another answer, could be of another version without anybody noticing.
+bool Run::wouldMix(const FileTask& file) const {
+  return at_.settings.tailBytes > 0 && !file.tailFirst && !file.ignoresRanges && file.versions.known().empty() &&
+         !file.part.written().empty();
 }
 
 void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
@@ -267,7 +331,15 @@ void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, cons
                                      ": the answer holds none of the bytes " + describe(piece->asked()),
                                  {});
     }
+    if (!isProgress(piece->asked(), sink.keptBytes())) {
+      throw core::TransientError("cannot download " + core::printable(file.item.remote.name) + ": the answer holds " +
+                                     std::to_string(sink.keptBytes()) + " of the bytes " + describe(piece->asked()),
+                                 {});
+    }
+    if (wouldMix(file)) return beginAgain(piece->file(), unprovable(file.item.remote), {});
     giveBackRest(piece, sink, 0, {});
+  } catch (const FileChanged& error) {
+    if (!ending()) beginAgain(piece->file(), error, {});
   } catch (const core::TransientError& error) {
     if (!ending()) tryAgain(piece, sink, error);
   } catch (const core::Error& error) {
@@ -280,7 +352,7 @@ void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, cons
 void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error) {
   const auto now = at_.clock.steadyNow();
   if (error.cause().throttled && controller_.throttled(now)) limitChanged("throttled");
-  const int tries = (sink.keptBytes() > 0 ? 0 : piece->failedTries()) + 1;
+  const int tries = (isProgress(piece->asked(), sink.keptBytes()) ? 0 : piece->failedTries()) + 1;
   const std::uint64_t failures = ++failuresSinceByte_;
   const std::uint64_t allowance = kRunRetriesPerTry * std::max(1, at_.settings.retry.furtherTries);
   auto wait = core::waitBeforeNextTry(at_.settings.retry, tries, error.cause().retryAfter, at_.random);
@@ -299,6 +371,8 @@ void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, c
                    {"wait_ms", wait->count()},
                    {"reason", error.what()}});
   }
+  if (wouldMix(*piece->file())) return beginAgain(piece->file(), error, now + *wait);
+  if (piece->file()->part.written().empty() && piece->file()->active.empty()) piece->file()->versions.forget();
   giveBackRest(piece, sink, tries, now + *wait);
 }
 
@@ -309,8 +383,11 @@ void Run::failFile(FileTask& file, const core::Error& error) {
 
 void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
                        core::SteadyTime notBefore) {
-  for (const ByteRange& range : sink.leftOut()) schedule_.giveBack(*piece->file(), {range, failedTries, notBefore});
-  schedule_.giveBack(*piece->file(), {piece->rest(), failedTries, notBefore});
+  const Purpose purpose = piece->purpose();
+  for (const ByteRange& range : sink.leftOut()) {
+    schedule_.giveBack(*piece->file(), {range, failedTries, notBefore, purpose});
+  }
+  schedule_.giveBack(*piece->file(), {piece->rest(), failedTries, notBefore, purpose});
   wakeForWork();
 }
 

@@ -78,6 +78,11 @@ void Schedule::addFirst(File file) {
   fresh_.push_front(std::move(file));
 }
 
+void Schedule::replace(const File& file, File by) {
+  retire(file);
+  fresh_.push_front(std::move(by));
+}
+
 Schedule::File Schedule::begin() {
   if (fresh_.empty()) return nullptr;
   File file = std::move(fresh_.front());
@@ -87,9 +92,9 @@ Schedule::File Schedule::begin() {
   return file;
 }
 
-void Schedule::open(const File& file, const std::vector<ByteRange>& missing) {
+void Schedule::open(const File& file, const std::vector<ByteRange>& missing, Purpose purpose) {
   for (const ByteRange& range : missing) {
-    file->gaps.push_back({.range = range});
+    file->gaps.push_back({.range = range, .notBefore = file->notBefore, .purpose = purpose});
     waitingBytes_ += range.sizeBytes();
   }
 }
@@ -101,6 +106,7 @@ void Schedule::retire(const File& file) {
 void Schedule::abandon(FileTask& file) {
   waitingBytes_ -= bytesIn(file.gaps);
   file.gaps.clear();
+  file.later.clear();
   for (const auto& piece : file.active) unrecordedBytes_ -= piece->cutAt(0).sizeBytes();
 }
 
@@ -206,7 +212,8 @@ std::shared_ptr<Piece> Schedule::cut(const File& file, Gap& gap, core::SteadyTim
   const auto wholeBytes = static_cast<std::uint64_t>(static_cast<double>(bytes) * kWholeFactor);
   ByteRange range = gap.range;
   const int failedTries = gap.failedTries;
-  if (file->ignoresRanges || range.sizeBytes() <= wholeBytes) {
+  const Purpose purpose = gap.purpose;
+  if (purpose != Purpose::data || comesInOne(*file) || range.sizeBytes() <= wholeBytes) {
     file->gaps.erase(file->gaps.begin() + (&gap - file->gaps.data()));
   } else {
     range.end = range.first + bytes;
@@ -214,11 +221,17 @@ std::shared_ptr<Piece> Schedule::cut(const File& file, Gap& gap, core::SteadyTim
     file->recorded = true;
   }
   waitingBytes_ -= range.sizeBytes();
-  return start(file, range, failedTries, now);
+  return start(file, range, failedTries, now, purpose);
 }
 
-std::shared_ptr<Piece> Schedule::start(const File& file, ByteRange range, int failedTries, core::SteadyTime now) {
-  auto piece = std::make_shared<Piece>(file, range, failedTries, now);
+/// In one answer it is of one version; in several, only if something tells the versions apart.
+bool Schedule::comesInOne(const FileTask& file) const {
+  return file.ignoresRanges || (settings_.tailBytes > 0 && !file.tailFirst && file.versions.known().empty());
+}
+
+std::shared_ptr<Piece> Schedule::start(const File& file, ByteRange range, int failedTries, core::SteadyTime now,
+                                       Purpose purpose) {
+  auto piece = std::make_shared<Piece>(file, range, failedTries, now, purpose);
   file->active.push_back(piece);
   unrecordedBytes_ += range.sizeBytes();
   return piece;
@@ -228,8 +241,9 @@ std::shared_ptr<Piece> Schedule::splittable(core::SteadyTime now) const {
   std::shared_ptr<Piece> largest;
   std::uint64_t mostBytes = 2 * std::min(kLeastRangeBytes, settings_.rangeBytes) - 1;
   for (const File& file : begun_) {
-    if (file->ignoresRanges || file->failure || file->active.size() >= mostOnOneFile_) continue;
+    if (comesInOne(*file) || file->failure || file->active.size() >= mostOnOneFile_) continue;
     for (const auto& piece : file->active) {
+      if (piece->purpose() != Purpose::data) continue;
       const std::uint64_t bytes = piece->rest().sizeBytes();
       if (bytes <= mostBytes) continue;
       largest = piece;

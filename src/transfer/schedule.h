@@ -2,6 +2,7 @@
 /// What is to be fetched next, and in how large pieces. Not thread safe (the downloader's lock guards it), knows no
 /// clock.
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <limits>
@@ -16,22 +17,37 @@
 #include "caiexport/model/job.h"
 #include "caiexport/transfer/downloader.h"
 #include "part_file.h"
+#include "versions.h"
 
 namespace caiexport::transfer {
 
 struct FileTask;
 
+/// What is done with the bytes of a range.
+enum class Purpose {
+  data,
+  tail,   ///< Kept like others, but nothing else of the file is fetched before.
+  check,  ///< Compared with what is on disk.
+};
+
 /// A range that one worker is fetching. The worker claims bytes from its front while another may take its tail away.
 class Piece {
  public:
-  Piece(std::shared_ptr<FileTask> file, model::ByteRange range, int failedTries, core::SteadyTime now)
-      : file_(std::move(file)), asked_(range), failedTries_(failedTries), begun_(now), rest_(range) {}
+  Piece(std::shared_ptr<FileTask> file, model::ByteRange range, int failedTries, core::SteadyTime now,
+        Purpose purpose = Purpose::data)
+      : file_(std::move(file)),
+        asked_(range),
+        failedTries_(failedTries),
+        begun_(now),
+        purpose_(purpose),
+        rest_(range) {}
 
   const std::shared_ptr<FileTask>& file() const { return file_; }
   const model::ByteRange& asked() const { return asked_; }
   /// Failed tries of this range since its last byte.
   int failedTries() const { return failedTries_; }
   core::SteadyTime begun() const { return begun_; }
+  Purpose purpose() const { return purpose_; }
 
   // Any thread may call these.
 
@@ -49,6 +65,7 @@ class Piece {
   const model::ByteRange asked_;
   const int failedTries_;
   const core::SteadyTime begun_;
+  const Purpose purpose_;
   mutable std::mutex mutex_;
   model::ByteRange rest_;
 };
@@ -58,6 +75,7 @@ struct Gap {
   model::ByteRange range = {};
   int failedTries = 0;
   core::SteadyTime notBefore = {};
+  Purpose purpose = Purpose::data;
 };
 
 enum class FileStage {
@@ -69,28 +87,41 @@ enum class FileStage {
 
 struct FileTask {
   FileTask(core::FileSystem& files, DownloadItem what)
-      : item(std::move(what)), part(files, item.target, item.remote.lengthBytes) {}
+      : item(std::move(what)), part(files, item.target, item.partTag, item.remote.lengthBytes) {}
 
   /// Its failure, if any, says that what came is worth nothing. With the lock held, or by its only chore.
   bool isOfAnotherFile() const { return failure && failure->category() == core::Category::verification; }
 
   DownloadItem item;
   PartFile part;
+  Versions versions = {};
 
   // The rest is guarded by the downloader's lock.
   std::vector<Gap> gaps = {};  ///< In order.
   std::vector<std::shared_ptr<Piece>> active = {};
   FileStage stage = FileStage::fetching;
   std::optional<core::Error> failure = {};
-  std::string sha256 = {};        ///< Once all is there. Like the next, set and read by chores.
-  std::uint64_t syncedBytes = 0;  ///< Not recorded yet.
-  bool recorded = false;          ///< The observer is told of ranges.
-  bool ignoresRanges = false;     ///< The source answers with the whole file.
-  bool recordPending = false;     ///< A sync for the record is queued or at work.
+  std::string sha256 = {};                   ///< Once all is there. Like the next, set and read by chores.
+  std::uint64_t syncedBytes = 0;             ///< Not recorded yet.
+  bool recorded = false;                     ///< The observer is told of ranges.
+  bool ignoresRanges = false;                ///< The source answers with the whole file.
+  std::vector<model::ByteRange> later = {};  ///< To be fetched once the tail is here.
+  bool tailFirst = false;                    ///< The tail was, or is, read before all else.
+  bool checked = false;                      ///< It was read again, and is the same.
+  bool isToBegin = false;                    ///< The failure is none: the file starts again, as `again` if that is set.
+  std::shared_ptr<FileTask> again = {};
+  unsigned restarts = 0;  ///< Because of another version.
+  core::SteadyTime notBefore = {};
+  bool recordPending = false;  ///< A sync for the record is queued or at work.
   bool choreQueued = false;
   bool choreRunning = false;
   bool choreAgain = false;
 };
+
+/// What is read first of a file, and again at its end.
+inline model::ByteRange tailOf(std::uint64_t lengthBytes, std::uint64_t tailBytes) {
+  return {lengthBytes - std::min(tailBytes, lengthBytes / 2), lengthBytes};
+}
 
 class Schedule {
  public:
@@ -99,6 +130,7 @@ class Schedule {
     std::uint64_t rangeBytes = 0;
     core::Duration longestResponse = {};
     double expectedBytesPerSecond = 0;  ///< Of one connection, before any is measured; 0: not known.
+    std::uint64_t tailBytes = 0;        ///< As DownloadSettings::tailBytes.
   };
 
   explicit Schedule(Settings settings);
@@ -112,6 +144,8 @@ class Schedule {
   void add(File file);
   /// One that must be begun anew.
   void addFirst(File file);
+  /// In place of one that is begun.
+  void replace(const File& file, File by);
   bool hasFresh() const { return !fresh_.empty(); }
   std::size_t freshCount() const { return fresh_.size(); }
   const std::vector<File>& begun() const { return begun_; }
@@ -119,7 +153,7 @@ class Schedule {
   bool empty() const { return fresh_.empty() && begun_.empty(); }
   File begin();
   /// Its missing ranges are for the workers now.
-  void open(const File& file, const std::vector<model::ByteRange>& missing);
+  void open(const File& file, const std::vector<model::ByteRange>& missing, Purpose purpose = Purpose::data);
   void retire(const File& file);
   /// No more of its ranges are given out, and those under way end soon.
   void abandon(FileTask& file);
@@ -157,7 +191,9 @@ class Schedule {
  private:
   std::uint64_t rangeBytesNow(unsigned connections) const;
   std::shared_ptr<Piece> cut(const File& file, Gap& gap, core::SteadyTime now, unsigned connections);
-  std::shared_ptr<Piece> start(const File& file, model::ByteRange range, int failedTries, core::SteadyTime now);
+  std::shared_ptr<Piece> start(const File& file, model::ByteRange range, int failedTries, core::SteadyTime now,
+                               Purpose purpose = Purpose::data);
+  bool comesInOne(const FileTask& file) const;
   std::vector<Gap>::iterator readyGap(FileTask& file, core::SteadyTime now) const;
   std::shared_ptr<Piece> splittable(core::SteadyTime now) const;
   double secondsLeft(const Piece& piece, core::SteadyTime now) const;

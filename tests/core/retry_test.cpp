@@ -51,8 +51,10 @@ TEST(Retry, TheServersWishWinsWithoutJitter) {
 TEST(Retry, TheServersWishIsCutAtBothEnds) {
   EXPECT_EQ(waitFor(1, 0.5, 24h), 5min);
   EXPECT_EQ(waitFor(1, 0.5, Duration::max()), 5min);
-  EXPECT_EQ(waitFor(1, 0.5, 0ms), 0ms);
-  EXPECT_EQ(waitFor(1, 0.5, -10s), 0ms) << "a date in the past";
+  EXPECT_EQ(waitFor(1, 0.5, 0ms), 500ms) << "asked for no wait, it is waited all the same";
+  EXPECT_EQ(waitFor(2, 0.5, 700ms), 1s);
+  EXPECT_EQ(waitFor(1, 0.5, 700ms), 700ms);
+  EXPECT_EQ(waitFor(1, 0.5, -10s), 500ms) << "a date in the past";
 }
 
 TEST(Retry, ManyTriesDoNotOverflow) {

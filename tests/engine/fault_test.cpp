@@ -64,7 +64,7 @@ std::vector<Fault> faults() {
       {.name = "ShortBody", .scenario = meet(kContent, R"({"short_body": 1000})", -1)},
       {.name = "AnotherRange", .scenario = ranged(R"({"wrong_range": {"shift": -100}})")},
       {.name = "RangeIgnored", .scenario = ranged(R"({"ignore_range": true})")},
-      {.name = "RangeNotSatisfiable", .scenario = ranged(R"({"status": 416})"), .ends = Category::verification},
+      {.name = "RangeNotSatisfiable", .scenario = ranged(R"({"status": 416})")},
       {.name = "NextLoops", .scenario = meet(kNextPage, R"({"loop_next": true})", -1), .ends = Category::protocol},
       {.name = "Html", .scenario = meet(kCatalog, R"({"body_html": "<html/>"})", -1), .ends = Category::protocol},
       {.name = "ExportVanishes",

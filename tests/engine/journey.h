@@ -101,6 +101,19 @@ class CrashingFileSystem final : public core::FileSystem {
   std::unique_ptr<core::WritableFile> open(const std::filesystem::path& path, unsigned mode) override {
     return around([&] { return std::make_unique<File>(crash_, disk_.open(path, mode)); });
   }
+  std::unique_ptr<core::WritableFile> create(const std::filesystem::path& path) override {
+    return around([&]() -> std::unique_ptr<core::WritableFile> {
+      std::unique_ptr<core::WritableFile> file = disk_.create(path);
+      if (!file) return nullptr;
+      return std::make_unique<File>(crash_, std::move(file));
+    });
+  }
+  bool renameNew(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    return around([&] { return disk_.renameNew(from, to); });
+  }
+  std::optional<core::FileIdentity> identityOf(const std::filesystem::path& path) override {
+    return disk_.identityOf(path);
+  }
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
     around([&] {
       disk_.rename(from, to);

@@ -348,9 +348,47 @@ TEST(DatasetJourney, WhatAKilledProcessLeftOfAManifestGoes) {
   const Outcome first = run(process, journey.datasetRequest());
   ASSERT_FALSE(first.error) << first.error->what();
   const auto folder = journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value();
+  // Another job's, or somebody's, stays.
   std::ofstream(folder / "manifest.json.8368.part") << "half";
+  const model::Job again = process.runner.create(journey.datasetRequest());
+  std::ofstream(transfer::partPathFor(folder / "manifest.json", transfer::partTagOf(again.uuid))) << "half";
+  ASSERT_FALSE(process.runner.advance(again.id, {}, {}).error);
+  EXPECT_EQ(std::ranges::count_if(filesUnder(folder), [](const std::string& name) { return name.ends_with(".part"); }),
+            1);
+}
+
+/// Another one knows nothing of the files.
+void loseDatabase(const Journey& journey) {
+  for (const char* name : {"jobs.db", "jobs.db-wal", "jobs.db-shm"}) std::filesystem::remove(journey.directory / name);
+}
+
+TEST(DatasetJourney, AForeignManifestIsNotOverwritten) {
+  Journey journey;
+  Journey::Process process(journey);
+  const Outcome first = run(process, journey.datasetRequest());
+  ASSERT_FALSE(first.error);
+  const auto manifest =
+      journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value() / "manifest.json";
+  std::ofstream(manifest) << "my own";
+  const Outcome refused = run(process, journey.datasetRequest());
+  ASSERT_TRUE(refused.error);
+  EXPECT_EQ(refused.error->category(), Category::io);
+  std::string text;
+  std::getline(std::ifstream(manifest), text);
+  EXPECT_EQ(text, "my own");
+}
+
+TEST(DatasetJourney, ALostDatabaseIsNotALostDownload) {
+  Journey journey;
+  Journey::Process process(journey);
   ASSERT_FALSE(run(process, journey.datasetRequest()).error);
-  EXPECT_THAT(filesUnder(folder), Each(testing::Not(testing::EndsWith(".part"))));
+  loseDatabase(journey);
+  const std::uint64_t served = journey.world().statistics().fileBytesServed;
+  Journey::Process other(journey);
+  const Outcome again = run(other, journey.datasetRequest());
+  ASSERT_FALSE(again.error) << again.error->what();
+  EXPECT_EQ(journey.world().statistics().fileBytesServed, served);
+  EXPECT_THAT(other.observer.notices, Contains("all files are here already"));
 }
 
 TEST(DatasetJourney, AForeignFileIsNotOverwritten) {
@@ -358,10 +396,10 @@ TEST(DatasetJourney, AForeignFileIsNotOverwritten) {
   Journey::Process process(journey);
   const Outcome first = run(process, journey.datasetRequest());
   ASSERT_FALSE(first.error);
-  // Another database knows nothing of these files.
-  std::filesystem::remove(journey.directory / "jobs.db");
-  std::filesystem::remove(journey.directory / "jobs.db-wal");
-  std::filesystem::remove(journey.directory / "jobs.db-shm");
+  loseDatabase(journey);
+  const auto folder = journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value();
+  const std::string name = filesUnder(folder).back();
+  std::fstream(folder / name, std::ios::binary | std::ios::in | std::ios::out) << "precious";
   Journey::Process other(journey);
   model::ExportRequest request = journey.datasetRequest();
   const Outcome refused = run(other, request);

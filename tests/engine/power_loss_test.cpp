@@ -108,6 +108,10 @@ class PowerLoss : public testing::TestWithParam<model::Kind> {
     journey_.download = {.connections = 2, .rangeBytes = 4000, .recordEveryBytes = 8000};
   }
 
+  static std::filesystem::path partOf(const std::filesystem::path& target, const model::Job& job) {
+    return transfer::partPathFor(target, transfer::partTagOf(job.uuid));
+  }
+
   std::filesystem::path folderOf(const model::FileRecord& file, const model::Job& job) const {
     return job.request.output / job.datasetId.value() / file.remote.batchId.value();
   }
@@ -121,7 +125,7 @@ class PowerLoss : public testing::TestWithParam<model::Kind> {
       const std::filesystem::path target = folderOf(file, job) / file.path;
       const bool complete = file.state == model::FileState::downloaded || file.state == model::FileState::verified;
       if (complete && recorded_.insert(target).second) trace_.note({What::recorded, target});
-      if (!complete && !file.done.empty()) expectOnDevice(file, target.string() + ".part");
+      if (!complete && !file.done.empty()) expectOnDevice(file, partOf(target, job));
     }
   }
 
@@ -171,13 +175,13 @@ std::size_t last(const std::vector<Call>& calls, What what, const std::filesyste
 }
 
 TEST_P(PowerLoss, EachFileIsSyncedThenNamedThenSyncedInItsFolderThenRecorded) {
-  run();
+  const model::Job job = run();
   const std::vector<Call> calls = trace_.calls();
   ASSERT_EQ(recorded_.size(), 5U);
   EXPECT_GT(partialRecords_, 0U) << "no record came in between: the ranges were not looked at";
   for (const std::filesystem::path& target : recorded_) {
     SCOPED_TRACE(target);
-    const std::filesystem::path part = target.string() + ".part";
+    const std::filesystem::path part = partOf(target, job);
     const std::size_t written = last(calls, What::written, part);
     const std::size_t synced = next(calls, written, What::synced, part);
     const std::size_t named = next(calls, 0, What::renamed, target);

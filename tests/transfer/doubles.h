@@ -167,13 +167,17 @@ class Ledger final : public Observer {
   std::function<void(const std::string& call)> before = {};
 
   std::map<std::int64_t, std::vector<model::ByteRange>> done;
+  std::map<std::int64_t, model::PartFacts> facts;
+  std::vector<std::string> restarts;
   std::map<std::int64_t, Completion> completions;
   std::map<std::int64_t, core::Error> failures;
   std::vector<std::string> calls;
 
-  void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> ranges) override {
+  void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> ranges,
+                    const model::PartFacts& known) override {
     note("ranges " + std::to_string(key));
     done[key] = {ranges.begin(), ranges.end()};
+    facts[key] = known;
   }
   void completed(std::span<const Completion> files) override {
     std::string call = "completed";
@@ -185,9 +189,10 @@ class Ledger final : public Observer {
     note("failed " + std::to_string(key));
     failures.insert_or_assign(key, error);
   }
-  void restarted(std::int64_t key) override {
+  void restarted(std::int64_t key, const std::string& why) override {
     note("restarted " + std::to_string(key));
     done.erase(key);
+    restarts.push_back(why);
   }
 
   bool sawOtherThreads() const { return otherThreads_; }

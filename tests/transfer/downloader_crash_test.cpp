@@ -44,12 +44,14 @@ class CrashTest : public ::testing::TestWithParam<Loss> {
     for (DownloadItem item : items_) {
       if (ledger.completions.contains(item.key)) continue;
       item.done = ledger.done[item.key];
+      item.part = ledger.facts[item.key];
       open.push_back(item);
     }
     support::FakeClock clock;
     support::FixedRandom random;
-    Downloader downloader(source, files, clock, random, core::nullLog(),
-                          {.connections = kConnections, .rangeBytes = kRange, .recordEveryBytes = kRange});
+    Downloader downloader(
+        source, files, clock, random, core::nullLog(),
+        {.connections = kConnections, .rangeBytes = kRange, .recordEveryBytes = kRange, .tailBytes = 0});
     DownloadProgress progress;
     testing::ItemList list(open);
     downloader.run(list, ledger, progress, {});

@@ -47,6 +47,7 @@ class DownloaderTest : public ::testing::Test {
   DownloaderTest() {
     settings_.connections = 3;
     settings_.rangeBytes = kRange;
+    settings_.tailBytes = 0;
   }
 
   DownloadSummary run(ByteSource& source, std::vector<DownloadItem> items) {
@@ -106,6 +107,22 @@ TEST_F(DownloaderTest, BringsFilesOfAllSizes) {
 TEST_F(DownloaderTest, NoItemsIsNoError) {
   MemorySource source;
   EXPECT_EQ(run(source, std::vector<DownloadItem>{}).completed, 0U);
+}
+
+TEST_F(DownloaderTest, AnswersOfAFewBytesUseUpTheTries) {
+  settings_.connections = 1;
+  for (const bool breaks : {false, true}) {
+    SCOPED_TRACE(breaks);
+    ledger_ = Ledger();
+    MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, std::stop_token) {
+      sink.begin(call.range.first, content.size());
+      sink.write(bytesOf(content, call.range.first, call.range.first + 1));
+      if (breaks) throw connectionBroke();
+      return true;
+    });
+    EXPECT_EQ(run(source, {item(1, 10'000)}).failed, 1U);
+    EXPECT_LT(source.calls().size(), 50U);
+  }
 }
 
 TEST_F(DownloaderTest, AnEmptyFileNeedsNoFetch) {

@@ -13,6 +13,14 @@
 
 namespace caiexport::core {
 
+/// Which file it is, whatever it is called.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t links = 1;  ///< Names that it has.
+  bool isSameFile(const FileIdentity& other) const { return device == other.device && inode == other.inode; }
+};
+
 /// An open file. Several threads may call writeAt on ranges that do not overlap; the rest is for one thread.
 class WritableFile {
  public:
@@ -23,6 +31,8 @@ class WritableFile {
   virtual void resize(std::uint64_t bytes) = 0;
   /// Returns when the data is on the device.
   virtual void sync() = 0;
+  /// Nothing where it can't be told.
+  virtual std::optional<FileIdentity> identity() const { return std::nullopt; }
 };
 
 /// Thread safe.
@@ -33,14 +43,20 @@ class FileSystem {
   /// A symbolic link is refused.
   virtual std::unique_ptr<WritableFile> open(const std::filesystem::path& path, unsigned mode) = 0;
   std::unique_ptr<WritableFile> open(const std::filesystem::path& path) { return open(path, 0666); }
+  /// As open, but of a new file: null if anything is there, whatever it is.
+  virtual std::unique_ptr<WritableFile> create(const std::filesystem::path& path);
   /// Replaces `to` in one step.
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  /// The same where nothing may be at `to` yet; false, and nothing happened, if something is.
+  virtual bool renameNew(const std::filesystem::path& from, const std::filesystem::path& to);
   virtual void syncDirectory(const std::filesystem::path& path) = 0;
   /// No error if it is not there.
   virtual void remove(const std::filesystem::path& path) = 0;
   virtual void createDirectories(const std::filesystem::path& path) = 0;
   /// Size of a regular file (links are not followed); nothing if there is none.
   virtual std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) = 0;
+  /// Of whatever lies there (links are not followed); nothing if there is nothing.
+  virtual std::optional<FileIdentity> identityOf(const std::filesystem::path& path);
   /// A symbolic link at `path`, where nothing may be yet, to the text `target`. False where the file system has none.
   virtual bool createLink(const std::filesystem::path& target, const std::filesystem::path& path);
   /// False if it is not empty; no error if it is not there.

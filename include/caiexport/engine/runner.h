@@ -3,6 +3,7 @@
 /// behind.
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -66,6 +67,7 @@ struct Tools {
 
 struct RunOptions {
   bool leaveAtWait = false;  ///< `--no-wait`: return once the platform is at work.
+  bool acceptRows = false;   ///< `--accept-rows`: rows that are not as many as were promised are no error.
 };
 
 /// How a run ended. `error` is nothing when the job succeeded, or was left waiting as asked.
@@ -103,6 +105,10 @@ class Runner {
 
   /// Error(config) that names both if the job was made for another organisation, sandbox or platform.
   static void requireSame(const model::Job& job, const Surroundings& now);
+
+  /// The job's files lie, or are to lie, below `output` from now on. Of a job that is done all must be there already,
+  /// else Error(notFound).
+  void moveTo(model::JobId job, const std::filesystem::path& output);
 
   /// Error(usage) if the job is not blocked, Error(notFound) if there is nothing of that id to adopt.
   void decide(model::JobId job, const Decision& decision, std::stop_token stop);

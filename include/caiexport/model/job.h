@@ -120,6 +120,22 @@ struct ByteRange {
   bool operator==(const ByteRange&) const = default;
 };
 
+/// What a server says of the version of a file, as it was sent; empty where it says nothing.
+struct FileVersion {
+  std::string etag = {};
+  std::string lastModified = {};
+  bool empty() const { return etag.empty() && lastModified.empty(); }
+  bool operator==(const FileVersion&) const = default;
+};
+
+/// What is known of the bytes of a `.part` file besides their places.
+struct PartFacts {
+  /// Of all of them, by transfer's own formula. Nothing: they can't be told from others and are not used.
+  std::optional<std::uint64_t> sum = {};
+  FileVersion version = {};
+  bool tailFirst = false;  ///< The end of the file was read before all else, to be compared later.
+};
+
 /// A file of a job, with what has happened to it.
 struct FileRecord {
   std::int64_t id = 0;  ///< Row id in the database.
@@ -127,6 +143,7 @@ struct FileRecord {
   std::string path = {};  ///< Relative to the batch folder; may have one folder level (names that collide).
   FileState state = FileState::pending;
   std::vector<ByteRange> done = {};  ///< Synced bytes of the `.part` file, sorted, merged.
+  PartFacts part = {};               ///< Of those bytes.
   std::string sha256 = {};           ///< Lower-case hex, once downloaded.
   std::optional<std::uint64_t> records = {};
 };

@@ -149,6 +149,11 @@ struct ExportJob {
 class FileSink {
  public:
   virtual ~FileSink() = default;
+  /// The version of which the bytes are wanted, where one is known: a range of another is asked for to come whole.
+  virtual model::FileVersion wanted() const { return {}; }
+  /// Before `begin`: the version that the answer names, if it names one. Whether it is the one wanted is the sink's to
+  /// judge.
+  virtual void isOf(const model::FileVersion& /*version*/) {}
   /// Before the first byte: where the bytes that come begin (the server may send another range than asked), and the
   /// file's whole length if the answer tells.
   virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;

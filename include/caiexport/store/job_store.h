@@ -3,6 +3,7 @@
 /// nothing has changed. Failures are core::Error: io for what the machine refuses, notFound for a job that does not
 /// exist, internal for a call that makes no sense. For the one thread that owns the connection.
 
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
@@ -85,6 +86,9 @@ class JobStore {
   /// Datasets that jobs made for the job's segment in its organisation and sandbox, newest first.
   std::vector<model::DatasetId> datasetsMadeFor(const model::Job& job);
 
+  /// The job's files lie below another folder from now on. What was verified there counts as downloaded only.
+  void setOutput(model::JobId job, const std::filesystem::path& output);
+
   // --- cancelling
   void requestCancel(model::JobId job);
   bool isCancelRequested(model::JobId job);
@@ -96,6 +100,23 @@ class JobStore {
   /// One page. A file already known keeps its state if length is unchanged; else it starts again. Same (batch, dataset
   /// file id, name) twice in one listing is stored once.
   void addFiles(model::JobId job, std::span<const model::RemoteFile> page);
+  /// Whether a file goes into a folder of its own: another one bears the same name, or its alias says so.
+  bool needsFolders(model::JobId job, const model::BatchId& batch);
+  /// Of the listing that is going on, or here already, in the order of their rows.
+  struct ListedName {
+    std::int64_t file = 0;
+    std::string datasetFileId = {};
+    std::string name = {};
+    std::int64_t alias = 0;  ///< As recorded; see Alias.
+  };
+  std::vector<ListedName> listedNames(model::JobId job, const model::BatchId& batch);
+  /// What the file system makes of a file's name: 0: nothing special. 1: it is taken for that of another file, so this
+  /// one goes into a folder named after its dataset file id. n: so does that name, so n - 1 tildes are added to it.
+  struct Alias {
+    std::int64_t file = 0;
+    std::int64_t alias = 0;
+  };
+  void setAliases(std::span<const Alias> aliases);
   /// A file that is to move within the folder of its batch.
   struct Displaced {
     std::int64_t file = 0;
@@ -129,7 +150,7 @@ class JobStore {
   /// (see isRecordedPath), also after a crash between the renaming and recordDownloaded. pending becomes partial.
   void markStarted(std::span<const std::int64_t> files);
   /// All synced ranges of its `.part` file; they replace what was recorded. The file is partial (pending without any).
-  void recordRanges(std::int64_t file, std::span<const model::ByteRange> done);
+  void recordRanges(std::int64_t file, std::span<const model::ByteRange> done, const model::PartFacts& facts = {});
   struct Downloaded {
     std::int64_t file = 0;
     std::string sha256 = {};  ///< Lower-case hex.

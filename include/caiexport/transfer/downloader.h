@@ -29,6 +29,10 @@ namespace caiexport::transfer {
 class RangeSink {
  public:
   virtual ~RangeSink() = default;
+  /// The version of which the bytes are wanted, where one is known.
+  virtual model::FileVersion wanted() const { return {}; }
+  /// Before `begin`, what the answer says of the version it is of.
+  virtual void isOf(const model::FileVersion& /*version*/) {}
   /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it. Again
   /// if the source asks anew within one fetch.
   virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
@@ -55,6 +59,10 @@ struct DownloadItem {
   /// The final name; `.part` is appended while incomplete. Its folder is made if needed.
   std::filesystem::path target = {};
   std::vector<model::ByteRange> done = {};  ///< Of the `.part` file: normalized, synced by an earlier run.
+  model::PartFacts part = {};               ///< Of those bytes.
+  std::string partTag = {};                 ///< Part of the name of the `.part` file: whose it is.
+  /// Whether something at `target` may be replaced. If not, and something turns up there, it is Error(io).
+  bool replaces = true;
   std::string existingSha256 = {};  ///< If not empty: a file at `target` with this hash and the right length is kept.
 };
 
@@ -71,13 +79,15 @@ class Observer {
   /// These bytes of the `.part` file are written and synced, all of them with each call. For files of more than one
   /// range (the complete set before the file gets its final name), and for what a failed file or a run that ends early
   /// leaves.
-  virtual void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done) = 0;
+  virtual void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done,
+                            const model::PartFacts& facts) = 0;
   /// The files bear their final names, and that is synced. Several at once, so that they can be recorded at once.
   virtual void completed(std::span<const Completion> files) = 0;
   /// This file can't be had (retries used up, or the source said so). The others go on.
   virtual void failed(std::int64_t key, const core::Error& error) = 0;
-  /// The `.part` file does not hold what was recorded (gone, shorter): the record must go, the file starts again.
-  virtual void restarted(std::int64_t key) = 0;
+  /// The `.part` file does not hold what was recorded (gone, shorter, other bytes), or the source has another version
+  /// of the file by now: the record must go, the file starts again. `why` completes "...: ".
+  virtual void restarted(std::int64_t key, const std::string& why) = 0;
 };
 
 struct DownloadSettings {
@@ -93,6 +103,10 @@ struct DownloadSettings {
   /// one range a connection, of all files together: when recording falls behind by that much, fetching waits for it.
   std::uint64_t recordEveryBytes = 64U << 20U;
   core::RetryPolicy retry = {};  ///< Of each range, counted from its last byte.
+  /// Where the source names no version, so much of a large file's end is read before the rest of it and again when all
+  /// is there: a file that was rewritten meanwhile shows by it. A small file comes in one answer, or from its start
+  /// again. 0: files are taken to stay what they are.
+  std::uint64_t tailBytes = 256U << 10U;
 };
 
 /// The most connections that a download with these settings opens: a low limit on the rate needs few.
@@ -160,6 +174,12 @@ class Downloader {
   core::Log& log_;
   DownloadSettings settings_;
 };
+
+/// Where an incomplete file lies: `TARGET.TAG.part`, with a shorter name where that would be too long for a file
+/// system; `TARGET.part` without a tag.
+std::filesystem::path partPathFor(const std::filesystem::path& target, const std::string& tag);
+/// The tag of a job's files.
+std::string partTagOf(const std::string& jobUuid);
 
 /// SHA-256 of a file's content, lower-case hex. Error(io) if it can't be read. Ends early with Interrupted.
 std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop);
