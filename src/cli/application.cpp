@@ -8,6 +8,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/text.h"
+#include "caiexport/store/database.h"
 #include "commands.h"
 #include "environment.h"
 #include "job_json.h"
@@ -24,7 +25,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 14> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {configurePage, runConfigure},
     {doctorPage, runDoctor},
     {datasetsPage, runDatasets},
@@ -34,6 +35,7 @@ constexpr std::array<Command, 14> kCommands{{
     {syncPage, runSync},
     {resumePage, runResume},
     {cancelPage, runCancel},
+    {statusPage, runStatus},
     {historyPage, runHistory},
     {showPage, runShow},
     {readPage, runRead},
@@ -41,11 +43,37 @@ constexpr std::array<Command, 14> kCommands{{
     {verifyPage, runVerify},
 }};
 
+/// What people type who know other programs.
+std::string_view answerFor(std::string_view word) {
+  struct Answer {
+    std::string_view word;
+    std::string_view command;
+  };
+  constexpr std::string_view kFetch =
+      "caiexport dataset --id ID downloads a score dataset, caiexport segment --id ID exports and downloads an "
+      "audience";
+  constexpr std::string_view kList =
+      "caiexport datasets and caiexport segments list what the platform has, caiexport history lists the jobs";
+  constexpr std::array<Answer, 8> kAnswers{{{"list", kList},
+                                            {"ls", kList},
+                                            {"download", kFetch},
+                                            {"export", kFetch},
+                                            {"get", kFetch},
+                                            {"fetch", kFetch},
+                                            {"jobs", "caiexport history lists the jobs"},
+                                            {"init", "caiexport configure writes the config file"}}};
+  const auto found = std::ranges::find(kAnswers, word, &Answer::word);
+  return found == kAnswers.end() ? std::string_view() : found->command;
+}
+
 const Command& findCommand(const std::string& name) {
   std::vector<std::string_view> names;
   for (const Command& command : kCommands) {
     if (command.page().name == name) return command;
     names.push_back(command.page().name);
+  }
+  if (const std::string_view meant = answerFor(name); !meant.empty()) {
+    throw core::Error(core::Category::usage, "there is no command '" + name + "'", {.hint = std::string(meant)});
   }
   throw core::Error(core::Category::usage,
                     "unknown command '" + core::printable(name, 60) + "'" + didYouMean(name, names),
@@ -130,6 +158,30 @@ CommandEnd printed(StandardOutput& out, const std::string& text) {
   return {};
 }
 
+std::string helpFor(const CommandPage& page, const ParsedOptions& options) {
+  return options.value("help") == "short" ? shortHelpText(page) : helpText(page);
+}
+
+/// `help` and `help COMMAND`.
+CommandEnd help(std::span<const std::string> words, StandardOutput& out) {
+  if (words.empty()) return printed(out, overviewText());
+  return printed(out, helpText(findCommand(words.front()).page()));
+}
+
+/// `version`, for people or with `--format json`.
+CommandEnd version(std::span<const std::string> words, StandardOutput& out) {
+  static constexpr std::array<Option, 1> kHow{{{"format", "text|json", "of the result"}}};
+  constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
+  const std::array<OptionGroup, 1> known{{{"How", kHow}}};
+  ParsedOptions options;
+  takeAllOptions(words, known, options);
+  const bool json = wordOption(options, "format", kFormats) == "json";
+  const std::string number(programVersion());
+  return printed(out, json ? "{\"program\": \"caiexport\", \"version\": " + jsonText(number) +
+                                 ", \"schema\": " + std::to_string(store::newestSchemaVersion()) + "}\n"
+                           : "caiexport " + number + "\n");
+}
+
 }  // namespace
 
 std::span<const Command> commands() {
@@ -175,12 +227,14 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
   takeLeadingOptions(words, globalGroups(), options);
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
   if (words.empty()) return printed(out, overviewText());
+  if (words.front() == "help") return help(words.subspan(1), out);
+  if (words.front() == "version") return version(words.subspan(1), out);
 
   const Command& command = findCommand(words.front());
-  if (options.has("help")) return printed(out, helpText(command.page()));
+  if (options.has("help")) return printed(out, helpFor(command.page(), options));
   const std::vector<OptionGroup> known = acceptedBy(command.page());
   takeAllOptions(words.subspan(1), known, options);
-  if (options.has("help")) return printed(out, helpText(command.page()));
+  if (options.has("help")) return printed(out, helpFor(command.page(), options));
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
   return run(command, options, out, console, std::move(stop));
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -16,7 +17,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 8> kWhich{{
+constexpr std::array<Option, 9> kWhich{{
     {"status", "WORDS",
      "pending, running, waiting, interrupted, blocked, failed, cancelled, succeeded; comma separated"},
     {"kind", "dataset|segment", "jobs of this kind"},
@@ -24,7 +25,8 @@ constexpr std::array<Option, 8> kWhich{{
     {"since", "TIME", "made at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
     {"until", "TIME", "made before TIME"},
     {"limit", "N", "at most N jobs, 0 for all [20]"},
-    {"sql", "SELECT", "ask the views jobs, steps, files and events instead"},
+    {"sql", "SELECT", "ask the views jobs, steps, files, events and runs (of sync) instead"},
+    {"watch", "", "show the table anew whenever it changes, until no process runs one of the jobs any more"},
     {"format", "table|json|csv", "of the result on standard output [table]"},
 }};
 
@@ -41,6 +43,7 @@ struct HistoryOptions {
   store::HistoryFilter filter;
   std::optional<std::string> sql;
   Format format = Format::table;
+  bool watch = false;
 };
 
 std::vector<model::JobStatus> parseStatuses(const ParsedOptions& options) {
@@ -65,7 +68,7 @@ HistoryOptions parse(const ParsedOptions& options) {
     throw core::Error(core::Category::usage, "--" + std::string(option.name) + " is for diff or prune",
                       {.hint = "caiexport history diff 11 12; caiexport history prune --before 365d"});
   }
-  for (const std::string_view filter : {"status", "kind", "id", "since", "until", "limit"}) {
+  for (const std::string_view filter : {"status", "kind", "id", "since", "until", "limit", "watch"}) {
     refuseTogether(options, {"sql", filter});
   }
   const core::TimePoint now = core::systemClock().now();
@@ -85,6 +88,10 @@ HistoryOptions parse(const ParsedOptions& options) {
   constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
   const std::string format = wordOption(options, "format", kFormats);
   parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::table;
+  parsed.watch = options.has("watch");
+  if (parsed.watch && parsed.format != Format::table) {
+    throw core::Error(core::Category::usage, "--watch shows the table alone");
+  }
   return parsed;
 }
 
@@ -116,18 +123,59 @@ void printCsv(store::History& history, const store::HistoryFilter& filter, Stand
   history.forEachJob(filter, [&](const store::JobView& view) { return out.write(historyCsvRow(view)); });
 }
 
-void printTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
+/// The jobs of the table, with sizes of what is here: what was promised to one that is under way is not counted.
+std::vector<store::JobView> tableJobs(store::History& history, const store::HistoryFilter& filter) {
   std::vector<store::JobView> views;
   history.forEachJob(filter, [&](const store::JobView& view) {
     views.push_back(view);
     return true;
   });
+  for (store::JobView& view : views) {
+    if (view.status == model::JobStatus::succeeded || view.job.fileCount == 0) continue;
+    const store::History::Arrived arrived = history.arrived(view.job.id);
+    view.job.fileCount = arrived.files;
+    view.job.totalBytes = arrived.bytes;
+  }
+  return views;
+}
+
+std::string tableOf(std::span<const store::JobView> views, core::TimePoint now, const StandardOutput& out) {
+  // Where no terminal bounds it, ids are whole.
+  const std::size_t width = out.terminal() ? out.width() : 0;
+  return reader::renderTable(historyTable(views, now, width), width);
+}
+
+void printTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
+  const std::vector<store::JobView> views = tableJobs(history, filter);
   if (views.empty()) {
     context.console.notice("caiexport: no such jobs");
     return;
   }
-  const std::size_t width = context.out.width();
-  context.out.write(reader::renderTable(historyTable(views, core::systemClock().now(), width), width));
+  context.out.write(tableOf(views, core::systemClock().now(), context.out));
+}
+
+/// Ends when no process runs one of the jobs, or is interrupted.
+void watchTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
+  constexpr core::Duration kLookEvery = std::chrono::seconds(1);
+  const core::TimePoint begun = core::systemClock().now();
+  std::string shown;
+  while (true) {
+    const std::vector<store::JobView> views = tableJobs(history, filter);
+    // In a file a table is news only if more than ages have changed.
+    const core::TimePoint now = context.out.terminal() ? core::systemClock().now() : begun;
+    const std::string table = views.empty() ? "" : tableOf(views, now, context.out);
+    if (table != shown) {
+      // On a terminal in the place of the one before: home, then clear what is below.
+      const bool again = !shown.empty();
+      context.out.write(context.out.terminal() ? "\033[H\033[J" + table : (again ? "\n" : "") + table);
+      context.out.flush();
+      shown = table;
+    }
+    if (std::ranges::none_of(views, &store::JobView::held)) return;
+    if (!core::systemClock().sleep(kLookEvery, context.stop)) {
+      throw core::Error(core::Category::interrupted, "interrupted", {.hint = "the jobs themselves go on"});
+    }
+  }
 }
 
 // --- --sql
@@ -227,7 +275,11 @@ void printSql(store::History& history, const std::string& sql, Format format, St
 void printJobs(store::History& history, const HistoryOptions& parsed, Context& context) {
   switch (parsed.format) {
     case Format::table:
-      printTable(history, parsed.filter, context);
+      if (parsed.watch) {
+        watchTable(history, parsed.filter, context);
+      } else {
+        printTable(history, parsed.filter, context);
+      }
       return;
     case Format::json:
       printJson(history, parsed.filter, context.out);
@@ -281,7 +333,7 @@ const CommandPage& historyPage() {
       .examples = {{"caiexport history --status failed,interrupted --since 7d", "what went wrong this week"},
                    {"caiexport history --limit 0 --format csv", "everything, for a spreadsheet"},
                    {"caiexport history --sql \"SELECT sandbox, sum(bytes) AS bytes FROM jobs GROUP BY sandbox\"",
-                    "any question to the views jobs, steps, files and events"},
+                    "any question to the views jobs, steps, files, events and runs"},
                    {"caiexport history diff 11 12", "what has changed from job 11 to job 12"},
                    {"caiexport history prune --before 365d --files --dry-run", "what a year's cleaning would remove"}},
       .exitCodes = {0, 1, 2, 4, 9, 130}};

@@ -13,7 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 9> kRows{{
+constexpr std::array<Option, 10> kRows{{
+    {"last", "", "the newest job that brought files"},
     {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,_tenant.churn.score"},
     {"where", "SQL", "rows for which this holds, e.g. \"_tenant.churn.score >= 75\""},
     {"sql", "SELECT", "one SELECT over the view profiles instead"},
@@ -87,7 +88,7 @@ const CommandPage& readPage() {
   static const CommandPage page{
       .name = "read",
       .summary = "rows of what was downloaded: table, CSV, JSON lines, Parquet, SQL",
-      .arguments = "JOB|PATH...",
+      .arguments = "JOB|PATH...|--last",
       .description =
           "Reads the Parquet files of jobs, folders or files as one set. A number is a job, unless a file of "
           "that name is here (then ./12 is the file). Extra columns, shown when named: _batch_id, "

@@ -9,7 +9,8 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 5> kHow{{
+constexpr std::array<Option, 6> kHow{{
+    {"last", "", "the newest job that brought files"},
     {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
     {"format", "text|json|html", "html is one self-contained page [text]"},
@@ -31,7 +32,7 @@ const CommandPage& scoresPage() {
   static const CommandPage page{
       .name = "scores",
       .summary = "how the scores are distributed",
-      .arguments = "JOB|PATH...",
+      .arguments = "JOB|PATH...|--last",
       .description =
           "Counts the scores of jobs, folders or files: histogram, buckets low (below 25), medium and high (75 "
           "and more), mean and percentiles. A score is relative to the other profiles, not a probability.",

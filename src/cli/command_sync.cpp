@@ -1,11 +1,16 @@
+#include <unistd.h>
+
 #include <array>
+#include <optional>
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "commands.h"
 #include "guard_options.h"
+#include "job_json.h"
 #include "job_text.h"
 #include "option_values.h"
+#include "record.h"
 #include "session.h"
 #include "sync_output.h"
 #include "sync_preview.h"
@@ -114,6 +119,51 @@ void sayNotReplaced(Console& console, const model::Replacement& one, bool privac
                error.what());
 }
 
+store::SyncPlace placeOf(const model::ExportRequest& job) {
+  return {.orgId = job.orgId, .sandbox = job.sandbox, .dataset = model::DatasetId(job.sourceId), .output = job.output};
+}
+
+store::RunOutcome outcomeOf(const core::Error& error) {
+  store::RunOutcome outcome{.status = "failed", .error = recordOf(error)};
+  // Another one is at work on the same: nothing is wrong with the dataset.
+  if (error.category() == core::Category::busy) outcome.status = "skipped";
+  if (error.category() == core::Category::interrupted) outcome.status = "interrupted";
+  return outcome;
+}
+
+store::RunOutcome outcomeOf(const engine::SyncResult& result) {
+  store::RunOutcome outcome{.status = "succeeded"};
+  if (result.error) {
+    outcome.error = recordOf(*result.error);
+    outcome.status = result.error->category() == core::Category::interrupted ? "interrupted" : "failed";
+  }
+  outcome.jobs = result.jobs.size();
+  outcome.job = result.jobs.empty() ? 0 : model::numberOf(result.jobs.back());
+  outcome.replaced = result.replaced.size();
+  outcome.newest = result.mark;
+  if (result.newest) outcome.newest = store::SyncMark{.batch = result.newest->id, .created = result.newest->created};
+  return outcome;
+}
+
+/// Settings or folders refused it before it could begin. What can't be recorded either is left: the error itself
+/// matters more.
+void recordFailedStart(Configuration& configuration, model::ExportRequest job, const core::Error& failure) {
+  try {
+    const std::optional<Setting> org = configuration.find("org_id");
+    const std::optional<Setting> sandbox = configuration.find("sandbox");
+    const std::filesystem::path file = configuration.database();
+    // Nothing is made for a run that never got anywhere.
+    if (!org || !sandbox || !Record::open(file)) return;
+    job.orgId = org->value;
+    job.sandbox = sandbox->value;
+    store::Database database(file, store::Database::Mode::readWrite);
+    store::RunStore runs(database, core::systemClock());
+    runs.end(runs.begin(placeOf(job), programVersion(), ::getpid()), outcomeOf(failure));
+  } catch (const core::Error&) {
+    return;
+  }
+}
+
 }  // namespace
 
 const CommandPage& syncPage() {
@@ -146,10 +196,19 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   SyncOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
   model::ExportRequest& job = parsed.request.job;
-  job.output = configuration.output();
-  if (parsed.dryRun) return previewSync(configuration, std::move(parsed.request), parsed.format, context);
-
-  Session session(configuration, context);
+  if (parsed.dryRun) {
+    job.output = configuration.output();
+    return previewSync(configuration, std::move(parsed.request), parsed.format, context);
+  }
+  std::optional<Session> opened;
+  try {
+    job.output = configuration.output();
+    opened.emplace(configuration, context);
+  } catch (const core::Error& error) {
+    recordFailedStart(configuration, job, error);
+    throw;
+  }
+  Session& session = *opened;
   job.orgId = session.settings().orgId;
   job.sandbox = session.settings().sandbox;
   job.baseUrl = session.settings().baseUrl;
@@ -158,7 +217,15 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
       {.replaced = [&](const engine::Replaced& done, bool privacy) { sayReplaced(context.console, done, privacy); },
        .notReplaced = [&](const model::Replacement& one, bool privacy,
                           const core::Error& error) { sayNotReplaced(context.console, one, privacy, error); }});
-  const engine::SyncResult result = sync.run(parsed.request, context.stop);
+  const std::int64_t run = session.runStore().begin(placeOf(job), programVersion(), ::getpid());
+  engine::SyncResult result;
+  try {
+    result = sync.run(parsed.request, context.stop);
+  } catch (const core::Error& error) {
+    session.runStore().end(run, outcomeOf(error));
+    throw;
+  }
+  session.runStore().end(run, outcomeOf(result));
   for (const model::BatchId& id : result.movedAway) {
     context.console.notice("caiexport: batch " + id.value() +
                            " was fetched earlier and is not in the folder any more; "

@@ -20,7 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 1> kHow{{
+constexpr std::array<Option, 2> kHow{{
+    {"last", "", "the newest job that brought files"},
     {"format", "text|json", "of the result on standard output [text]"},
 }};
 
@@ -129,6 +130,14 @@ Expectation ofFolder(const fs::path& folder) {
 }
 
 Expectation find(const ParsedOptions& options, Context& context) {
+  if (options.has("last")) {
+    if (!options.arguments().empty()) {
+      throw core::Error(core::Category::usage, "--last and a job or folder contradict each other");
+    }
+    Configuration configuration(options, context.environment);
+    InputFinder finder(configuration);
+    return ofJob(finder, finder.lastJob());
+  }
   if (options.arguments().size() != 1) throw core::Error(core::Category::usage, "give one job number or one folder");
   const std::string& argument = options.arguments().front();
   std::error_code ignored;
@@ -218,7 +227,7 @@ const CommandPage& verifyPage() {
   static const CommandPage page{
       .name = "verify",
       .summary = "check files on disk against what was recorded",
-      .arguments = "JOB|DIR",
+      .arguments = "JOB|DIR|--last",
       .description =
           "Repeats the checks of a job from its record, or of a folder from its manifest.json alone: size, "
           "SHA-256, rows. Names missing, changed and foreign files.",

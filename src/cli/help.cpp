@@ -30,6 +30,11 @@ bool hasShownOption(const OptionGroup& group) {
   return std::ranges::any_of(group.options, [](const Option& option) { return !option.hidden; });
 }
 
+/// Those that are the same for many commands.
+bool isShared(const OptionGroup& group) {
+  return group.title == "Platform" || group.title == "Global options";
+}
+
 void appendExamples(std::string& out, std::span<const Example> examples) {
   if (examples.empty()) return;
   out += "\nExamples:\n";
@@ -117,6 +122,17 @@ std::string optionList(std::span<const OptionGroup> groups) {
     }
   }
   return out;
+}
+
+std::string shortHelpText(const CommandPage& page) {
+  std::string out = "Usage: caiexport " + std::string(page.name);
+  if (!page.arguments.empty()) out.append(" ").append(page.arguments);
+  out += " [OPTIONS]\n\n" + wrapped(page.summary, kPageWidth, 0) + "\n\n";
+  std::vector<OptionGroup> own = page.groups;
+  std::erase_if(own, [](const OptionGroup& group) { return isShared(group); });
+  out += optionList(own);
+  return out + (own.empty() ? "" : "\n") + "caiexport " + std::string(page.name) +
+         " --help has all options, examples and exit codes\n";
 }
 
 std::string helpText(const CommandPage& page) {

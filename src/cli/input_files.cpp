@@ -327,6 +327,30 @@ void InputFinder::addFile(const fs::path& file, InputSet& set) {
   describe(set, file.string());
 }
 
+InputSet InputFinder::completed(InputSet set) {
+  dropReplaced(set);
+  dropRepeated(set);
+  // Oldest batch first, whatever the order of folders; files of unknown age last, in their order.
+  std::ranges::stable_sort(
+      set.files, {}, [](const reader::InputFile& file) { return file.batchCreated.value_or(core::TimePoint::max()); });
+  noteSeveralBatches(set);
+  return set;
+}
+
+std::string InputFinder::lastJob() {
+  record_ = Record::open(configuration_.database());
+  looked_ = true;
+  const std::optional<store::JobView> last = record_ ? record_->history().newestWithFiles() : std::nullopt;
+  if (last) return std::to_string(model::numberOf(last->job.id));
+  throw Error(Category::notFound, "no job has brought files yet", {.hint = "is --database the right file?"});
+}
+
+InputSet InputFinder::findLast() {
+  InputSet set;
+  addJob(lastJob(), set);
+  return completed(std::move(set));
+}
+
 InputSet InputFinder::find(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
     throw Error(Category::usage, "name what to read: a job number, a folder or files",
@@ -346,13 +370,7 @@ InputSet InputFinder::find(const std::vector<std::string>& arguments) {
       throw Error(Category::notFound, "there is no file, folder or job '" + core::printable(argument, 200) + "'");
     }
   }
-  dropReplaced(set);
-  dropRepeated(set);
-  // Oldest batch first, whatever the order of folders; files of unknown age last, in their order.
-  std::ranges::stable_sort(
-      set.files, {}, [](const reader::InputFile& file) { return file.batchCreated.value_or(core::TimePoint::max()); });
-  noteSeveralBatches(set);
-  return set;
+  return completed(std::move(set));
 }
 
 }  // namespace caiexport::cli

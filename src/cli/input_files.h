@@ -42,17 +42,22 @@ class InputFinder {
   /// The files behind job numbers, folders and files. A number is a job unless something of that name exists here.
   /// Error(usage) for none, Error(notFound) for what is not there or holds nothing to read.
   InputSet find(const std::vector<std::string>& arguments);
+  /// The files of the newest job that brought any.
+  InputSet findLast();
 
   /// Whether the argument means a job.
   static bool isJob(const std::string& argument);
   /// Error(notFound).
   store::JobView job(const std::string& argument);
+  /// The newest job that brought files. Error(notFound).
+  std::string lastJob();
   /// The files that the job brought to disk and that may hold rows, with the count of those still missing.
   std::vector<model::FileRecord> filesOf(const model::Job& job, std::uint64_t& missing);
   /// Those of its batches that `sync` found superseded.
   std::vector<model::Replacement> replacementsOf(const model::Job& job);
 
  private:
+  static InputSet completed(InputSet set);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   void addJob(const std::string& argument, InputSet& set);
   void addFolder(const std::filesystem::path& folder, InputSet& set);

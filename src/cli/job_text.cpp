@@ -147,7 +147,7 @@ std::size_t sourceWidth(std::size_t width) {
   constexpr std::size_t kUuid = 36;
   constexpr std::size_t kWide = 110;
   constexpr std::size_t kDatasetId = 24;
-  if (width == 0) return kUuid;
+  if (width == 0) return 200;
   return std::clamp(width - std::min(width, kOthers), kShortest, width >= kWide ? kDatasetId : kUuid);
 }
 
@@ -160,6 +160,19 @@ std::size_t widthOf(const reader::Table& table) {
     sum += widest + kGap;
   }
   return sum;
+}
+
+/// Where a job failed, why says more than how large it was: columns of sizes make room for the reason.
+void makeRoom(reader::Table& table, std::span<const store::JobView> views, std::size_t width) {
+  constexpr std::size_t kFewWords = 30;
+  const bool failed = std::ranges::any_of(views, [](const store::JobView& view) { return view.job.error.has_value(); });
+  for (const std::string_view name : {"records", "files", "size"}) {
+    if (width == 0 || !failed || widthOf(table) + kFewWords <= width) return;
+    const auto column = std::ranges::find(table.columns, name, &reader::TableColumn::name);
+    const auto at = column - table.columns.begin();
+    for (auto& row : table.rows) row.erase(row.begin() + at);
+    table.columns.erase(column);
+  }
 }
 
 /// A last column for what went wrong, where there is room for some words of it.
@@ -282,6 +295,7 @@ reader::Table historyTable(std::span<const store::JobView> views, core::TimePoin
                           core::formatBytes(job.totalBytes), job.records ? grouped(*job.records) : "-",
                           ageText(job.createdAt, now)});
   }
+  makeRoom(table, views, width);
   addErrors(table, views, width);
   return table;
 }

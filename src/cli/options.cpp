@@ -47,7 +47,10 @@ bool looksLikeOption(std::string_view word) {
 void takeOption(std::span<const std::string>& words, std::span<const OptionGroup> known, ParsedOptions& into) {
   std::string_view word = words.front();
   words = words.subspan(1);
-  if (word == "-h") word = "--help";
+  if (word == "-h") {
+    into.add("help", "short");
+    return;
+  }
   if (!word.starts_with("--")) {
     throwUsage("unknown option " + core::printable(word, 60), "options have two dashes; --help lists them");
   }

@@ -29,7 +29,10 @@ std::uint64_t mostBytes(std::uint64_t memoryBytes) {
 InputSet findInput(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   InputFinder finder(configuration, options.has("all-batches") ? Batches::all : Batches::newest);
-  InputSet input = finder.find(options.arguments());
+  if (options.has("last") && !options.arguments().empty()) {
+    throw core::Error(core::Category::usage, "--last and a job or path contradict each other");
+  }
+  InputSet input = options.has("last") ? finder.findLast() : finder.find(options.arguments());
   for (const std::string& notice : input.notices) context.console.notice("caiexport: " + notice);
   return input;
 }

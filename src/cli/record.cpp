@@ -2,6 +2,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/engine/runner.h"
+#include "caiexport/engine/sync.h"
 
 namespace caiexport::cli {
 
@@ -31,6 +32,12 @@ Record::Record(const fs::path& database)
   } catch (const core::Error&) {
     // Someone else's database: whether a job is held stays unknown, and is shown as not held.
   }
+}
+
+std::vector<store::SourceStatus> Record::sources() {
+  return store::sourceStatuses(database_, history_, [this](std::int64_t source) {
+    return locks_ && engine::syncHolder(*locks_, source).has_value();
+  });
 }
 
 bool Record::isHeld(model::JobId job) const {

@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "caiexport/core/file_lock.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
+#include "caiexport/store/source_status.h"
 
 namespace caiexport::cli {
 
@@ -22,6 +24,7 @@ class Record {
 
   explicit Record(const std::filesystem::path& database);
   store::History& history() { return history_; }
+  std::vector<store::SourceStatus> sources();
 
  private:
   bool isHeld(model::JobId job) const;

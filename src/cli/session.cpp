@@ -74,6 +74,7 @@ Session::Session(Configuration& configuration, Context& context)
       store_(database_, core::systemClock()),
       history_(database_, [this](model::JobId job) { return isHeld(job); }),
       syncStore_(database_, core::systemClock()),
+      runStore_(database_, core::systemClock()),
       progress_(context.console, core::systemClock()),
       runner_(tools()) {}
 

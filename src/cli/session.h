@@ -13,6 +13,7 @@
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/store/run_store.h"
 #include "caiexport/store/sync_store.h"
 #include "config.h"
 #include "progress.h"
@@ -44,6 +45,7 @@ class Session {
   store::JobStore& store() { return store_; }
   store::History& history() { return history_; }
   store::SyncStore& syncStore() { return syncStore_; }
+  store::RunStore& runStore() { return runStore_; }
   engine::Runner& runner() { return runner_; }
   engine::Tools tools();
   bool isHeld(model::JobId job) const { return engine::holderOf(locks_, job).has_value(); }
@@ -68,6 +70,7 @@ class Session {
   store::JobStore store_;
   store::History history_;
   store::SyncStore syncStore_;
+  store::RunStore runStore_;
   Progress progress_;
   engine::Runner runner_;
 };

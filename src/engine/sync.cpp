@@ -296,6 +296,10 @@ class Run {
 
 }  // namespace
 
+std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source) {
+  return holderOf(locks, JobId(kFirstSyncLock + source));
+}
+
 Sync::Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events)
     : tools_(std::move(tools)), records_(records), runJob_(std::move(run)), events_(std::move(events)) {}
 

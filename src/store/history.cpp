@@ -77,9 +77,9 @@ struct Finalize {
 using RawStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
 
 [[noreturn]] void refuseSql(const std::string& reason) {
-  throw Error(
-      Category::usage, "cannot run the SQL: " + reason,
-      {.requestId = {}, .hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files and events"});
+  throw Error(Category::usage, "cannot run the SQL: " + reason,
+              {.requestId = {},
+               .hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files, events and runs"});
 }
 
 /// The first statement of `sql`, and what follows it.
@@ -186,6 +186,29 @@ std::optional<JobView> History::newest() {
   forEachJob({.limit = 1}, [&](const JobView& job) {
     found = job;
     return false;
+  });
+  return found;
+}
+
+History::Arrived History::arrived(model::JobId job) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT"
+              " (SELECT count(*) FROM file WHERE job = ?1 AND state IN ('downloaded', 'verified')),"
+              " (SELECT coalesce(sum(length), 0) FROM file WHERE job = ?1 AND state IN ('downloaded', 'verified'))"
+              " + (SELECT coalesce(sum(\"end\" - first), 0)"
+              "    FROM file JOIN file_range ON file_range.file = file.id"
+              "    WHERE job = ?1 AND state = 'partial')");
+    row.with(numberOf(job)).next();
+    return Arrived{.files = row.size(0), .bytes = row.size(1)};
+  });
+}
+
+std::optional<JobView> History::newestWithFiles() {
+  std::optional<JobView> found;
+  forEachJob({.limit = 0}, [&](const JobView& view) {
+    if (arrived(view.job.id).files > 0) found = view;
+    return !found;
   });
   return found;
 }

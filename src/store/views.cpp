@@ -48,11 +48,17 @@ constexpr std::array kViews = {
          " file.records AS records, state"
          " FROM main.file"
          " JOIN main.batch ON batch.id = file.batch"},
+    View{"runs",
+         "SELECT run.id AS run, dataset_id, org_id, sandbox, output, version, pid, @started_at, @ended_at, status, job,"
+         " jobs, replaced, newest_batch, @newest_created,"
+         " error_category, error_message, error_request_id, error_hint"
+         " FROM main.run"
+         " JOIN main.sync_source ON sync_source.id = run.source"},
     View{"events", "SELECT job, @at, step, what, detail FROM main.event"},
 };
 
 /// No other table of the database is ever read.
-constexpr std::array<std::string_view, 5> kTables = {"job", "step", "batch", "file", "event"};
+constexpr std::array<std::string_view, 7> kTables = {"job", "step", "batch", "file", "event", "run", "sync_source"};
 /// Functions that reach beyond their arguments, in SQLite itself or in its usual extensions.
 constexpr std::array<std::string_view, 6> kForbiddenFunctions = {"load_extension", "fts3_tokenizer", "readfile",
                                                                  "writefile",      "edit",           "fsdir"};

@@ -47,8 +47,9 @@ TEST(HistoryTable, FitsAnyTerminal) {
   EXPECT_THAT(historyAt(120, failedView()), HasSubstr("line one\\x0a"));
 }
 
-TEST(HistoryTable, EightyColumnsShowEverythingButErrors) {
+TEST(HistoryTable, EightyColumnsShowEverythingOfASuccess) {
   store::JobView view = failedView();
+  view.job.error.reset();
   view.job.request.sourceId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
   view.job.records = 1'234'567;
   const std::string text = historyAt(80, view);
@@ -56,6 +57,16 @@ TEST(HistoryTable, EightyColumnsShowEverythingButErrors) {
     EXPECT_THAT(text, HasSubstr(part));
   }
   EXPECT_THAT(text, testing::Not(HasSubstr("more column")));
+}
+
+TEST(HistoryTable, AFailuresReasonComesBeforeItsSizeAndIdsAreWholeWithoutABound) {
+  store::JobView view = failedView();
+  view.job.request.sourceId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+  EXPECT_THAT(historyAt(80, view), HasSubstr("line one"));
+  const std::string whole = historyAt(0, view);
+  for (const char* part : {"7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a", "line one", "48.0 MB"}) {
+    EXPECT_THAT(whole, HasSubstr(part));
+  }
 }
 
 TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {

@@ -78,6 +78,9 @@ struct CommandPage {
 /// The page as text, no line wider than 100 columns.
 std::string helpText(const CommandPage& page);
 
+/// The command's own options alone: what `-h` prints.
+std::string shortHelpText(const CommandPage& page);
+
 /// What an exit code means, in a few words.
 std::string_view meaningOfExitCode(int code);
 

@@ -72,6 +72,9 @@ struct SyncEvents {
   std::function<void(const model::Replacement&, bool privacy, const core::Error&)> notReplaced;
 };
 
+/// Whether a process syncs the source of that number now: its process id, 0 if the system can't tell.
+std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source);
+
 class Sync {
  public:
   /// Runs one job to its end, as Runner::advance.

@@ -1,6 +1,7 @@
 #pragma once
 /// Questions about past jobs. Reads only.
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -45,6 +46,14 @@ class History {
   /// Error(notFound) if there is none.
   JobView job(model::JobId id);
   std::optional<JobView> newest();
+  /// What of its files is on disk: whole ones, and the bytes of those that are under way, too.
+  struct Arrived {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+  };
+  Arrived arrived(model::JobId job);
+  /// The newest that has files here.
+  std::optional<JobView> newestWithFiles();
   /// In the order of listing; streamed.
   void forEachFile(model::JobId job, const std::function<void(const model::FileRecord&)>& visit);
   void forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit);
