@@ -25,7 +25,7 @@ using core::Error;
 constexpr std::string_view kScopes =
     "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session";
 
-constexpr std::array<SettingSpec, 20> kSettings{{
+constexpr std::array<SettingSpec, 21> kSettings{{
     {"client_id", "CAIEXPORT_CLIENT_ID", "", ""},
     {"client_secret", "CAIEXPORT_CLIENT_SECRET", "", "", true},
     {"client_secret_file", "CAIEXPORT_CLIENT_SECRET_FILE", "", ""},
@@ -45,6 +45,7 @@ constexpr std::array<SettingSpec, 20> kSettings{{
     {"connect_timeout", "CAIEXPORT_CONNECT_TIMEOUT", "connect-timeout", "10s"},
     {"read_timeout", "CAIEXPORT_READ_TIMEOUT", "read-timeout", "60s"},
     {"retry_wait", "CAIEXPORT_RETRY_WAIT", "retry-wait", "1s"},
+    {"look_up", "CAIEXPORT_LOOK_UP", "", "30s"},
     {"on_end", "CAIEXPORT_ON_END", "on-end", ""},
 }};
 
@@ -341,7 +342,8 @@ PlatformSettings Configuration::platform() {
                             .caFile = {},
                             .connectTimeout = duration("connect_timeout", kShortest, std::chrono::hours(1)),
                             .readTimeout = duration("read_timeout", kShortest, std::chrono::hours(24)),
-                            .retry = retryPolicy()};
+                            .retry = retryPolicy(),
+                            .lookUp = duration("look_up", kShortest, std::chrono::hours(1))};
   if (const auto file = find("ca_file")) settings.caFile = absolutePath(file->value);
   return settings;
 }

@@ -73,6 +73,7 @@ struct PlatformSettings {
   core::Duration connectTimeout{};
   core::Duration readTimeout{};
   core::RetryPolicy retry;
+  core::Duration lookUp{};  ///< See engine::Tools.
 };
 
 /// For one thread. Every function may throw Error(config), or Error(usage) for what an option says.

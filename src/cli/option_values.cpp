@@ -21,7 +21,7 @@ std::string shown(std::string_view name) {
 }  // namespace
 
 std::string notADuration(std::string_view text) {
-  return "'" + core::printable(text, 40) + "' is not a duration; 45s, 10m, 2h, 7d or seconds are";
+  return "'" + core::printable(text, 40) + "' is not a duration; 500ms, 45s, 10m, 2h, 7d or seconds are";
 }
 
 std::string notInRange(std::string_view text, std::uint64_t least, std::uint64_t most) {

@@ -89,7 +89,8 @@ engine::Tools Session::tools() {
           .observer = progress_,
           .openReader = [] { return reader::openReader({}); },
           .download = download_,
-          .retry = settings_.retry};
+          .retry = settings_.retry,
+          .lookUp = settings_.lookUp};
 }
 
 void Session::requireSame(const model::Job& job) const {

@@ -168,9 +168,10 @@ std::optional<Duration> parseDuration(std::string_view text) {
   static constexpr std::array<Unit, 4> kUnits{{{'s', 1'000}, {'m', 60'000}, {'h', 3'600'000}, {'d', 86'400'000}}};
   constexpr std::uint64_t kLongest = 36'525ULL * 86'400'000ULL;
   if (text.empty()) return std::nullopt;
-  const Unit* unit = findUnit(kUnits, text.back());
-  if (unit) text.remove_suffix(1);
-  const auto milliseconds = parseScaled(text, unit ? unit->size : 1'000);
+  const bool small = text.ends_with("ms");
+  const Unit* unit = small ? nullptr : findUnit(kUnits, text.back());
+  text.remove_suffix(small ? 2 : unit ? 1 : 0);
+  const auto milliseconds = parseScaled(text, small ? 1 : unit ? unit->size : 1'000);
   if (!milliseconds || *milliseconds > kLongest) return std::nullopt;
   return Duration(static_cast<Duration::rep>(*milliseconds));
 }

@@ -13,7 +13,9 @@ constexpr double kGrowth = 1.5;
 
 core::Duration nextWait(const model::SegmentOptions& options, unsigned polls,
                         std::optional<core::Duration> retryAfter) {
-  if (retryAfter) return *retryAfter;
+  // The platform may ask for more patience than the interval, within reason, but not for less.
+  constexpr core::Duration kLongestAsked = std::chrono::minutes(5);
+  if (retryAfter) return std::max(options.pollInterval, std::min(*retryAfter, kLongestAsked));
   const double grown = static_cast<double>(options.pollInterval.count()) * std::pow(kGrowth, std::min(polls, 64U));
   const auto longest = static_cast<double>(std::max(options.pollMax, options.pollInterval).count());
   return core::Duration(static_cast<core::Duration::rep>(std::min(grown, longest)));

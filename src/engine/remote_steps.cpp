@@ -5,7 +5,6 @@
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
-#include "guards.h"
 
 namespace caiexport::engine {
 namespace {
@@ -14,69 +13,13 @@ using core::Category;
 using core::Error;
 using platform::RemotePhase;
 
-// The `Date` header has whole seconds and machines of one platform differ by a little.
-constexpr std::chrono::seconds kClockSlack{5};
-// Datasets are found by the job's UUID; the time only bounds how far back the list is read.
-constexpr std::chrono::minutes kDatasetSlack{10};
-
-std::string describe(const std::vector<platform::RemoteJobProblem>& problems) {
+std::string describe(std::span<const platform::RemoteJobProblem> problems) {
   std::string text;
   for (const platform::RemoteJobProblem& problem : problems) {
     if (!text.empty()) text += "; ";
     text += problem.code.empty() ? problem.message : problem.code + " " + problem.message;
   }
   return core::printable(text, 1000);
-}
-
-core::TimePoint notBefore(const StepContext& context) {
-  return context.step.intendedAt.value_or(context.job.createdAt) - kClockSlack;
-}
-
-// --- evaluate_segment
-
-store::StepResult resultOf(const platform::SegmentJob& job) {
-  return {.segmentJobId = job.id, .remoteStatus = job.status};
-}
-
-std::vector<store::StepResult> findOwnSegmentJobs(StepContext& context) {
-  const model::SegmentId segment(context.job.request.sourceId);
-  std::vector<store::StepResult> found;
-  context.tools.client.forEachSegmentJob(
-      [&](const platform::SegmentJob& job) {
-        if (job.created < notBefore(context)) return false;
-        const bool same = job.segments.size() == 1 && job.segments.front() == segment;
-        if (same && !context.tools.store.isSegmentJobOfAnother(job.id, context.job.id)) found.push_back(resultOf(job));
-        return true;
-      },
-      context.stop);
-  return found;
-}
-
-Turn startEvaluation(StepContext& context) {
-  const model::SegmentId segment(context.job.request.sourceId);
-  const store::StepResult started =
-      doOnce(context, {.what = "evaluate the segment",
-                       .prepare = [&] { requireSegment(context); },
-                       .create = [&] { return resultOf(context.tools.client.startSegmentJob(segment, context.stop)); },
-                       .lookUp = [&] { return findOwnSegmentJobs(context); }});
-  context.tools.store.recordRemoteJob(context.job.id, started);
-  return pollAgain(context, started.remoteStatus);
-}
-
-[[noreturn]] void throwRemoteEnd(const std::string& what, const std::string& status,
-                                 const std::vector<platform::RemoteJobProblem>& problems, const std::string& requestId,
-                                 const std::string& hint) {
-  std::string message = what + " ended as " + core::printable(status, 60);
-  if (!problems.empty()) message += ": " + describe(problems);
-  throw Error(Category::remoteFailed, message, {.requestId = requestId, .hint = hint});
-}
-
-void reportProblems(StepContext& context, const std::string& what,
-                    const std::vector<platform::RemoteJobProblem>& problems) {
-  if (problems.empty()) return;
-  const std::string text = what + " succeeded but reports errors: " + describe(problems);
-  context.tools.store.addEvent(context.job.id, context.step.name, "remote_errors", text);
-  context.tools.observer.notice(text);
 }
 
 // --- create_dataset
@@ -86,25 +29,25 @@ std::string datasetNameFor(const model::Job& job, const SegmentFacts& segment) {
   return "caiexport " + segment.name + " " + job.uuid;
 }
 
-void addIfOurs(const platform::Dataset& dataset, const std::string& uuid, std::vector<store::StepResult>& found) {
+void addIfOurs(const platform::Dataset& dataset, const std::string& uuid, std::vector<Candidate>& found) {
   if (dataset.description.find(uuid) == std::string::npos && dataset.name.find(uuid) == std::string::npos) return;
-  const bool known =
-      std::ranges::any_of(found, [&](const store::StepResult& other) { return other.datasetId == dataset.id; });
-  if (!known) found.push_back({.datasetId = dataset.id, .datasetCreated = true});
+  const bool known = std::ranges::any_of(found, [&](const Candidate& other) { return other.id == dataset.id.value(); });
+  if (known) return;
+  found.push_back({.id = dataset.id.value(), .result = {.datasetId = dataset.id, .datasetCreated = true}});
 }
 
-std::vector<store::StepResult> findOwnDatasets(StepContext& context) {
+/// They bear the job's UUID: nobody else's does, whenever they were made.
+std::vector<Candidate> findOwnDatasets(StepContext& context) {
   const model::Job& job = context.job;
-  std::vector<store::StepResult> found;
-  const std::string name = datasetNameFor(job, requireSegment(context));
+  std::vector<Candidate> found;
+  const std::string name = datasetNameFor(job, requireSegments(context));
   for (const platform::Dataset& dataset : context.tools.client.findDatasetsByName(name, context.stop)) {
     addIfOurs(dataset, job.uuid, found);
   }
-  // The segment may have been renamed since, so the newest datasets are searched for the UUID too.
-  const core::TimePoint oldest = notBefore(context) - kDatasetSlack;
+  if (!found.empty()) return found;
+  // The segment may have been renamed since, so all are searched for the UUID.
   context.tools.client.forEachDataset(
       [&](const platform::Dataset& dataset) {
-        if (dataset.created < oldest) return false;
         addIfOurs(dataset, job.uuid, found);
         return true;
       },
@@ -136,115 +79,109 @@ bool reuseDataset(StepContext& context) {
 
 // --- start_export
 
-/// When the segment's newest segment job that succeeded was done; nothing if there is none among the newest, or this
-/// caller may not see them.
-std::optional<core::TimePoint> lastEvaluation(StepContext& context) {
-  constexpr int kMostLookedAt = 1000;
-  const model::SegmentId segment(context.job.request.sourceId);
-  const model::SegmentId all("*");  // the scheduled evaluation of every segment
-  std::optional<core::TimePoint> evaluated;
-  int looked = 0;
-  try {
-    context.tools.client.forEachSegmentJob(
-        [&](const platform::SegmentJob& job) {
-          const bool meant =
-              std::ranges::any_of(job.segments, [&](const model::SegmentId& id) { return id == segment || id == all; });
-          if (meant && job.phase == RemotePhase::succeeded) evaluated = job.updated.value_or(job.created);
-          return !evaluated && ++looked < kMostLookedAt;
-        },
-        context.stop);
-  } catch (const Error& error) {
-    switch (error.category()) {
-      case Category::permission:
-      case Category::notFound:
-      case Category::tooOld:
-      case Category::remoteFailed:
-      case Category::protocol:
-        context.tools.store.addEvent(context.job.id, context.step.name, "evaluation_unknown", error.what());
-        return std::nullopt;
-      case Category::usage:
-      case Category::config:
-      case Category::auth:
-      case Category::timedOut:
-      case Category::unavailable:
-      case Category::verification:
-      case Category::io:
-      case Category::busy:
-      case Category::blocked:
-      case Category::interrupted:
-      case Category::internal:
-        throw;
-    }
-  }
-  return evaluated;
-}
-
-/// Members are those of the last evaluation: nobody shall export last month's unknowingly.
-void tellEvaluation(StepContext& context) {
-  std::optional<core::TimePoint> evaluated = context.job.evaluatedAt;
-  if (!evaluated) evaluated = lastEvaluation(context);
-  if (evaluated && !context.job.evaluatedAt) {
-    context.tools.store.recordRemoteJob(context.job.id, {.evaluatedAt = evaluated});
-  }
-  const std::string segment = "segment " + context.job.request.sourceId;
-  const core::TimePoint now = context.tools.client.serverNow();
-  const std::optional<core::Duration>& maxAge = context.job.request.guards.maxAge;
-  if (evaluated) {
-    requireFresh(maxAge, segment + " was last evaluated", *evaluated, now);
-    context.tools.observer.notice(segment + " was last evaluated " + core::formatTime(*evaluated) + ", " +
-                                  core::formatDuration(std::max(now - *evaluated, core::Duration::zero())) + " ago");
-    return;
-  }
-  const std::string unknown = "when " + segment + " was last evaluated is not known";
-  if (maxAge) {
-    throw Error(Category::tooOld, unknown + ": its age can't be held against --max-age; nothing was exported",
-                {.hint = "--evaluate counts its members anew"});
-  }
-  context.tools.observer.notice(unknown + " (--evaluate counts its members anew)");
-}
-
 platform::NewExportJob exportJobFor(const model::Job& job) {
   const model::SegmentOptions& options = job.request.segment;
   return {.dataset = job.datasetId,
-          .segment = model::SegmentId(job.request.sourceId),
+          .segments = model::segmentsOf(job.request),
           .segmentNamespace = options.segmentNamespace,
           .statuses = options.statuses,
-          .fields = options.fields,
-          .mergePolicyId = options.mergePolicyId,
-          .mergePolicyVersion = options.mergePolicyVersion};
+          .scope = {.fields = options.fields,
+                    .mergePolicyId = options.mergePolicyId,
+                    .mergePolicyVersion = options.mergePolicyVersion,
+                    .qualifiedSince = options.qualifiedSince,
+                    .qualifiedUntil = options.qualifiedUntil,
+                    .ingestedSince = options.ingestedSince,
+                    .emptyProfiles = options.emptyProfiles,
+                    .eventFields = options.eventFields,
+                    .eventsSince = options.eventsSince,
+                    .eventsUntil = options.eventsUntil},
+          .segmentPerBatch = options.segmentPerBatch,
+          .schemaName = options.schemaName};
 }
 
-bool sameSet(std::vector<std::string> left, std::vector<std::string> right) {
+template <class Value>
+bool sameSet(std::vector<Value> left, std::vector<Value> right) {
   std::ranges::sort(left);
   std::ranges::sort(right);
   return left == right;
 }
 
+bool sameFilters(const platform::ExportJob& candidate, const platform::NewExportJob& asked) {
+  std::vector<model::SegmentId> segments;
+  for (const platform::ExportJob::Filter& filter : candidate.filters) {
+    if (core::toLower(filter.segmentNamespace) != core::toLower(asked.segmentNamespace)) return false;
+    if (!sameSet(filter.statuses, asked.statuses)) return false;
+    segments.push_back(filter.segment);
+  }
+  return sameSet(segments, asked.segments);
+}
+
+/// The platform may fill in a merge policy that was not asked for, and its newest version.
+bool sameScope(platform::ExportScope candidate, platform::ExportScope asked) {
+  if (asked.mergePolicyId.empty()) candidate.mergePolicyId.clear();
+  if (!asked.mergePolicyVersion) candidate.mergePolicyVersion.reset();
+  for (platform::ExportScope* scope : {&candidate, &asked}) {
+    std::ranges::sort(scope->fields);
+    std::ranges::sort(scope->eventFields);
+  }
+  return candidate == asked;
+}
+
 bool isWhatWasAskedFor(const platform::ExportJob& candidate, const platform::NewExportJob& asked) {
-  if (candidate.dataset != asked.dataset || candidate.filters.size() != 1) return false;
-  const platform::ExportJob::Filter& filter = candidate.filters.front();
-  return filter.segment == asked.segment &&
-         core::toLower(filter.segmentNamespace) == core::toLower(asked.segmentNamespace) &&
-         sameSet(filter.statuses, asked.statuses) && sameSet(candidate.fields, asked.fields);
+  return candidate.dataset == asked.dataset && sameFilters(candidate, asked) &&
+         sameScope(candidate.scope, asked.scope) &&
+         candidate.segmentPerBatch.value_or(asked.segmentPerBatch) == asked.segmentPerBatch &&
+         (candidate.schemaName.empty() || candidate.schemaName == asked.schemaName);
 }
 
 store::StepResult resultOf(const platform::ExportJob& job) {
   return {.exportJobId = job.id, .remoteStatus = job.status};
 }
 
-std::vector<store::StepResult> findOwnExportJobs(StepContext& context) {
+bool mayBeOurs(StepContext& context, const platform::NewExportJob& asked, const platform::ExportJob& job) {
+  return isWhatWasAskedFor(job, asked) && !context.tools.store.isExportJobOfAnother(job.id, context.job.id);
+}
+
+std::vector<Candidate> exportJobsLikeOurs(StepContext& context) {
   const platform::NewExportJob asked = exportJobFor(context.job);
-  std::vector<store::StepResult> found;
+  std::vector<Candidate> found;
   context.tools.client.forEachExportJob(
       [&](const platform::ExportJob& job) {
-        if (job.created < notBefore(context)) return false;
-        if (isWhatWasAskedFor(job, asked) && !context.tools.store.isExportJobOfAnother(job.id, context.job.id)) {
-          found.push_back(resultOf(job));
-        }
+        if (!mayBeOurs(context, asked, job)) return true;
+        found.push_back({.id = job.id.value(), .result = resultOf(job)});
+        // Into a dataset that this job made nobody else exports.
+        if (!context.job.datasetCreated) found.back().created = job.created;
         return true;
       },
       context.stop);
   return found;
+}
+
+/// Its batches, where it names none, are in the target's list by now.
+bool hasLongEnded(StepContext& context, const platform::ExportJob& job) {
+  if (job.phase != RemotePhase::succeeded) return false;
+  return !job.updated || *job.updated < context.tools.client.serverNow() - std::chrono::minutes(10);
+}
+
+/// Jobs like ours, and what the shared target holds, before the request.
+store::SeenBefore whatThereWas(StepContext& context) {
+  const platform::NewExportJob asked = exportJobFor(context.job);
+  store::SeenBefore before;
+  context.tools.client.forEachExportJob(
+      [&](const platform::ExportJob& job) {
+        if (isWhatWasAskedFor(job, asked)) before.jobs.push_back(job.id.value());
+        if (job.dataset == asked.dataset && hasLongEnded(context, job)) before.ended.push_back(job.id.value());
+        return true;
+      },
+      context.stop);
+  context.tools.client.forEachBatch(
+      {.dataset = context.job.datasetId, .statuses = {}},
+      [&](const model::Batch& batch) {
+        before.batches.push_back(batch.id.value());
+        return true;
+      },
+      context.stop);
+  return before;
 }
 
 void requireDataset(StepContext& context) {
@@ -257,36 +194,85 @@ void requireDataset(StepContext& context) {
 
 }  // namespace
 
-SegmentFacts requireSegment(StepContext& context) {
-  const model::ExportRequest& request = context.job.request;
-  const std::optional<platform::SegmentDefinition> segment =
-      context.tools.client.findSegment(model::SegmentId(request.sourceId), context.stop);
-  if (segment) return {segment->name};
-  throw Error(
-      Category::notFound,
-      "segment '" + request.sourceId + "' does not exist in sandbox '" + request.sandbox + "'; nothing was created",
-      {.hint = "copy the id from the segment's page in Experience Platform, and check --sandbox"});
+void throwRemoteEnd(const std::string& what, const std::string& status,
+                    std::span<const platform::RemoteJobProblem> problems, const std::string& requestId,
+                    const std::string& hint) {
+  std::string message = what + " ended as " + core::printable(status, 60);
+  if (!problems.empty()) message += ": " + describe(problems);
+  throw Error(Category::remoteFailed, message, {.requestId = requestId, .hint = hint});
 }
 
-Turn evaluateSegment(StepContext& context) {
-  if (context.job.segmentJobId.empty()) return startEvaluation(context);
-  const auto job = context.tools.client.findSegmentJob(context.job.segmentJobId, context.stop);
-  const std::string what = "segment job " + context.job.segmentJobId.value();
-  if (!job) throw Error(Category::remoteFailed, what + " is not known to the platform any more");
-  switch (job->phase) {
-    case RemotePhase::moving:
-      return pollAgain(context, job->status);
-    case RemotePhase::succeeded:
-      reportProblems(context, what, job->problems);
-      context.tools.store.finishStep(context.job.id, context.step.name,
-                                     {.evaluatedAt = job->updated.value_or(job->created), .remoteStatus = job->status});
-      return {};
-    case RemotePhase::failed:
-    case RemotePhase::cancelled:
-      break;
+void reportProblems(StepContext& context, const std::string& what,
+                    std::span<const platform::RemoteJobProblem> problems) {
+  if (problems.empty()) return;
+  const std::string text = what + " succeeded but reports errors: " + describe(problems);
+  context.tools.store.addEvent(context.job.id, context.step.name, "remote_errors", text);
+  context.tools.observer.notice(text);
+}
+
+// --- the segments
+
+namespace {
+
+/// Definitions know the platform's own segments alone; other namespaces are audiences.
+platform::SegmentDefinition requireOne(StepContext& context, const model::SegmentId& id) {
+  const model::ExportRequest& request = context.job.request;
+  const std::string& space = request.segment.segmentNamespace;
+  const bool own = core::toLower(space) == "ups";
+  const auto found = own ? context.tools.client.findSegment(id, context.stop)
+                         : context.tools.client.findAudience(id, context.stop);
+  const std::string what = own ? "segment '" + id.value() + "'" : "audience '" + id.value() + "' of namespace " + space;
+  if (!found) {
+    throw Error(Category::notFound,
+                what + " does not exist in sandbox '" + request.sandbox + "'; nothing was created",
+                {.hint = own ? "copy the id from the segment's page in Experience Platform, and check --sandbox; an "
+                               "audience of another origin needs its --namespace (caiexport segments lists them)"
+                             : "caiexport segments lists audiences with their ids and namespaces; check --sandbox"});
   }
-  throwRemoteEnd(what, job->status, job->problems, job->requestId,
-                 "start again without --evaluate, or look at the segment");
+  const std::string& actual = found->segmentNamespace;
+  if (!own && !actual.empty() && core::toLower(actual) != core::toLower(space)) {
+    throw Error(Category::notFound,
+                what + " is of namespace " + core::printable(actual, 60) + " there; nothing was created",
+                {.hint = "export it with --namespace " + core::printable(actual, 60)});
+  }
+  return *found;
+}
+
+/// Of several segments the platform does not know by whose policy to merge.
+void requireOneMergePolicy(const model::ExportRequest& request,
+                           const std::vector<platform::SegmentDefinition>& segments) {
+  if (!request.segment.mergePolicyId.empty()) return;
+  for (const platform::SegmentDefinition& segment : segments) {
+    if (segment.mergePolicyId == segments.front().mergePolicyId) continue;
+    throw Error(Category::usage,
+                "segments '" + segments.front().id.value() + "' and '" + segment.id.value() +
+                    "' have different merge policies; nothing was created",
+                {.hint = "say with --merge-policy ID how profiles are merged, or export them one by one"});
+  }
+}
+
+SegmentFacts takenTogether(const std::vector<platform::SegmentDefinition>& segments) {
+  SegmentFacts facts{.name = segments.front().name, .evaluatedAt = segments.front().evaluatedAt};
+  for (const platform::SegmentDefinition& segment : segments) {
+    facts.evaluatedAt = segment.evaluatedAt && facts.evaluatedAt
+                            ? std::optional(std::min(*segment.evaluatedAt, *facts.evaluatedAt))
+                            : std::nullopt;
+  }
+  if (segments.size() == 1) facts.members = segments.front().members;
+  if (segments.size() > 1) facts.name += " and " + std::to_string(segments.size() - 1) + " more";
+  return facts;
+}
+
+}  // namespace
+
+const SegmentFacts& requireSegments(StepContext& context) {
+  if (context.run.segments) return *context.run.segments;
+  std::vector<platform::SegmentDefinition> segments;
+  for (const model::SegmentId& id : model::segmentsOf(context.job.request)) {
+    segments.push_back(requireOne(context, id));
+  }
+  requireOneMergePolicy(context.job.request, segments);
+  return context.run.segments.emplace(takenTogether(segments));
 }
 
 Turn createDataset(StepContext& context) {
@@ -294,7 +280,7 @@ Turn createDataset(StepContext& context) {
   SegmentFacts segment;
   store::StepResult result = doOnce(
       context, {.what = "create the dataset",
-                .prepare = [&] { segment = requireSegment(context); },
+                .prepare = [&] { segment = requireSegments(context); },
                 .create =
                     [&] {
                       const model::DatasetId id = context.tools.client.createDataset(
@@ -318,11 +304,13 @@ Turn startExport(StepContext& context) {
        .prepare =
            [&] {
              if (context.job.datasetCreated) return;  // both were checked when it was created
-             requireSegment(context);
+             requireSegments(context);
              requireDataset(context);
            },
        .create = [&] { return resultOf(context.tools.client.startExportJob(exportJobFor(context.job), context.stop)); },
-       .lookUp = [&] { return findOwnExportJobs(context); }});
+       .lookUp = [&] { return exportJobsLikeOurs(context); },
+       .before = context.job.datasetCreated ? std::function<store::SeenBefore()>()
+                                            : [&] { return whatThereWas(context); }});
   context.tools.store.finishStep(context.job.id, context.step.name, result);
   return {};
 }

@@ -212,6 +212,7 @@ void adoptDataset(Tools& tools, const Job& job, const std::string& id, std::stop
 void adoptSegmentJob(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
   const auto found = tools.client.findSegmentJob(model::SegmentJobId(id), stop);
   if (!found) throw Error(Category::notFound, "segment job '" + id + "' does not exist");
+  tools.store.countEvaluation(job.id, found->id, found->created);
   tools.store.recordRemoteJob(job.id, {.segmentJobId = found->id, .remoteStatus = found->status});
   tools.store.setWaiting(job.id, model::StepName::evaluateSegment, found->status, std::nullopt);
 }

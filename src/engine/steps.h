@@ -15,7 +15,18 @@
 #include "caiexport/model/job.h"
 #include "caiexport/store/job_store.h"
 
+namespace caiexport::platform {
+struct RemoteJobProblem;
+}
+
 namespace caiexport::engine {
+
+/// What a job's segments are, taken together.
+struct SegmentFacts {
+  std::string name = {};                            ///< For people.
+  std::optional<core::TimePoint> evaluatedAt = {};  ///< The oldest of their evaluations, if all are known.
+  std::optional<std::uint64_t> members = {};        ///< Then; of a single segment only, since they may overlap.
+};
 
 /// What lives as long as one call of Runner::advance.
 struct RunState {
@@ -27,6 +38,14 @@ struct RunState {
   bool acceptRows = false;                      ///< As RunOptions::acceptRows.
   unsigned polls = 0;                           ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
+  std::optional<SegmentFacts> segments = {};  ///< Once they were asked for.
+  /// Of the list of an export's batches, while more may come.
+  struct Growth {
+    std::size_t batches = 0;
+    core::SteadyTime since = {};
+    unsigned looks = 0;  ///< That found the same.
+  };
+  Growth growth = {};
   /// Folders of the job's batches: held from the first byte written until the manifest is.
   std::vector<std::unique_ptr<core::DirectoryLock>> folders = {};
 };
@@ -57,6 +76,9 @@ Turn downloadFiles(StepContext& context);
 Turn verifyFiles(StepContext& context);
 Turn deleteDataset(StepContext& context);
 
+/// selectBatches for the result of an export job.
+Turn selectOfExport(StepContext& context);
+
 /// The handler of a step.
 Turn takeTurn(StepContext& context);
 
@@ -69,11 +91,20 @@ Turn pollAgain(StepContext& context, std::string_view remoteStatus);
 /// The batch's folder; see batchFolder.
 std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
 
-/// The segment, or Error(notFound).
-struct SegmentFacts {
-  std::string name;
-};
-SegmentFacts requireSegment(StepContext& context);
+/// Tells how old the members are and how many to expect; Error(notFound) if they are older than --max-age.
+void tellEvaluation(StepContext& context);
+
+[[noreturn]] void throwNothingExported(const model::Job& job);
+[[noreturn]] void throwRemoteEnd(const std::string& what, const std::string& status,
+                                 std::span<const platform::RemoteJobProblem> problems, const std::string& requestId,
+                                 const std::string& hint);
+/// Says what a job that succeeded all the same complains of.
+void reportProblems(StepContext& context, const std::string& what,
+                    std::span<const platform::RemoteJobProblem> problems);
+
+/// The segments of the job as the platform has them. Error(notFound) naming one that does not exist; Error(usage) if
+/// they can't be exported together. Asked for once a run.
+const SegmentFacts& requireSegments(StepContext& context);
 
 /// Error(notFound) if the batch was replaced or deleted since it was chosen.
 void requireStillReadable(StepContext& context, const model::Batch& chosen);

@@ -5,13 +5,21 @@
 
 #include "caiexport/model/replacement.h"
 
+#include "caiexport/core/text.h"
+
 namespace caiexport::model {
+
+std::vector<SegmentId> segmentsOf(const ExportRequest& request) {
+  std::vector<SegmentId> segments;
+  for (std::string& id : core::splitList(request.sourceId)) segments.emplace_back(std::move(id));
+  return segments;
+}
 
 std::vector<StepName> makePlan(const ExportRequest& request) {
   std::vector<StepName> steps;
   const SegmentOptions& segment = request.segment;
   if (request.kind == Kind::segment) {
-    if (segment.evaluate) steps.push_back(StepName::evaluateSegment);
+    if (segment.evaluate || segment.waitForEvaluation) steps.push_back(StepName::evaluateSegment);
     if (segment.targetDataset.empty()) steps.push_back(StepName::createDataset);
     steps.push_back(StepName::startExport);
     steps.push_back(StepName::awaitExport);

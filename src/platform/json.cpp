@@ -182,6 +182,12 @@ std::optional<std::string> Json::textIfAny() const {
   return numberText(document(), node_);
 }
 
+std::optional<bool> Json::flagIfAny() const {
+  if (value_.isBoolean()) return value_.extract<bool>();
+  const std::string word = core::toLower(textIfAny().value_or(""));
+  return word == "true" || word == "false" ? std::optional(word == "true") : std::nullopt;
+}
+
 std::string Json::id() const {
   std::string result = text();
   if (!model::isWellFormedId(result)) fail("is not an id: '" + core::printable(result, 80) + "'");

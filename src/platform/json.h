@@ -67,6 +67,9 @@ class Json {
   /// The same; nothing if missing. `unit` is what the number counts.
   std::optional<core::TimePoint> timeIfAny(std::chrono::milliseconds unit = std::chrono::milliseconds(1)) const;
 
+  /// true or false, also as a word. Nothing if it is missing or of another type.
+  std::optional<bool> flagIfAny() const;
+
   /// "GET https://...: the field data[3].length", for messages.
   std::string place() const;
   [[noreturn]] void fail(const std::string& why) const;

@@ -10,7 +10,6 @@ namespace caiexport::platform {
 namespace {
 
 constexpr std::string_view kExportRoot = "/data/foundation/export";
-constexpr std::string_view kSegmentationRoot = "/data/core/ups";
 constexpr std::size_t kLongestName = 250;
 
 /// "Data Access API guide": a next link may hold characters that need encoding.
@@ -67,13 +66,19 @@ std::string sameOriginLink(const net::Origin& allowed, std::string_view base, co
   return checkedLink(allowed, base, href.text(), href);
 }
 
-std::string segmentationLink(const net::Origin& allowed, std::string_view base, const Json& href) {
-  std::string text = href.text();
-  const std::string root = std::string(kSegmentationRoot) + "/";
-  const bool absolute = text.starts_with("//") || text.find("://") < text.find_first_of("?#");
-  const bool belowRoot = text.starts_with(root) || text.starts_with('?');
-  if (!absolute && !belowRoot) text = root + text.substr(text.starts_with('/') ? 1 : 0);
-  return checkedLink(allowed, base, text, href);
+std::optional<std::string> linkParameter(const net::Origin& allowed, const Json& href, std::string_view name) {
+  const std::string text = href.text();
+  const std::size_t mark = std::min(text.find('?'), text.size());
+  if (text.starts_with("//") || text.find("://") < mark) sameOriginLink(allowed, allowed.toString() + "/", href);
+  std::string_view query = std::string_view(text).substr(std::min(mark + 1, text.size()));
+  query = query.substr(0, query.find('#'));
+  while (!query.empty()) {
+    const std::string_view part = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(part.size() + 1, query.size()));
+    if (!part.starts_with(name) || part.size() <= name.size() + 1 || part[name.size()] != '=') continue;
+    return percentDecoded(part.substr(name.size() + 1));
+  }
+  return std::nullopt;
 }
 
 std::string checkedFileName(const Json& name) {

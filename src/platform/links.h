@@ -1,6 +1,7 @@
 #pragma once
 /// What the platform's answers may lead to: links of the same origin, and plain file names.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,8 +17,10 @@ class Json;
 /// origin than `allowed` (the message names both), or nowhere.
 std::string sameOriginLink(const net::Origin& allowed, std::string_view base, const Json& href);
 
-/// A relative link of the Segmentation service is meant below /data/core/ups, also one that begins with a slash.
-std::string segmentationLink(const net::Origin& allowed, std::string_view base, const Json& href);
+/// The value of a parameter in a link of the Segmentation service, decoded; nothing if it is not there or empty. Its
+/// links (`@/segmentJobs?start=1`) need not lead anywhere: only what they say of the next page is of use. Error(protocol)
+/// for a link to another origin.
+std::optional<std::string> linkParameter(const net::Origin& allowed, const Json& href, std::string_view name);
 
 /// The text, if it is a plain file name that is safe inside a batch's folder; else Error(protocol) showing it. Refused
 /// are: separators, control characters and marks that change the direction of writing, invalid UTF-8, `.`, `..`, more

@@ -20,6 +20,7 @@ struct Page {
   std::size_t entries = 0;               ///< How many the page had.
   std::size_t fresh = 0;                 ///< How many of them no earlier page had.
   std::optional<std::string> next = {};  ///< Absolute URL, checked; nothing: the list ends here.
+  bool mayRepeat = false;                ///< Whoever reads the page sees to it that repeating ends.
 };
 
 /// Sends `call`, then what each page leads to. Error(protocol) if that would never end: the same link twice, a page

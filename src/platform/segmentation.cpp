@@ -1,5 +1,6 @@
 /// Client: segments, segment jobs and export jobs. Source: "Segmentation Service API" and its guides.
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "caiexport/core/text.h"
@@ -11,70 +12,147 @@
 namespace caiexport::platform {
 namespace {
 
+std::string joined(std::span<const model::SegmentId> segments) {
+  std::string text;
+  for (const model::SegmentId& segment : segments) text += (text.empty() ? "" : ", ") + segment.value();
+  return text;
+}
+
 std::string segmentationUrl(const Caller& caller, const std::string& path) {
   return caller.url(kSegmentation + path);
 }
 
-/// Lists whose pages name their successor: `listKey` holds the entries, `linkKey.next` the link.
+/// A list whose pages bear numbers, on the path that is known: where its links lead is of no use. `listKeys`: names that
+/// the entries go by.
 template <class Entry>
-struct LinkedList {
+struct NumberedList {
   std::string what;
-  std::string url;
-  const char* listKey;
-  const char* linkKey;
+  std::string path;
+  std::string query;  ///< Without the number.
+  std::size_t pageSize;
+  std::string parameter;  ///< The number's name where no link tells.
+  std::vector<std::string> listKeys;
   Entry (*read)(const Json& value);
 };
 
-/// The link is a text in one list and an object with an href in another; an empty one ends the list.
-std::optional<std::string> nextOf(const Caller& caller, const std::string& url, const Json& links) {
-  const Json next = links.at("next");
-  const Json href = next.isObject() ? next.at("href") : next;
-  if (href.textOrEmpty().empty()) return std::nullopt;
-  return segmentationLink(caller.origin(), url, href);
+/// The link to the next page: in `link` or `_links`, a text in one list and an object with an href in another. Missing
+/// at the end.
+Json nextLink(const Json& answer) {
+  for (const char* key : {"_links", "link"}) {
+    const Json next = answer.at(key).at("next");
+    const Json href = next.isObject() ? next.at("href") : next;
+    if (href.isText() && !href.text().empty()) return href;
+  }
+  return answer.at("_links").at("next").at("href");
+}
+
+/// How many entries there are in all, where the answer tells.
+std::optional<std::uint64_t> totalOf(const Json& answer) {
+  for (const char* key : {"_page", "page"}) {
+    if (const auto total = answer.at(key).at("totalCount").unsignedIfAny()) return total;
+  }
+  return std::nullopt;
+}
+
+/// Whether the page after the first is number 1 or 2 is not documented: a page that only repeats is passed over once.
+class PageNumbers {
+ public:
+  explicit PageNumbers(std::size_t pageSize) : pageSize_(pageSize) {}
+
+  /// The number of the page after one that no link leads on from; nothing at the end.
+  std::optional<std::size_t> after(const Page& page, std::size_t seen, const Json& answer) {
+    repeats_ = page.fresh == 0 ? repeats_ + 1 : 0;
+    if (page.fresh > 0) ++pages_;
+    const std::optional<std::uint64_t> total = totalOf(answer);
+    const bool more = (total ? seen < *total : page.entries >= pageSize_) ||
+                      pages_ < answer.at("page").at("totalPages").unsignedIfAny().value_or(0);
+    if (page.entries == 0 || !more || repeats_ > 1) return std::nullopt;
+    return ++number_;
+  }
+  /// A link told it.
+  void goTo(std::uint64_t number) { number_ = number; }
+
+ private:
+  std::size_t pageSize_;
+  std::size_t number_ = 0;
+  std::size_t pages_ = 0;
+  int repeats_ = 0;
+};
+
+template <class Entry>
+std::string urlOf(const Caller& caller, const NumberedList<Entry>& list) {
+  return segmentationUrl(caller, list.path + "?limit=" + std::to_string(list.pageSize) + list.query);
+}
+
+/// Where the next page is, by its link or by counting.
+template <class Entry>
+void findNext(const Caller& caller, const NumberedList<Entry>& list, const Json& answer, std::size_t seen,
+              PageNumbers& numbers, Page& page) {
+  const Json link = nextLink(answer);
+  if (link.isText()) {
+    for (const char* name : {"start", "page"}) {
+      const auto number = core::parseUnsigned(linkParameter(caller.origin(), link, name).value_or(""));
+      if (!number) continue;
+      numbers.goTo(*number);
+      page.next = urlOf(caller, list) + "&" + name + "=" + std::to_string(*number);
+      return;
+    }
+  }
+  if (const auto number = numbers.after(page, seen, answer)) {
+    page.next = urlOf(caller, list) + "&" + list.parameter + "=" + std::to_string(*number);
+    page.mayRepeat = true;
+  }
 }
 
 template <class Entry>
-void forEachLinked(Caller& caller, const LinkedList<Entry>& list, const std::function<bool(const Entry&)>& visit,
-                   std::stop_token stop) {
+void forEachNumbered(Caller& caller, const NumberedList<Entry>& list, const std::function<bool(const Entry&)>& visit,
+                     std::stop_token stop) {
   std::unordered_set<std::string> seen;
+  PageNumbers numbers(list.pageSize);
   const auto read = [&](const Call& call, const net::HttpResponse& response) {
     const Json answer = Caller::parse(call, response);
+    const auto key = std::ranges::find_if(list.listKeys, [&](const auto& name) { return answer.at(name).exists(); });
     Page page;
-    for (const Json& value : answer.at(list.listKey).elements()) {
+    for (const Json& value : answer.at(key == list.listKeys.end() ? list.listKeys.front() : *key).elements()) {
       const Entry entry = list.read(value);
       ++page.entries;
       if (!seen.insert(entry.id.value()).second) continue;
       ++page.fresh;
       if (!visit(entry)) return page;
     }
-    page.next = nextOf(caller, call.url, answer.at(list.linkKey));
+    findNext(caller, list, answer, seen.size(), numbers, page);
     return page;
   };
-  followPages(caller, {.what = list.what, .url = list.url, .traced = true}, read, stop);
+  followPages(caller, {.what = list.what, .url = urlOf(caller, list), .traced = true}, read, stop);
 }
 
-/// Whether the page after the first is number 1 or 2 is not documented: a page that only repeats is passed over once.
-class PageNumbers {
- public:
-  /// The number of the next page; nothing at the end. `totalPages` may be 0 for unknown.
-  std::optional<std::size_t> after(std::size_t entries, std::size_t fresh, std::uint64_t totalPages) {
-    repeats_ = fresh == 0 ? repeats_ + 1 : 0;
-    if (fresh > 0) ++pages_;
-    const bool more = entries >= kPageSize || pages_ < totalPages;
-    if (entries == 0 || !more || repeats_ > 1) return std::nullopt;
-    return ++number_;
-  }
-  static constexpr std::size_t kPageSize = 100;
+/// A job that evaluates 1,600 segments is half a megabyte.
+NumberedList<SegmentJob> segmentJobs(const std::string& query) {
+  return {.what = "list the segment jobs",
+          .path = "/segment/jobs",
+          .query = query,
+          .pageSize = 5,
+          .parameter = "start",
+          .listKeys = {"children"},
+          .read = segmentJobFrom};
+}
 
- private:
-  std::size_t number_ = 0;
-  std::size_t pages_ = 0;
-  int repeats_ = 0;
-};
+/// The address of the page after this one in the list of export jobs. Of its link only the cursor is of use.
+std::optional<std::string> nextExportPage(const Caller& caller, const std::string& firstUrl, const Json& answer) {
+  const Json link = nextLink(answer);
+  if (!link.isText()) return std::nullopt;
+  for (const char* name : {"offset", "start", "page"}) {
+    if (const auto value = linkParameter(caller.origin(), link, name)) {
+      return firstUrl + "&" + name + "=" + core::percentEncode(*value);
+    }
+  }
+  link.fail("leads on, but names no page");
+}
 
 void refuseIncomplete(const NewExportJob& job) {
   // Without filter.segments the platform exports every profile.
-  if (job.dataset.empty() || job.segment.empty()) {
+  const bool nameless = std::ranges::any_of(job.segments, [](const auto& segment) { return segment.empty(); });
+  if (job.dataset.empty() || job.segments.empty() || nameless) {
     throw core::Error(core::Category::internal, "an export job without segment or target dataset must not be sent");
   }
 }
@@ -106,36 +184,46 @@ std::optional<SegmentDefinition> Client::findSegment(const model::SegmentId& seg
 }
 
 void Client::forEachSegment(const std::function<bool(const SegmentDefinition&)>& visit, std::stop_token stop) {
-  Caller& caller = implementation_->caller;
-  const std::string firstUrl = segmentationUrl(
-      caller, "/segment/definitions?limit=" + std::to_string(PageNumbers::kPageSize) + "&sort=updateTime:desc");
-  Call call{.what = "list the segments", .url = firstUrl, .traced = true};
-  std::unordered_set<std::string> seen;
-  PageNumbers numbers;
-  while (true) {
-    std::size_t entries = 0;
-    std::size_t fresh = 0;
-    const Json answer = caller.getJson(call, stop);
-    for (const Json& value : answer.at("segments").elements()) {
-      const SegmentDefinition segment = segmentFrom(value);
-      ++entries;
-      if (!seen.insert(segment.id.value()).second) continue;
-      ++fresh;
-      if (!visit(segment)) return;
-    }
-    const auto next = numbers.after(entries, fresh, answer.at("page").at("totalPages").unsignedIfAny().value_or(0));
-    if (!next) return;
-    call.url = firstUrl + "&page=" + std::to_string(*next);
-  }
+  const NumberedList<SegmentDefinition> list{.what = "list the segments",
+                                             .path = "/segment/definitions",
+                                             .query = "&sort=updateTime:desc",
+                                             .pageSize = 100,
+                                             .parameter = "page",
+                                             .listKeys = {"segments"},
+                                             .read = segmentFrom};
+  forEachNumbered(implementation_->caller, list, visit, std::move(stop));
 }
 
-SegmentJob Client::startSegmentJob(const model::SegmentId& segment, std::stop_token stop) {
-  if (segment.empty()) throw core::Error(core::Category::internal, "a segment job without segment must not be sent");
+std::optional<SegmentDefinition> Client::findAudience(const model::SegmentId& audience, std::stop_token stop) {
   Caller& caller = implementation_->caller;
-  const Call call{.what = "start a segment job for segment " + segment.value(),
+  const Call call{.what = "find audience " + audience.value(),
+                  .url = segmentationUrl(caller, "/audiences/" + core::percentEncode(audience.value())),
+                  .traced = true};
+  const auto answer = caller.findJson(call, stop);
+  return answer ? std::optional(audienceFrom(*answer)) : std::nullopt;
+}
+
+void Client::forEachAudience(const std::function<bool(const SegmentDefinition&)>& visit, std::stop_token stop) {
+  const NumberedList<SegmentDefinition> list{.what = "list the audiences",
+                                             .path = "/audiences",
+                                             .query = "",
+                                             .pageSize = 100,
+                                             .parameter = "start",
+                                             .listKeys = {"audiences", "children", "segments"},
+                                             .read = audienceFrom};
+  forEachNumbered(implementation_->caller, list, visit, std::move(stop));
+}
+
+SegmentJob Client::startSegmentJob(std::span<const model::SegmentId> segments, std::stop_token stop) {
+  const bool nameless = std::ranges::any_of(segments, [](const auto& segment) { return segment.empty(); });
+  if (segments.empty() || nameless) {
+    throw core::Error(core::Category::internal, "a segment job without segment must not be sent");
+  }
+  Caller& caller = implementation_->caller;
+  const Call call{.what = "start a segment job for segment " + joined(segments),
                   .method = "POST",
                   .url = segmentationUrl(caller, "/segment/jobs"),
-                  .body = bodyOf(segment),
+                  .body = bodyOf(segments),
                   .traced = true};
   return caller.create(call, stop, segmentJobFrom);
 }
@@ -148,20 +236,19 @@ std::optional<SegmentJob> Client::findSegmentJob(const model::SegmentJobId& job,
 }
 
 void Client::forEachSegmentJob(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop) {
-  Caller& caller = implementation_->caller;
-  const LinkedList<SegmentJob> list{.what = "list the segment jobs",
-                                    .url = segmentationUrl(caller, "/segment/jobs?limit=100&sort=creationTime:desc"),
-                                    .listKey = "children",
-                                    .linkKey = "_links",
-                                    .read = segmentJobFrom};
-  forEachLinked(caller, list, visit, stop);
+  forEachNumbered(implementation_->caller, segmentJobs("&sort=creationTime:desc"), visit, std::move(stop));
+}
+
+void Client::forEachEvaluation(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop) {
+  forEachNumbered(implementation_->caller, segmentJobs("&status=SUCCEEDED&sort=updateTime:desc"), visit,
+                  std::move(stop));
 }
 
 ExportJob Client::startExportJob(const NewExportJob& job, std::stop_token stop) {
   refuseIncomplete(job);
   Caller& caller = implementation_->caller;
   const Call call{
-      .what = "start an export job for segment " + job.segment.value() + " into dataset " + job.dataset.value(),
+      .what = "start an export job for segment " + joined(job.segments) + " into dataset " + job.dataset.value(),
       .method = "POST",
       .url = segmentationUrl(caller, "/export/jobs"),
       .body = bodyOf(job),
@@ -178,12 +265,22 @@ std::optional<ExportJob> Client::findExportJob(const model::ExportJobId& job, st
 
 void Client::forEachExportJob(const std::function<bool(const ExportJob&)>& visit, std::stop_token stop) {
   Caller& caller = implementation_->caller;
-  const LinkedList<ExportJob> list{.what = "list the export jobs",
-                                   .url = segmentationUrl(caller, "/export/jobs?limit=100"),
-                                   .listKey = "records",
-                                   .linkKey = "link",
-                                   .read = exportJobFrom};
-  forEachLinked(caller, list, visit, stop);
+  const std::string firstUrl = segmentationUrl(caller, "/export/jobs?limit=100");
+  std::unordered_set<std::string> seen;
+  const auto read = [&](const Call& call, const net::HttpResponse& response) {
+    const Json answer = Caller::parse(call, response);
+    Page page;
+    for (const Json& value : answer.at("records").elements()) {
+      const ExportJob entry = exportJobFrom(value);
+      ++page.entries;
+      if (!seen.insert(entry.id.value()).second) continue;
+      ++page.fresh;
+      if (!visit(entry)) return page;
+    }
+    page.next = nextExportPage(caller, firstUrl, answer);
+    return page;
+  };
+  followPages(caller, {.what = "list the export jobs", .url = firstUrl, .traced = true}, read, std::move(stop));
 }
 
 bool Client::cancelExportJob(const model::ExportJobId& job, std::stop_token stop) {

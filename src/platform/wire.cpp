@@ -141,9 +141,41 @@ std::vector<std::string> fieldsFrom(const Json& fields) {
   return fields.isText() ? core::splitList(fields.text()) : textsFrom(fields);
 }
 
+/// RFC 3339. What can't be read is a time that nobody asked for.
+std::optional<core::TimePoint> rfcTimeFrom(const Json& value) {
+  const auto text = value.textIfAny();
+  if (!text) return std::nullopt;
+  const auto time = core::parseTime(*text, {});
+  return time ? time : core::TimePoint::min();
+}
+
+ExportScope scopeFrom(const Json& job) {
+  const Json filter = job.at("filter");
+  const Json qualified = filter.at("segmentQualificationTime");
+  const Json events = job.at("additionalFields").at("eventList");
+  const Json version = job.at("mergePolicy").at("version");
+  ExportScope scope{.fields = fieldsFrom(job.at("fields")),
+                    .mergePolicyId = job.at("mergePolicy").at("id").textIfAny().value_or("")};
+  if (const auto number = version.unsignedIfAny()) scope.mergePolicyVersion = static_cast<std::int64_t>(*number);
+  scope.qualifiedSince = rfcTimeFrom(qualified.at("startTime"));
+  scope.qualifiedUntil = rfcTimeFrom(qualified.at("endTime"));
+  scope.ingestedSince = rfcTimeFrom(filter.at("fromIngestTimestamp"));
+  scope.emptyProfiles = filter.at("emptyProfiles").flagIfAny().value_or(false);
+  if (events.exists()) scope.eventFields = fieldsFrom(events.at("fields"));
+  scope.eventsSince = rfcTimeFrom(events.at("filter").at("fromIngestTimestamp"));
+  scope.eventsUntil = rfcTimeFrom(events.at("filter").at("toIngestTimestamp"));
+  return scope;
+}
+
 std::optional<core::TimePoint> updatedFrom(const Json& value) {
   if (const auto time = value.at("updateTime").timeIfAny()) return time;
   return value.at("updateEpoch").timeIfAny(std::chrono::seconds(1));
+}
+
+std::string commaList(const std::vector<std::string>& pieces) {
+  std::string list;
+  for (const std::string& piece : pieces) list += (list.empty() ? "" : ",") + piece;
+  return list;
 }
 
 Object::Ptr object() {
@@ -237,11 +269,33 @@ Dataset datasetFrom(const std::string& id, const Json& value) {
           .created = value.at("created").timeIfAny().value_or(core::TimePoint())};
 }
 
+namespace {
+
+SegmentDefinition definitionFrom(const Json& id, const Json& value) {
+  SegmentDefinition segment{.id = model::SegmentId(id.id()),
+                            .name = value.at("name").textOrEmpty(),
+                            .mergePolicyId = value.at("mergePolicyId").textIfAny().value_or(""),
+                            .updated = updatedFrom(value)};
+  segment.state = value.at("lifecycleState").textIfAny().value_or("");
+  // Its last evaluation, where there was one.
+  const Json metrics = value.at("metrics");
+  segment.evaluatedAt = updatedFrom(metrics);
+  segment.members = metrics.at("data").at("totalProfiles").unsignedIfAny();
+  return segment;
+}
+
+}  // namespace
+
 SegmentDefinition segmentFrom(const Json& value) {
-  return {.id = model::SegmentId(value.at("id").id()),
-          .name = value.at("name").textOrEmpty(),
-          .mergePolicyId = value.at("mergePolicyId").textIfAny().value_or(""),
-          .updated = updatedFrom(value)};
+  return definitionFrom(value.at("id"), value);
+}
+
+SegmentDefinition audienceFrom(const Json& value) {
+  SegmentDefinition audience = definitionFrom(value.at("audienceId").exists() ? value.at("audienceId") : value.at("id"),
+                                              value);
+  audience.segmentNamespace = value.at("namespace").textIfAny().value_or("");
+  audience.origin = value.at("originName").textIfAny().value_or("");
+  return audience;
 }
 
 SegmentJob segmentJobFrom(const Json& value) {
@@ -253,6 +307,10 @@ SegmentJob segmentJobFrom(const Json& value) {
     for (const Json& segment : segments.elements()) {
       if (auto id = segment.at("segmentId").textIfAny()) job.segments.emplace_back(std::move(*id));
     }
+  }
+  const Json counted = value.at("metrics").at("segmentedProfileCounter");
+  if (counted.isObject()) {
+    for (const auto& [segment, number] : counted.members()) job.evaluated.emplace_back(segment);
   }
   job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
   job.updated = updatedFrom(value);
@@ -269,11 +327,14 @@ ExportJob exportJobFrom(const Json& value) {
   const Json dataset = destination.at("datasetId");
   job.dataset = model::DatasetId((dataset.exists() ? dataset : destination.at("dataSetId")).textOrEmpty());
   job.filters = filtersFrom(value.at("filter").at("segments"));
-  job.fields = fieldsFrom(value.at("fields"));
+  job.scope = scopeFrom(value);
+  job.segmentPerBatch = destination.at("segmentPerBatch").flagIfAny();
+  job.schemaName = value.at("schema").at("name").textIfAny().value_or("");
   addBatch(destination.at("batchId"), job.batches);
   addBatches(destination.at("batches"), job.batches);
   job.exportedProfiles = value.at("metrics").at("totalExportedProfileCounter").unsignedIfAny();
   job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
+  job.updated = updatedFrom(value);
   job.problems = problemsFrom(value.at("errors"));
   job.requestId = value.at("requestId").textIfAny().value_or("");
   return job;
@@ -301,43 +362,85 @@ std::string bodyOf(const NewDataset& dataset) {
   return written(body);
 }
 
-std::string bodyOf(const model::SegmentId& segment) {
-  Object::Ptr entry = object();
-  entry->set("segmentId", segment.value());
+std::string bodyOf(std::span<const model::SegmentId> segments) {
   Array::Ptr body = new Array;
-  body->add(entry);
+  for (const model::SegmentId& segment : segments) {
+    Object::Ptr entry = object();
+    entry->set("segmentId", segment.value());
+    body->add(entry);
+  }
   return written(body);
 }
 
-std::string bodyOf(const NewExportJob& job) {
-  Object::Ptr segment = object();
-  segment->set("segmentId", job.segment.value());
-  segment->set("segmentNs", job.segmentNamespace);
-  Array::Ptr statuses = new Array;
-  for (const std::string& status : job.statuses) statuses->add(status);
-  if (!job.statuses.empty()) segment->set("status", statuses);
-  Array::Ptr segments = new Array;
-  segments->add(segment);
-  Object::Ptr filter = object();
-  filter->set("segments", segments);
+namespace {
 
+Array::Ptr segmentsOf(const NewExportJob& job) {
+  Array::Ptr segments = new Array;
+  for (const model::SegmentId& id : job.segments) {
+    Object::Ptr segment = object();
+    segment->set("segmentId", id.value());
+    segment->set("segmentNs", job.segmentNamespace);
+    Array::Ptr statuses = new Array;
+    for (const std::string& status : job.statuses) statuses->add(status);
+    if (!job.statuses.empty()) segment->set("status", statuses);
+    segments->add(segment);
+  }
+  return segments;
+}
+
+/// Nothing if neither bound is given.
+Object::Ptr span(const char* first, const std::optional<core::TimePoint>& since, const char* last,
+                 const std::optional<core::TimePoint>& until) {
+  if (!since && !until) return {};
+  Object::Ptr span = object();
+  if (since) span->set(first, core::formatTime(*since));
+  if (until) span->set(last, core::formatTime(*until));
+  return span;
+}
+
+Object::Ptr filterOf(const NewExportJob& job) {
+  const ExportScope& scope = job.scope;
+  Object::Ptr filter = object();
+  filter->set("segments", segmentsOf(job));
+  if (const auto time = span("startTime", scope.qualifiedSince, "endTime", scope.qualifiedUntil)) {
+    filter->set("segmentQualificationTime", time);
+  }
+  if (scope.ingestedSince) filter->set("fromIngestTimestamp", core::formatTime(*scope.ingestedSince));
+  if (scope.emptyProfiles) filter->set("emptyProfiles", true);
+  return filter;
+}
+
+Object::Ptr eventsOf(const ExportScope& scope) {
+  Object::Ptr list = object();
+  list->set("fields", commaList(scope.eventFields));
+  if (const auto time = span("fromIngestTimestamp", scope.eventsSince, "toIngestTimestamp", scope.eventsUntil)) {
+    list->set("filter", time);
+  }
+  Object::Ptr additional = object();
+  additional->set("eventList", list);
+  return additional;
+}
+
+}  // namespace
+
+std::string bodyOf(const NewExportJob& job) {
+  const ExportScope& scope = job.scope;
   Object::Ptr destination = object();
   destination->set("datasetId", job.dataset.value());
-  destination->set("segmentPerBatch", false);
+  destination->set("segmentPerBatch", job.segmentPerBatch);
   Object::Ptr schema = object();
-  schema->set("name", std::string("_xdm.context.profile"));
+  schema->set("name", job.schemaName);
 
   Object::Ptr body = object();
-  std::string fields;
-  for (const std::string& field : job.fields) fields += (fields.empty() ? "" : ",") + field;
-  if (!fields.empty()) body->set("fields", fields);
-  if (!job.mergePolicyId.empty()) {
+  if (!scope.fields.empty()) body->set("fields", commaList(scope.fields));
+  if (!scope.mergePolicyId.empty()) {
     Object::Ptr mergePolicy = object();
-    mergePolicy->set("id", job.mergePolicyId);
-    if (job.mergePolicyVersion) mergePolicy->set("version", static_cast<Poco::Int64>(*job.mergePolicyVersion));
+    mergePolicy->set("id", scope.mergePolicyId);
+    if (scope.mergePolicyVersion) mergePolicy->set("version", static_cast<Poco::Int64>(*scope.mergePolicyVersion));
     body->set("mergePolicy", mergePolicy);
   }
-  body->set("filter", filter);
+  body->set("filter", filterOf(job));
+  if (!scope.eventFields.empty()) body->set("additionalFields", eventsOf(scope));
   body->set("destination", destination);
   body->set("schema", schema);
   return written(body);

@@ -3,6 +3,7 @@
 /// Error(protocol) naming request and field.
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "caiexport/model/job.h"
@@ -21,6 +22,7 @@ model::Batch batchFrom(const std::string& id, const Json& value);
 model::Batch batchListed(const std::string& id, const Json& value);
 Dataset datasetFrom(const std::string& id, const Json& value);
 SegmentDefinition segmentFrom(const Json& value);
+SegmentDefinition audienceFrom(const Json& value);
 SegmentJob segmentJobFrom(const Json& value);
 ExportJob exportJobFrom(const Json& value);
 /// From `["@/dataSets/ID"]`, in either spelling.
@@ -28,7 +30,7 @@ model::DatasetId newDatasetIdFrom(const Json& answer);
 
 /// Bodies of requests. Error(usage) if a text is not valid UTF-8.
 std::string bodyOf(const NewDataset& dataset);
-std::string bodyOf(const model::SegmentId& segment);
+std::string bodyOf(std::span<const model::SegmentId> segments);
 std::string bodyOf(const NewExportJob& job);
 
 }  // namespace caiexport::platform

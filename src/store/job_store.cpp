@@ -3,6 +3,7 @@
 #include <SQLiteCpp/Exception.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "caiexport/core/error.h"
@@ -177,6 +178,12 @@ void saveBatches(Database& database, model::JobId job, std::span<const model::Ba
   sumUpJob(database, job);
 }
 
+void saveSeen(Database& database, model::JobId job, model::StepName step, std::string_view kind,
+              std::span<const std::string> ids) {
+  Query insert(database, "INSERT OR IGNORE INTO seen_before (job, step, kind, remote_id) VALUES (?, ?, ?, ?)");
+  for (const std::string& id : ids) insert.with(numberOf(job), nameOf(step), kind, id).run();
+}
+
 template <class Tag>
 std::optional<std::string> valueOf(const std::optional<model::Id<Tag>>& id) {
   return id ? std::optional(id->value()) : std::nullopt;
@@ -192,11 +199,13 @@ void saveResult(Database& database, model::JobId job, const StepResult& result) 
                " reported_profiles = coalesce(?, reported_profiles),"
                " records = coalesce(?, records),"
                " evaluated_at = coalesce(?, evaluated_at),"
+               " evaluation_since = coalesce(?, evaluation_since),"
+               " expected_profiles = coalesce(?, expected_profiles),"
                " remote_status = coalesce(?, remote_status)"
                " WHERE id = ?");
   update.with(valueOf(result.datasetId), result.datasetCreated, valueOf(result.exportJobId),
               valueOf(result.segmentJobId), result.reportedProfiles, result.records, result.evaluatedAt,
-              orNull(result.remoteStatus), numberOf(job));
+              result.evaluationSince, result.expectedProfiles, orNull(result.remoteStatus), numberOf(job));
   updateJob(update, job);
   if (result.batches) saveBatches(database, job, *result.batches);
 }
@@ -285,12 +294,33 @@ void JobStore::beginAttempt(model::JobId job, model::StepName step) {
   });
 }
 
-void JobStore::intend(model::JobId job, model::StepName step, core::TimePoint serverTime, bool renew) {
+void JobStore::intend(model::JobId job, model::StepName step, core::TimePoint serverTime, bool renew,
+                      const std::optional<SeenBefore>& before) {
   recorded(database_, probe_, "intend", [&] {
     changeStep(database_, job, step, clock_.now(), [&](model::Step& changed) {
       enter(changed, StepState::intended);
       if (renew || !changed.intendedAt) changed.intendedAt = serverTime;
     });
+    if (!before) return;
+    saveSeen(database_, job, step, "looked", std::array{std::string()});
+    saveSeen(database_, job, step, "job", before->jobs);
+    saveSeen(database_, job, step, "batch", before->batches);
+    saveSeen(database_, job, step, "ended", before->ended);
+  });
+}
+
+std::optional<SeenBefore> JobStore::seenBefore(model::JobId job, model::StepName step) {
+  return reading(database_, [&] {
+    std::optional<SeenBefore> before;
+    Query rows(database_, "SELECT kind, remote_id FROM seen_before WHERE job = ? AND step = ?");
+    rows.with(numberOf(job), nameOf(step));
+    while (rows.next()) {
+      if (!before) before.emplace();
+      if (rows.text(0) == "job") before->jobs.push_back(rows.text(1));
+      if (rows.text(0) == "batch") before->batches.push_back(rows.text(1));
+      if (rows.text(0) == "ended") before->ended.push_back(rows.text(1));
+    }
+    return before;
   });
 }
 
@@ -370,6 +400,21 @@ bool JobStore::isExportJobOfAnother(model::ExportJobId exportJob, model::JobId t
   });
 }
 
+std::vector<model::BatchId> JobStore::batchesOfExportJob(model::JobId job, const model::ExportJobId& exportJob) {
+  return reading(database_, [&] {
+    Query rows(database_,
+               "SELECT batch.remote_id"
+               " FROM job AS other"
+               " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
+               " JOIN batch ON batch.job = other.id"
+               " WHERE other.export_job_id = ? AND this.id = ? AND other.id <> this.id");
+    rows.with(exportJob.value(), numberOf(job));
+    std::vector<model::BatchId> batches;
+    while (rows.next()) batches.emplace_back(rows.text(0));
+    return batches;
+  });
+}
+
 bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than) {
   return reading(database_, [&] {
     Query row(database_,
@@ -378,6 +423,31 @@ bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobI
               " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
               " WHERE other.segment_job_id = ? AND this.id = ? AND other.id <> this.id");
     return row.with(segmentJob.value(), numberOf(than)).next();
+  });
+}
+
+// --- evaluations
+
+void JobStore::countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at) {
+  recorded(database_, probe_, "countEvaluation", [&] {
+    Query insert(database_,
+                 "INSERT OR IGNORE INTO evaluation (org_id, sandbox, segment_job_id, asked_at)"
+                 " SELECT org_id, sandbox, ?, ?"
+                 " FROM job"
+                 " WHERE id = ?");
+    insert.with(segmentJob.value(), at, numberOf(job)).run();
+  });
+}
+
+std::uint64_t JobStore::evaluationsSince(model::JobId job, core::TimePoint since) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT count(*)"
+              " FROM evaluation"
+              " JOIN job ON job.org_id = evaluation.org_id AND job.sandbox = evaluation.sandbox"
+              " WHERE job.id = ? AND asked_at >= ?");
+    row.with(numberOf(job), since).next();
+    return row.size(0);
   });
 }
 

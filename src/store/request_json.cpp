@@ -104,7 +104,12 @@ Writer writeSegment(const model::SegmentOptions& segment) {
   out.put("namespace", segment.segmentNamespace).put("evaluate", segment.evaluate);
   out.put("poll_interval_ms", segment.pollInterval).put("poll_max_ms", segment.pollMax);
   out.put("timeout_ms", segment.timeout).put("wait", segment.wait).put("delete_dataset", segment.deleteDataset);
-  out.put("reuse", segment.reuse);
+  out.put("reuse", segment.reuse).put("wait_for_evaluation", segment.waitForEvaluation);
+  out.put("qualified_since", segment.qualifiedSince).put("qualified_until", segment.qualifiedUntil);
+  out.put("ingested_since", segment.ingestedSince).put("empty_profiles", segment.emptyProfiles);
+  out.put("event_fields", segment.eventFields);
+  out.put("events_since", segment.eventsSince).put("events_until", segment.eventsUntil);
+  out.put("segment_per_batch", segment.segmentPerBatch).put("schema_name", segment.schemaName);
   return out;
 }
 
@@ -228,6 +233,16 @@ void readSegment(const Reader& in, model::SegmentOptions& segment) {
   in.get("wait", segment.wait);
   in.get("delete_dataset", segment.deleteDataset);
   in.get("reuse", segment.reuse);
+  in.get("wait_for_evaluation", segment.waitForEvaluation);
+  in.get("qualified_since", segment.qualifiedSince);
+  in.get("qualified_until", segment.qualifiedUntil);
+  in.get("ingested_since", segment.ingestedSince);
+  in.get("empty_profiles", segment.emptyProfiles);
+  in.get("event_fields", segment.eventFields);
+  in.get("events_since", segment.eventsSince);
+  in.get("events_until", segment.eventsUntil);
+  in.get("segment_per_batch", segment.segmentPerBatch);
+  in.get("schema_name", segment.schemaName);
 }
 
 void readGuards(const Reader& in, model::Guards& guards) {

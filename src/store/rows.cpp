@@ -101,7 +101,8 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
             " dataset_id, dataset_created, export_job_id, segment_job_id, remote_status,"
             " files, bytes, records, reported_profiles,"
             " cancel_requested, cancelled, created_at, updated_at, finished_at,"
-            " error_category, error_message, error_request_id, error_hint, evaluated_at"
+            " error_category, error_message, error_request_id, error_hint, evaluated_at,"
+            " evaluation_since, expected_profiles"
             " FROM job"
             " JOIN request ON request.job = job.id"
             " WHERE job.id = ?");
@@ -132,6 +133,8 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.finishedAt = row.optionalTime(20);
   job.error = readError(row, 21);
   job.evaluatedAt = row.optionalTime(25);
+  job.evaluationSince = row.optionalTime(26);
+  job.expectedProfiles = row.optionalSize(27);
   job.steps = loadSteps(database, id);
   job.batches = loadBatches(database, id);
   return job;

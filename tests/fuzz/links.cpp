@@ -34,7 +34,7 @@ CAIEXPORT_FUZZ_TARGET(links) {
   // As a value, so that any text gets there, also one that JSON could not carry.
   const platform::Json text = document->key(std::string(input));
   fuzz::mayRefuse([&] { checkLink(platform::sameOriginLink(kAllowed, base, text)); });
-  fuzz::mayRefuse([&] { checkLink(platform::segmentationLink(kAllowed, base, text)); });
+  fuzz::mayRefuse([&] { platform::linkParameter(kAllowed, text, "start"); });
   fuzz::mayRefuse([&] { checkName(platform::checkedFileName(text)); });
   fuzz::mayRefuse([&] {
     const std::string url = platform::sameOriginLink(kAllowed, base, text);

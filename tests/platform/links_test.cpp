@@ -48,18 +48,18 @@ TEST(SameOriginLinkTest, EncodesOnlyWhatCannotBeSent) {
             "https://platform.example/data/foundation/export/batches/B/files?start=1");
 }
 
-TEST(SegmentationLinkTest, IsRelativeToTheService) {
-  constexpr const char* kJobs = "https://platform.example/data/core/ups/export/jobs?limit=2";
-  const auto link = [&](const char* href) { return segmentationLink(kPlatform, kJobs, field(href)); };
-  const std::string expected = "https://platform.example/data/core/ups/export/jobs/?limit=2&offset=15_7";
-  EXPECT_EQ(link("/export/jobs/?limit=2&offset=15_7"), expected);
-  EXPECT_EQ(link("export/jobs/?limit=2&offset=15_7"), expected);
-  EXPECT_EQ(link("/data/core/ups/export/jobs/?limit=2&offset=15_7"), expected);
-  EXPECT_EQ(link("https://platform.example/data/core/ups/export/jobs/?limit=2&offset=15_7"), expected);
-  EXPECT_EQ(link("?offset=x:/y"), "https://platform.example/data/core/ups/export/jobs?offset=x:/y");
-  EXPECT_EQ(link("/export/jobs?next=http://a"), "https://platform.example/data/core/ups/export/jobs?next=http://a");
-  failureOf(Category::protocol, [&] { link("https://evil.example/export/jobs"); });
-  failureOf(Category::protocol, [&] { link("//evil.example/export/jobs"); });
+TEST(LinkParameterTest, IsAllThatIsTakenOfALink) {
+  const auto start = [](const char* href) { return linkParameter(kPlatform, field(href), "start"); };
+  EXPECT_EQ(start("@/segmentJobs?start=1&limit=20&totalCount=45"), "1");
+  EXPECT_EQ(start("/segment/jobs?limit=20&start=17%5F2#x"), "17_2");
+  EXPECT_EQ(start("https://platform.example/data/core/ups/x?start=3"), "3");
+  EXPECT_EQ(start("?restart=1&start=2"), "2");
+  EXPECT_EQ(start("/a?next=http://evil.example/&start=4"), "4");
+  for (const char* none : {"@/segmentJobs", "/x?limit=1", "/x?start=", "/x?start", "/x?starting=1", ""}) {
+    EXPECT_FALSE(start(none)) << none;
+  }
+  failureOf(Category::protocol, [&] { start("https://evil.example/export/jobs?start=1"); });
+  failureOf(Category::protocol, [&] { start("//evil.example/export/jobs?start=1"); });
 }
 
 TEST(FileNameTest, AcceptsPlainNames) {

@@ -18,6 +18,8 @@ core::TimePoint at(std::int64_t ms) {
 
 class SegmentationTest : public ClientTest {
  protected:
+  const std::vector<model::SegmentId> s1_{model::SegmentId("S1")};
+
   ExportJob exportJob(const std::string& body) {
     transport.on("GET", std::string(kExportJobs) + "/701").answers(200, body);
     return client.findExportJob(model::ExportJobId("701"), stop).value();
@@ -27,12 +29,10 @@ class SegmentationTest : public ClientTest {
   }
   NewExportJob newJob() {
     return {.dataset = model::DatasetId("D1"),
-            .segment = model::SegmentId("S1"),
+            .segments = {model::SegmentId("S1")},
             .segmentNamespace = "ups",
             .statuses = {"realized", "exited"},
-            .fields = {"identities.id", "person.name"},
-            .mergePolicyId = "M1",
-            .mergePolicyVersion = 3};
+            .scope = {.fields = {"identities.id", "person.name"}, .mergePolicyId = "M1", .mergePolicyVersion = 3}};
   }
 };
 
@@ -101,7 +101,7 @@ TEST_F(SegmentationTest, StartsASegmentJobForThisSegmentAlone) {
       .answers(200, R"({"id": "J1", "status": "PROCESSING", "segments": [{"segmentId": "S1", "segment": {}}],
                         "creationTime": 1764000000000, "updateEpoch": 1764000001, "requestId": "rq", "computeJobId": 9,
                         "errors": [{"code": "E", "msg": "m", "callStack": []}]})");
-  const SegmentJob job = client.startSegmentJob(model::SegmentId("S1"), stop);
+  const SegmentJob job = client.startSegmentJob(s1_, stop);
   EXPECT_EQ(transport.requests().at(0).body, R"([{"segmentId":"S1"}])");
   EXPECT_TRUE(transport.requests().at(0).once);
   EXPECT_EQ(job.id.value(), "J1");
@@ -115,8 +115,8 @@ TEST_F(SegmentationTest, StartsASegmentJobForThisSegmentAlone) {
 
 TEST_F(SegmentationTest, AGarbledAnswerToAStartIsInDoubt) {
   transport.on("POST", kSegmentJobs).answers(200, R"({"status": "NEW"})").answers(200, R"({"id": "J1"})");
-  failureOf<InDoubt>(Category::unavailable, [&] { client.startSegmentJob(model::SegmentId("S1"), stop); });
-  failureOf<InDoubt>(Category::unavailable, [&] { client.startSegmentJob(model::SegmentId("S1"), stop); });
+  failureOf<InDoubt>(Category::unavailable, [&] { client.startSegmentJob(s1_, stop); });
+  failureOf<InDoubt>(Category::unavailable, [&] { client.startSegmentJob(s1_, stop); });
   transport.on("POST", kExportJobs).answers(200, R"({"id": {}, "status": "NEW"})");
   failureOf<InDoubt>(Category::unavailable, [&] { client.startExportJob(newJob(), stop); });
 }
@@ -147,12 +147,9 @@ TEST_F(SegmentationTest, SendsACompleteExportJob) {
             R"("filter":{"segments":[{"segmentId":"S1","segmentNs":"ups","status":["realized","exited"]}]},)"
             R"("destination":{"datasetId":"D1","segmentPerBatch":false},"schema":{"name":"_xdm.context.profile"}})");
   client.startExportJob({.dataset = model::DatasetId("D1"),
-                         .segment = model::SegmentId("S1"),
+                         .segments = {model::SegmentId("S1")},
                          .segmentNamespace = "ups",
-                         .statuses = {"realized"},
-                         .fields = {},
-                         .mergePolicyId = "",
-                         .mergePolicyVersion = {}},
+                         .statuses = {"realized"}},
                         stop);
   EXPECT_THAT(transport.requests().at(1).body,
               testing::AllOf(testing::Not(HasSubstr("fields")), testing::Not(HasSubstr("mergePolicy"))));
@@ -160,7 +157,9 @@ TEST_F(SegmentationTest, SendsACompleteExportJob) {
 
 TEST_F(SegmentationTest, NeverSendsAnExportWithoutSegmentOrDataset) {
   NewExportJob job = newJob();
-  job.segment = {};
+  job.segments = {};
+  failureOf(Category::internal, [&] { client.startExportJob(job, stop); });
+  job.segments = {model::SegmentId("S1"), model::SegmentId()};
   failureOf(Category::internal, [&] { client.startExportJob(job, stop); });
   job = newJob();
   job.dataset = {};
@@ -180,7 +179,7 @@ TEST_F(SegmentationTest, ReadsAnExportJob) {
   EXPECT_EQ(job.id.value(), "701");
   EXPECT_EQ(job.phase, RemotePhase::succeeded);
   EXPECT_EQ(job.dataset.value(), "D1");
-  EXPECT_THAT(job.fields, ElementsAre("a", "b.c"));
+  EXPECT_THAT(job.scope.fields, ElementsAre("a", "b.c"));
   ASSERT_EQ(job.filters.size(), 2U);
   EXPECT_THAT(job.filters[0].statuses, ElementsAre("realized", "exited"));
   EXPECT_THAT(job.filters[1].statuses, ElementsAre("realized"));
@@ -242,9 +241,9 @@ std::string records(const std::string& id, const std::string& link) {
 TEST_F(SegmentationTest, FollowsTheOpaqueRelativeCursor) {
   transport.on("GET", std::string(kExportJobs) + "?limit=100")
       .answers(200, records("3", R"({"next": "/export/jobs/?limit=2&offset=1764_3"})"));
-  transport.on("GET", std::string(kExportJobs) + "/?limit=2&offset=1764_3")
-      .answers(200, records("2", R"({"next": {"href": "/export/jobs/?limit=2&offset=1763_2"}})"));
-  transport.on("GET", std::string(kExportJobs) + "/?limit=2&offset=1763_2")
+  transport.on("GET", std::string(kExportJobs) + "?limit=100&offset=1764_3")
+      .answers(200, records("2", R"({"next": {"href": "@/exportJobs?limit=2&offset=1763%5F2"}})"));
+  transport.on("GET", std::string(kExportJobs) + "?limit=100&offset=1763_2")
       .answers(200, records("1", R"({"next": ""})"));
   EXPECT_THAT(exportJobIds(client, stop), ElementsAre("3", "2", "1"));
 }
@@ -256,27 +255,134 @@ TEST_F(SegmentationTest, StopsListingWhenTheVisitorHasEnough) {
 }
 
 TEST_F(SegmentationTest, RefusesListsThatNeverEndAndForeignLinks) {
-  transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "/export/jobs?limit=100"})"));
+  transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "/export/jobs?limit=100&offset=1"})"))
+      .answers(200, records("2", R"({"next": "/export/jobs?limit=100&offset=1"})"));
   EXPECT_THAT(failureOf(Category::protocol, [&] { exportJobIds(client, stop); }).what(), HasSubstr("loops"));
+  transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "/export/jobs?limit=100"})"));
+  EXPECT_THAT(failureOf(Category::protocol, [&] { exportJobIds(client, stop); }).what(), HasSubstr("names no page"));
   transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "https://evil.example/x"})"));
   EXPECT_THAT(failureOf(Category::protocol, [&] { exportJobIds(client, stop); }).what(),
               HasSubstr("https://evil.example"));
 }
 
-TEST_F(SegmentationTest, ListsSegmentJobsUntilAnEmptyNext) {
-  transport.on("GET", std::string(kSegmentJobs) + "?limit=100&sort=creationTime:desc")
-      .answers(200, R"({"_page": {"totalCount": 2}, "children": [{"id": "J2", "status": "SUCCEEDED"}],
-                        "_links": {"next": {"href": "/segment/jobs?start=5"}}})");
-  transport.on("GET", std::string(kSegmentJobs) + "?start=5")
-      .answers(200, R"({"children": [{"id": "J1", "status": "FAILED"}], "_links": {"next": {}}})");
+std::vector<std::string> segmentJobIds(Client& client, std::stop_token stop) {
   std::vector<std::string> ids;
   client.forEachSegmentJob(
       [&](const SegmentJob& job) {
         ids.push_back(job.id.value());
         return true;
       },
+      std::move(stop));
+  return ids;
+}
+
+const std::string kFirstJobs = std::string(kSegmentJobs) + "?limit=5&sort=creationTime:desc";
+
+TEST_F(SegmentationTest, PagesSegmentJobsByNumberOnTheKnownPath) {
+  transport.on("GET", kFirstJobs)
+      .answers(200, R"({"_page": {"totalCount": 3, "pageSize": 1, "next": "1"},
+                        "children": [{"id": "J3", "status": "SUCCEEDED",
+                                      "metrics": {"segmentedProfileCounter": {"S1": 7, "S2": 0}}}],
+                        "_links": {"next": {"href": "@/segmentJobs?start=1&limit=1&totalCount=3"}}})");
+  transport.on("GET", kFirstJobs + "&start=1")
+      .answers(200, R"({"children": [{"id": "J2", "status": "FAILED"}], "_links": {"next": {"href": "/x?start=2"}}})");
+  transport.on("GET", kFirstJobs + "&start=2")
+      .answers(200, R"({"children": [{"id": "J1", "status": "FAILED"}], "_links": {"next": {}}})");
+  EXPECT_THAT(segmentJobIds(client, stop), ElementsAre("J3", "J2", "J1"));
+}
+
+TEST_F(SegmentationTest, ReadsAListToItsEndWithoutLinks) {
+  transport.on("GET", kFirstJobs)
+      .answers(200, R"({"_page": {"totalCount": 2}, "children": [{"id": "J2", "status": "SUCCEEDED"}]})");
+  transport.on("GET", kFirstJobs + "&start=1")
+      .answers(200, R"({"_page": {"totalCount": 2}, "children": [{"id": "J1", "status": "SUCCEEDED"}]})");
+  EXPECT_THAT(segmentJobIds(client, stop), ElementsAre("J2", "J1"));
+}
+
+TEST_F(SegmentationTest, EndsWhereSegmentJobsLoop) {
+  transport.on("GET", kFirstJobs)
+      .answers(200, R"({"children": [{"id": "J2", "status": "NEW"}], "_links": {"next": {"href": "/x?start=1"}}})");
+  transport.on("GET", kFirstJobs + "&start=1")
+      .answers(200, R"({"children": [{"id": "J1", "status": "NEW"}], "_links": {"next": {"href": "/x?start=1"}}})");
+  EXPECT_THAT(failureOf(Category::protocol, [&] { segmentJobIds(client, stop); }).what(), HasSubstr("loops"));
+}
+
+TEST_F(SegmentationTest, KnowsWhatAJobCounted) {
+  transport.on("GET", std::string(kSegmentJobs) + "/J1")
+      .answers(200, R"({"id": "J1", "status": "SUCCEEDED", "segments": [{"segmentId": "*"}],
+                        "metrics": {"segmentedProfileCounter": {"S1": 7, "S2": 0}}})");
+  const auto job = client.findSegmentJob(model::SegmentJobId("J1"), stop);
+  EXPECT_THAT(job->segments, ElementsAre(model::SegmentId("*")));
+  EXPECT_THAT(job->evaluated, ElementsAre(model::SegmentId("S1"), model::SegmentId("S2")));
+}
+
+TEST_F(SegmentationTest, ReadsTheLastEvaluationOfADefinition) {
+  transport.on("GET", std::string(kDefinitions) + "/S1")
+      .answers(200, R"({"id": "S1", "name": "High risk", "metrics": {"jobId": "J", "type": "export",
+                        "data": {"totalProfiles": 1234, "totalProfilesByStatus": {"realized": 1234}},
+                        "updateEpoch": 1780000000}})");
+  const auto segment = client.findSegment(model::SegmentId("S1"), stop);
+  EXPECT_EQ(segment->evaluatedAt, at(1780000000000));
+  EXPECT_EQ(segment->members, 1234U);
+}
+
+TEST_F(SegmentationTest, FindsAndListsAudiencesOfEveryOrigin) {
+  const char* const aam = R"({"id": "internal-1", "audienceId": "AAM-1", "name": "Loyal", "namespace": "AAM",
+                              "originName": "AUDIENCE_MANAGER", "lifecycleState": "published",
+                              "metrics": {"data": {"totalProfiles": 5}, "updateEpoch": 1780000000}})";
+  const std::string path = "/data/core/ups/audiences";
+  transport.on("GET", path + "/AAM-1").answers(200, aam).answers(404);
+  const auto found = client.findAudience(model::SegmentId("AAM-1"), stop);
+  EXPECT_EQ(found->id.value(), "AAM-1");
+  EXPECT_EQ(found->segmentNamespace, "AAM");
+  EXPECT_EQ(found->origin, "AUDIENCE_MANAGER");
+  EXPECT_EQ(found->state, "published");
+  EXPECT_EQ(found->members, 5U);
+  EXPECT_FALSE(client.findAudience(model::SegmentId("AAM-1"), stop));
+  transport.on("GET", path + "?limit=100")
+      .answers(200, std::string(R"({"children": [)") + aam +
+                        R"(], "_page": {"totalCount": 2, "pageSize": 1, "next": "1"},
+                          "_links": {"next": {"href": "@/audiences?start=1&limit=1&totalCount=2"}}})");
+  transport.on("GET", path + "?limit=100&start=1")
+      .answers(200, R"({"children": [{"id": "S1", "name": "Own", "namespace": "AEPSegments"}], "_page": {"totalCount": 2}})");
+  std::vector<std::string> ids;
+  client.forEachAudience(
+      [&](const SegmentDefinition& audience) {
+        ids.push_back(audience.id.value() + " " + audience.segmentNamespace);
+        return true;
+      },
       stop);
-  EXPECT_THAT(ids, ElementsAre("J2", "J1"));
+  EXPECT_THAT(ids, ElementsAre("AAM-1 AAM", "S1 AEPSegments"));
+}
+
+TEST_F(SegmentationTest, SendsAndReadsEveryPartOfAnExport) {
+  NewExportJob job = newJob();
+  job.segments = {model::SegmentId("S1"), model::SegmentId("S2")};
+  job.statuses = {"realized"};
+  job.segmentPerBatch = true;
+  job.schemaName = "_xdm.context.other";
+  job.scope = {.qualifiedSince = at(1764000000000),
+               .qualifiedUntil = at(1764000001000),
+               .ingestedSince = at(1764000002000),
+               .emptyProfiles = true,
+               .eventFields = {"_id", "timestamp"},
+               .eventsSince = at(1764000003000),
+               .eventsUntil = at(1764000004000)};
+  const std::string body =
+      R"("filter":{"segments":[{"segmentId":"S1","segmentNs":"ups","status":["realized"]},)"
+      R"({"segmentId":"S2","segmentNs":"ups","status":["realized"]}],)"
+      R"("segmentQualificationTime":{"startTime":"2025-11-24T16:00:00.000Z","endTime":"2025-11-24T16:00:01.000Z"},)"
+      R"("fromIngestTimestamp":"2025-11-24T16:00:02.000Z","emptyProfiles":true},)"
+      R"("additionalFields":{"eventList":{"fields":"_id,timestamp",)"
+      R"("filter":{"fromIngestTimestamp":"2025-11-24T16:00:03.000Z","toIngestTimestamp":"2025-11-24T16:00:04.000Z"}}},)"
+      R"("destination":{"datasetId":"D1","segmentPerBatch":true},"schema":{"name":"_xdm.context.other"}})";
+  transport.on("POST", kExportJobs).answers(200, R"({"id": 701, "status": "NEW", )" + body);
+  const ExportJob answered = client.startExportJob(job, stop);
+  EXPECT_EQ(transport.requests().at(0).body, "{" + body);
+  EXPECT_EQ(answered.scope, job.scope);
+  EXPECT_EQ(answered.segmentPerBatch, true);
+  EXPECT_EQ(answered.schemaName, job.schemaName);
+  EXPECT_EQ(answered.filters.size(), 2U);
 }
 
 TEST_F(SegmentationTest, CancelsWhateverTheAnswer) {

@@ -63,6 +63,8 @@ struct Tools {
   std::function<std::unique_ptr<reader::ParquetReader>()> openReader;
   transfer::DownloadSettings download = {};
   core::RetryPolicy retry = {};
+  /// How long the platform's lists are looked at, after an answer was lost, before something is done again.
+  core::Duration lookUp = std::chrono::seconds(30);
 };
 
 struct RunOptions {

@@ -34,7 +34,17 @@ struct SegmentOptions {
   std::string mergePolicyId = {};  ///< Empty: the segment's own.
   std::optional<std::int64_t> mergePolicyVersion = {};
   std::string segmentNamespace = "ups";
-  bool evaluate = false;  ///< Run a segment job first.
+  bool evaluate = false;           ///< Run a segment job first.
+  bool waitForEvaluation = false;  ///< Wait first until the platform has counted the members anew.
+  std::optional<core::TimePoint> qualifiedSince = {};  ///< Members whose membership began or changed then.
+  std::optional<core::TimePoint> qualifiedUntil = {};
+  std::optional<core::TimePoint> ingestedSince = {};  ///< Profiles that got data later than that.
+  bool emptyProfiles = false;                         ///< Also people of whom there is nothing but an identity.
+  std::vector<std::string> eventFields = {};          ///< Of their events; empty: no events.
+  std::optional<core::TimePoint> eventsSince = {};
+  std::optional<core::TimePoint> eventsUntil = {};
+  bool segmentPerBatch = false;  ///< Each segment in a batch of its own.
+  std::string schemaName = "_xdm.context.profile";
   core::Duration pollInterval = std::chrono::seconds(10);
   core::Duration pollMax = std::chrono::seconds(60);
   std::optional<core::Duration> timeout = {};  ///< Of the wait for the export job; nothing: no limit.
@@ -52,7 +62,7 @@ struct Guards {
 
 struct ExportRequest {
   Kind kind = Kind::dataset;
-  std::string sourceId = {};  ///< Dataset id or segment id, by kind.
+  std::string sourceId = {};  ///< Dataset id or segment id, by kind; several segments with commas between them.
   std::string orgId = {};
   std::string sandbox = {};
   std::string baseUrl = {};
@@ -64,6 +74,9 @@ struct ExportRequest {
   bool download = true;
   bool force = false;  ///< Overwrite files that no record knows.
 };
+
+/// The segments that a request exports, in the order given.
+std::vector<SegmentId> segmentsOf(const ExportRequest& request);
 
 std::string_view nameOf(Kind kind);
 std::string_view nameOf(VerifyLevel level);

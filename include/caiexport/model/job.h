@@ -36,7 +36,7 @@ struct Step {
   std::optional<core::TimePoint> startedAt = {};
   std::optional<core::TimePoint> finishedAt = {};
   std::uint32_t attempts = 0;
-  /// When the intent was recorded: the server's time as far as it is known (our clock less the measured skew).
+  /// When the intent was recorded, in the platform's time; the beginning of time where no answer told that.
   std::optional<core::TimePoint> intendedAt = {};
   /// Of a waiting step: when the wait gives up (`--timeout`).
   std::optional<core::TimePoint> deadline = {};
@@ -85,7 +85,11 @@ struct Job {
   ExportJobId exportJobId = {};
   SegmentJobId segmentJobId = {};
   std::optional<core::TimePoint> evaluatedAt = {};  ///< When the members of the segment were last counted, if known.
-  std::string remoteStatus = {};                    ///< The platform's last word on the export or segment job.
+  /// The platform's time from which an evaluation counts as new (--wait-for-evaluation).
+  std::optional<core::TimePoint> evaluationSince = {};
+  /// Members at the last evaluation, by the segment's definition: to be expected, not counted.
+  std::optional<std::uint64_t> expectedProfiles = {};
+  std::string remoteStatus = {};  ///< The platform's last word on the export or segment job.
   std::vector<Batch> batches = {};
   std::uint64_t fileCount = 0;
   std::uint64_t totalBytes = 0;

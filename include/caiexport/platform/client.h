@@ -88,11 +88,17 @@ inline constexpr const char* kProfileUnionSchema = "https://ns.adobe.com/xdm/con
 
 // --- Segmentation
 
+/// A segment definition, or an audience of any origin.
 struct SegmentDefinition {
   model::SegmentId id = {};
   std::string name = {};
   std::string mergePolicyId = {};
   std::optional<core::TimePoint> updated = {};
+  std::string segmentNamespace = {};                ///< Of audiences alone, e.g. "AAM".
+  std::string origin = {};                          ///< Of audiences alone: who made it.
+  std::string state = {};                           ///< Lifecycle, e.g. "published", where it is told.
+  std::optional<core::TimePoint> evaluatedAt = {};  ///< When its members were last counted, where it is told.
+  std::optional<std::uint64_t> members = {};        ///< How many there were then.
 };
 
 /// Export and segment jobs alike. `moving` covers unknown words: keep polling and show them.
@@ -107,21 +113,37 @@ struct SegmentJob {
   model::SegmentJobId id = {};
   std::string status = {};  ///< As sent.
   RemotePhase phase = RemotePhase::moving;
-  std::vector<model::SegmentId> segments = {};
+  std::vector<model::SegmentId> segments = {};   ///< What it was asked for; "*" is every segment.
+  std::vector<model::SegmentId> evaluated = {};  ///< What it counted the members of.
   core::TimePoint created = {};
   std::optional<core::TimePoint> updated = {};
   std::vector<RemoteJobProblem> problems = {};
   std::string requestId = {};
 };
 
+/// What an export job may be asked for beyond its segments and its target.
+struct ExportScope {
+  std::vector<std::string> fields = {};  ///< Empty: all.
+  std::string mergePolicyId = {};        ///< Empty: the segment's own.
+  std::optional<std::int64_t> mergePolicyVersion = {};
+  std::optional<core::TimePoint> qualifiedSince = {};
+  std::optional<core::TimePoint> qualifiedUntil = {};
+  std::optional<core::TimePoint> ingestedSince = {};
+  bool emptyProfiles = false;
+  std::vector<std::string> eventFields = {};  ///< Empty: no events.
+  std::optional<core::TimePoint> eventsSince = {};
+  std::optional<core::TimePoint> eventsUntil = {};
+  bool operator==(const ExportScope&) const = default;
+};
+
 struct NewExportJob {
   model::DatasetId dataset = {};
-  model::SegmentId segment = {};  ///< Never empty: without it the platform would export every profile.
+  std::vector<model::SegmentId> segments = {};  ///< Never empty: the platform would export every profile.
   std::string segmentNamespace = {};
   std::vector<std::string> statuses = {};  ///< Empty: what the platform takes by default, which has changed over time.
-  std::vector<std::string> fields = {};    ///< Empty: all.
-  std::string mergePolicyId = {};          ///< Empty: the segment's own.
-  std::optional<std::int64_t> mergePolicyVersion = {};
+  ExportScope scope = {};
+  bool segmentPerBatch = false;
+  std::string schemaName = "_xdm.context.profile";
 };
 
 struct ExportJob {
@@ -135,10 +157,13 @@ struct ExportJob {
     std::vector<std::string> statuses = {};
   };
   std::vector<Filter> filters = {};
-  std::vector<std::string> fields = {};
+  ExportScope scope = {};
+  std::optional<bool> segmentPerBatch = {};
+  std::string schemaName = {};
   std::vector<model::BatchId> batches = {};  ///< From batchId or batches, whatever the form; empty ids left out.
   std::optional<std::uint64_t> exportedProfiles = {};
   core::TimePoint created = {};
+  std::optional<core::TimePoint> updated = {};
   std::vector<RemoteJobProblem> problems = {};
   std::string requestId = {};
 };
@@ -214,19 +239,24 @@ class Client {
 
   // --- Segmentation
   std::optional<SegmentDefinition> findSegment(const model::SegmentId& segment, std::stop_token stop);
-  /// Newest first where the platform tells.
   void forEachSegment(const std::function<bool(const SegmentDefinition&)>& visit, std::stop_token stop);
+  /// An audience of any origin.
+  std::optional<SegmentDefinition> findAudience(const model::SegmentId& audience, std::stop_token stop);
+  /// Audiences of every origin. Error(permission) or Error(notFound) where the platform does not list them.
+  void forEachAudience(const std::function<bool(const SegmentDefinition&)>& visit, std::stop_token stop);
   /// Create once.
-  SegmentJob startSegmentJob(const model::SegmentId& segment, std::stop_token stop);
+  SegmentJob startSegmentJob(std::span<const model::SegmentId> segments, std::stop_token stop);
   std::optional<SegmentJob> findSegmentJob(const model::SegmentJobId& job, std::stop_token stop);
   /// Asks to cancel; false if there is no such job.
   bool cancelSegmentJob(const model::SegmentJobId& job, std::stop_token stop);
-  /// Newest first; `visit` returns false to stop.
+  /// In whatever order the platform has; `visit` returns false to stop. A job may be half a megabyte: pages are small.
   void forEachSegmentJob(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop);
+  /// Those that succeeded, asked for newest first, which the platform need not heed.
+  void forEachEvaluation(const std::function<bool(const SegmentJob&)>& visit, std::stop_token stop);
   /// Create once. Error(internal) if segment or dataset is empty: such a request is never sent.
   ExportJob startExportJob(const NewExportJob& job, std::stop_token stop);
   std::optional<ExportJob> findExportJob(const model::ExportJobId& job, std::stop_token stop);
-  /// As the platform lists them (newest first); `visit` returns false to stop.
+  /// In whatever order the platform has; `visit` returns false to stop.
   void forEachExportJob(const std::function<bool(const ExportJob&)>& visit, std::stop_token stop);
   /// Asks to cancel; false if there is no such job.
   bool cancelExportJob(const model::ExportJobId& job, std::stop_token stop);

@@ -29,7 +29,16 @@ struct StepResult {
   std::optional<std::uint64_t> reportedProfiles = {};
   std::optional<std::uint64_t> records = {};
   std::optional<core::TimePoint> evaluatedAt = {};
+  std::optional<core::TimePoint> evaluationSince = {};
+  std::optional<std::uint64_t> expectedProfiles = {};
   std::string remoteStatus = {};
+};
+
+/// What the platform had before a request that must happen once.
+struct SeenBefore {
+  std::vector<std::string> jobs = {};     ///< Export or segment jobs like the one asked for.
+  std::vector<std::string> batches = {};  ///< Of the target dataset.
+  std::vector<std::string> ended = {};    ///< Export jobs into the target that had long ended.
 };
 
 class JobStore {
@@ -54,8 +63,12 @@ class JobStore {
   /// A try begins: attempts + 1, startedAt on the first; the job's error is cleared. The state stays.
   void beginAttempt(model::JobId job, model::StepName step);
   /// A remote effect is about to happen once. Keeps an earlier `intendedAt` unless `renew`. As with every way to
-  /// another state, the deadline of an earlier wait goes.
-  void intend(model::JobId job, model::StepName step, core::TimePoint serverTime, bool renew);
+  /// another state, the deadline of an earlier wait goes. `before` is added to what was seen before earlier requests of
+  /// the step, in the same transaction.
+  void intend(model::JobId job, model::StepName step, core::TimePoint serverTime, bool renew,
+              const std::optional<SeenBefore>& before = {});
+  /// Nothing if it was never looked at.
+  std::optional<SeenBefore> seenBefore(model::JobId job, model::StepName step);
   /// The platform is at work. An empty `remoteStatus` leaves the last one; the deadline is stored as given.
   void setWaiting(model::JobId job, model::StepName step, std::string_view remoteStatus,
                   std::optional<core::TimePoint> deadline);
@@ -72,7 +85,15 @@ class JobStore {
   void recordRemoteJob(model::JobId job, const StepResult& result);
   /// Whether another job of the same organisation and sandbox has recorded it.
   bool isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than);
+  /// The batches that another job of the same organisation and sandbox has recorded for that export job.
+  std::vector<model::BatchId> batchesOfExportJob(model::JobId job, const model::ExportJobId& exportJob);
   bool isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than);
+
+  // --- evaluations, which are rationed
+  /// Counts it once, however often it is told.
+  void countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at);
+  /// Asked for in the job's organisation and sandbox, as far as this database knows.
+  std::uint64_t evaluationsSince(model::JobId job, core::TimePoint since);
 
   // --- what earlier jobs of the same source were like
   struct Success {
