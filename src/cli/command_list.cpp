@@ -32,10 +32,12 @@ struct Kind {
   ListingColumns columns;  ///< Of the table.
   std::string_view markKey;
   std::string_view timeKey;
+  bool isOfSegments = false;  ///< The mark is the namespace.
 };
 
 constexpr Kind kDatasetKind{"dataset", "datasets", {.mark = "kind", .at = "created"}, "kind", "created_at"};
-constexpr Kind kSegmentKind{"segment", "segments", {.mark = "", .at = "updated"}, "merge_policy_id", "updated_at"};
+constexpr Kind kSegmentKind{"segment",         "segments",   {.mark = "namespace", .at = "updated"},
+                            "merge_policy_id", "updated_at", true};
 
 struct ListOptions {
   std::string search;
@@ -78,19 +80,31 @@ void printJson(const std::vector<Listed>& entries, const Kind& kind, StandardOut
     json.beginObject();
     json.key("id").value(entry.id);
     json.key("name").value(entry.name);
-    json.key(kind.markKey).textOrNull(entry.mark);
+    json.key(kind.markKey).textOrNull(kind.isOfSegments ? entry.mergePolicy : entry.mark);
     json.key(kind.timeKey).textOrNull(entry.at ? core::formatTime(*entry.at) : "");
+    if (kind.isOfSegments) {
+      json.key("namespace").textOrNull(entry.mark);
+      json.key("origin").textOrNull(entry.origin);
+      json.key("state").textOrNull(entry.state);
+      json.key("members").value(entry.members);
+    }
     json.endObject();
   }
   array.end();
 }
 
 void printCsv(const std::vector<Listed>& entries, const Kind& kind, StandardOutput& out) {
-  out.write("id,name," + std::string(kind.markKey) + "," + std::string(kind.timeKey) + "\r\n");
+  out.write("id,name," + std::string(kind.markKey) + "," + std::string(kind.timeKey) +
+            (kind.isOfSegments ? ",namespace,origin,state,members" : "") + "\r\n");
   for (const Listed& entry : entries) {
-    const std::string at = entry.at ? core::formatTime(*entry.at) : "";
-    const bool open =
-        out.write(csvField(entry.id) + "," + csvField(entry.name) + "," + csvField(entry.mark) + "," + at + "\r\n");
+    std::string line = csvField(entry.id) + "," + csvField(entry.name) + "," +
+                       csvField(kind.isOfSegments ? entry.mergePolicy : entry.mark) + "," +
+                       (entry.at ? core::formatTime(*entry.at) : "");
+    if (kind.isOfSegments) {
+      line += "," + csvField(entry.mark) + "," + csvField(entry.origin) + "," + csvField(entry.state) + "," +
+              (entry.members ? std::to_string(*entry.members) : "");
+    }
+    const bool open = out.write(line + "\r\n");
     if (!open) return;
   }
 }
@@ -191,7 +205,9 @@ const CommandPage& segmentsPage() {
       .name = "segments",
       .summary = "find segment ids by name",
       .arguments = "",
-      .description = "Lists the segment definitions (audiences) of the sandbox, the one changed last first.",
+      .description =
+          "Lists the audiences of the sandbox, whoever made them, the one changed last first: with the namespace that "
+          "`segment --namespace` takes, and in JSON and CSV with origin, state and number of members.",
       .groups = {{"Which", kDatasets}, platformGroup(), globalGroup()},
       .examples = {{"caiexport segments --search churn", "those with churn in their name"},
                    {"caiexport segments --limit 0 --format json", "all of them, for programs"}},
@@ -214,18 +230,38 @@ CommandEnd runDatasets(const ParsedOptions& options, Context& context) {
   });
 }
 
+namespace {
+
+/// `ups` is what exports call the platform's own segments.
+Listed listedSegment(const platform::SegmentDefinition& segment) {
+  Listed listed;
+  listed.id = segment.id.value();
+  listed.name = segment.name;
+  const bool own = segment.segmentNamespace.empty() || core::toLower(segment.segmentNamespace) == "aepsegments";
+  listed.mark = own ? "ups" : segment.segmentNamespace;
+  listed.at = segment.updated;
+  listed.mergePolicy = segment.mergePolicyId;
+  listed.origin = segment.origin;
+  listed.state = segment.state;
+  listed.members = segment.members;
+  return listed;
+}
+
+}  // namespace
+
 CommandEnd runSegments(const ParsedOptions& options, Context& context) {
   return run(options, context, kSegmentKind, [&](platform::Client& client, const auto& take) {
-    client.forEachSegment(
-        [&](const platform::SegmentDefinition& segment) {
-          Listed listed;
-          listed.id = segment.id.value();
-          listed.name = segment.name;
-          listed.mark = segment.mergePolicyId;
-          listed.at = segment.updated;
-          return take(std::move(listed));
-        },
-        context.stop);
+    const auto visit = [&](const platform::SegmentDefinition& segment) { return take(listedSegment(segment)); };
+    try {
+      client.forEachAudience(visit, context.stop);
+    } catch (const core::Error& error) {
+      const bool unlisted =
+          error.category() == core::Category::permission || error.category() == core::Category::notFound;
+      if (!unlisted) throw;
+      context.console.notice(
+          "caiexport: audiences of other origins can't be listed here: these are the platform's own");
+      client.forEachSegment(visit, context.stop);
+    }
   });
 }
 

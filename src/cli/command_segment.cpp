@@ -2,6 +2,7 @@
 #include <array>
 #include <limits>
 
+#include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "commands.h"
 #include "guard_options.h"
@@ -119,9 +120,8 @@ std::vector<std::string> parseStatuses(const ParsedOptions& options, Console& co
   for (const std::string& given : listOption(options, "status")) {
     const std::string word = core::toLower(given);
     if (std::ranges::find(kWords, word) == kWords.end()) {
-      throw core::Error(core::Category::usage,
-                        "--status: '" + core::printable(given, 40) + "' is not one of realized, exited" +
-                            didYouMean(word, kWords));
+      throw core::Error(core::Category::usage, "--status: '" + core::printable(given, 40) +
+                                                   "' is not one of realized, exited" + didYouMean(word, kWords));
     }
     if (std::ranges::find(statuses, word) == statuses.end()) statuses.push_back(word);
   }
@@ -174,10 +174,14 @@ model::SegmentOptions parseSegment(const ParsedOptions& options, Console& consol
   segment.deleteDataset = options.has("delete-dataset");
   segment.waitForEvaluation = options.has("wait-for-evaluation");
   if (options.has("status")) segment.statuses = parseStatuses(options, console);
-  if (const auto name = textOption(options, "namespace")) segment.segmentNamespace = *name;
+  if (const auto name = textOption(options, "namespace")) {
+    // What `/audiences` calls those that exports call ups.
+    segment.segmentNamespace = core::toLower(*name) == "aepsegments" ? "ups" : *name;
+  }
   if (segment.evaluate && core::toLower(segment.segmentNamespace) != "ups") {
-    throw core::Error(core::Category::usage, "--evaluate is for the platform's own segments, not for those of namespace " +
-                                                 core::printable(segment.segmentNamespace, 60));
+    throw core::Error(core::Category::usage,
+                      "--evaluate is for the platform's own segments, not for those of namespace " +
+                          core::printable(segment.segmentNamespace, 60));
   }
   parseMergePolicy(options, segment);
   parseScope(options, core::systemClock().now(), segment);
@@ -219,11 +223,12 @@ const CommandPage& segmentPage() {
                  runGroup(),
                  platformGroup(),
                  globalGroup()},
-      .examples = {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
-                   {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --wait-for-evaluation --delete-dataset",
-                    "fresh members, once they are counted tonight; nothing stays on the platform"},
-                   {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
-                    "start it now; `caiexport resume --last` downloads it later"}},
+      .examples =
+          {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
+           {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --wait-for-evaluation --delete-dataset",
+            "fresh members, once they are counted tonight; nothing stays on the platform"},
+           {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
+            "start it now; `caiexport resume --last` downloads it later"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;
 }

@@ -47,6 +47,7 @@ void writeHead(JsonWriter& json, const store::JobView& view) {
   writeTime(json, "updated_at", job.updatedAt);
   writeTime(json, "finished_at", job.finishedAt);
   writeTime(json, "evaluated_at", job.evaluatedAt);
+  if (job.expectedProfiles) json.key("expected_members").value(job.expectedProfiles);
 }
 
 void writeSteps(JsonWriter& json, const model::Job& job) {

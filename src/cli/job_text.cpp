@@ -80,6 +80,7 @@ void appendFacts(std::string& out, const store::JobView& view, std::span<const m
   fact("holds", job.batches.empty() ? "" : sizeText(job));
   fact("output", job.request.output.string());
   fact("evaluated", job.evaluatedAt ? timeText(job.evaluatedAt) : "");
+  fact("expected", job.expectedProfiles ? grouped(*job.expectedProfiles) + " members, as counted then" : "");
   fact("created", timeText(job.createdAt));
   if (job.finishedAt) fact("finished", timeText(job.finishedAt) + " (" + core::formatDuration(lengthOf(job)) + ")");
   if (job.error) appendError(out, *job.error);
@@ -244,7 +245,8 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
   std::string text = "Job " + number + " is done in " + core::formatDuration(lengthOf(job)) + rateText(arrived) +
                      ".\n" + whatText(job) + ": " + sizeText(job) + "\n";
   if (job.evaluatedAt) {
-    text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated\n";
+    text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated" +
+            (job.expectedProfiles ? " and had " + grouped(*job.expectedProfiles) + " of them" : "") + "\n";
   }
   if (job.request.download) {
     const std::filesystem::path folder =

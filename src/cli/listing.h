@@ -18,6 +18,11 @@ struct Listed {
   std::string name;
   std::string mark;  ///< One more word about it; may be empty.
   std::optional<core::TimePoint> at;
+  /// Of segments: merge policy, origin and state, as far as they are told, and how many members there are.
+  std::string mergePolicy = {};
+  std::string origin = {};
+  std::string state = {};
+  std::optional<std::uint64_t> members = {};
 };
 
 /// Collects what matches a search, and keeps only the newest of it. For one thread.

@@ -69,8 +69,7 @@ class LookUp {
     if (answered_) return std::nullopt;
     // A platform that is out of reach will be back: the intent stays, and `resume` looks again.
     if (failure_ && failure_->category() == Category::unavailable) throw *failure_;
-    throwBlocked(context_, effect_,
-                 failure_ ? std::string("the look-up failed: ") + failure_->what() : "no answer");
+    throwBlocked(context_, effect_, failure_ ? std::string("the look-up failed: ") + failure_->what() : "no answer");
   }
 
  private:

@@ -130,11 +130,12 @@ store::StepResult askForEvaluation(StepContext& context) {
   } catch (const Error& error) {
     const bool refused = error.category() == Category::remoteFailed || error.category() == Category::permission;
     if (!refused) throw;
-    throw Error(error.category(), error.what(),
-                {.requestId = error.requestId(),
-                 .hint = "evaluations on demand are rationed (2 a day, 50 a year in a production sandbox), and need the "
-                         "permission \"Evaluate Segment to an Audience\"; the way out is the nightly one: "
-                         "--wait-for-evaluation waits for it, without --evaluate the last one's members are exported"});
+    throw Error(
+        error.category(), error.what(),
+        {.requestId = error.requestId(),
+         .hint = "evaluations on demand are rationed (2 a day, 50 a year in a production sandbox), and need the "
+                 "permission \"Evaluate Segment to an Audience\"; the way out is the nightly one: "
+                 "--wait-for-evaluation waits for it, without --evaluate the last one's members are exported"});
   }
 }
 

@@ -150,8 +150,7 @@ std::vector<Batch> appearedSince(StepContext& context) {
   context.tools.client.forEachBatch(
       query,
       [&](const Batch& batch) {
-        const bool wasThere =
-            before && std::ranges::find(before->batches, batch.id.value()) != before->batches.end();
+        const bool wasThere = before && std::ranges::find(before->batches, batch.id.value()) != before->batches.end();
         if (!wasThere && platform::phaseOf(batch.status) != BatchPhase::withdrawn) batches.push_back(batch);
         return true;
       },

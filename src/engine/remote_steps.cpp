@@ -219,12 +219,11 @@ platform::SegmentDefinition requireOne(StepContext& context, const model::Segmen
   const model::ExportRequest& request = context.job.request;
   const std::string& space = request.segment.segmentNamespace;
   const bool own = core::toLower(space) == "ups";
-  const auto found = own ? context.tools.client.findSegment(id, context.stop)
-                         : context.tools.client.findAudience(id, context.stop);
+  const auto found =
+      own ? context.tools.client.findSegment(id, context.stop) : context.tools.client.findAudience(id, context.stop);
   const std::string what = own ? "segment '" + id.value() + "'" : "audience '" + id.value() + "' of namespace " + space;
   if (!found) {
-    throw Error(Category::notFound,
-                what + " does not exist in sandbox '" + request.sandbox + "'; nothing was created",
+    throw Error(Category::notFound, what + " does not exist in sandbox '" + request.sandbox + "'; nothing was created",
                 {.hint = own ? "copy the id from the segment's page in Experience Platform, and check --sandbox; an "
                                "audience of another origin needs its --namespace (caiexport segments lists them)"
                              : "caiexport segments lists audiences with their ids and namespaces; check --sandbox"});
@@ -309,8 +308,8 @@ Turn startExport(StepContext& context) {
            },
        .create = [&] { return resultOf(context.tools.client.startExportJob(exportJobFor(context.job), context.stop)); },
        .lookUp = [&] { return exportJobsLikeOurs(context); },
-       .before = context.job.datasetCreated ? std::function<store::SeenBefore()>()
-                                            : [&] { return whatThereWas(context); }});
+       .before =
+           context.job.datasetCreated ? std::function<store::SeenBefore()>() : [&] { return whatThereWas(context); }});
   context.tools.store.finishStep(context.job.id, context.step.name, result);
   return {};
 }

@@ -18,8 +18,8 @@ class Json;
 std::string sameOriginLink(const net::Origin& allowed, std::string_view base, const Json& href);
 
 /// The value of a parameter in a link of the Segmentation service, decoded; nothing if it is not there or empty. Its
-/// links (`@/segmentJobs?start=1`) need not lead anywhere: only what they say of the next page is of use. Error(protocol)
-/// for a link to another origin.
+/// links (`@/segmentJobs?start=1`) need not lead anywhere: only what they say of the next page is of use.
+/// Error(protocol) for a link to another origin.
 std::optional<std::string> linkParameter(const net::Origin& allowed, const Json& href, std::string_view name);
 
 /// The text, if it is a plain file name that is safe inside a batch's folder; else Error(protocol) showing it. Refused

@@ -22,8 +22,8 @@ std::string segmentationUrl(const Caller& caller, const std::string& path) {
   return caller.url(kSegmentation + path);
 }
 
-/// A list whose pages bear numbers, on the path that is known: where its links lead is of no use. `listKeys`: names that
-/// the entries go by.
+/// A list whose pages bear numbers, on the path that is known: where its links lead is of no use. `listKeys`: names
+/// that the entries go by.
 template <class Entry>
 struct NumberedList {
   std::string what;

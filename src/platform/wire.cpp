@@ -291,8 +291,8 @@ SegmentDefinition segmentFrom(const Json& value) {
 }
 
 SegmentDefinition audienceFrom(const Json& value) {
-  SegmentDefinition audience = definitionFrom(value.at("audienceId").exists() ? value.at("audienceId") : value.at("id"),
-                                              value);
+  SegmentDefinition audience =
+      definitionFrom(value.at("audienceId").exists() ? value.at("audienceId") : value.at("id"), value);
   audience.segmentNamespace = value.at("namespace").textIfAny().value_or("");
   audience.origin = value.at("originName").textIfAny().value_or("");
   return audience;

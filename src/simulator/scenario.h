@@ -74,6 +74,16 @@ struct Scenario {
   std::string unknownStatus = {};
   std::uint64_t segmentJobPolls = 2;
   std::string segmentJobResult = "SUCCEEDED";
+  std::uint64_t nightlyEvaluations = 3;
+  std::uint64_t audiencesEvaluated = 0;
+  std::uint64_t evaluationsADay = 2;
+  std::uint64_t evaluationsAYear = 50;
+  bool b2bSimplification = false;
+  bool definitionMetrics = true;
+  bool ignoreSort = false;
+  std::uint64_t hiddenBatches = 0;
+  bool audiences = true;
+  std::string segmentLinks = "live";
   std::string deleteReply = "200";
 
   std::vector<FaultRule> faults = {};

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "caiexport/core/text.h"
+
 #include "simulator/numbering.h"
 #include "simulator/segmentation.h"
 
@@ -10,18 +12,65 @@ std::string newJobId(State& state) {
   return "d3b4a50d-dfea-43eb-9fca-" + paddedHex(++state.lastNumber, 12);
 }
 
+/// The scheduled evaluation of every segment, at two in the night. `age` 0 is the last one.
+SegmentJob nightly(const State& state, const std::string& sandbox, std::uint64_t age) {
+  auto at = std::chrono::floor<std::chrono::days>(state.now()) + std::chrono::hours(2);
+  if (at > state.now()) {
+    at -= std::chrono::days(1);
+  }
+  const core::TimePoint when = at - std::chrono::days(age);
+  const auto day = std::chrono::floor<std::chrono::days>(when).time_since_epoch().count();
+  SegmentJob job{.id = "a7d1c6f0-0000-4000-8000-" + paddedHex(static_cast<std::uint64_t>(day), 12),
+                 .sandbox = sandbox,
+                 .state = {.status = "SUCCEEDED", .created = when - std::chrono::minutes(30), .updated = when},
+                 .segmentIds = {"*"}};
+  return job;
+}
+
+/// All jobs of a sandbox, oldest first.
+std::vector<SegmentJob> jobsOf(const State& state, const std::string& sandbox) {
+  std::vector<SegmentJob> jobs;
+  for (std::uint64_t age = state.scenario.nightlyEvaluations; age-- > 0;) {
+    jobs.push_back(nightly(state, sandbox, age));
+  }
+  for (const SegmentJob& job : state.segmentJobs) {
+    if (job.sandbox == sandbox) {
+      jobs.push_back(job);
+    }
+  }
+  std::ranges::stable_sort(jobs, {}, [](const SegmentJob& job) { return job.state.created; });
+  return jobs;
+}
+
+std::vector<std::string> countedBy(const State& state, const SegmentJob& job) {
+  if (job.segmentIds != std::vector<std::string>{"*"}) {
+    return job.segmentIds;
+  }
+  std::vector<std::string> ids;
+  for (const Segment& segment : state.segments) {
+    ids.push_back(segment.id);
+  }
+  for (std::uint64_t number = 0; number < state.scenario.audiencesEvaluated; ++number) {
+    ids.push_back("5c1f3a52-77d4-4c8e-9b1d-" + paddedHex(number, 12));
+  }
+  return ids;
+}
+
 JsonObject metricsOf(const State& state, const SegmentJob& job) {
   JsonObject metrics = object({{"totalTime", timeSpan(job.state)}});
   if (job.state.status == "SUCCEEDED") {
-    const auto members = static_cast<std::int64_t>(state.scenario.records / 4);
+    const std::int64_t members = membersOfEach(state);
     JsonObject counters = object();
+    JsonObject byNamespace = object();
     JsonObject byStatus = object();
-    for (const std::string& id : job.segmentIds) {
+    for (const std::string& id : countedBy(state, job)) {
       counters->set(id, members);
+      byNamespace->set(id, object({{"ECID", members}, {"CRMID", members / 2}}));
       byStatus->set(id, object({{"realized", members}, {"exited", 0}}));
     }
     metrics->set("totalProfiles", static_cast<std::int64_t>(state.scenario.records));
     metrics->set("segmentedProfileCounter", counters);
+    metrics->set("segmentedProfileByNamespaceCounter", byNamespace);
     metrics->set("segmentedProfileByStatusCounter", byStatus);
   }
   return metrics;
@@ -63,7 +112,26 @@ JsonArray segmentsIn(const Json& body) {
   return list;
 }
 
+/// Of the scenario's clock, in UTC.
+void checkQuota(const State& state, const Call& call) {
+  if (state.scenario.b2bSimplification) {
+    throw Refused{problem(400, "UPAPI-054554-400", "Bad Request",
+                          "Non-scheduled segment jobs are not allowed for orgs enabled for B2B simplification.")};
+  }
+  const auto day = std::chrono::floor<std::chrono::days>(state.now());
+  const std::chrono::sys_days year = std::chrono::year_month_day(day).year() / std::chrono::January / 1;
+  const auto since = [&](core::TimePoint begin) {
+    return static_cast<std::uint64_t>(std::ranges::count_if(state.segmentJobs, [&](const SegmentJob& job) {
+      return job.sandbox == call.sandbox && job.state.created >= begin;
+    }));
+  };
+  if (since(day) >= state.scenario.evaluationsADay || since(year) >= state.scenario.evaluationsAYear) {
+    throw Refused{problem(403, "UPAPI-000000-403", "Forbidden", "the limit of evaluations on demand is reached")};
+  }
+}
+
 Response create(State& state, const Call& call) {
+  checkQuota(state, call);
   SegmentJob job{.sandbox = call.sandbox, .segmentIds = checkedSegments(state, call, segmentsIn(bodyOf(call)))};
   job.id = newJobId(state);
   job.state.created = job.state.updated = state.now();
@@ -78,29 +146,33 @@ bool hasSegment(const SegmentJob& job, const std::string& property) {
                                                     property.substr(prefix.size())) != job.segmentIds.end();
 }
 
-/// Newest first. An empty next object means the end.
+/// Oldest first where no order is asked for; pages are numbered from 0. An empty next object means the end.
 Response list(State& state, const Call& call) {
-  const std::uint64_t limit = numberIn(call, "limit", 100, 1, 100);
-  const std::uint64_t start = numberIn(call, "start", 0, 0, INT32_MAX);
-  std::vector<const SegmentJob*> all;
-  for (auto job = state.segmentJobs.rbegin(); job != state.segmentJobs.rend(); ++job) {
-    const bool wanted = call.query.get("status").value_or(job->state.status) == job->state.status &&
-                        hasSegment(*job, call.query.get("property").value_or(""));
-    if (job->sandbox == call.sandbox && wanted) {
-      all.push_back(&*job);
+  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  const std::uint64_t page = numberIn(call, "start", 0, 0, INT32_MAX);
+  std::vector<SegmentJob> all;
+  for (SegmentJob& job : jobsOf(state, call.sandbox)) {
+    const bool wanted = call.query.get("status").value_or(job.state.status) == job.state.status &&
+                        hasSegment(job, call.query.get("property").value_or(""));
+    if (wanted) {
+      all.push_back(std::move(job));
     }
   }
+  if (!state.scenario.ignoreSort && core::toLower(call.query.get("sort").value_or("")).ends_with(":desc")) {
+    std::ranges::reverse(all);
+  }
   JsonArray children = array();
-  for (std::uint64_t at = start; at < all.size() && at - start < limit; ++at) {
-    children->add(shownJob(state, *all[at]));
+  for (std::uint64_t at = page * limit; at < all.size() && children->size() < limit; ++at) {
+    children->add(shownJob(state, all[at]));
   }
-  JsonObject next = object();
-  if (start + limit < all.size()) {
-    next->set("href", "/segment/jobs?start=" + std::to_string(start + limit) + "&limit=" + std::to_string(limit));
+  const std::string next = nextPage(state, "start", "@/segmentJobs", "/segment/jobs", page, limit, all.size());
+  JsonObject shownPage = object({{"totalCount", all.size()}, {"pageSize", children->size()}});
+  if (!next.empty()) {
+    shownPage->set("next", std::to_string(page + 1));
   }
-  return jsonAnswer(200, object({{"_page", object({{"totalCount", all.size()}, {"pageSize", children->size()}})},
+  return jsonAnswer(200, object({{"_page", shownPage},
                                  {"children", children},
-                                 {"_links", object({{"next", next}})}}));
+                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
 }
 
 Response one(State& state, const Call& call, SegmentJob& job) {
@@ -117,6 +189,23 @@ Response one(State& state, const Call& call, SegmentJob& job) {
 }
 
 }  // namespace
+
+std::int64_t membersOfEach(const State& state) {
+  const std::uint64_t members = state.scenario.exportProfiles;
+  return static_cast<std::int64_t>(members > 0 ? members : state.scenario.records / 4);
+}
+
+std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& segment) {
+  std::optional<SegmentJob> last;
+  for (const SegmentJob& job : jobsOf(state, segment.sandbox)) {
+    const std::vector<std::string> counted = countedBy(state, job);
+    const bool counts = job.state.status == "SUCCEEDED" && std::ranges::find(counted, segment.id) != counted.end();
+    if (counts && (!last || job.state.updated > last->state.updated)) {
+      last = job;
+    }
+  }
+  return last;
+}
 
 Response segmentJobs(State& state, Call& call) {
   if (call.path.size() == 2) {

@@ -8,52 +8,115 @@
 namespace caiexport::simulator {
 namespace {
 
+/// Of its last evaluation; empty if there was none.
+JsonObject metricsOf(const State& state, const Segment& segment) {
+  const std::optional<SegmentJob> job = lastEvaluationOf(state, segment);
+  if (!job || !state.scenario.definitionMetrics) {
+    return object();
+  }
+  const std::int64_t members = membersOfEach(state);
+  return object(
+      {{"jobId", job->id},
+       {"id", segment.id},
+       {"type", "export"},
+       {"data", object({{"totalProfiles", members}, {"totalProfilesByStatus", object({{"realized", members}})}})},
+       {"updateEpoch", toMilliseconds(job->state.updated) / 1000}});
+}
+
 JsonObject shownSegment(const State& state, const Segment& segment) {
   const auto enabled = [](bool on) { return object({{"enabled", on}}); };
-  return object(
-      {{"id", segment.id},
-       {"name", segment.name},
-       {"description", segment.description},
-       {"expression",
-        object({{"type", "PQL"}, {"format", "pql/text"}, {"value", "_tenant.customerAI.churn_q3.score >= 75"}})},
-       {"mergePolicyId", "8bf7b5b3-0cb8-4f14-a0f0-5fcf1d2c0f4f"},
-       {"schema", object({{"name", "_xdm.context.profile"}})},
-       {"evaluationInfo",
-        object({{"batch", enabled(true)}, {"continuous", enabled(false)}, {"synchronous", enabled(false)}})},
-       {"dataGovernancePolicy", object({{"excludeOptOut", true}})},
-       {"ttlInDays", 60},
-       {"sandbox", object({{"sandboxName", segment.sandbox}, {"type", "production"}, {"default", true}})},
-       {"imsOrgId", state.scenario.organization},
-       {"profileInstanceId", "ups"},
-       {"creationTime", 1748000000000},
-       {"updateEpoch", 1748000000},
-       {"updateTime", 1748000000000}});
+  JsonObject shown =
+      object({{"id", segment.id},
+              {"name", segment.name},
+              {"description", segment.description},
+              {"expression",
+               object({{"type", "PQL"}, {"format", "pql/text"}, {"value", "_tenant.customerAI.churn_q3.score >= 75"}})},
+              {"mergePolicyId", "8bf7b5b3-0cb8-4f14-a0f0-5fcf1d2c0f4f"},
+              {"schema", object({{"name", "_xdm.context.profile"}})},
+              {"evaluationInfo",
+               object({{"batch", enabled(true)}, {"continuous", enabled(false)}, {"synchronous", enabled(false)}})},
+              {"dataGovernancePolicy", object({{"excludeOptOut", true}})},
+              {"ttlInDays", 60},
+              {"sandbox", object({{"sandboxName", segment.sandbox}, {"type", "production"}, {"default", true}})},
+              {"imsOrgId", state.scenario.organization},
+              {"profileInstanceId", "ups"},
+              {"creationTime", 1748000000000},
+              {"lifecycleState", "published"},
+              {"updateEpoch", 1748000000},
+              {"updateTime", 1748000000000}});
+  if (const JsonObject metrics = metricsOf(state, segment); metrics->size() > 0) {
+    shown->set("metrics", metrics);
+  }
+  return shown;
+}
+
+JsonObject shownAudience(const State& state, const Segment& segment) {
+  JsonObject shown = shownSegment(state, segment);
+  shown->set("audienceId", segment.id);
+  shown->set("namespace", segment.space.empty() ? "AEPSegments" : segment.space);
+  shown->set("originName", segment.space.empty() ? "REAL_TIME_CUSTOMER_PROFILE" : segment.origin);
+  return shown;
+}
+
+struct Paged {
+  JsonArray shown = array();
+  std::uint64_t page = 0;
+  std::uint64_t limit = 0;
+  std::uint64_t total = 0;
+};
+
+Paged pageOf(State& state, const Call& call, const char* parameter, bool everyOrigin) {
+  Paged paged{.page = numberIn(call, parameter, 0, 0, INT32_MAX), .limit = numberIn(call, "limit", 20, 1, 100)};
+  for (const Segment& segment : state.segments) {
+    if (segment.sandbox != call.sandbox || (!everyOrigin && !segment.space.empty())) {
+      continue;
+    }
+    const std::uint64_t at = paged.total++;
+    if (at / paged.limit == paged.page) {
+      paged.shown->add(everyOrigin ? shownAudience(state, segment) : shownSegment(state, segment));
+    }
+  }
+  return paged;
 }
 
 Response listSegments(State& state, const Call& call) {
-  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
-  const std::uint64_t start =
-      numberIn(call, "start", 0, 0, INT32_MAX) + numberIn(call, "page", 0, 0, INT32_MAX) * limit;
-  std::vector<const Segment*> all;
-  for (const Segment& segment : state.segments) {
-    if (segment.sandbox == call.sandbox) {
-      all.push_back(&segment);
+  const Paged paged = pageOf(state, call, "page", false);
+  const std::string next =
+      nextPage(state, "page", "@/segment/definitions", "/segment/definitions", paged.page, paged.limit, paged.total);
+  return jsonAnswer(200, object({{"segments", paged.shown},
+                                 {"page", object({{"totalCount", paged.total},
+                                                  {"totalPages", (paged.total + paged.limit - 1) / paged.limit},
+                                                  {"sortField", "creationTime"},
+                                                  {"sort", "desc"},
+                                                  {"pageSize", paged.shown->size()},
+                                                  {"limit", paged.limit}})},
+                                 {"link", next.empty() ? object() : object({{"next", next}})}}));
+}
+
+Response audiences(State& state, const Call& call) {
+  if (!state.scenario.audiences) {
+    return problem(403, "UPAPI-113740-403", "Forbidden", "audiences are not to be had here");
+  }
+  if (!call.isGet()) {
+    return methodNotAllowed();
+  }
+  if (call.path.size() == 2) {
+    for (const Segment& segment : state.segments) {
+      if (segment.id == call.path[1] && segment.sandbox == call.sandbox) {
+        return jsonAnswer(200, shownAudience(state, segment));
+      }
     }
+    return problem(404, "SGMT-0404", "Audience not found", call.path[1] + " is not known");
   }
-  JsonArray shown = array();
-  for (std::uint64_t at = start; at < all.size() && at - start < limit; ++at) {
-    shown->add(shownSegment(state, *all[at]));
+  const Paged paged = pageOf(state, call, "start", true);
+  const std::string next = nextPage(state, "start", "@/audiences", "/audiences", paged.page, paged.limit, paged.total);
+  JsonObject page = object({{"totalCount", paged.total}, {"pageSize", paged.shown->size()}});
+  if (!next.empty()) {
+    page->set("next", std::to_string(paged.page + 1));
   }
-  return jsonAnswer(
-      200, object({{"segments", shown},
-                   {"page",
-                    object({{"totalCount", all.size()},
-                            {"totalPages", all.empty() ? 0 : (all.size() - 1) / std::max<std::uint64_t>(limit, 1) + 1},
-                            {"sortField", "creationTime"},
-                            {"sort", "desc"},
-                            {"pageSize", shown->size()},
-                            {"limit", limit}})},
-                   {"link", object()}}));
+  return jsonAnswer(200, object({{"children", paged.shown},
+                                 {"_page", page},
+                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
 }
 
 Response definitions(State& state, const Call& call) {
@@ -64,11 +127,21 @@ Response definitions(State& state, const Call& call) {
     return listSegments(state, call);
   }
   const Segment* segment = state.findSegment(call.path[2], call.sandbox);
-  return segment == nullptr ? problem(404, "SGMT-0404", "Segment definition not found", call.path[2] + " is not known")
-                            : jsonAnswer(200, shownSegment(state, *segment));
+  return segment == nullptr || !segment->space.empty()
+             ? problem(404, "SGMT-0404", "Segment definition not found", call.path[2] + " is not known")
+             : jsonAnswer(200, shownSegment(state, *segment));
 }
 
 }  // namespace
+
+std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
+                     std::uint64_t page, std::uint64_t limit, std::uint64_t total) {
+  if ((page + 1) * limit >= total || state.scenario.segmentLinks == "none") {
+    return {};
+  }
+  return (state.scenario.segmentLinks == "live" ? live : documented) + "?" + parameter + "=" +
+         std::to_string(page + 1) + "&limit=" + std::to_string(limit) + "&totalCount=" + std::to_string(total);
+}
 
 std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list) {
   std::vector<std::string> ids;
@@ -122,6 +195,10 @@ Response cancelAnswer(const State& state, const std::string& what) {
 }
 
 Response segmentation(State& state, Call& call) {
+  if (!call.path.empty() && call.path[0] == "audiences" && call.path.size() <= 2) {
+    call.route = std::string("/data/core/ups/audiences") + (call.path.size() > 1 ? "/{id}" : "");
+    return audiences(state, call);
+  }
   const std::string kind = call.path.size() > 1 ? call.path[0] + "/" + call.path[1] : "";
   call.route = "/data/core/ups/" + kind + (call.path.size() > 2 && !call.path[2].empty() ? "/{id}" : "");
   // Export jobs' next links have a slash before the question mark.

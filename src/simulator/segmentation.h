@@ -1,6 +1,7 @@
 #pragma once
 /// What export jobs and segment jobs have in common.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,15 @@ namespace caiexport::simulator {
 
 Response exportJobs(State& state, Call& call);
 Response segmentJobs(State& state, Call& call);
+
+/// The job that counted the segment's members last; nothing if none has.
+std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& segment);
+/// How many members every segment has.
+std::int64_t membersOfEach(const State& state);
+
+/// What leads to the page after `page`: a path that is not the real one, as the platform has it, or the documented one.
+std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
+                     std::uint64_t page, std::uint64_t limit, std::uint64_t total);
 
 /// The ids of `[{"segmentId": ...}]`; throws Refused for one that is not known (`*` stands for all).
 std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list);

@@ -53,6 +53,12 @@ void addSegments(State& state) {
     state.segments.push_back(
         {.id = "0b7c1b0a-2f0e-4f57-8a1b-" + paddedHex(number, 12), .sandbox = "prod", .name = name});
   }
+  state.segments.push_back({.id = foreignAudienceId,
+                            .sandbox = "prod",
+                            .name = "Loyal visitors",
+                            .description = "made in Audience Manager",
+                            .space = "AAM",
+                            .origin = "AUDIENCE_MANAGER"});
 }
 
 /// Splits the files over a tree of directories, two branches a level, and returns the id of its root.

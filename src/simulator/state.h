@@ -67,6 +67,8 @@ struct Segment {
   std::string sandbox = {};
   std::string name = {};
   std::string description = {};
+  std::string space = {};  ///< Of an audience of another origin, e.g. "AAM"; empty: a segment of the platform's own.
+  std::string origin = {};
 };
 
 enum class JobKind { exportJob, segmentJob };
@@ -124,6 +126,7 @@ struct State {
 
 inline constexpr const char* scoreDatasetId = "5f0000000000000000000001";
 inline constexpr const char* highRiskSegmentId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+inline constexpr const char* foreignAudienceId = "21345678";
 inline constexpr const char* profileUnionSchema = "https://ns.adobe.com/xdm/context/profile__union";
 
 /// Datasets, segments and score batches as the scenario has them.

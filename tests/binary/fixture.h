@@ -138,7 +138,8 @@ class BinaryTest : public testing::Test {
                                    {"CAIEXPORT_SANDBOX", "prod"},
                                    {"CAIEXPORT_DATABASE", path("jobs.db")},
                                    {"CAIEXPORT_OUTPUT", path("out")},
-                                   {"CAIEXPORT_RETRY_WAIT", "0.01"}};
+                                   {"CAIEXPORT_RETRY_WAIT", "0.01"},
+                                   {"CAIEXPORT_LOOK_UP", "300ms"}};
   std::unique_ptr<Simulator> simulator_;
 
  private:

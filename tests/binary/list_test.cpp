@@ -45,10 +45,23 @@ TEST_F(Lists, FindSegmentsAmongManyPages) {
   startWith(R"({"other_segments": 130})");
   const Ended found = run({"segments", "--search", "HIGH CHURN", "--format", "csv"});
   ASSERT_EQ(found.code, 0) << found.err;
-  EXPECT_THAT(found.out, testing::StartsWith("id,name,merge_policy_id,updated_at\r\n" + std::string(kSegment) + ","));
+  EXPECT_THAT(found.out, testing::StartsWith("id,name,merge_policy_id,updated_at,namespace,origin,state,members\r\n" +
+                                             std::string(kSegment) + ","));
   const Ended all = run({"segments", "--limit", "0", "--format", "json"});
   ASSERT_EQ(all.code, 0) << all.err;
-  EXPECT_EQ(parseArray(all.out)->size(), 131U);
+  const auto listed = parseArray(all.out);
+  ASSERT_EQ(listed->size(), 132U);
+  std::string foreign;
+  for (unsigned i = 0; i < listed->size(); ++i) {
+    const auto entry = listed->getObject(i);
+    if (entry->getValue<std::string>("namespace") == "AAM") foreign += entry->getValue<std::string>("id");
+    EXPECT_GT(entry->getValue<int>("members"), 0);
+  }
+  EXPECT_EQ(foreign, "21345678");
+  changeScenario(R"({"audiences": false})");
+  const Ended own = run({"segments", "--limit", "0", "--format", "json"});
+  EXPECT_EQ(own.code, 0) << own.err;
+  EXPECT_EQ(parseArray(own.out)->size(), 131U) << "the definitions, where audiences are forbidden";
   EXPECT_THAT(run({"segments"}).out, HasSubstr("updated"));
 }
 

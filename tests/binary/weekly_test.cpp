@@ -68,7 +68,7 @@ TEST_F(Weekly, ReuseContradictsDatasetAndDeleteDataset) {
 }
 
 TEST_F(Weekly, TheEvaluationIsToldAndRecorded) {
-  startWith(R"({"records": 400, "export_files": 1})");
+  startWith(R"({"records": 400, "export_files": 1, "nightly_evaluations": 0})");
   const Ended unknown = run(segment());
   EXPECT_EQ(unknown.code, 0) << unknown.err;
   EXPECT_THAT(unknown.err, HasSubstr("was last evaluated is not known"));
@@ -90,6 +90,55 @@ TEST_F(Weekly, TheEvaluationIsToldAndRecorded) {
   EXPECT_THAT(old.err, HasSubstr("was last evaluated"));
   EXPECT_THAT(run({"history", "--sql", "SELECT evaluated_at FROM jobs WHERE job = 3", "--format", "csv"}).out,
               HasSubstr(shown->getValue<std::string>("evaluated_at")));
+}
+
+TEST_F(Weekly, AnEvaluationIsWaitedForInsteadOfAskedFor) {
+  startWith(R"({"records": 400, "export_files": 1})");
+  EXPECT_EQ(run(segment({"--wait-for-evaluation", "--no-wait"})).code, 0);
+  EXPECT_EQ(counted("export_jobs_accepted"), 0U) << "the members are still those of last night";
+  post("/_simulator/advance", R"({"seconds": 86400})");
+  const Ended done = run({"resume", "--last"});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_THAT(done.err, HasSubstr("it had 100 members then"));
+  EXPECT_EQ(counted("segment_jobs_accepted"), 0U);
+  EXPECT_EQ(counted("export_jobs_accepted"), 1U);
+  EXPECT_EQ(json({"show", "1"})->getValue<int>("expected_members"), 100);
+}
+
+TEST_F(Weekly, EvaluationsAreAnnouncedAndARefusalSaysTheWayOut) {
+  startWith(R"({"records": 400, "export_files": 1})");
+  EXPECT_THAT(run(segment({"--evaluate"})).err, HasSubstr("the 1st today, the 1st this year"));
+  changeScenario(R"({"b2b_simplification": true})");
+  const Ended refused = run(segment({"--evaluate"}));
+  EXPECT_EQ(refused.code, 5) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("UPAPI-054554-400"));
+  EXPECT_THAT(refused.err, HasSubstr("--wait-for-evaluation"));
+  EXPECT_EQ(counted("datasets_created"), 1U);
+}
+
+TEST_F(Weekly, SegmentsInOneDatasetStayApartAlsoWhereExportsNameNoBatch) {
+  startWith(R"({"records": 400, "export_files": 1, "batches_form": "none"})");
+  const auto first = json(segment());
+  const std::string dataset = first->getValue<std::string>("dataset_id");
+  std::vector<std::string> other = segment({"--dataset", dataset});
+  other[2] = "0b7c1b0a-2f0e-4f57-8a1b-000000000001";
+  const auto second = json(other);
+  ASSERT_EQ(second->getArray("batch_ids")->size(), 1U);
+  EXPECT_NE(second->getArray("batch_ids")->getElement<std::string>(0),
+            first->getArray("batch_ids")->getElement<std::string>(0));
+  std::vector<std::string> both = segment({"--segment-per-batch"});
+  both[2] = std::string(kSegment) + "," + other[2];
+  EXPECT_EQ(json(both)->getArray("batch_ids")->size(), 2U) << "one export of both";
+  EXPECT_EQ(counted("export_jobs_accepted"), 3U);
+}
+
+TEST_F(Weekly, AudiencesOfOtherOriginsAreExportedByTheirNamespace) {
+  startWith(R"({"records": 400, "export_files": 1})");
+  std::vector<std::string> words = segment({"--namespace", "AAM"});
+  words[2] = "21345678";
+  EXPECT_EQ(run(words).code, 0);
+  EXPECT_EQ(run(segment({"--namespace", "AAM"})).code, 4) << "one of the platform's own";
+  EXPECT_EQ(counted("export_jobs_accepted"), 1U);
 }
 
 TEST_F(Weekly, ACallerThatMayNotSeeSegmentJobsExportsAllTheSame) {

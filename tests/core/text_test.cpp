@@ -32,6 +32,9 @@ TEST(ParseDuration, TakesOneNumberAndOneUnit) {
 TEST(ParseDuration, TakesDecimalsAndCutsThemToMilliseconds) {
   EXPECT_EQ(parseDuration("1.5"), 1500ms);
   EXPECT_EQ(parseDuration("0.25s"), 250ms);
+  EXPECT_EQ(parseDuration("50ms"), 50ms);
+  EXPECT_EQ(parseDuration("1.5ms"), 1ms);
+  EXPECT_FALSE(parseDuration("ms"));
   EXPECT_EQ(parseDuration("1.5h"), 90min);
   EXPECT_EQ(parseDuration("0.0019"), 1ms);
   EXPECT_EQ(parseDuration("0.00000000000000000000000000001d"), 0ms);

@@ -92,6 +92,23 @@ TEST(SegmentJourney, WaitsGrowToTheirLimit) {
   EXPECT_EQ(waits.back(), 60s);
 }
 
+TEST(SegmentJourney, TheServersWordOnWaitsIsHeededWithinReason) {
+  Journey journey(R"json({"export_polls": 9, "faults": [
+      {"match": {"method": "GET", "path": "/export/jobs/7"}, "times": 1,
+       "do": {"carry_out": true, "headers": {"Retry-After": "1"}, "body": {"id": 701, "status": "NEW"}}},
+      {"match": {"method": "GET", "path": "/export/jobs/7"}, "times": 1,
+       "do": {"carry_out": true, "headers": {"Retry-After": "86400"}, "body": {"id": 701, "status": "NEW"}}},
+      {"match": {"method": "GET", "path": "/export/jobs/7"}, "times": 1,
+       "do": {"carry_out": true, "headers": {"Retry-After": "40"}, "body": {"id": 701, "status": "NEW"}}}]})json");
+  Journey::Process process(journey);
+  const Outcome outcome = run(process, journey.segmentRequest());
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  ASSERT_GE(process.observer.waits.size(), 3U);
+  EXPECT_EQ(process.observer.waits[0], 10s) << "never closer than the interval";
+  EXPECT_EQ(process.observer.waits[1], 5min) << "never longer than five minutes";
+  EXPECT_EQ(process.observer.waits[2], 40s);
+}
+
 TEST(SegmentJourney, ATimeoutLeavesTheRemoteJobAndResumeWaitsAgain) {
   Journey journey(R"({"export_polls": 20})");
   Journey::Process process(journey);

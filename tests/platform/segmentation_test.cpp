@@ -255,7 +255,8 @@ TEST_F(SegmentationTest, StopsListingWhenTheVisitorHasEnough) {
 }
 
 TEST_F(SegmentationTest, RefusesListsThatNeverEndAndForeignLinks) {
-  transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "/export/jobs?limit=100&offset=1"})"))
+  transport.on("GET", support::path(kExportJobs))
+      .answers(200, records("3", R"({"next": "/export/jobs?limit=100&offset=1"})"))
       .answers(200, records("2", R"({"next": "/export/jobs?limit=100&offset=1"})"));
   EXPECT_THAT(failureOf(Category::protocol, [&] { exportJobIds(client, stop); }).what(), HasSubstr("loops"));
   transport.on("GET", support::path(kExportJobs)).answers(200, records("3", R"({"next": "/export/jobs?limit=100"})"));
@@ -279,8 +280,7 @@ std::vector<std::string> segmentJobIds(Client& client, std::stop_token stop) {
 const std::string kFirstJobs = std::string(kSegmentJobs) + "?limit=5&sort=creationTime:desc";
 
 TEST_F(SegmentationTest, PagesSegmentJobsByNumberOnTheKnownPath) {
-  transport.on("GET", kFirstJobs)
-      .answers(200, R"({"_page": {"totalCount": 3, "pageSize": 1, "next": "1"},
+  transport.on("GET", kFirstJobs).answers(200, R"({"_page": {"totalCount": 3, "pageSize": 1, "next": "1"},
                         "children": [{"id": "J3", "status": "SUCCEEDED",
                                       "metrics": {"segmentedProfileCounter": {"S1": 7, "S2": 0}}}],
                         "_links": {"next": {"href": "@/segmentJobs?start=1&limit=1&totalCount=3"}}})");
@@ -344,7 +344,9 @@ TEST_F(SegmentationTest, FindsAndListsAudiencesOfEveryOrigin) {
                         R"(], "_page": {"totalCount": 2, "pageSize": 1, "next": "1"},
                           "_links": {"next": {"href": "@/audiences?start=1&limit=1&totalCount=2"}}})");
   transport.on("GET", path + "?limit=100&start=1")
-      .answers(200, R"({"children": [{"id": "S1", "name": "Own", "namespace": "AEPSegments"}], "_page": {"totalCount": 2}})");
+      .answers(
+          200,
+          R"({"children": [{"id": "S1", "name": "Own", "namespace": "AEPSegments"}], "_page": {"totalCount": 2}})");
   std::vector<std::string> ids;
   client.forEachAudience(
       [&](const SegmentDefinition& audience) {

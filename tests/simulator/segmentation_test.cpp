@@ -171,7 +171,7 @@ TEST(ExportedBatches, MayAppearLate) {
 }
 
 TEST(SegmentJobs, MoveOnAndAreListed) {
-  Platform platform;
+  Platform platform(R"({"nightly_evaluations": 0})");
   const std::string body = R"([{"segmentId":"7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a"}])";
   const Response started = platform.post(segmentPath, body);
   EXPECT_EQ(statusOf(started), "NEW");

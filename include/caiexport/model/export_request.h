@@ -34,8 +34,8 @@ struct SegmentOptions {
   std::string mergePolicyId = {};  ///< Empty: the segment's own.
   std::optional<std::int64_t> mergePolicyVersion = {};
   std::string segmentNamespace = "ups";
-  bool evaluate = false;           ///< Run a segment job first.
-  bool waitForEvaluation = false;  ///< Wait first until the platform has counted the members anew.
+  bool evaluate = false;                               ///< Run a segment job first.
+  bool waitForEvaluation = false;                      ///< Wait first until the platform has counted the members anew.
   std::optional<core::TimePoint> qualifiedSince = {};  ///< Members whose membership began or changed then.
   std::optional<core::TimePoint> qualifiedUntil = {};
   std::optional<core::TimePoint> ingestedSince = {};  ///< Profiles that got data later than that.
