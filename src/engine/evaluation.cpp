@@ -1,6 +1,7 @@
 /// When the members of a segment were last counted, and having them counted anew. Evaluations are rationed.
 
 #include <algorithm>
+#include <utility>
 
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
@@ -187,12 +188,15 @@ Turn waitForEvaluation(StepContext& context) {
 }  // namespace
 
 void tellEvaluation(StepContext& context) {
+  if (std::exchange(context.run.evaluationTold, true)) return;
   const SegmentFacts& facts = requireSegments(context);
   const bool fresh = context.job.evaluatedAt.has_value();  // by a step of this job
   const std::optional<core::TimePoint> evaluated = fresh ? context.job.evaluatedAt : lastEvaluation(context, facts);
   // What a definition said before the evaluation that this job asked for was another number.
   const std::optional<std::uint64_t> members =
-      facts.evaluatedAt && evaluated && *facts.evaluatedAt >= *evaluated ? facts.members : std::nullopt;
+      // Definitions tell whole seconds.
+      facts.evaluatedAt && evaluated && *facts.evaluatedAt + std::chrono::seconds(1) > *evaluated ? facts.members
+                                                                                                  : std::nullopt;
   context.tools.store.recordRemoteJob(context.job.id, {.evaluatedAt = evaluated, .expectedProfiles = members});
   const std::string segment = "segment " + context.job.request.sourceId;
   const core::TimePoint now = context.tools.client.serverNow();

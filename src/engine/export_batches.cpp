@@ -57,7 +57,10 @@ bool isComplete(StepContext& context, const std::vector<Batch>& batches, bool na
   const std::optional<std::uint64_t> promised = promisedBy(batches);
   const std::optional<std::uint64_t> exported = context.job.reportedProfiles;
   if (promised && exported && *promised >= *exported) return true;
-  if (named && !(promised && exported)) return true;
+  const model::ExportRequest& request = context.job.request;
+  const bool lacksSegments =
+      request.segment.segmentPerBatch && batches.size() < model::segmentsOf(request).size() && exported != 0U;
+  if (named && !(promised && exported) && !lacksSegments) return true;
   RunState::Growth& growth = context.run.growth;
   const core::SteadyTime now = context.tools.clock.steadyNow();
   if (growth.batches != batches.size() || growth.looks == 0) growth = {.batches = batches.size(), .since = now};
@@ -170,6 +173,21 @@ void throwNothingExported(const model::Job& job) {
       {.hint = "check that the segment has members with the wanted --status, and that it was evaluated (--evaluate)"});
 }
 
+namespace {
+
+/// A batch that nobody names and that failed may be another writer's: it is passed over where the others hold all that
+/// was exported.
+std::optional<std::vector<Batch>> readableOfNameless(StepContext& context, std::vector<Batch> found) {
+  std::vector<Batch> good = found;
+  std::erase_if(good, [](const Batch& batch) { return platform::phaseOf(batch.status) == BatchPhase::failed; });
+  const std::optional<std::uint64_t> promised = promisedBy(good);
+  const std::optional<std::uint64_t> exported = context.job.reportedProfiles;
+  const bool whole = !good.empty() && promised && exported && *promised >= *exported;
+  return readableOf(whole ? good : found);
+}
+
+}  // namespace
+
 Turn selectOfExport(StepContext& context) {
   const model::Job& job = context.job;
   const bool named = !job.batches.empty();
@@ -179,7 +197,7 @@ Turn selectOfExport(StepContext& context) {
   } else {
     std::vector<Batch> found = appearedSince(context);
     if (found.empty() && job.reportedProfiles == 0U) throwNothingExported(job);
-    if (!found.empty()) batches = readableOf(found);
+    if (!found.empty()) batches = readableOfNameless(context, std::move(found));
   }
   if (!batches) return pollAgain(context, "batch not readable yet");
   if (!isComplete(context, *batches, named)) return pollAgain(context, "batches not complete yet");

@@ -275,6 +275,8 @@ const SegmentFacts& requireSegments(StepContext& context) {
 }
 
 Turn createDataset(StepContext& context) {
+  // What is too old to be exported needs no dataset.
+  if (!context.step.intendedAt) tellEvaluation(context);
   if (reuseDataset(context)) return {};
   SegmentFacts segment;
   store::StepResult result = doOnce(

@@ -39,6 +39,7 @@ struct RunState {
   unsigned polls = 0;                           ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
   std::optional<SegmentFacts> segments = {};  ///< Once they were asked for.
+  bool evaluationTold = false;
   /// Of the list of an export's batches, while more may come.
   struct Growth {
     std::size_t batches = 0;
