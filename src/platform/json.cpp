@@ -183,7 +183,7 @@ std::optional<std::string> Json::textIfAny() const {
 }
 
 std::optional<bool> Json::flagIfAny() const {
-  if (value_.isBoolean()) return value_.extract<bool>();
+  if (is(Kind::boolean)) return document().boolean(node_);
   const std::string word = core::toLower(textIfAny().value_or(""));
   return word == "true" || word == "false" ? std::optional(word == "true") : std::nullopt;
 }
