@@ -26,7 +26,8 @@ void followPages(Caller& caller, Call call,
     visited.insert(call.url);
     const Page page = read(call, caller.send(call, stop));
     if (!page.next) return;
-    if (page.entries > 0 && page.fresh == 0 && !page.mayRepeat) throwEndless(call, "the page repeats earlier ones and leads on");
+    if (page.entries > 0 && page.fresh == 0 && !page.mayRepeat)
+      throwEndless(call, "the page repeats earlier ones and leads on");
     emptyPages = page.entries == 0 ? emptyPages + 1 : 0;
     if (emptyPages > kMostEmptyPages) throwEndless(call, "empty pages follow each other");
     if (visited.contains(*page.next)) throwEndless(call, "the list loops: its next link was followed before");
