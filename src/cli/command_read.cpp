@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 10> kRows{{
+constexpr std::array<Option, 11> kRows{{
     {"last", "", "the newest job that brought files"},
     {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,_tenant.churn.score"},
     {"where", "SQL", "rows for which this holds, e.g. \"_tenant.churn.score >= 75\""},
@@ -22,6 +22,7 @@ constexpr std::array<Option, 10> kRows{{
     {"limit", "N", "at most N rows [a table 20, other formats all]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
     {"format", "table|csv|jsonl|parquet", "nested columns are dotted in csv and stay nested in jsonl [table]"},
+    {"exact", "", "csv text as it is: without the ' before what a spreadsheet would run (=, +, -, @, tab)"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
@@ -31,6 +32,7 @@ enum class Format { table, csv, jsonl, parquet };
 struct ReadOptions {
   reader::ReadQuery query;
   Format format = Format::table;
+  bool exact = false;
 };
 
 Format parseFormat(const ParsedOptions& options) {
@@ -49,7 +51,8 @@ ReadOptions parse(const ParsedOptions& options) {
                     .sql = options.value("sql").value_or(""),
                     .identities = listOption(options, "identity"),
                     .limit = numberOption(options, "limit", 1, std::numeric_limits<std::int64_t>::max())},
-          .format = parseFormat(options)};
+          .format = parseFormat(options),
+          .exact = options.has("exact")};
 }
 
 void refuseEmptySql(const ParsedOptions& options) {
@@ -61,7 +64,8 @@ void refuseEmptySql(const ParsedOptions& options) {
 }
 
 void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
-  const reader::RowFormat format = parsed.format == Format::csv ? reader::RowFormat::csv : reader::RowFormat::jsonl;
+  const reader::RowFormat csv = parsed.exact ? reader::RowFormat::csvExact : reader::RowFormat::csv;
+  const reader::RowFormat format = parsed.format == Format::csv ? csv : reader::RowFormat::jsonl;
   deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
               [&](reader::Output& out) { reading.profiles().rows(parsed.query, format, out, reading.stop()); });
 }

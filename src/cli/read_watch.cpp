@@ -13,7 +13,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::chrono::milliseconds kLookEvery{20};
+constexpr std::chrono::milliseconds kLookEvery{5};
 /// A signal is obeyed within 2 s.
 constexpr std::chrono::milliseconds kForAnInterrupt{1500};
 constexpr std::chrono::milliseconds kForTheMemory{500};
@@ -56,7 +56,7 @@ void ReadWatch::watch(const std::stop_token& ended) {
     }
     if (!stopped) continue;
     const auto since = clock.steadyNow() - *stopped;
-    const bool grows = bytes > mostBytes_ + mostBytes_ / 4;
+    const bool grows = bytes > mostBytes_ + mostBytes_ / 8;
     if (usedUp_ ? since > kForTheMemory || grows : since > kForAnInterrupt) {
       giveUp_(usedUp_ ? memoryError() : core::Interrupted());
     }

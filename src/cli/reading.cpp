@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 #include <string>
 
@@ -15,15 +16,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What DuckDB is told to keep to: it counts about so much of what it takes.
+/// What DuckDB is told to keep to: it does not count all that it takes.
 std::uint64_t sharedBytes(std::uint64_t memoryBytes) {
-  return memoryBytes / 4 * 3;
+  return memoryBytes / 8 * 5;
 }
 
-/// The program itself and DuckDB's code take some, whatever is read.
+/// The program itself and DuckDB's code take some, however little is asked for.
 std::uint64_t mostBytes(std::uint64_t memoryBytes) {
-  constexpr std::uint64_t kOfTheProgram = 64U << 20U;
-  return memoryBytes + residentBytes() + kOfTheProgram;
+  constexpr std::uint64_t kOfTheProgram = 96U << 20U;
+  return std::max(memoryBytes, residentBytes() + kOfTheProgram);
 }
 
 InputSet findInput(const ParsedOptions& options, Context& context) {

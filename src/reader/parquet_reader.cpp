@@ -82,6 +82,15 @@ std::size_t harmlessSequence(std::string_view text) {
   if (lead == 0xED && byte(1) > 0x9F) return 0;  // surrogates
   if (lead == 0xF0 && byte(1) < 0x90) return 0;  // overlong
   if (lead == 0xF4 && byte(1) > 0x8F) return 0;  // beyond Unicode
+  // Marks that turn the direction of writing or are not seen, and separators of lines: one text would look like
+  // another.
+  if (lead == 0xD8 && byte(1) == 0x9C) return 0;
+  if (lead == 0xE2 && byte(1) == 0x80 &&
+      ((byte(2) >= 0x8B && byte(2) <= 0x8F) || (byte(2) >= 0xA8 && byte(2) <= 0xAE))) {
+    return 0;
+  }
+  if (lead == 0xE2 && byte(1) == 0x81 && byte(2) >= 0xA0 && byte(2) <= 0xAF) return 0;
+  if (lead == 0xEF && byte(1) == 0xBB && byte(2) == 0xBF) return 0;
   return length;
 }
 

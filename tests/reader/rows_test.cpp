@@ -63,6 +63,19 @@ TEST_F(RowsTest, CsvQuotesWhatNeedsIt) {
   EXPECT_EQ(csvOf("SELECT * FROM (VALUES ('a'), (NULL)) v(t)"), "t\r\na\r\n\"\"\r\n");
 }
 
+TEST_F(RowsTest, CsvCellsThatASpreadsheetWouldRunAreQuoted) {
+  const std::string select =
+      "SELECT -3 AS n, * FROM (VALUES ('=1+1'), ('+49 30 1'), ('-3'), ('+4.5e1'), ('-a'), ('@SUM'), (E'\\tx'),"
+      " (' =x'), ('＝x'), ('a=b'), ('-inf'), ('-')) t(\"=head\")";
+  EXPECT_EQ(csvOf(select),
+            "n,'=head\r\n-3,'=1+1\r\n-3,'+49 30 1\r\n-3,-3\r\n-3,+4.5e1\r\n-3,'-a\r\n-3,'@SUM\r\n-3,'\tx\r\n"
+            "-3,' =x\r\n-3,'＝x\r\n-3,a=b\r\n-3,'-inf\r\n-3,'-\r\n");
+  TextOutput exact;
+  open({parquet("e.parquet", select)})->rows({}, reader::RowFormat::csvExact, exact, {});
+  EXPECT_THAT(exact.text, StartsWith("n,=head\r\n-3,=1+1\r\n-3,+49 30 1\r\n"));
+  EXPECT_THAT(jsonOf(select), HasSubstr("\"=head\":\"=1+1\""));
+}
+
 TEST_F(RowsTest, JsonLinesKeepNesting) {
   EXPECT_EQ(jsonOf(kProfiles, {.limit = 1}),
             "{\"_id\":\"p0\",\"_tenant\":{\"cai\":{\"churn\":{\"score\":0.0,\"scoreDate\":\"2025-06-01T03:17:05.123Z\","
@@ -396,7 +409,8 @@ TEST_F(RowsTest, TableForPeople) {
 }
 
 TEST_F(RowsTest, NothingReachesATerminalRaw) {
-  const std::string select = "SELECT E'\\x1B[31mred' || chr(0) || chr(155) || 'é' AS t, 1 AS n";
+  const std::string select =
+      "SELECT E'\\x1B[31mred' || chr(0) || chr(155) || 'é' || chr(8238) || chr(8203) AS t, 1 AS n";
   auto profiles = open({parquet("f.parquet", select)});
   const reader::Table table = profiles->table({}, {});
   EXPECT_EQ(table.rows[0][0].find('\x1B'), std::string::npos);
@@ -405,7 +419,7 @@ TEST_F(RowsTest, NothingReachesATerminalRaw) {
   TextOutput terminal;
   reader::PrintableOutput printable(terminal);
   profiles->rows({}, reader::RowFormat::csv, printable, {});
-  EXPECT_EQ(terminal.text, "t,n\r\n\\x1B[31mred\\x00\\xC2\\x9Bé,1\r\n");
+  EXPECT_EQ(terminal.text, "t,n\r\n\\x1B[31mred\\x00\\xC2\\x9Bé\\xE2\\x80\\xAE\\xE2\\x80\\x8B,1\r\n");
 }
 
 TEST_F(RowsTest, InvalidUtf8InAFileIsRefusedOrEscaped) {

@@ -83,8 +83,11 @@ struct ReadQuery {
 enum class RowFormat {
   /// RFC 4180 with a header line and CRLF. Fields of groups are columns with dotted names; maps and lists are JSON
   /// text.
-  /// Null is an empty field, empty text is `""`.
+  /// Null is an empty field, empty text is `""`. Text that a spreadsheet would run has a `'` before it: it begins with
+  /// `=`, `+`, `-`, `@` (after blanks too), a tab or a line end, and is no number.
   csv,
+  /// The same with all text as it is.
+  csvExact,
   /// One JSON object a line, nesting kept; `columns` that are dotted stand nested too. NaN and infinite are null.
   jsonl,
 };
@@ -151,8 +154,9 @@ std::uint64_t defaultMemoryBytes();
 /// Loads the module (once) and starts a reader. Error(io) with the remedy if the module is missing or of another build.
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings);
 
-/// Makes rows fit for a terminal: what could steer it (control characters but line ends and tabs, invalid UTF-8) is
-/// shown as `\xNN`. For CSV and JSON lines that go to a terminal instead of a file or pipe.
+/// Makes rows fit for a terminal: what could steer it or make one text look like another (control characters but line
+/// ends and tabs, marks of direction, characters that are not seen, invalid UTF-8) is shown as `\xNN`. For CSV and JSON
+/// lines that go to a terminal instead of a file or pipe.
 class PrintableOutput final : public Output {
  public:
   /// `next` must outlive this object.

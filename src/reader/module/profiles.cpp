@@ -28,7 +28,9 @@ std::span<const std::byte> bytesOf(const std::string& text) {
 std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>& columns) {
   switch (format) {
     case RowFormat::csv:
-      return std::make_unique<CsvWriter>(columns);
+      return std::make_unique<CsvWriter>(columns, false);
+    case RowFormat::csvExact:
+      return std::make_unique<CsvWriter>(columns, true);
     case RowFormat::jsonl:
       return std::make_unique<JsonLinesWriter>(columns);
   }
@@ -76,6 +78,17 @@ std::string listed(const std::vector<std::string>& paths) {
   return core::printable(text);
 }
 
+/// Each thread gathers rows in memory before they are written, more of them than DuckDB counts.
+bool isTight(const ReaderSettings& settings) {
+  constexpr std::uint64_t kRoomForSeveral = 384U << 20U;
+  return settings.memoryBytes < kRoomForSeveral;
+}
+
+ReaderSettings settingsForWriting(ReaderSettings settings) {
+  if (isTight(settings)) settings.threads = 1;
+  return settings;
+}
+
 fs::path absoluteTarget(const fs::path& path) {
   std::error_code failure;
   const fs::path folder = fs::canonical(fs::absolute(path).parent_path(), failure);
@@ -97,7 +110,7 @@ std::vector<SchemaField> DuckProfiles::schema() {
 }
 
 std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) {
-  const RowSource source = set_.prepare(query, format == RowFormat::csv ? Shape::flat : Shape::nested);
+  const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
   const std::string header = makeWriter(format, source.columns)->header();
   const InterruptOnStop interrupt(stop, set_.duck());
   // The first rows must be there before the header goes out: what fails at once shall leave no output.
@@ -113,12 +126,14 @@ std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Outpu
 std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
   const fs::path target = absoluteTarget(path);
   // A set of its own, since what a database may touch is settled when it opens.
-  ProfileSet set(settings_, files_, {target.string()});
+  ProfileSet set(settingsForWriting(settings_), files_, {target.string()});
   const std::string sql = set.rowsSql(query, Shape::nested);
   if (stop.stop_requested()) throw core::Interrupted();
-  const std::uint64_t rows = set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
-                                                        " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
-                                                    readingBlame(query), std::move(stop));
+  const std::uint64_t rows =
+      set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
+                                 " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false" +
+                                 std::string(isTight(settings_) ? ", ROW_GROUP_SIZE 20480" : "") + ")",
+                             readingBlame(query), std::move(stop));
   set.nameColumns(target);
   return rows;
 }

@@ -399,6 +399,29 @@ void appendQuoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
+/// `-1.5e3`: harmless, and of use as it is.
+bool isNumberText(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool digits = text.find_first_of("0123456789") != text.npos;
+  return error == std::errc{} && end == text.data() + text.size() && digits;
+}
+
+/// Spreadsheets take such a cell for a formula, some also with the wide forms of these characters.
+bool wouldRun(std::string_view text) {
+  if (text.empty()) return false;
+  // Nearly always, and at once.
+  const char first = text[0];
+  if ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || (first >= '0' && first <= '9')) return false;
+  if (first == '\t' || first == '\r' || first == '\n') return true;
+  const std::string_view seen = text.substr(std::min(text.find_first_not_of(' '), text.size()));
+  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
+    if (seen.starts_with(start)) return !isNumberText(text);
+  }
+  return false;
+}
+
 void appendCsvText(std::string& out, std::string_view text) {
   if (text.empty() || needsQuotes(text)) {
     appendQuoted(out, text);
@@ -534,13 +557,22 @@ void RowWriter::bind(duckdb_data_chunk chunk) {
   }
 }
 
-CsvWriter::CsvWriter(const std::vector<Type>& columns) : RowWriter(columns), leaves_(flatten(columns_)) {}
+CsvWriter::CsvWriter(const std::vector<Type>& columns, bool exact)
+    : RowWriter(columns), exact_(exact), leaves_(flatten(columns_)) {}
+
+void CsvWriter::appendCell(std::string& out, std::string_view text) const {
+  if (exact_ || !wouldRun(text)) {
+    appendCsvText(out, text);
+  } else {
+    appendCsvText(out, "'" + std::string(text));
+  }
+}
 
 std::string CsvWriter::header() const {
   std::string line;
   for (const Leaf& leaf : leaves_) {
     if (!line.empty()) line += ',';
-    appendCsvText(line, leaf.name);
+    appendCell(line, leaf.name);
   }
   return line + "\r\n";
 }
@@ -562,11 +594,11 @@ void CsvWriter::append(std::string& out, std::uint64_t row) {
 
 void CsvWriter::appendField(std::string& out, const Leaf& leaf, std::uint64_t row) {
   const VectorView& view = *leaf.view;
-  if (view.type->id == DUCKDB_TYPE_VARCHAR) return appendCsvText(out, view.text(row));
+  if (view.type->id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
   if (!isNested(*view.type) && view.type->id != DUCKDB_TYPE_ENUM) return appendScalar(out, view, row);
   scratch_.clear();
   appendText(scratch_, view, row);
-  appendCsvText(out, scratch_);
+  appendCell(out, scratch_);
 }
 
 JsonLinesWriter::JsonLinesWriter(const std::vector<Type>& columns) : RowWriter(columns) {

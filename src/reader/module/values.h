@@ -82,13 +82,16 @@ std::vector<Leaf> flatten(const std::vector<VectorView>& columns);
 
 class CsvWriter final : public RowWriter {
  public:
-  explicit CsvWriter(const std::vector<Type>& columns);
+  /// `exact`: also text that a spreadsheet would run.
+  CsvWriter(const std::vector<Type>& columns, bool exact);
   std::string header() const override;
   void append(std::string& out, std::uint64_t row) override;
 
  private:
   void appendField(std::string& out, const Leaf& leaf, std::uint64_t row);
+  void appendCell(std::string& out, std::string_view text) const;
 
+  bool exact_;
   std::vector<Leaf> leaves_;
   std::string scratch_;
 };
