@@ -261,7 +261,7 @@ std::string PlatformChecks::newestBatch(const std::string& id) {
   const core::Duration age = std::max(client().serverNow() - batch_.created, core::Duration::zero());
   std::string text =
       batch_.id.value() + " of " + core::formatTime(batch_.created) + ", " + core::formatDuration(age) + " ago";
-  if (batch_.records) text += ", " + counted(*batch_.records, "record", "records");
+  if (batch_.records) text += ", " + counted(*batch_.records, "record", "records") + " promised";
   return text;
 }
 

@@ -84,7 +84,7 @@ void printText(const DryRun& plan, const model::ExportRequest& request, Standard
                                   {"created", "", false},
                                   {"files", "", true},
                                   {"size", "", true},
-                                  {"records", "", true}}};
+                                  {"promised", "", true}}};
   for (const PlannedBatch& planned : plan.batches) {
     table.rows.push_back({core::printable(planned.batch.id.value(), 80), core::formatTime(planned.batch.created),
                           grouped(planned.files), core::formatBytes(planned.bytes),

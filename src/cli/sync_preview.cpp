@@ -136,7 +136,7 @@ void printText(const Preview& preview, const engine::SyncRequest& request, Stand
                                   {"created", "", false},
                                   {"files", "", true},
                                   {"size", "", true},
-                                  {"records", "", true}}};
+                                  {"promised", "", true}}};
   for (const PreviewedBatch& one : preview.batches) {
     table.rows.push_back({core::printable(one.batch.id.value(), 80), core::formatTime(one.batch.created),
                           grouped(one.files), core::formatBytes(one.bytes),
@@ -152,7 +152,7 @@ void printText(const Preview& preview, const engine::SyncRequest& request, Stand
   }
   std::string text = counted(preview.batches.size(), "batch", "batches") + ", " + grouped(preview.files) + " files, " +
                      core::formatBytes(preview.bytes);
-  if (preview.records) text += ", " + grouped(*preview.records) + " records";
+  if (preview.records) text += ", " + grouped(*preview.records) + " records promised";
   text += ", about " + grouped(preview.requests) + " requests";
   const auto time = preview.time();
   text += time ? ", about " + core::formatDuration(*time) + " at the last measured rate (" +

@@ -30,7 +30,7 @@ bool endsLikeATable(const std::string& name) {
 
 /// What Spark, Hadoop and Databricks put beside their parts. `_metadata` is Parquet too, but repeats the rows' footers.
 bool isMarkerName(const std::string& name) {
-  if (name.ends_with(".crc")) return true;
+  if (core::toLower(name).ends_with(".crc")) return true;
   if (endsLikeATable(name)) return false;
   return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name.starts_with("_started_") ||
          name.starts_with("_committed_");
