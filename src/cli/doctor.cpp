@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "caiexport/core/category.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
@@ -20,39 +21,6 @@ namespace {
 
 using core::Category;
 using core::Error;
-
-/// Where neither the answer nor the failure says what helps.
-std::string remedyOf(const Error& error) {
-  if (!error.hint().empty()) return error.hint();
-  switch (error.category()) {
-    case Category::usage:
-    case Category::config:
-      return "correct the setting; the manual has a table of all";
-    case Category::auth:
-    case Category::permission:
-      return "check the credential and its product profile in the Developer Console and Admin Console";
-    case Category::notFound:
-      return "check the id and the sandbox";
-    case Category::tooOld:
-      return "look whether the scoring or the evaluation is still scheduled";
-    case Category::unavailable:
-    case Category::timedOut:
-      return "check the network, a proxy and the address; try again later";
-    case Category::remoteFailed:
-    case Category::protocol:
-    case Category::verification:
-      return "--verbose tells every request; is base_url really the platform, and no proxy's page?";
-    case Category::io:
-      return "check the file, its owner and its mode";
-    case Category::busy:
-    case Category::blocked:
-      return "wait until the other process is done";
-    case Category::interrupted:
-    case Category::internal:
-      return "please report it, with the output of --verbose";
-  }
-  return {};
-}
 
 std::string describe(const Error& error) {
   std::string text = error.what();
@@ -364,7 +332,7 @@ void Checks::check(std::string_view name, std::initializer_list<std::string_view
   } catch (const Error& error) {
     check.state = CheckState::failed;
     check.detail = describe(error);
-    check.remedy = remedyOf(error);
+    check.remedy = error.hint().empty() ? std::string(core::factsOf(error.category()).remedy) : error.hint();
     if (failed_++ == 0) {
       firstCategory_ = error.category();
       firstName_ = check.name;

@@ -30,6 +30,10 @@ struct DryRun {
 
 DryRun ask(platform::Client& client, const model::ExportRequest& request, const std::stop_token& stop) {
   std::vector<Batch> batches = engine::chooseBatches(client, request, stop);
+  const auto newest = std::ranges::max_element(batches, {}, &Batch::created);
+  engine::requireFresh(request.guards.maxAge,
+                       "the newest batch of dataset " + request.sourceId + ", " + newest->id.value() + ", was created",
+                       newest->created, client);
   DryRun plan;
   if (!request.batches.includeReplaced) plan.replaced = model::replacedAmong(batches);
   for (Batch& batch : batches) {

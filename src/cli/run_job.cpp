@@ -3,6 +3,7 @@
 #include <array>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
 #include "job_json.h"
 #include "job_text.h"
@@ -12,6 +13,15 @@
 
 namespace caiexport::cli {
 namespace {
+
+std::string wayOnOf(core::Category category, const std::string& job) {
+  constexpr std::string_view kPlace = "JOB";
+  std::string text(core::factsOf(category).wayOn);
+  for (std::size_t at = text.find(kPlace); at != text.npos; at = text.find(kPlace, at + job.size())) {
+    text.replace(at, kPlace.size(), job);
+  }
+  return text;
+}
 
 /// The error with a hint how to go on, unless it has one already.
 CommandEnd withWayOn(CommandEnd error, model::JobId job) {
@@ -24,30 +34,7 @@ CommandEnd withWayOn(CommandEnd error, model::JobId job) {
     return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
   }
   if (!hint.empty()) return error;
-  switch (error->category()) {
-    case core::Category::interrupted:
-      hint = "job " + number + " keeps what it has; go on with: caiexport resume " + number;
-      break;
-    case core::Category::timedOut:
-    case core::Category::unavailable:
-      hint = "go on with: caiexport resume " + number;
-      break;
-    case core::Category::usage:
-    case core::Category::config:
-    case core::Category::auth:
-    case core::Category::permission:
-    case core::Category::notFound:
-    case core::Category::tooOld:
-    case core::Category::remoteFailed:
-    case core::Category::protocol:
-    case core::Category::verification:
-    case core::Category::io:
-    case core::Category::busy:
-    case core::Category::blocked:
-    case core::Category::internal:
-      hint = "caiexport show " + number + " tells what happened";
-      break;
-  }
+  hint = wayOnOf(error->category(), number);
   return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
 }
 

@@ -32,6 +32,7 @@ struct Preview {
   std::optional<std::uint64_t> records = 0;
   std::uint64_t requests = 0;  ///< About: ranges grow and shrink with the rate.
   std::optional<double> rate;  ///< Bytes per second.
+  CommandEnd error;            ///< Of --max-age, as the run would end.
 
   std::optional<core::Duration> time() const {
     if (!rate || *rate <= 0) return std::nullopt;
@@ -83,6 +84,13 @@ Preview look(Configuration& configuration, const engine::SyncRequest& request, C
         preview.records && batch.records ? std::optional(*preview.records + *batch.records) : std::nullopt;
     preview.batches.push_back(std::move(asked));
   }
+  std::optional<model::Batch> newest;
+  if (!preview.plan.listed.empty()) newest = preview.plan.listed.back();
+  try {
+    engine::requireNewest(request, newest, preview.plan.mark, connection.client());
+  } catch (const core::Error& error) {
+    preview.error = error;
+  }
   for (const engine::PlannedReplacement& planned : preview.plan.replacements) {
     preview.replaced.push_back(planned.replacement);
   }
@@ -126,7 +134,8 @@ void printJson(const Preview& preview, const engine::SyncRequest& request, Stand
   }
   json.key("mark");
   writeMark(json, preview.plan.mark);
-  json.key("error").null();
+  json.key("error");
+  writeError(json, preview.error ? std::optional(recordOf(*preview.error)) : std::nullopt);
   json.endObject();
   out.write("\n");
 }
@@ -175,7 +184,7 @@ CommandEnd previewSync(Configuration& configuration, engine::SyncRequest request
   } else {
     printText(preview, request, context.out);
   }
-  return {};
+  return preview.error;
 }
 
 }  // namespace caiexport::cli

@@ -10,7 +10,6 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
-#include "guards.h"
 #include "manifest_writer.h"
 #include "steps.h"
 
@@ -43,7 +42,7 @@ Turn selectOfDataset(StepContext& context) {
   requireFresh(
       context.job.request.guards.maxAge,
       "the newest batch of dataset " + context.job.request.sourceId + ", " + newest->id.value() + ", was created",
-      newest->created, context.tools.clock.now());
+      newest->created, context.tools.client);
   context.tools.store.finishStep(context.job.id, context.step.name, {.batches = std::move(batches)});
   return {};
 }

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
-#include "guards.h"
+#include "steps.h"
 
 namespace caiexport::engine {
 namespace {
@@ -56,27 +58,9 @@ std::optional<core::TimePoint> lastEvaluation(StepContext& context, const Segmen
       oldest = std::min(oldest.value_or(*at), *at);
     }
   } catch (const Error& error) {
-    switch (error.category()) {
-      case Category::permission:
-      case Category::notFound:
-      case Category::tooOld:
-      case Category::remoteFailed:
-      case Category::protocol:
-        context.tools.store.addEvent(context.job.id, context.step.name, "evaluation_unknown", error.what());
-        return std::nullopt;
-      case Category::usage:
-      case Category::config:
-      case Category::auth:
-      case Category::timedOut:
-      case Category::unavailable:
-      case Category::verification:
-      case Category::io:
-      case Category::busy:
-      case Category::blocked:
-      case Category::interrupted:
-      case Category::internal:
-        throw;
-    }
+    if (!core::factsOf(error.category()).mayStayUnanswered) throw;
+    context.tools.store.addEvent(context.job.id, context.step.name, "evaluation_unknown", error.what());
+    return std::nullopt;
   }
   return oldest;
 }
@@ -202,7 +186,7 @@ void tellEvaluation(StepContext& context) {
   const core::TimePoint now = context.tools.client.serverNow();
   const std::optional<core::Duration>& maxAge = context.job.request.guards.maxAge;
   if (evaluated) {
-    requireFresh(maxAge, segment + " was last evaluated", *evaluated, now);
+    requireFresh(maxAge, segment + " was last evaluated", *evaluated, context.tools.client);
     const std::string expected = members ? "; it had " + std::to_string(*members) + " members then" : "";
     context.tools.observer.notice(segment + " was last evaluated " + core::formatTime(*evaluated) + ", " +
                                   core::formatDuration(std::max(now - *evaluated, core::Duration::zero())) + " ago" +

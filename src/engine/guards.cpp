@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 
 namespace caiexport::engine {
@@ -12,6 +14,9 @@ namespace {
 
 using core::Category;
 using core::Error;
+
+/// Two servers' clocks, and the second that the `Date` of an answer cuts off.
+constexpr std::chrono::minutes kServersApart{5};
 
 std::string percent(double value) {
   char text[64];
@@ -40,33 +45,46 @@ void requireSimilar(StepContext& context, const std::string& what, std::uint64_t
     context.tools.store.addEvent(context.job.id, context.step.name, "guard", text);
     return;
   }
-  if (records == last->records) return;
-  const double change = last->records == 0
-                            ? std::numeric_limits<double>::infinity()
-                            : 100.0 * (static_cast<double>(records) - static_cast<double>(last->records)) /
-                                  static_cast<double>(last->records);
+  const std::string of = "the last success (job " + std::to_string(model::numberOf(last->job)) + ", " +
+                         core::formatTime(last->finishedAt) + ")";
+  const std::uint64_t before = last->records;
+  if (records == before) return;
+  const double change =
+      before == 0 ? std::numeric_limits<double>::infinity()
+                  : 100.0 * (static_cast<double>(records) - static_cast<double>(before)) / static_cast<double>(before);
   if (std::abs(change) <= mostPercent) return;
-  refuse(context, what + " holds " + std::to_string(records) + " records; the last success (job " +
-                      std::to_string(model::numberOf(last->job)) + ", " + core::formatTime(last->finishedAt) +
-                      ") had " + std::to_string(last->records) + ": a change of " + percent(change) +
-                      ", expected at most " + plainPercent(mostPercent) + " (--max-change)");
+  refuse(context, what + " holds " + std::to_string(records) + " records; " + of + " had " + std::to_string(before) +
+                      ": a change of " + percent(change) + ", expected at most " + plainPercent(mostPercent) +
+                      " (--max-change)");
 }
 
 }  // namespace
 
-void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what, core::TimePoint when,
-                  core::TimePoint now) {
-  if (!maxAge || when >= now - *maxAge) return;
-  throw Error(Category::tooOld,
-              std::string(what) + " " + core::formatTime(when) + ", " + core::formatDuration(now - when) +
-                  " ago; expected at most " + core::formatDuration(*maxAge) + " (--max-age)",
-              {.hint = "is the scoring or the evaluation still scheduled? Without --max-age it is taken as it is"});
+void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what,
+                  std::optional<core::TimePoint> when, const platform::Client& client) {
+  if (!maxAge) return;
+  const auto refuse = [&](const std::string& message) {
+    throw Error(Category::tooOld, message + " (--max-age)",
+                {.hint = "is the scoring or the evaluation still scheduled? Without --max-age it is taken as it is"});
+  };
+  if (!when || *when == core::TimePoint()) refuse(std::string(what) + " at a time that is not known");
+  if (!client.clockSkew()) refuse("the platform does not say what time it is, so that no age can be told");
+  const core::TimePoint now = client.serverNow();
+  const std::string made = std::string(what) + " " + core::formatTime(*when);
+  if (*when > now + kServersApart) {
+    refuse(made + ", which is still to come (the platform's clock says " + core::formatTime(now) + ")");
+  }
+  if (*when >= now - *maxAge) return;
+  refuse(made + ", " + core::formatDuration(now - *when) + " ago; expected at most " + core::formatDuration(*maxAge));
 }
 
 void requireExpectedRecords(StepContext& context, const std::string& what, std::optional<std::uint64_t> records) {
   const model::Guards& guards = context.job.request.guards;
   if (!guards.minRecords && !guards.maxChangePercent) return;
-  if (!records) refuse(context, what + " can't be guarded: none of its files could be counted");
+  if (!records) {
+    refuse(context, "the number of records of " + what + " is not known, since its files could not be counted: --" +
+                        (guards.minRecords ? "min-records" : "max-change") + " can't be checked");
+  }
   if (guards.minRecords && *records < *guards.minRecords) {
     refuse(context, what + " holds " + std::to_string(*records) + " records, expected at least " +
                         std::to_string(*guards.minRecords) + " (--min-records)");

@@ -1,15 +1,13 @@
 #pragma once
-/// --max-age, --min-records, --max-change: what a result must be like for it to count.
+/// --min-records and --max-change (--max-age is in batch_choice.h): what a result must be like for it to count.
 
 #include "steps.h"
 
 namespace caiexport::engine {
 
-/// Error(notFound) if that is longer ago than --max-age. `what` as in "the newest batch X of dataset Y was created".
-void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what, core::TimePoint when,
-                  core::TimePoint now);
-
-/// Error(verification) if the records are fewer than --min-records, or too far from those of the last success.
+/// Error(verification) if the records are fewer than --min-records, or too far from those of the last success, and if
+/// that can't be told: a number of records is unknown. Only where there is no earlier success at all, --max-change
+/// passes and says so: else no first run could ever pass.
 void requireExpectedRecords(StepContext& context, const std::string& what, std::optional<std::uint64_t> records);
 
 }  // namespace caiexport::engine

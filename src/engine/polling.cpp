@@ -21,27 +21,32 @@ core::Duration nextWait(const model::SegmentOptions& options, unsigned polls,
   return core::Duration(static_cast<core::Duration::rep>(std::min(grown, longest)));
 }
 
-/// The stored deadline, so that it outlives a restart; a new one when a run begins after it has passed (`resume` after
-/// exit 6 waits again).
-std::optional<core::TimePoint> deadlineOf(const StepContext& context) {
+/// What is left of --timeout, by the clock that nobody sets. The wall clock's deadline is stored so that it outlives a
+/// restart; a run that begins after it has passed (`resume` after exit 6) waits the whole time again.
+std::optional<core::Duration> timeLeft(StepContext& context) {
   const std::optional<core::Duration> timeout = context.job.request.segment.timeout;
   if (!timeout) return std::nullopt;
-  const core::TimePoint now = context.tools.clock.now();
-  const bool firstOfRun = context.run.polls == 0;
-  if (context.step.deadline && !(firstOfRun && *context.step.deadline <= now)) return context.step.deadline;
-  return now + *timeout;
+  const core::SteadyTime now = context.tools.clock.steadyNow();
+  if (context.run.polls == 0) {
+    core::Duration left = *timeout;
+    if (context.step.deadline) left = std::min(left, *context.step.deadline - context.tools.clock.now());
+    if (left <= core::Duration::zero()) left = *timeout;
+    // As if it had waited in this run what it has waited before it.
+    context.run.waitingSince = now - (*timeout - left);
+  }
+  return *timeout - std::chrono::duration_cast<core::Duration>(now - context.run.waitingSince);
 }
 
 }  // namespace
 
 Turn pollAgain(StepContext& context, std::string_view remoteStatus) {
   Tools& tools = context.tools;
-  const std::optional<core::TimePoint> deadline = deadlineOf(context);
   if (context.run.polls == 0) context.run.waitingSince = tools.clock.steadyNow();
+  const std::optional<core::Duration> left = timeLeft(context);
   const std::string shown = core::printable(remoteStatus, 60);
-  tools.store.setWaiting(context.job.id, context.step.name, shown, deadline);
-  const core::TimePoint now = tools.clock.now();
-  if (deadline && now >= *deadline) {
+  tools.store.setWaiting(context.job.id, context.step.name, shown,
+                         left ? std::optional(tools.clock.now() + *left) : std::nullopt);
+  if (left && *left <= core::Duration::zero()) {
     const std::string job = std::to_string(model::numberOf(context.job.id));
     throw core::Error(core::Category::timedOut,
                       "waited " + core::formatDuration(*context.job.request.segment.timeout) +
@@ -49,7 +54,7 @@ Turn pollAgain(StepContext& context, std::string_view remoteStatus) {
                       {.hint = "caiexport resume " + job + " waits again; caiexport cancel " + job + " gives up"});
   }
   core::Duration wait = nextWait(context.job.request.segment, context.run.polls, tools.client.lastRetryAfter());
-  if (deadline) wait = std::min(wait, *deadline - now);
+  if (left) wait = std::min(wait, *left);
   ++context.run.polls;
   return {.wait = wait, .remoteStatus = shown};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "caiexport/core/category.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
@@ -80,6 +82,8 @@ class Run {
         if (!advance(*step)) return {job_, std::nullopt};
       } catch (const Error& error) {
         return ended(*step, error);
+      } catch (const std::bad_alloc&) {
+        return ended(*step, core::outOfMemory());
       } catch (const std::exception& error) {
         return ended(*step, Error(Category::internal, std::string("a defect of caiexport: ") + error.what()));
       }
@@ -153,27 +157,14 @@ class Run {
 
   void record(model::StepName step, const Error& error) {
     tools_.store.addEvent(job_.id, step, "error", error.what());
-    switch (error.category()) {
-      case Category::blocked:
+    switch (core::factsOf(error.category()).step) {
+      case core::StepEnd::blocked:
         tools_.store.blockStep(job_.id, step, asJobError(error));
         return;
-      case Category::auth:
-      case Category::permission:
-      case Category::notFound:
-      case Category::tooOld:
-      case Category::remoteFailed:
-      case Category::protocol:
-      case Category::verification:
-      case Category::io:
+      case core::StepEnd::failed:
         tools_.store.failStep(job_.id, step, asJobError(error));
         return;
-      case Category::usage:
-      case Category::config:
-      case Category::timedOut:
-      case Category::unavailable:
-      case Category::busy:
-      case Category::interrupted:
-      case Category::internal:
+      case core::StepEnd::noted:
         tools_.store.noteError(job_.id, asJobError(error));
         return;
     }

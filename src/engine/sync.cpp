@@ -4,12 +4,13 @@
 #include <set>
 
 #include "batch_folder.h"
+#include "caiexport/core/category.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
-#include "guards.h"
 #include "latest.h"
 #include "sync_place.h"
 
@@ -44,31 +45,6 @@ class SyncLock {
   std::int64_t number_;
 };
 
-/// Whether it says something about one batch only, so that others may still come.
-bool concernsOneBatch(Category category) {
-  switch (category) {
-    case Category::notFound:
-    case Category::tooOld:
-    case Category::remoteFailed:
-    case Category::protocol:
-    case Category::verification:
-    case Category::busy:
-      return true;
-    case Category::usage:
-    case Category::config:
-    case Category::auth:
-    case Category::permission:
-    case Category::timedOut:
-    case Category::unavailable:
-    case Category::io:
-    case Category::blocked:
-    case Category::interrupted:
-    case Category::internal:
-      return false;
-  }
-  return false;
-}
-
 /// One call of Sync::run.
 class Run {
  public:
@@ -97,7 +73,7 @@ class Run {
       replaceAll();
       for (const Batch& batch : plan_.missing) fetch(batch);
       moveMark();
-      if (!result_.error) requireNewest();
+      if (!result_.error) requireNewest(request_, result_.newest, result_.mark, tools_.client);
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
     }
@@ -141,7 +117,7 @@ class Run {
   /// The first failure is the one to report; one that does not concern the batch alone ends the run.
   void note(const Error& error) {
     if (!result_.error) result_.error = error;
-    if (!concernsOneBatch(error.category())) throw error;
+    if (!core::factsOf(error.category()).concernsOneBatch) throw error;
   }
 
   std::optional<Error> runOne(JobId job) {
@@ -176,7 +152,7 @@ class Run {
       tools_.client.listFiles(
           batch.id, [&](std::vector<model::RemoteFile>&& page) { any = any || !page.empty(); }, stop_);
     } catch (const Error& error) {
-      if (!concernsOneBatch(error.category())) throw;
+      if (!core::factsOf(error.category()).concernsOneBatch) throw;
       return false;  // its job meets the same, and records it
     }
     if (any) return false;
@@ -266,20 +242,6 @@ class Run {
     }
   }
 
-  // --- guards
-
-  void requireNewest() {
-    if (!request_.maxAge) return;
-    if (!result_.newest && !result_.mark) {
-      throw Error(Category::notFound, "dataset '" + place_.dataset.value() + "' has no batch yet (--max-age)");
-    }
-    const BatchId& id = result_.newest ? result_.newest->id : result_.mark->batch;
-    const core::TimePoint created = result_.newest ? result_.newest->created : result_.mark->created;
-    requireFresh(request_.maxAge,
-                 "the newest batch of dataset " + place_.dataset.value() + ", " + id.value() + ", was created", created,
-                 tools_.clock.now());
-  }
-
   Tools& tools_;
   store::SyncStore& records_;
   const Sync::RunJob& runJob_;
@@ -298,6 +260,16 @@ class Run {
 
 std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source) {
   return holderOf(locks, JobId(kFirstSyncLock + source));
+}
+
+void requireNewest(const SyncRequest& request, const std::optional<Batch>& newest,
+                   const std::optional<store::SyncMark>& mark, const platform::Client& client) {
+  if (!request.maxAge) return;
+  const std::string dataset = request.job.sourceId;
+  if (!newest && !mark) throw Error(Category::notFound, "dataset '" + dataset + "' has no batch yet (--max-age)");
+  const BatchId& id = newest ? newest->id : mark->batch;
+  requireFresh(request.maxAge, "the newest batch of dataset " + dataset + ", " + id.value() + ", was created",
+               newest ? newest->created : mark->created, client);
 }
 
 Sync::Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events)

@@ -6,6 +6,7 @@
 #include <string>
 #include <system_error>
 
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::store {
@@ -74,6 +75,9 @@ void throwDatabaseError(std::string_view what, const std::filesystem::path& file
   const int primary = code & 0xFF;
   // These two mean that our own SQL is wrong, not that the machine is.
   const bool ours = primary == SQLITE_CONSTRAINT || primary == SQLITE_MISUSE;
+  if (primary == SQLITE_NOMEM) {
+    throw core::outOfMemory("cannot " + std::string(what) + " the job database " + file.string() + ": out of memory");
+  }
   throw core::Error(ours ? Category::internal : Category::io,
                     "cannot " + std::string(what) + " the job database " + file.string() + ": " + error.what(),
                     {.requestId = {}, .hint = hintFor(code, file)});

@@ -278,7 +278,7 @@ void History::runSql(std::string_view sql, const std::function<void(const std::v
     if ((code & 0xFF) == SQLITE_INTERRUPT && stop.stop_requested()) throw core::Interrupted();
     const int primary = code & 0xFF;
     const bool machine = primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_BUSY ||
-                         primary == SQLITE_FULL || primary == SQLITE_CANTOPEN;
+                         primary == SQLITE_FULL || primary == SQLITE_CANTOPEN || primary == SQLITE_NOMEM;
     if (machine) throw SQLite::Exception(handle, code);
     refuseSql(sqlite3_errmsg(handle));
   } catch (const SQLite::Exception& error) {

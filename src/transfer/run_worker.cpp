@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "caiexport/core/category.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
@@ -37,31 +38,6 @@ FileChanged unprovable(const model::RemoteFile& remote) {
 
 std::string describe(ByteRange range) {
   return std::to_string(range.first) + "-" + std::to_string(range.end);
-}
-
-/// Failures that every other file would meet as well.
-bool concernsAllFiles(Category category) {
-  switch (category) {
-    case Category::usage:
-    case Category::config:
-    case Category::auth:
-    case Category::permission:
-    case Category::interrupted:
-    case Category::internal:
-      return true;
-    case Category::notFound:
-    case Category::tooOld:
-    case Category::remoteFailed:
-    case Category::timedOut:
-    case Category::unavailable:
-    case Category::protocol:
-    case Category::verification:
-    case Category::io:
-    case Category::busy:
-    case Category::blocked:
-      return false;
-  }
-  return true;
 }
 
 /// Of all threads of this process.
@@ -344,7 +320,7 @@ void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, cons
     if (!ending()) tryAgain(piece, sink, error);
   } catch (const core::Error& error) {
     const bool ofDisk = sink.failure() && error.category() != Category::verification;
-    if (ofDisk || concernsAllFiles(error.category())) throw;
+    if (ofDisk || core::factsOf(error.category()).concernsAllFiles) throw;
     if (!ending()) failFile(file, error);
   }
 }

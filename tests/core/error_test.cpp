@@ -1,4 +1,5 @@
 #include "caiexport/core/error.h"
+#include "caiexport/core/category.h"
 
 #include <gtest/gtest.h>
 
@@ -10,10 +11,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Category kAll[] = {
-    Category::usage,    Category::config,       Category::auth,    Category::permission,  Category::notFound,
-    Category::timedOut, Category::remoteFailed, Category::io,      Category::unavailable, Category::protocol,
-    Category::busy,     Category::verification, Category::blocked, Category::interrupted, Category::internal,
-    Category::tooOld,
+    Category::usage,       Category::config,      Category::auth,         Category::permission,
+    Category::notFound,    Category::timedOut,    Category::remoteFailed, Category::io,
+    Category::unavailable, Category::protocol,    Category::busy,         Category::verification,
+    Category::blocked,     Category::interrupted, Category::internal,     Category::tooOld,
 };
 
 TEST(Category, NamesAreDistinctAndReadBack) {
@@ -48,6 +49,26 @@ TEST(Category, ExitCodesAreTheDocumentedOnes) {
   EXPECT_EQ(exitCodeOf(Category::blocked), 11);
   EXPECT_EQ(exitCodeOf(Category::tooOld), 12);
   EXPECT_EQ(exitCodeOf(Category::interrupted), 130);
+}
+
+TEST(Category, TheTableHasARowForEachThatSaysWhatItMeans) {
+  for (const Category category : kAll) {
+    const CategoryFacts& facts = factsOf(category);
+    EXPECT_EQ(facts.category, category) << nameOf(category);
+    EXPECT_FALSE(facts.remedy.empty()) << nameOf(category);
+    EXPECT_NE(facts.wayOn.find("JOB"), std::string_view::npos) << nameOf(category);
+    EXPECT_FALSE(facts.concernsAllFiles && facts.concernsOneBatch) << nameOf(category);
+    EXPECT_EQ(facts.step == StepEnd::blocked, category == Category::blocked) << nameOf(category);
+  }
+}
+
+TEST(Category, AFailureThatMayPassLeavesTheStepBegun) {
+  for (const Category category : {Category::timedOut, Category::unavailable, Category::busy, Category::interrupted}) {
+    EXPECT_EQ(factsOf(category).step, StepEnd::noted) << nameOf(category);
+  }
+  for (const Category category : {Category::auth, Category::notFound, Category::verification, Category::io}) {
+    EXPECT_EQ(factsOf(category).step, StepEnd::failed) << nameOf(category);
+  }
 }
 
 TEST(Error, CarriesItsDetails) {

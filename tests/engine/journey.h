@@ -58,6 +58,7 @@ class RememberingObserver final : public RunObserver {
   void stepStarted(const model::Job&, model::StepName step) override { steps.emplace_back(model::nameOf(step)); }
   void notice(std::string_view text) override { notices.emplace_back(text); }
   void waiting(model::StepName, std::string_view status, core::Duration, core::Duration nextIn) override {
+    if (onWaiting) onWaiting();
     statuses.emplace_back(status);
     waits.push_back(nextIn);
   }
@@ -66,6 +67,7 @@ class RememberingObserver final : public RunObserver {
   std::vector<std::string> notices;
   std::vector<std::string> statuses;
   std::vector<core::Duration> waits;
+  std::function<void()> onWaiting = {};
 };
 
 /// Counts calls to the outside; the n-th one, and every one after it, is a crash.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <utility>
 
 #include "caiexport/model/plan.h"
 
@@ -122,6 +123,25 @@ TEST(SegmentJourney, ATimeoutLeavesTheRemoteJobAndResumeWaitsAgain) {
   for (int tries = 0; next.error && tries < 20; ++tries) next = process.runner.advance(first.job.id, {}, {});
   EXPECT_FALSE(next.error);
   EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 1U);
+}
+
+TEST(SegmentJourney, ATimeoutGoesByTheClockThatNobodySets) {
+  for (const auto jump : {std::chrono::hours(-24 * 365), std::chrono::hours(24 * 365)}) {
+    Journey journey(R"({"export_polls": 20})");
+    Journey::Process process(journey);
+    model::ExportRequest request = journey.segmentRequest();
+    request.segment.timeout = 90s;
+    process.observer.onWaiting = [&, jumped = false]() mutable {
+      if (!std::exchange(jumped, true)) journey.clock.jumpTo(journey.clock.now() + jump);
+    };
+    const core::SteadyTime before = journey.clock.steadyNow();
+    const Outcome outcome = run(process, request);
+    ASSERT_TRUE(outcome.error);
+    EXPECT_EQ(outcome.error->category(), Category::timedOut);
+    const auto waited = journey.clock.steadyNow() - before;
+    EXPECT_GE(waited, 90s);
+    EXPECT_LT(waited, 180s);
+  }
 }
 
 TEST(SegmentJourney, NoWaitLeavesAndResumeFinishes) {

@@ -1,7 +1,9 @@
 #pragma once
 /// Which batches of a score dataset a request means.
 
+#include <optional>
 #include <stop_token>
+#include <string_view>
 #include <vector>
 
 #include "caiexport/model/job.h"
@@ -16,5 +18,11 @@ namespace caiexport::engine {
 /// replace are still among them. Never empty: Error(notFound) names what was looked for and the likely causes.
 std::vector<model::Batch> chooseBatches(platform::Client& client, const model::ExportRequest& request,
                                         std::stop_token stop);
+
+/// Error(tooOld) if that is longer ago than --max-age by the platform's clock, and if that can't be told: the time is
+/// unknown (TimePoint()) or still to come, or no answer of the platform bore its time. `what` as in "the newest batch X
+/// of dataset Y was created".
+void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what,
+                  std::optional<core::TimePoint> when, const platform::Client& client);
 
 }  // namespace caiexport::engine

@@ -40,6 +40,10 @@ struct SyncPlan {
 SyncPlan planSync(platform::Client& client, store::SyncStore* records, const SyncRequest& request,
                   std::stop_token stop);
 
+/// As requireFresh() for the newest batch that was listed, else the one at the mark; Error(notFound) if there is none.
+void requireNewest(const SyncRequest& request, const std::optional<model::Batch>& newest,
+                   const std::optional<store::SyncMark>& mark, const platform::Client& client);
+
 struct SyncResult {
   std::vector<model::JobId> jobs = {};            ///< That ran, in that order.
   std::vector<model::Replacement> replaced = {};  ///< In this run.

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::reader {
@@ -147,10 +148,7 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
   const std::string text = blame.what + ": " + printableLines(named(std::string(message), blame));
   if (type == DUCKDB_ERROR_INTERRUPT) throw core::Interrupted();
   if (type == DUCKDB_ERROR_OUT_OF_MEMORY) {
-    // Checks of single files have no option for it.
-    throw Error(Category::io, text,
-                {.hint = blame.file.empty() ? "allow more with --memory, e.g. --memory 4G, or choose fewer columns"
-                                            : "close other programs, or run where there is more memory"});
+    throw core::outOfMemory(text);
   }
   if (isAboutDisk(message)) throw Error(Category::io, text);
   if (blame.usersSql && (isAboutStatement(type) || !isAboutFiles(message))) {

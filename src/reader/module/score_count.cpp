@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "row_pipeline.h"
 #include "values.h"
@@ -374,10 +374,8 @@ Found findScore(const std::vector<Type>& columns, const std::string& field) {
 
 void checkMemory(std::uint64_t rows, std::uint64_t memoryBytes) {
   if (rows <= memoryBytes / sizeof(double)) return;
-  throw Error(Category::io,
-              "the percentiles of " + std::to_string(rows) + " scores need " +
-                  core::formatBytes(rows * sizeof(double)) + " of memory",
-              {.hint = "allow more with --memory"});
+  throw core::outOfMemory("the percentiles of " + std::to_string(rows) + " scores need " +
+                          core::formatBytes(rows * sizeof(double)) + " of memory");
 }
 
 }  // namespace

@@ -1,0 +1,20 @@
+#pragma once
+/// Failures for want of memory.
+
+#include <string>
+
+#include "caiexport/core/error.h"
+
+namespace caiexport::core {
+
+/// Error(io). Its hint holds for every command; the one place that prints errors adds the options of the command that
+/// ran (see withOptions), which nothing below it knows.
+Error outOfMemory(const std::string& what = "out of memory");
+
+/// Whether the error is one of outOfMemory(), whatever was added to its hint since.
+bool isOutOfMemory(const Error& error);
+
+/// The error with the options of the command that lower its need, e.g. "--memory", "--connections".
+Error withOptions(const Error& error, const std::string& options);
+
+}  // namespace caiexport::core
