@@ -1,6 +1,10 @@
-/// Signals, exit codes and the one place that prints an error. Not a Poco Application: that one parses options in ways
-/// cli/options.h tells of, logs exceptions itself and has exit codes of its own.
+/// The program as a Poco application: signals, exit codes and the one place that prints an error. Poco sees no word of
+/// the command line but the program's name: its option parser takes slips of the finger for something else (see
+/// cli/options.h). Nothing is thrown out of main(), so that neither its log nor its exit codes come into play.
 
+#include <Poco/Exception.h>
+#include <Poco/Util/Application.h>
+#include <Poco/Util/OptionSet.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -13,12 +17,15 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "caiexport/cli/application.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
 
 namespace {
 
@@ -54,7 +61,7 @@ class SignalWatch {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
-    // nohup ignores it, and it is to stay so: a blocked signal would be taken even then.
+    // Under nohup SIGHUP is ignored. Blocking it would make sigwait() receive it all the same, so leave it out.
     struct sigaction hangUp {};
     if (::sigaction(SIGHUP, nullptr, &hangUp) == 0 && hangUp.sa_handler != SIG_IGN) sigaddset(&signals_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
@@ -88,6 +95,12 @@ class SignalWatch {
   std::thread thread_;
 };
 
+Error defect(const std::exception& error) {
+  return {Category::internal,
+          std::string("a defect of caiexport: ") + error.what(),
+          {.hint = "please report it, with the command and the output of --verbose"}};
+}
+
 /// Runs the command; its failure, whatever threw it.
 std::optional<Error> run(const std::vector<std::string>& words, caiexport::cli::StandardOutput& out,
                          caiexport::cli::Console& console, const std::stop_token& stop) {
@@ -98,10 +111,16 @@ std::optional<Error> run(const std::vector<std::string>& words, caiexport::cli::
   } catch (const Error& error) {
     return error;
   } catch (const std::bad_alloc&) {
-    return Error(Category::io, "out of memory", {.hint = "close other programs, or lower --connections or --memory"});
+    return caiexport::core::outOfMemory();
+  } catch (const std::system_error& error) {
+    // A thread that can't be started says "try again"; without memory, or at a limit, it is no defect.
+    const bool scarce =
+        error.code() == std::errc::resource_unavailable_try_again || error.code() == std::errc::not_enough_memory;
+    if (!scarce) return defect(error);
+    return Error(Category::io, std::string("the system gives no more threads or memory: ") + error.what(),
+                 {.hint = "raise the limits (ulimit -u, ulimit -v), or close other programs"});
   } catch (const std::exception& error) {
-    return Error(Category::internal, std::string("a defect of caiexport: ") + error.what(),
-                 {.hint = "please report it, with the command and the output of --verbose"});
+    return defect(error);
   }
 }
 
@@ -117,6 +136,34 @@ void printFailure(const Error& error, bool json, caiexport::cli::StandardOutput&
   }
 }
 
+int perform(const std::vector<std::string>& words, const std::stop_token& stop) {
+  caiexport::cli::StandardOutput out;
+  caiexport::cli::Console console;
+  const std::optional<Error> error = run(words, out, console, stop);
+  if (!error) return 0;
+  printFailure(*error, caiexport::cli::asksForJson(words), out, console);
+  return caiexport::core::exitCodeOf(error->category());
+}
+
+class Caiexport final : public Poco::Util::Application {
+ public:
+  Caiexport(std::vector<std::string> words, std::stop_token stop) : words_(std::move(words)), stop_(std::move(stop)) {}
+
+ protected:
+  void defineOptions(Poco::Util::OptionSet&) override {}
+  int main(const ArgVec&) override { return perform(words_, stop_); }
+
+ private:
+  std::vector<std::string> words_;
+  std::stop_token stop_;
+};
+
+/// With a slash, as Poco would look for it in PATH otherwise, and throw where there is none.
+std::string programName(const char* const* argv) {
+  const std::string name = *argv == nullptr ? "caiexport" : *argv;
+  return name.find('/') == name.npos ? "./" + name : name;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -124,11 +171,12 @@ int main(int argc, char** argv) {
   forbidCoreFiles();
   const SignalWatch signals;
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
-  caiexport::cli::StandardOutput out;
-  caiexport::cli::Console console;
-
-  const std::optional<Error> error = run(words, out, console, signals.token());
-  if (!error) return 0;
-  printFailure(*error, caiexport::cli::asksForJson(words), out, console);
-  return caiexport::core::exitCodeOf(error->category());
+  try {
+    Caiexport application(words, signals.token());
+    application.init({programName(argv)});
+    return application.run();
+  } catch (const Poco::Exception&) {
+    // An application wants to know the current folder, which may be gone.
+    return perform(words, signals.token());
+  }
 }

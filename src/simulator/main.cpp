@@ -1,9 +1,13 @@
 #include <Poco/Net/SSLManager.h>
+#include <Poco/Util/OptionSet.h>
+#include <Poco/Util/ServerApplication.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <iostream>
+#include <span>
 #include <system_error>
 
 #include "caiexport/core/clock.h"
@@ -56,12 +60,15 @@ struct Ssl {
   Ssl& operator=(const Ssl&) = delete;
 };
 
-sigset_t endSignals() {
+/// Those that waitForTerminationRequest() takes. Blocked before any thread is made, so that all inherit it and none of
+/// them ends the program before its time.
+void blockEndSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
-  return signals;
+  sigaddset(&signals, SIGQUIT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
 void printSettings(const Options& options, const Scenario& scenario, const std::string& url) {
@@ -88,11 +95,7 @@ void listScenarios() {
   }
 }
 
-int serve(const Options& options) {
-  // Blocked before any thread is made, so that all inherit it and sigwait below gets them.
-  const sigset_t signals = endSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+int serve(const Options& options, const std::function<void()>& waitForEnd) {
   const Scenario scenario = scenarioOf(options);
   const Ssl ssl;
   const DataFolder folder(options.dataFolder);
@@ -110,13 +113,12 @@ int serve(const Options& options) {
   if (!options.portFile.empty()) {
     core::writeFileAtomically(core::diskFileSystem(), options.portFile, std::to_string(server.port()) + "\n");
   }
-  int received = 0;
-  sigwait(&signals, &received);
+  waitForEnd();
   return EXIT_SUCCESS;
 }
 
-int run(int count, const char* const* words) {
-  const Options options = parseOptions(std::span(words, static_cast<std::size_t>(count)).subspan(1));
+int perform(std::span<const char* const> words, const std::function<void()>& waitForEnd) {
+  const Options options = parseOptions(words);
   if (options.help) {
     std::cout << helpText();
     return EXIT_SUCCESS;
@@ -125,20 +127,45 @@ int run(int count, const char* const* words) {
     listScenarios();
     return EXIT_SUCCESS;
   }
-  return serve(options);
+  return serve(options, waitForEnd);
 }
 
-}  // namespace
+/// Poco sees no word but the program's name: options are parseOptions()'s, and a --daemon is none of them.
+class SimulatorApplication final : public Poco::Util::ServerApplication {
+ public:
+  explicit SimulatorApplication(std::span<const char* const> words) : words_(words) {}
 
-int main(int count, char** words) {
+ protected:
+  void defineOptions(Poco::Util::OptionSet&) override {}
+  int main(const ArgVec&) override;
+
+ private:
+  std::span<const char* const> words_;
+};
+
+int SimulatorApplication::main(const ArgVec&) {
   try {
-    return run(count, words);
+    return perform(words_, [this] { waitForTerminationRequest(); });
   } catch (const core::Error& error) {
     std::cerr << "caiexport-simulator: " << error.what() << '\n';
     if (!error.hint().empty()) {
       std::cerr << error.hint() << '\n';
     }
     return core::exitCodeOf(error.category());
+  } catch (const std::exception& error) {
+    std::cerr << "caiexport-simulator: " << error.what() << '\n';
+    return EXIT_FAILURE;
+  }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  blockEndSignals();
+  try {
+    SimulatorApplication application(std::span(words, static_cast<std::size_t>(count)).subspan(1));
+    // With a slash: Poco would look for it in PATH, and throw where there is none.
+    return application.run({"./caiexport-simulator"});
   } catch (const std::exception& error) {
     std::cerr << "caiexport-simulator: " << error.what() << '\n';
     return EXIT_FAILURE;
