@@ -8,6 +8,15 @@ function(caiexport_add_floor name)
   target_include_directories(caiexport_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include"
                                                PRIVATE "${PROJECT_SOURCE_DIR}/src/${name}")
   target_link_libraries(caiexport_${name} ${FLOOR_DEPENDS} PRIVATE caiexport::project_warnings)
+  caiexport_precompile(caiexport_${name})
+endfunction()
+
+# What most sources include, and the further headers that are named, precompiled for the target.
+function(caiexport_precompile target)
+  if(CAIEXPORT_PCH)
+    target_precompile_headers(${target} PRIVATE <algorithm> <chrono> <filesystem> <functional> <map> <memory> <mutex>
+      <optional> <span> <stop_token> <string> <string_view> <thread> <utility> <vector> ${ARGN})
+  endif()
 endfunction()
 
 # caiexport_add_tests(NAME [LIBRARIES ...]): tests/NAME/*_test.cpp as one GoogleTest program, one ctest entry a test.
@@ -25,6 +34,7 @@ function(caiexport_add_tests name)
   # Tests are compiled more often than they run; the code under test keeps the build's own options.
   target_compile_options(${name}_tests PRIVATE -O0 -g1)
   target_link_libraries(${name}_tests PRIVATE ${SUITE_LIBRARIES} caiexport::project_warnings GTest::gmock_main)
+  caiexport_precompile(${name}_tests <gmock/gmock.h> <gtest/gtest.h>)
   set_target_properties(${name}_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   gtest_discover_tests(${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${SUITE_TIMEOUT})
 endfunction()
