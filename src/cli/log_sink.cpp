@@ -1,6 +1,5 @@
 #include "log_sink.h"
 
-#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +11,8 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
-#include "caiexport/core/file_system.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/ownership.h"
 #include "caiexport/core/text.h"
 #include "json.h"
 
@@ -49,9 +49,7 @@ std::string lineFor(LogLevel level, std::string_view event, std::initializer_lis
 
 LogSink::LogSink(Console& console, const core::Clock& clock, const std::optional<LogFile>& file)
     : console_(console), clock_(clock), file_(file) {
-  if (!file_) return;
-  open();
-  if (descriptor_ < 0) core::throwIoError("open the log file", file_->path, errno);
+  if (file_) open();
 }
 
 LogSink::~LogSink() {
@@ -59,7 +57,7 @@ LogSink::~LogSink() {
 }
 
 void LogSink::open() {
-  descriptor_ = ::open(file_->path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  descriptor_ = core::openToAppend(file_->path, "the log file");
 }
 
 bool LogSink::isShown(LogLevel level) const {
@@ -141,13 +139,12 @@ void LogSink::makeRoomFor(std::size_t bytes) {
     return;  // a longer file is better than none
   }
   const int full = descriptor_;
-  open();
-  if (descriptor_ < 0) {
-    descriptor_ = full;
-    ::flock(descriptor_, LOCK_UN);
-    return;
+  try {
+    open();
+    ::close(full);
+  } catch (const core::Error&) {
+    ::flock(full, LOCK_UN);  // it goes on under its other name
   }
-  ::close(full);
 }
 
 }  // namespace caiexport::cli

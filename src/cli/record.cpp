@@ -17,7 +17,11 @@ fs::path lockFileOf(const fs::path& database) {
 std::unique_ptr<Record> Record::open(const fs::path& database) {
   std::error_code ignored;
   // A folder above that can't be entered is an error that opening reports better.
-  if (fs::status(database, ignored).type() == fs::file_type::not_found) return nullptr;
+  const fs::file_status status = fs::status(database, ignored);
+  if (status.type() == fs::file_type::not_found) return nullptr;
+  // An empty file holds no jobs, and to look at it is no reason to fill it.
+  const bool empty = fs::is_regular_file(status) && fs::file_size(database, ignored) == 0 && !ignored;
+  if (empty && !fs::exists(database.string() + "-wal", ignored)) return nullptr;
   return std::make_unique<Record>(database);
 }
 

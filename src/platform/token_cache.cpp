@@ -12,6 +12,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
+#include "caiexport/core/ownership.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::platform {
@@ -23,8 +24,9 @@ constexpr std::size_t kMostBytes = 64U << 10U;
 
 void makePrivateFolder(const fs::path& directory) {
   if (directory.has_parent_path()) core::diskFileSystem().createDirectories(directory.parent_path());
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    core::throwIoError("create the folder", directory, errno);
+  if (::mkdir(directory.c_str(), 0700) == 0) return;
+  if (errno != EEXIST) core::throwIoError("create the folder", directory, errno);
+  core::makePrivate(directory);
 }
 
 /// The content, if the file is a regular one that nobody else can have written or read. Checked on the open file, so

@@ -19,6 +19,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/ownership.h"
 #include "failure.h"
 #include "migrations.h"
 #include "query.h"
@@ -31,7 +32,10 @@ using core::Category;
 using core::Error;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kBusyTimeout{10000};
+/// A hundred processes that begin together, each with commits that wait for the disk, take their turns well within it.
+constexpr milliseconds kBusyTimeout{60000};
+/// The smallest file that can hold a database; SQLite takes less for an empty one, and would write over it.
+constexpr std::uint64_t kLeastBytes = 512;
 constexpr const char* kLocalDisk = "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE)";
 constexpr const char* kOtherFile = "name another file with --database FILE or CAIEXPORT_DATABASE";
 /// "CAIX", in the file's header: tells our databases from those of other programs.
@@ -67,6 +71,34 @@ void makeFile(const fs::path& file) {
   } else if (errno != EEXIST) {
     core::throwIoError("create the job database", file, errno);
   }
+}
+
+/// Another user of the machine could have put them there: a database to be believed, a log to be replayed into ours.
+void requireOwn(const fs::path& file) {
+  core::requireOwnFile(file, "the job database");
+  for (const char* ending : {"-wal", "-shm", "-journal", ".lock"}) {
+    core::requireOwnFile(file.string() + ending, "the job database's file");
+  }
+}
+
+/// What others could have been given by a umask, or by a program before this one.
+void mendModes(const fs::path& file) {
+  constexpr unsigned kGroupMayRead = 0040;
+  for (const char* ending : {"", "-wal", "-shm", ".lock"}) core::makePrivate(file.string() + ending, kGroupMayRead);
+  // A folder that everybody may write to lets them put other files in the place of these; who may read it is the
+  // owner's choice.
+  constexpr unsigned kAllButForeignWriting = 0075;
+  struct stat facts {};
+  const bool open = ::stat(file.parent_path().c_str(), &facts) == 0 && (facts.st_mode & S_IWOTH) != 0;
+  if (open && (facts.st_mode & S_ISVTX) == 0) core::makePrivate(file.parent_path(), kAllButForeignWriting);
+}
+
+void refuseNoDatabase(const fs::path& file) {
+  struct stat facts {};
+  if (::stat(file.c_str(), &facts) != 0 || !S_ISREG(facts.st_mode)) return;
+  if (facts.st_size == 0 || static_cast<std::uint64_t>(facts.st_size) >= kLeastBytes) return;
+  fail(Category::io, "cannot open the job database " + file.string() + ": file is not a database",
+       std::string("it was left as it is; ") + kOtherFile);
 }
 
 /// Some of SQLite's locks answer "busy" at once, whatever the timeout (a change of the journal mode, the recovery of a
@@ -161,13 +193,30 @@ void migrate(SQLite::Database& connection, const fs::path& file) {
   });
 }
 
+/// SQLite's busy handler: whether to try again. The pauses differ, so that many that wait do not wake together.
+int waitALittle(void*, int tries) noexcept {
+  thread_local core::SteadyTime since;
+  const core::SteadyTime now = core::systemClock().steadyNow();
+  if (tries == 0) since = now;
+  if (now - since >= kBusyTimeout) return 0;
+  std::uint8_t chance = 0;
+  sqlite3_randomness(sizeof chance, &chance);
+  const int most = std::min(2 << std::min(tries, 5), 40);
+  core::systemClock().sleep(milliseconds(1 + chance % most), std::stop_token());
+  return 1;
+}
+
 std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
-  auto connection = std::make_unique<SQLite::Database>(name, flags, static_cast<int>(kBusyTimeout.count()));
+  auto connection = std::make_unique<SQLite::Database>(name, flags);
   sqlite3* handle = connection->getHandle();
   sqlite3_extended_result_codes(handle, 1);
   // A misspelt column in double quotes is an error then, not a text.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  // Closing what turns out to be another program's must not change it.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // SQLite's own would sleep longer each time, and the last of many writers longest.
+  sqlite3_busy_handler(handle, waitALittle, nullptr);
   connection->exec("PRAGMA foreign_keys = ON");
   // In WAL mode anything less may lose the last commits when the power goes. fullfsync is macOS's real fsync.
   connection->exec("PRAGMA synchronous = FULL");
@@ -185,9 +234,15 @@ std::unique_ptr<SQLite::Database> openForWriting(const fs::path& file) {
     core::throwIoError("write to the job database", file, EACCES);
   }
   const int version = versionOf(*connection, file);
+  sqlite3_db_config(connection->getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   useWal(*connection, file);
   if (version < newestSchemaVersion()) migrate(*connection, file);
   return connection;
+}
+
+bool isOwn(const fs::path& file) {
+  struct stat facts {};
+  return ::stat(file.c_str(), &facts) == 0 && facts.st_uid == ::geteuid();
 }
 
 bool isWritable(const fs::path& file) {
@@ -249,7 +304,9 @@ std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
          "no job was recorded there yet; --database FILE or CAIEXPORT_DATABASE name another file");
   }
   if (failed) core::throwIoError("open the job database", file, failed.value());
-  if (!isWritable(file)) return openInReadOnlyFolder(file);
+  // Another user's is looked at as it lies there: what we would write beside it would be in that one's way.
+  if (!isWritable(file) || !isOwn(file)) return openInReadOnlyFolder(file);
+  requireOwn(file);
   // Opened with SQLITE_OPEN_READONLY, SQLite would leave its -wal and -shm files behind.
   auto connection = openForWriting(file);
   connection->exec("PRAGMA query_only = ON");
@@ -260,9 +317,12 @@ std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
 
 Database::Database(const fs::path& file, Mode mode) : file_(fs::absolute(file)) {
   refuseFolder(file_);
+  refuseNoDatabase(file_);
   try {
     if (mode == Mode::readWrite) {
+      requireOwn(file_);
       makeFile(file_);
+      mendModes(file_);
       connection_ = openForWriting(file_);
     } else {
       connection_ = openForReading(file_);

@@ -74,7 +74,6 @@ TEST_F(DatabaseTest, setsWhatDurabilityNeeds) {
   EXPECT_EQ(connection.execAndGet("PRAGMA journal_mode").getString(), "wal");
   EXPECT_EQ(connection.execAndGet("PRAGMA synchronous").getInt(), 2);
   EXPECT_EQ(connection.execAndGet("PRAGMA foreign_keys").getInt(), 1);
-  EXPECT_EQ(connection.execAndGet("PRAGMA busy_timeout").getInt(), 10000);
   EXPECT_EQ(connection.execAndGet("PRAGMA user_version").getInt(), newestSchemaVersion());
   EXPECT_NE(connection.execAndGet("PRAGMA application_id").getInt(), 0);
 }
@@ -110,6 +109,68 @@ TEST_F(DatabaseTest, refusesWhatIsNoDatabase) {
   }
   EXPECT_EQ(contentOf(file_), garbage);
   EXPECT_EQ(namesIn(folder_.path()), std::set<std::string>{"jobs.db"});
+}
+
+TEST_F(DatabaseTest, refusesWhatIsTooShortToBeADatabaseAndLeavesItAlone) {
+  for (const std::size_t bytes : {1U, 15U, 16U, 100U, 511U}) {
+    const std::string text(bytes, 'x');
+    write(file_, text);
+    for (const auto mode : {Database::Mode::readWrite, Database::Mode::readOnly}) {
+      const core::Error error = openingError(file_, mode);
+      EXPECT_EQ(error.category(), Category::io) << bytes;
+      EXPECT_THAT(error.what(), HasSubstr("not a database"));
+    }
+    EXPECT_EQ(contentOf(file_), text);
+    EXPECT_EQ(namesIn(folder_.path()), std::set<std::string>{"jobs.db"});
+  }
+}
+
+TEST_F(DatabaseTest, leavesTheLogOfAnotherProgramsDatabaseWhereItIs) {
+  support::ChildProcess theirs([&](const auto&) {
+    SQLite::Database other(file_.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    other.exec("PRAGMA journal_mode = WAL");
+    other.exec("CREATE TABLE theirs (x)");
+    ::_exit(0);  // as if killed: the log is not written back
+    return 0;
+  });
+  ASSERT_EQ(theirs.wait(), 0);
+  const std::string before = contentOf(file_);
+  const std::string log = contentOf(file_.string() + "-wal");
+  ASSERT_FALSE(log.empty());
+  EXPECT_THAT(openingError(file_).what(), HasSubstr("another program"));
+  EXPECT_EQ(contentOf(file_), before);
+  EXPECT_EQ(contentOf(file_.string() + "-wal"), log);
+}
+
+TEST_F(DatabaseTest, refusesToWriteToWhatAnotherUserPutThere) {
+  for (const char* ending : {"", "-wal", "-shm", "-journal", ".lock"}) {
+    SCOPED_TRACE(ending);
+    const fs::path file = folder_ / (std::string("planted") + ending) / "jobs.db";
+    if (*ending != '\0') {
+      Database made(file, Database::Mode::readWrite);
+    }
+    fs::create_directories(file.parent_path());
+    const std::string planted = file.string() + ending;
+    if (::geteuid() == 0) {
+      write(planted, "");
+      ASSERT_EQ(::chown(planted.c_str(), 65534, 65534), 0);
+    } else {
+      fs::create_symlink("/etc/passwd", planted);
+    }
+    const core::Error error = openingError(file);
+    EXPECT_EQ(error.category(), Category::io);
+    EXPECT_THAT(error.what(), HasSubstr("belongs to another user"));
+  }
+}
+
+TEST_F(DatabaseTest, takesBackWhatOthersMayWrite) {
+  const fs::path file = folder_ / "open/jobs.db";
+  { Database database(file, Database::Mode::readWrite); }
+  fs::permissions(file, fs::perms::all);
+  fs::permissions(file.parent_path(), fs::perms::all);
+  { Database database(file, Database::Mode::readWrite); }
+  EXPECT_EQ(modeOf(file) & 0037U, 0U);
+  EXPECT_EQ(modeOf(file.parent_path()), 0775U);
 }
 
 TEST_F(DatabaseTest, refusesADatabaseOfAnotherProgram) {
@@ -364,6 +425,29 @@ TEST_F(DatabaseTest, writersOfSeveralProcessesTakeTurns) {
   Database database(file_, Database::Mode::readOnly);
   EXPECT_EQ(database.connection().execAndGet("SELECT count(*) FROM event").getInt(), 3 * kEvents);
   EXPECT_EQ(database.connection().execAndGet("PRAGMA integrity_check").getString(), "ok");
+}
+
+TEST_F(DatabaseTest, aHundredWritersThatBeginTogetherAllGetTheirTurn) {
+  constexpr int kWriters = 100;
+  { Database database(file_, Database::Mode::readWrite); }
+  std::vector<std::unique_ptr<support::ChildProcess>> children;
+  for (int n = 0; n < kWriters; ++n) {
+    children.push_back(std::make_unique<support::ChildProcess>([&, n](const auto& link) {
+      link.ready();
+      link.waitForRelease();
+      Database database(file_, Database::Mode::readWrite);
+      support::FakeClock clock;
+      JobStore store(database, clock);
+      const auto job = store.createJob(datasetRequest(), std::to_string(n), model::makePlan(datasetRequest())).id;
+      for (int event = 0; event < 3; ++event) store.addEvent(job, {}, "tick", std::to_string(event));
+      return 0;
+    }));
+  }
+  for (auto& child : children) child->waitUntilReady();
+  for (auto& child : children) child->release();
+  for (auto& child : children) EXPECT_EQ(child->wait(), 0);
+  Database database(file_, Database::Mode::readOnly);
+  EXPECT_EQ(database.connection().execAndGet("SELECT count(*) FROM event").getInt(), 3 * kWriters);
 }
 
 TEST_F(DatabaseTest, aKilledWriterLeavesWhatItCommitted) {
