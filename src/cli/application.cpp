@@ -7,10 +7,12 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "caiexport/store/database.h"
 #include "commands.h"
 #include "environment.h"
+#include "home_path.h"
 #include "job_json.h"
 #include "json.h"
 #include "log_sink.h"
@@ -80,7 +82,22 @@ const Command& findCommand(const std::string& name) {
                     {.hint = "caiexport --help lists the commands"});
 }
 
-std::vector<OptionGroup> acceptedBy(const CommandPage& page) {
+/// An option that the command would ignore says something else than what it does: `show --sandbox stage` shows a job of
+/// any sandbox.
+void refuseIgnored(const ParsedOptions& options, const CommandPage& page) {
+  for (const OptionGroup& group : globalGroups()) {
+    for (const Option& option : group.options) {
+      if (!options.has(option.name) || takes(page, option.name)) continue;
+      const std::string command(page.name);
+      throw core::Error(core::Category::usage,
+                        command + " takes no --" + std::string(option.name) + ": it would change nothing",
+                        {.hint = "caiexport " + command + " --help lists what it takes"});
+    }
+  }
+}
+
+/// Those of the page first: where it has an option of its own, that one is meant.
+std::vector<OptionGroup> known(const CommandPage& page) {
   std::vector<OptionGroup> groups = page.groups;
   for (const OptionGroup& group : globalGroups()) groups.push_back(group);
   return groups;
@@ -96,7 +113,7 @@ void setUpConsole(Console& console, const ParsedOptions& options, const Environm
   if (options.has("no-color") || environment.get("NO_COLOR")) console.forbidColour();
 }
 
-std::optional<LogFile> logFile(const ParsedOptions& options) {
+std::optional<LogFile> logFile(const ParsedOptions& options, const Environment& environment) {
   constexpr std::array<std::string_view, 4> kLevels{"debug", "info", "warning", "error"};
   const std::string level = wordOption(options, "log-level", kLevels);
   const std::optional<std::uint64_t> size = bytesOption(options, "log-size");
@@ -105,10 +122,19 @@ std::optional<LogFile> logFile(const ParsedOptions& options) {
   const auto path = options.value("log-file");
   if (!path) return std::nullopt;
   if (path->empty()) throw core::Error(core::Category::usage, "--log-file: the name of the file is empty");
-  LogFile file{.path = *path};
+  LogFile file{.path = pathFrom(*path, "--log-file", environment)};
   file.level = static_cast<core::LogLevel>(std::ranges::find(kLevels, level) - kLevels.begin());
   if (size) file.mostBytes = *size;
   return file;
+}
+
+/// A hint may name only options that the command has.
+core::Error withUsableHint(const core::Error& error, const CommandPage& page) {
+  if (!core::isOutOfMemory(error)) return error;
+  std::string options;
+  if (takes(page, "memory")) options = "allow more with --memory SIZE, or choose fewer columns";
+  if (takes(page, "connections")) options = "lower --connections";
+  return options.empty() ? error : core::withOptions(error, options);
 }
 
 /// How the command ended, whether it says so or throws; nothing is left that could still fail.
@@ -118,9 +144,12 @@ CommandEnd ended(const Command& command, const ParsedOptions& options, Context& 
     wordOption(options, "if-running", kRunning);
     CommandEnd end = command.run(options, context);
     context.out.flush();
+    if (end) return withUsableHint(*end, command.page());
     return end;
+  } catch (const std::bad_alloc&) {
+    return withUsableHint(core::outOfMemory(), command.page());
   } catch (const core::Error& error) {
-    return error;
+    return withUsableHint(error, command.page());
   }
 }
 
@@ -128,7 +157,7 @@ CommandEnd run(const Command& command, const ParsedOptions& options, StandardOut
                std::stop_token stop) {
   const Environment& environment = processEnvironment();
   setUpConsole(console, options, environment);
-  LogSink log(console, core::systemClock(), logFile(options));
+  LogSink log(console, core::systemClock(), logFile(options, environment));
   Context context{.out = out, .console = console, .log = log, .environment = environment, .stop = std::move(stop)};
   RunEnd end(command.page(), options, context, log);
   try {
@@ -232,10 +261,10 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
 
   const Command& command = findCommand(words.front());
   if (options.has("help")) return printed(out, helpFor(command.page(), options));
-  const std::vector<OptionGroup> known = acceptedBy(command.page());
-  takeAllOptions(words.subspan(1), known, options);
+  takeAllOptions(words.subspan(1), known(command.page()), options);
   if (options.has("help")) return printed(out, helpFor(command.page(), options));
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
+  refuseIgnored(options, command.page());
   return run(command, options, out, console, std::move(stop));
 }
 

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "config.h"
 #include "doctor.h"
+#include "home_path.h"
 #include "option_values.h"
 #include "profile_edit.h"
 #include "prompt.h"
@@ -52,14 +53,17 @@ bool isThere(Configuration& configuration, std::string_view key) {
 }
 
 /// What options and environment give, for the profile.
-Profile givenSettings(Configuration& configuration) {
+Profile givenSettings(Configuration& configuration, const Environment& environment) {
   Profile given;
   for (const SettingSpec& spec : settingSpecs()) {
     const auto setting = configuration.find(spec.key);
     if (!setting || setting->value.empty()) continue;
     if (setting->origin != Origin::option && setting->origin != Origin::environment) continue;
     const bool path = std::ranges::find(kPaths, spec.key) != kPaths.end();
-    given[std::string(spec.key)] = path ? fs::absolute(setting->value).lexically_normal().string() : setting->value;
+    // Whole, since the next command may run elsewhere.
+    given[std::string(spec.key)] =
+        path ? fs::absolute(pathFrom(setting->value, setting->place, environment)).lexically_normal().string()
+             : setting->value;
   }
   return given;
 }
@@ -148,8 +152,40 @@ std::string presentText(const ConfigFile& file) {
   return core::readFile(file.file);
 }
 
-void writeProfile(const ConfigFile& file, const Profile& settings) {
+/// The profile as it will be.
+Profile merged(const ConfigFile& file, const Profile& settings) {
+  Profile whole;
+  if (file.there) {
+    auto profiles = readConfigFile(file.file);
+    if (const auto found = profiles.find(file.profile); found != profiles.end()) whole = std::move(found->second);
+  }
+  for (const std::string_view key : contradicted(settings)) whole.erase(std::string(key));
+  for (const auto& [key, value] : settings) whole[key] = value;
+  return whole;
+}
+
+/// By the checks of the next command, as if everything stood in its environment: that file alone must do.
+void refuseWhatWouldBeRefused(const Profile& profile, const Environment& environment) {
+  const Environment alone([&](std::string_view name) -> std::optional<std::string> {
+    if (name == "XDG_CONFIG_HOME") return "/nonexistent";  // and no other profile
+    if (!name.starts_with("CAIEXPORT_")) return environment.get(name);
+    for (const SettingSpec& spec : settingSpecs()) {
+      const auto found = spec.environment == name ? profile.find(spec.key) : profile.end();
+      if (found != profile.end()) return found->second;
+    }
+    return std::nullopt;
+  });
+  const ParsedOptions noOptions;
+  Configuration configuration(noOptions, alone);
+  configuration.platform();
+  configuration.download();
+  if (profile.contains("database")) configuration.database();
+  if (profile.contains("output")) configuration.output();
+}
+
+void writeProfile(const ConfigFile& file, const Profile& settings, const Environment& environment) {
   for (const auto& [key, value] : settings) requireWritableValue(key, value);
+  refuseWhatWouldBeRefused(merged(file, settings), environment);
   std::string before = presentText(file);
   std::string after = withProfile(before, file.profile, settings, contradicted(settings));
   core::FileSystem& files = core::diskFileSystem();
@@ -193,14 +229,14 @@ CommandEnd runConfigure(const ParsedOptions& options, Context& context) {
   requireProfileName(file.profile);
   if (file.there) readConfigFile(file.file);
 
-  Profile settings = givenSettings(configuration);
+  Profile settings = givenSettings(configuration, context.environment);
   Prompt prompt(context.console, context.stop);
   if (options.has("no-input") || !prompt.possible()) {
     requireNothingMissing(configuration);
   } else {
     askAll(configuration, prompt, context.console, options.has("all"), settings);
   }
-  writeProfile(file, settings);
+  writeProfile(file, settings, context.environment);
   context.out.write("Profile [" + file.profile + "] is in " + core::printable(file.file.string()) + " (mode 0600).\n");
   if (options.has("no-check")) return {};
   context.out.write("\n");

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 
 #include "caiexport/cli/terminal.h"
@@ -13,15 +14,18 @@
 #include "line_array.h"
 #include "option_values.h"
 #include "record.h"
+#include "stop_limit.h"
 
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 9> kWhich{{
+constexpr std::array<Option, 11> kWhich{{
     {"status", "WORDS",
      "pending, running, waiting, interrupted, blocked, failed, cancelled, succeeded; comma separated"},
     {"kind", "dataset|segment", "jobs of this kind"},
     {"id", "SOURCE", "jobs of this dataset or segment"},
+    {"org", "ORG", "jobs of this organisation"},
+    {"sandbox", "NAME", "jobs in this sandbox [any, whatever the settings say]"},
     {"since", "TIME", "made at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
     {"until", "TIME", "made before TIME"},
     {"limit", "N", "at most N jobs, 0 for all [20]"},
@@ -39,8 +43,29 @@ constexpr std::array<Option, 4> kActions{{
 
 enum class Format { table, json, csv };
 
+struct JobFilter : store::HistoryFilter {
+  std::string orgId = {};
+  std::string sandbox = {};
+};
+
+void forEachJob(store::History& history, const JobFilter& filter,
+                const std::function<bool(const store::JobView&)>& visit) {
+  store::HistoryFilter all = filter;
+  const bool ours = filter.orgId.empty() && filter.sandbox.empty();
+  if (!ours) all.limit = 0;
+  std::size_t count = 0;
+  history.forEachJob(all, [&](const store::JobView& view) {
+    const model::ExportRequest& request = view.job.request;
+    const bool wanted = (filter.orgId.empty() || request.orgId == filter.orgId) &&
+                        (filter.sandbox.empty() || request.sandbox == filter.sandbox);
+    if (!wanted) return true;
+    if (!visit(view)) return false;
+    return ours || filter.limit == 0 || ++count < filter.limit;
+  });
+}
+
 struct HistoryOptions {
-  store::HistoryFilter filter;
+  JobFilter filter;
   std::optional<std::string> sql;
   Format format = Format::table;
   bool watch = false;
@@ -68,13 +93,15 @@ HistoryOptions parse(const ParsedOptions& options) {
     throw core::Error(core::Category::usage, "--" + std::string(option.name) + " is for diff or prune",
                       {.hint = "caiexport history diff 11 12; caiexport history prune --before 365d"});
   }
-  for (const std::string_view filter : {"status", "kind", "id", "since", "until", "limit", "watch"}) {
+  for (const std::string_view filter : {"status", "kind", "id", "org", "sandbox", "since", "until", "limit", "watch"}) {
     refuseTogether(options, {"sql", filter});
   }
   const core::TimePoint now = core::systemClock().now();
   HistoryOptions parsed;
   parsed.filter.statuses = parseStatuses(options);
   parsed.filter.sourceId = idOption(options, "id", "source id").value_or("");
+  parsed.filter.orgId = textOption(options, "org").value_or("");
+  parsed.filter.sandbox = textOption(options, "sandbox").value_or("");
   parsed.filter.since = timeOption(options, "since", now);
   parsed.filter.until = timeOption(options, "until", now);
   parsed.sql = options.value("sql");
@@ -99,6 +126,13 @@ JsonWriter writerTo(StandardOutput& out) {
   return JsonWriter([&out](std::string_view text) { out.write(text); });
 }
 
+void stopIfAsked(const Context& context) {
+  if (context.stop.stop_requested()) throw core::Interrupted();
+}
+
+/// A table is held to find the widths of its columns, so a long one begins anew after this many rows.
+constexpr std::size_t kRowsOfTable = 1000;
+
 // --- jobs
 
 void printNothing(Format format, Context& context) {
@@ -107,9 +141,11 @@ void printNothing(Format format, Context& context) {
   if (format == Format::table) context.console.notice("caiexport: no jobs yet");
 }
 
-void printJson(store::History& history, const store::HistoryFilter& filter, StandardOutput& out) {
+void printJson(store::History& history, const JobFilter& filter, Context& context) {
+  StandardOutput& out = context.out;
   LineArray array(out);
-  history.forEachJob(filter, [&](const store::JobView& view) {
+  forEachJob(history, filter, [&](const store::JobView& view) {
+    stopIfAsked(context);
     if (!array.next()) return false;
     JsonWriter json = writerTo(out);
     writeJob(json, view, JobDetail::summary, history);
@@ -118,24 +154,31 @@ void printJson(store::History& history, const store::HistoryFilter& filter, Stan
   array.end();
 }
 
-void printCsv(store::History& history, const store::HistoryFilter& filter, StandardOutput& out) {
-  out.write(historyCsvHeader());
-  history.forEachJob(filter, [&](const store::JobView& view) { return out.write(historyCsvRow(view)); });
+void printCsv(store::History& history, const JobFilter& filter, Context& context) {
+  context.out.write(historyCsvHeader());
+  forEachJob(history, filter, [&](const store::JobView& view) {
+    stopIfAsked(context);
+    return context.out.write(historyCsvRow(view));
+  });
 }
 
-/// The jobs of the table, with sizes of what is here: what was promised to one that is under way is not counted.
-std::vector<store::JobView> tableJobs(store::History& history, const store::HistoryFilter& filter) {
-  std::vector<store::JobView> views;
-  history.forEachJob(filter, [&](const store::JobView& view) {
-    views.push_back(view);
-    return true;
-  });
+/// Sizes of what is here: what was promised to a job that is under way is not counted.
+void countWhatIsHere(store::History& history, std::span<store::JobView> views) {
   for (store::JobView& view : views) {
     if (view.status == model::JobStatus::succeeded || view.job.fileCount == 0) continue;
     const store::History::Arrived arrived = history.arrived(view.job.id);
     view.job.fileCount = arrived.files;
     view.job.totalBytes = arrived.bytes;
   }
+}
+
+std::vector<store::JobView> tableJobs(store::History& history, const JobFilter& filter) {
+  std::vector<store::JobView> views;
+  forEachJob(history, filter, [&](const store::JobView& view) {
+    views.push_back(view);
+    return true;
+  });
+  countWhatIsHere(history, views);
   return views;
 }
 
@@ -145,17 +188,28 @@ std::string tableOf(std::span<const store::JobView> views, core::TimePoint now, 
   return reader::renderTable(historyTable(views, now, width), width);
 }
 
-void printTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
-  const std::vector<store::JobView> views = tableJobs(history, filter);
-  if (views.empty()) {
-    context.console.notice("caiexport: no such jobs");
-    return;
-  }
-  context.out.write(tableOf(views, core::systemClock().now(), context.out));
+void printTable(store::History& history, const JobFilter& filter, Context& context) {
+  const core::TimePoint now = core::systemClock().now();
+  std::vector<store::JobView> views;
+  bool any = false;
+  const auto flush = [&] {
+    countWhatIsHere(history, views);
+    const bool open = context.out.write(tableOf(views, now, context.out));
+    views.clear();
+    return open;
+  };
+  forEachJob(history, filter, [&](const store::JobView& view) {
+    stopIfAsked(context);
+    any = true;
+    views.push_back(view);
+    return views.size() < kRowsOfTable || flush();
+  });
+  if (!views.empty()) flush();
+  if (!any) context.console.notice("caiexport: no such jobs");
 }
 
 /// Ends when no process runs one of the jobs, or is interrupted.
-void watchTable(store::History& history, const store::HistoryFilter& filter, Context& context) {
+void watchTable(store::History& history, const JobFilter& filter, Context& context) {
   constexpr core::Duration kLookEvery = std::chrono::seconds(1);
   const core::TimePoint begun = core::systemClock().now();
   std::string shown;
@@ -204,7 +258,8 @@ void writeCell(JsonWriter& json, const Cell& cell) {
   }
 }
 
-void sqlAsJson(store::History& history, const std::string& sql, StandardOutput& out) {
+void sqlAsJson(store::History& history, const std::string& sql, Context& context) {
+  StandardOutput& out = context.out;
   std::vector<std::string> names;
   std::optional<LineArray> array;
   history.runSql(
@@ -220,12 +275,13 @@ void sqlAsJson(store::History& history, const std::string& sql, StandardOutput& 
         for (std::size_t i = 0; i < row.size(); ++i) writeCell(json.key(names[i]), row[i]);
         json.endObject();
         return true;
-      });
+      },
+      context.stop);
   if (array) array->end();
 }
 
-void sqlAsCsv(store::History& history, const std::string& sql, StandardOutput& out) {
-  const auto writeLine = [&out](const auto& cells, const auto& text) {
+void sqlAsCsv(store::History& history, const std::string& sql, Context& context) {
+  const auto writeLine = [&out = context.out](const auto& cells, const auto& text) {
     std::string line;
     for (std::size_t i = 0; i < cells.size(); ++i) line.append(i == 0 ? "" : ",").append(csvField(text(cells[i])));
     return out.write(line + "\r\n");
@@ -235,11 +291,20 @@ void sqlAsCsv(store::History& history, const std::string& sql, StandardOutput& o
       [&](const std::vector<std::string>& columns) {
         writeLine(columns, [](const std::string& name) { return name; });
       },
-      [&](const std::vector<Cell>& row) { return writeLine(row, [](const Cell& cell) { return cell.text; }); });
+      [&](const std::vector<Cell>& row) { return writeLine(row, [](const Cell& cell) { return cell.text; }); },
+      context.stop);
 }
 
-void sqlAsTable(store::History& history, const std::string& sql, StandardOutput& out) {
+void sqlAsTable(store::History& history, const std::string& sql, Context& context) {
+  StandardOutput& out = context.out;
   reader::Table table;
+  std::size_t written = 0;
+  const auto flush = [&] {
+    written += table.rows.size();
+    const bool open = out.write(reader::renderTable(table, out.width()));
+    table.rows.clear();
+    return open;
+  };
   history.runSql(
       sql,
       [&](const std::vector<std::string>& columns) {
@@ -253,21 +318,22 @@ void sqlAsTable(store::History& history, const std::string& sql, StandardOutput&
           table.columns[i].alignRight = table.columns[i].alignRight || number;
         }
         table.rows.push_back(std::move(cells));
-        return true;
-      });
-  out.write(reader::renderTable(table, out.width()));
+        return table.rows.size() < kRowsOfTable || flush();
+      },
+      context.stop);
+  if (!table.rows.empty() || written == 0) flush();
 }
 
-void printSql(store::History& history, const std::string& sql, Format format, StandardOutput& out) {
+void printSql(store::History& history, const std::string& sql, Format format, Context& context) {
   switch (format) {
     case Format::table:
-      sqlAsTable(history, sql, out);
+      sqlAsTable(history, sql, context);
       return;
     case Format::json:
-      sqlAsJson(history, sql, out);
+      sqlAsJson(history, sql, context);
       return;
     case Format::csv:
-      sqlAsCsv(history, sql, out);
+      sqlAsCsv(history, sql, context);
       return;
   }
 }
@@ -282,10 +348,10 @@ void printJobs(store::History& history, const HistoryOptions& parsed, Context& c
       }
       return;
     case Format::json:
-      printJson(history, parsed.filter, context.out);
+      printJson(history, parsed.filter, context);
       return;
     case Format::csv:
-      printCsv(history, parsed.filter, context.out);
+      printCsv(history, parsed.filter, context);
       return;
   }
 }
@@ -344,14 +410,17 @@ CommandEnd runHistory(const ParsedOptions& options, Context& context) {
   if (!options.arguments().empty()) return runAction(options, context);
   const HistoryOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
+  const StopLimit limit(context.stop);
   const std::unique_ptr<Record> record = Record::open(configuration.database());
   if (!record) {
     printNothing(parsed.format, context);
   } else if (parsed.sql) {
-    printSql(record->history(), *parsed.sql, parsed.format, context.out);
+    printSql(record->history(), *parsed.sql, parsed.format, context);
   } else {
     printJobs(record->history(), parsed, context);
   }
+  // Here, so that the limit holds for a reader who does not read.
+  context.out.flush();
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "job_text.h"
 #include "option_values.h"
+#include "output_format.h"
 #include "reading.h"
 
 namespace caiexport::cli {
@@ -21,7 +22,8 @@ constexpr std::array<Option, 11> kRows{{
     {"identity", "NAMESPACES", "identities of identityMap as columns, e.g. ECID,CRMID"},
     {"limit", "N", "at most N rows [a table 20, other formats all]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "table|csv|jsonl|parquet", "nested columns are dotted in csv and stay nested in jsonl [table]"},
+    {"format", "table|csv|jsonl|parquet",
+     "nested columns are dotted in csv and stay nested in jsonl [as --output ends, else table]"},
     {"exact", "", "csv text as it is: without the ' before what a spreadsheet would run (=, +, -, @, tab)"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
@@ -37,7 +39,7 @@ struct ReadOptions {
 
 Format parseFormat(const ParsedOptions& options) {
   constexpr std::array<std::string_view, 4> kFormats{"table", "csv", "jsonl", "parquet"};
-  const std::string word = wordOption(options, "format", kFormats);
+  const std::string word = formatFor(options, "format", kFormats);
   if (word == "csv") return Format::csv;
   if (word == "jsonl") return Format::jsonl;
   return word == "parquet" ? Format::parquet : Format::table;

@@ -4,6 +4,7 @@
 #include "caiexport/reader/score_report.h"
 #include "commands.h"
 #include "option_values.h"
+#include "output_format.h"
 #include "reading.h"
 
 namespace caiexport::cli {
@@ -13,7 +14,7 @@ constexpr std::array<Option, 6> kHow{{
     {"last", "", "the newest job that brought files"},
     {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "text|json|html", "html is one self-contained page [text]"},
+    {"format", "text|json|html", "html is one self-contained page [as --output ends, else text]"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
@@ -46,7 +47,7 @@ const CommandPage& scoresPage() {
 
 CommandEnd runScores(const ParsedOptions& options, Context& context) {
   constexpr std::array<std::string_view, 3> kFormats{"text", "json", "html"};
-  const std::string format = wordOption(options, "format", kFormats);
+  const std::string format = formatFor(options, "format", kFormats);
   const std::string field = textOption(options, "field").value_or("");
   Reading reading(options, context);
   reading.run([&] {

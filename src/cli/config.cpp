@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "caiexport/cli/options.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
+#include "home_path.h"
 #include "option_values.h"
 
 namespace caiexport::cli {
@@ -76,22 +78,6 @@ void requireHeaderSafe(const Setting& setting) {
     throwBad(setting, "'" + core::printable(setting.value, 80) + "' is empty or holds blanks or odd characters");
 }
 
-core::Secret readSecretFile(const Setting& setting) {
-  constexpr std::uint64_t kMostBytes = 64U << 10U;
-  std::string text;
-  try {
-    text = core::readFile(setting.value, kMostBytes);
-  } catch (const Error& error) {
-    throw Error(Category::config, setting.place + ": " + error.what(), {.hint = error.hint()});
-  }
-  core::Secret whole(std::move(text));
-  std::string_view line = whole.reveal();
-  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
-  core::Secret secret{std::string(line)};
-  if (secret.empty()) throwBad(setting, "the file " + core::printable(setting.value) + " is empty");
-  return secret;
-}
-
 /// What it names is run: only its owner, who is we or root, may have written it.
 void requireOwnFile(const fs::path& file, const std::string& place) {
   struct stat facts {};
@@ -100,6 +86,37 @@ void requireOwnFile(const fs::path& file, const std::string& place) {
   if (ours && (facts.st_mode & (S_IWGRP | S_IWOTH)) == 0) return;
   throw Error(Category::config, place + " is a command, and others could have written it there",
               {.hint = "chmod go-w " + core::printable(file.string())});
+}
+
+/// What the setting says, with the home folder for `~`.
+fs::path pathOf(const Setting& setting, const Environment& environment) {
+  try {
+    return pathFrom(setting.value, setting.place, environment);
+  } catch (const Error& error) {
+    if (setting.origin != Origin::option) throw;
+    throw Error(Category::usage, error.what(), {.hint = error.hint()});
+  }
+}
+
+core::Secret readSecretFile(const Setting& setting, const Environment& environment) {
+  constexpr std::uint64_t kMostBytes = 64U << 10U;
+  const fs::path file = pathOf(setting, environment);
+  std::string text;
+  try {
+    text = core::readFile(file, kMostBytes);
+  } catch (const Error& error) {
+    throw Error(Category::config, setting.place + ": " + error.what(), {.hint = error.hint()});
+  }
+  core::Secret whole(std::move(text));
+  std::string_view line = whole.reveal();
+  if (const std::string_view encoding = core::foreignEncoding(line); !encoding.empty()) {
+    throwBad(setting, "the file " + core::printable(setting.value) + " " + std::string(encoding) +
+                          "; save it as UTF-8 without a byte order mark");
+  }
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
+  core::Secret secret{std::string(line)};
+  if (secret.empty()) throwBad(setting, "the file " + core::printable(setting.value) + " is empty");
+  return secret;
 }
 
 void requireSecretShape(const core::Secret& secret, const std::string& place) {
@@ -182,7 +199,7 @@ void Configuration::findProfile() {
 
   fs::path& file = configFile_.file;
   if (namedFile) {
-    file = absolutePath(*namedFile);
+    file = absolutePath(pathFrom(*namedFile, configFile_.fileFrom, environment_));
   } else if (const auto folder = environment_.xdgFolder("XDG_CONFIG_HOME", ".config")) {
     file = *folder / "caiexport" / "config.ini";
   }
@@ -276,14 +293,15 @@ std::optional<core::Secret> Configuration::secret(std::string_view key, std::str
   }
   if (!direct && !file) return std::nullopt;
   const bool useFile = !direct || (file && file->origin < direct->origin);
-  core::Secret secret = useFile ? readSecretFile(*file) : core::Secret(direct->value);
+  core::Secret secret = useFile ? readSecretFile(*file, environment_) : core::Secret(direct->value);
   requireSecretShape(secret, useFile ? file->place : direct->place);
   return secret;
 }
 
 std::optional<Setting> Configuration::command(std::string_view key) {
   std::optional<Setting> setting = find(key);
-  if (setting && setting->origin == Origin::profile) requireOwnFile(configFile_.file, setting->place);
+  if (setting && setting->origin == Origin::profile && configFile_.there)
+    requireOwnFile(configFile_.file, setting->place);
   return setting;
 }
 
@@ -344,7 +362,7 @@ PlatformSettings Configuration::platform() {
                             .readTimeout = duration("read_timeout", kShortest, std::chrono::hours(24)),
                             .retry = retryPolicy(),
                             .lookUp = duration("look_up", kShortest, std::chrono::hours(1))};
-  if (const auto file = find("ca_file")) settings.caFile = absolutePath(file->value);
+  if (const auto file = find("ca_file")) settings.caFile = absolutePath(pathOf(*file, environment_));
   return settings;
 }
 
@@ -364,7 +382,7 @@ transfer::DownloadSettings Configuration::download() {
 fs::path Configuration::database() {
   if (const auto setting = find("database")) {
     if (setting->value.empty()) throwBad(*setting, "the name of the file is empty");
-    return absolutePath(setting->value);
+    return absolutePath(pathOf(*setting, environment_));
   }
   if (const auto folder = environment_.xdgFolder("XDG_STATE_HOME", ".local/state")) {
     return *folder / "caiexport" / "jobs.db";
@@ -376,7 +394,7 @@ fs::path Configuration::database() {
 fs::path Configuration::output() {
   const std::optional<Setting> setting = find("output");
   if (setting && setting->value.empty()) throwBad(*setting, "the name of the folder is empty");
-  fs::path folder = absolutePath(setting ? fs::path(setting->value) : fs::path("."));
+  fs::path folder = absolutePath(setting ? pathOf(*setting, environment_) : fs::path("."));
   // "." and a slash at the end leave an empty last part.
   if (!folder.has_filename() && folder.has_relative_path()) folder = folder.parent_path();
   requireWritableFolder(folder);

@@ -1,15 +1,15 @@
 #include "ini_file.h"
 
-#include <Poco/Exception.h>
-#include <Poco/Util/IniFileConfiguration.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <sstream>
+#include <cerrno>
 
 #include "caiexport/cli/options.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/ownership.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/core/text.h"
 
@@ -30,10 +30,19 @@ std::string readText(const fs::path& file) {
   }
 }
 
-struct Checker {
+/// Editors of other systems save in encodings whose marks would be taken for a part of the first line.
+void requirePlainText(std::string_view text, const fs::path& file) {
+  const std::string_view encoding = core::foreignEncoding(text);
+  if (encoding.empty()) return;
+  throw Error(Category::config, "the config file " + core::printable(file.string()) + " " + std::string(encoding),
+              {.hint = "save it as UTF-8 without a byte order mark"});
+}
+
+/// Not Poco's IniFileConfiguration: that one ignores case, so that [Prod] would get what [prod] says.
+struct Parser {
   const fs::path& file;
   const IniRules& rules;
-  std::map<std::string, std::vector<std::string>, std::less<>> keysOf = {};
+  std::map<std::string, Profile, std::less<>> profiles = {};
   std::string profile = {};
   std::size_t lineNumber = 0;
 
@@ -47,7 +56,7 @@ struct Checker {
     if (line.back() != ']') fail("a profile is written as [name]");
     profile = core::trim(line.substr(1, line.size() - 2));
     if (profile.empty()) fail("a profile needs a name");
-    if (!keysOf.emplace(profile, std::vector<std::string>()).second) {
+    if (!profiles.emplace(profile, Profile()).second) {
       fail("the profile [" + core::printable(profile) + "] stands twice");
     }
   }
@@ -61,9 +70,8 @@ struct Checker {
     if (std::ranges::find(rules.keys, key) == rules.keys.end()) {
       fail("unknown key '" + core::printable(key, 60) + "'" + didYouMean(key, rules.keys));
     }
-    std::vector<std::string>& known = keysOf.find(profile)->second;
-    if (std::ranges::find(known, key) != known.end()) fail("the key '" + key + "' stands twice");
-    known.push_back(key);
+    const std::string value(core::trim(line.substr(equals + 1)));
+    if (!profiles.find(profile)->second.emplace(key, value).second) fail("the key '" + key + "' stands twice");
   }
 
   void takeLine(std::string_view line) {
@@ -101,31 +109,20 @@ void requirePrivate(const fs::path& file) {
 }  // namespace
 
 std::map<std::string, Profile, std::less<>> readIniFile(const fs::path& file, const IniRules& rules) {
+  // Whoever can write it sends the secret where he wants.
+  core::requireTrusted(file, "the config file");
   std::string text = readText(file);
-  Checker checker{.file = file, .rules = rules};
+  requirePlainText(text, file);
+  Parser parser{.file = file, .rules = rules};
   for (std::string_view rest = text; !rest.empty();) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
-    checker.takeLine(rest.substr(0, end));
+    parser.takeLine(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
 
-  std::map<std::string, Profile, std::less<>> profiles;
-  try {
-    std::istringstream in(text);
-    const Poco::AutoPtr<Poco::Util::IniFileConfiguration> ini(new Poco::Util::IniFileConfiguration(in));
-    for (const auto& [name, keys] : checker.keysOf) {
-      Profile& profile = profiles[name];
-      const std::string section = name + ".";
-      // Raw: getString() would put environment variables in the place of ${...}.
-      for (const std::string& key : keys) profile[key] = ini->getRawString(std::string(section).append(key), "");
-    }
-  } catch (const Poco::Exception& exception) {
-    throw Error(Category::config, "cannot read the config file " + core::printable(file.string()) + ": " +
-                                      core::printable(exception.displayText()));
-  }
   core::cleanse(text);
-  if (setsSecret(profiles, rules)) requirePrivate(file);
-  return profiles;
+  if (setsSecret(parser.profiles, rules)) requirePrivate(file);
+  return std::move(parser.profiles);
 }
 
 }  // namespace caiexport::cli

@@ -18,6 +18,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "home_path.h"
 
 namespace caiexport::cli {
 namespace {
@@ -199,7 +200,7 @@ void removeLeftovers(const fs::path& folder) {
 }  // namespace
 
 OutputTarget::OutputTarget(const ParsedOptions& options)
-    : OutputTarget(fs::path(options.value("output").value_or(""))) {
+    : OutputTarget(pathFrom(options.value("output").value_or(""), "--output", processEnvironment())) {
   if (options.value("output") && named_.empty()) {
     throw Error(Category::usage, "--output: the name of a file is missing");
   }

@@ -43,8 +43,8 @@ std::string valueBranches(std::string_view command, const std::vector<const cli:
   return out;
 }
 
-std::string argumentBranch(const Program& program, const cli::CommandPage& page) {
-  std::string out = "      " + std::string(page.name) + ") options=" + quoted(dashed(optionsOf(program, page), " "));
+std::string argumentBranch(const cli::CommandPage& page) {
+  std::string out = "      " + std::string(page.name) + ") options=" + quoted(dashed(optionsOf(page), " "));
   return out + assignments(argumentsOf(page)) + " ;;\n";
 }
 
@@ -107,7 +107,7 @@ std::string bashCompletion(const Program& program) {
   std::string arguments;
   for (const cli::CommandPage* page : program.commands) {
     values += valueBranches(page->name, ownOptions(program, *page));
-    arguments += argumentBranch(program, *page);
+    arguments += argumentBranch(*page);
   }
   const std::vector<const cli::Option*> globals = shownOptions(program.globalGroups);
   values += valueBranches("*", globals);

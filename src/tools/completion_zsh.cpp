@@ -55,7 +55,7 @@ std::string specifications(const Program& program, const std::vector<const cli::
 
 std::string commandBranch(const Program& program, const cli::CommandPage& page) {
   std::string out = "        " + std::string(page.name) + ")\n          _arguments";
-  out += specifications(program, optionsOf(program, page), "            ");
+  out += specifications(program, optionsOf(page), "            ");
   const Values values = argumentsOf(page);
   if (values.known()) {
     out += " \\\n            " + quoted("*:" + escaped(page.arguments) + ":" + actionOf(program, values));

@@ -53,8 +53,7 @@ std::string usersOf(const Program& program, const cli::OptionGroup& group) {
 }
 
 bool isGlobal(const Program& program, const cli::OptionGroup& group) {
-  const auto same = [&](const auto& other) { return other.options.data() == group.options.data(); };
-  return std::ranges::any_of(program.globalGroups, same);
+  return pagesWith(program, group) == program.commands.size();
 }
 
 void addOptions(Page& page, const cli::OptionGroup& group) {

@@ -102,10 +102,8 @@ std::vector<const cli::Option*> shownOptions(const std::vector<cli::OptionGroup>
   return shown;
 }
 
-std::vector<const cli::Option*> optionsOf(const Program& program, const cli::CommandPage& page) {
-  std::vector<cli::OptionGroup> groups = page.groups;
-  groups.insert(groups.end(), program.globalGroups.begin(), program.globalGroups.end());
-  return shownOptions(groups);
+std::vector<const cli::Option*> optionsOf(const cli::CommandPage& page) {
+  return shownOptions(page.groups);
 }
 
 std::vector<const cli::Option*> ownOptions(const Program& program, const cli::CommandPage& page) {

@@ -36,8 +36,8 @@ Values argumentsOf(const cli::CommandPage& page);
 
 /// The options that help shows.
 std::vector<const cli::Option*> shownOptions(const std::vector<cli::OptionGroup>& groups);
-/// Those of the page and, where it does not have them itself, the program's global ones.
-std::vector<const cli::Option*> optionsOf(const Program& program, const cli::CommandPage& page);
+/// All that the command takes.
+std::vector<const cli::Option*> optionsOf(const cli::CommandPage& page);
 
 /// Those of the page that are not global.
 std::vector<const cli::Option*> ownOptions(const Program& program, const cli::CommandPage& page);

@@ -133,6 +133,85 @@ TEST_F(ConfigTest, ProfilesAreChosenByName) {
   EXPECT_EQ(configuration().find("sandbox")->value, "two");
 }
 
+TEST_F(ConfigTest, CapitalsTellProfilesApart) {
+  unset("CAIEXPORT_CLIENT_SECRET");
+  for (const char* text : {"[prod]\nclient_secret = small\n[Prod]\nclient_secret = capital\nsandbox = c\n",
+                           "[Prod]\nclient_secret = capital\nsandbox = c\n[prod]\nclient_secret = small\n"}) {
+    writeConfig(text);
+    set("CAIEXPORT_PROFILE", "Prod");
+    EXPECT_EQ(configuration().platform().clientSecret.reveal(), "capital");
+    set("CAIEXPORT_PROFILE", "prod");
+    EXPECT_EQ(configuration().platform().clientSecret.reveal(), "small");
+    EXPECT_EQ(configuration().platform().sandbox, "prod") << "nothing of [Prod]";
+  }
+  writeConfig("[prod]\nclient_secret = small\n");
+  set("CAIEXPORT_PROFILE", "Prod");
+  EXPECT_THAT(platformFailure().what(), HasSubstr("has no profile 'Prod', did you mean 'prod'?"));
+}
+
+TEST_F(ConfigTest, ADotInAProfilesNameIsNoPath) {
+  writeConfig("[a]\nsandbox = one\n[a.sandbox]\nsandbox = two\n[a.b]\nsandbox = ${HOME} ; not a comment\n");
+  set("CAIEXPORT_PROFILE", "a");
+  EXPECT_EQ(configuration().find("sandbox")->value, "one");
+  set("CAIEXPORT_PROFILE", "a.b");
+  EXPECT_EQ(configuration().find("sandbox")->value, "${HOME} ; not a comment");
+}
+
+TEST_F(ConfigTest, FilesThatAreNotPlainUtf8AreNamedAsSuch) {
+  using namespace std::string_literals;
+  unset("CAIEXPORT_CLIENT_SECRET");
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"\xEF\xBB\xBF[default]\nclient_secret = x\n", "begins with a byte order mark"},
+      {"\xFF\xFE[\0d\0]\0"s, "is UTF-16"},
+      {"\xFE\xFF\0[\0d\0]"s, "is UTF-16"},
+      {"[\0d\0]\0"s, "is UTF-16 without a byte order mark"},
+      {"[default]\nsandbox = a\0b\n"s, "holds NUL characters"},
+  };
+  for (const auto& [text, message] : cases) {
+    writeConfig(text);
+    EXPECT_THAT(platformFailure().what(), HasSubstr(message));
+    unset("CAIEXPORT_CONFIG");
+    set("CAIEXPORT_CLIENT_SECRET_FILE", write("secret", text));
+    EXPECT_THAT(platformFailure().what(), HasSubstr("CAIEXPORT_CLIENT_SECRET_FILE: the file "));
+    EXPECT_THAT(platformFailure().what(), HasSubstr(message));
+    unset("CAIEXPORT_CLIENT_SECRET_FILE");
+  }
+}
+
+TEST_F(ConfigTest, ATildeIsTheHomeFolderInEveryPathWhereverItStands) {
+  unset("CAIEXPORT_CLIENT_SECRET");
+  const std::filesystem::path home = folder_ / "home";
+  std::filesystem::create_directories(home / "in");
+  write("home/in/secret", "from-home\n");
+  write("home/c.ini",
+        "[default]\nclient_secret_file = ~/in/secret\nca_file = ~/in/ca.pem\ndatabase = ~/in/jobs.db\noutput = ~\n");
+  set("CAIEXPORT_CONFIG", "~/c.ini");
+  EXPECT_EQ(configuration().platform().clientSecret.reveal(), "from-home");
+  EXPECT_EQ(configuration().platform().caFile, home / "in/ca.pem");
+  EXPECT_EQ(configuration().database(), home / "in/jobs.db");
+  EXPECT_EQ(configuration().output(), home);
+  set("CAIEXPORT_DATABASE", "~//env.db");
+  EXPECT_EQ(configuration().database(), home / "env.db");
+  set("CAIEXPORT_OUTPUT", "~/");
+  EXPECT_EQ(configuration().output(), home);
+  give("output", "~/scores");
+  EXPECT_EQ(configuration().output(), home / "scores");
+  give("database", "./~x.db");
+  EXPECT_EQ(configuration().database(), std::filesystem::current_path() / "~x.db");
+}
+
+TEST_F(ConfigTest, SomebodyElsesHomeAndNoHomeAreRefused) {
+  set("CAIEXPORT_DATABASE", "~root/jobs.db");
+  const core::Error error = failure([](Configuration& made) { made.database(); });
+  EXPECT_EQ(error.category(), Category::config);
+  EXPECT_THAT(error.what(), HasSubstr("CAIEXPORT_DATABASE: '~root/jobs.db'"));
+  give("output", "~root");
+  EXPECT_EQ(failure([](Configuration& made) { made.output(); }).category(), Category::usage);
+  set("CAIEXPORT_DATABASE", "~/jobs.db");
+  unset("HOME");
+  EXPECT_THAT(failure([](Configuration& made) { made.database(); }).what(), HasSubstr("HOME"));
+}
+
 TEST_F(ConfigTest, AnUnknownProfileIsRefused) {
   writeConfig("[default]\n[production]\n");
   give("profile", "producton");

@@ -21,7 +21,7 @@ TEST(Completion, ForBashKnowsEveryCommandAndOption) {
   const std::string text = bashCompletion(caiexportProgram());
   for (const cli::CommandPage* page : caiexportProgram().commands) {
     const std::string line = between(text, "\n      " + std::string(page->name) + ") options=", "\n");
-    for (const cli::Option* option : optionsOf(caiexportProgram(), *page)) {
+    for (const cli::Option* option : optionsOf(*page)) {
       EXPECT_THAT(line + " ", testing::ContainsRegex("--" + std::string(option->name) + "[ ']")) << page->name;
     }
   }
@@ -32,7 +32,7 @@ TEST(Completion, ForZshKnowsEveryCommandAndOption) {
   for (const cli::CommandPage* page : caiexportProgram().commands) {
     EXPECT_THAT(text, HasSubstr("\n    '" + std::string(page->name) + ":"));
     const std::string part = between(text, "\n        " + std::string(page->name) + ")\n", ";;");
-    for (const cli::Option* option : optionsOf(caiexportProgram(), *page)) {
+    for (const cli::Option* option : optionsOf(*page)) {
       const std::string name = "'--" + std::string(option->name) + (option->argument.empty() ? "[" : "=[");
       EXPECT_THAT(part, HasSubstr(name)) << page->name;
     }
@@ -44,7 +44,7 @@ TEST(Completion, ForFishKnowsEveryCommandAndOption) {
   for (const cli::CommandPage* page : caiexportProgram().commands) {
     const std::string name(page->name);
     EXPECT_THAT(text, HasSubstr("-a " + name + " -d "));
-    for (const cli::Option* option : optionsOf(caiexportProgram(), *page)) {
+    for (const cli::Option* option : optionsOf(*page)) {
       const std::string own = "complete -c caiexport -n '__caiexport_command " + name + "' -l ";
       const std::string everywhere = "complete -c caiexport -l ";
       EXPECT_THAT(text, testing::AnyOf(HasSubstr(own + std::string(option->name) + " "),

@@ -42,7 +42,7 @@ TEST(Manual, HasEveryCommandWithItsDescriptionAndOptions) {
     if (part.empty()) part = partOf(page, title + "\"", ".S");
     EXPECT_THAT(inOneLine(part), HasSubstr(roff(command->description))) << command->name;
     const std::string with = inOneLine(part + shared);
-    for (const cli::Option* option : optionsOf(caiexportProgram(), *command)) {
+    for (const cli::Option* option : optionsOf(*command)) {
       EXPECT_THAT(with, AllOf(HasSubstr(itemOf(*option)), HasSubstr(roff(option->help))))
           << command->name << " --" << option->name;
     }
