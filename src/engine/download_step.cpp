@@ -73,9 +73,11 @@ class Recorder final : public transfer::Observer {
   }
 
   void restarted(std::int64_t key, const std::string& why) override {
-    const std::string text = "a file is fetched again from its start: " + why;
-    context_.tools.observer.notice(text);
-    context_.tools.store.addEvent(context_.job.id, step_, "file_restarted", text);
+    if (!why.empty()) {
+      const std::string text = "a file is fetched again from its start: " + why;
+      context_.tools.observer.notice(text);
+      context_.tools.store.addEvent(context_.job.id, step_, "file_restarted", text);
+    }
     context_.tools.store.forgetRanges(key);
   }
 

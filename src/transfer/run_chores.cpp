@@ -183,7 +183,10 @@ void Run::giveUp(const File& file) {
   const std::uint64_t keptBytes = sizeOf(file->item.done);
   progress_.bytes -= sizeOf(file->part.written()) - keptBytes;
   progress_.bytesKept -= keptBytes;
-  push({.kind = Result::Kind::restarted, .file = file, .why = file->failure->what(), .newBytes = synced.newBytes});
+  push({.kind = Result::Kind::restarted,
+        .file = file,
+        .why = file->isOfAnotherFile() ? file->failure->what() : "",
+        .newBytes = synced.newBytes});
 }
 
 /// Somebody else wrote to the file between two runs.

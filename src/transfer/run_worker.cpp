@@ -31,9 +31,10 @@ bool isProgress(ByteRange asked, std::uint64_t keptBytes) {
   return keptBytes > 0 && keptBytes >= std::min(kLeastProgressBytes, asked.sizeBytes() / 8);
 }
 
-FileChanged unprovable(const model::RemoteFile& remote) {
-  return FileChanged("cannot put together " + core::printable(remote.name) +
-                     ": it came in several answers, and nothing shows that they were of one version");
+/// No news: it is the way of servers that name no versions and break off.
+core::Error unprovable(const model::RemoteFile& remote) {
+  return {Category::unavailable, "cannot put together " + core::printable(remote.name) +
+                                     ": it came in several answers, and nothing shows that they were of one version"};
 }
 
 std::string describe(ByteRange range) {

@@ -367,28 +367,25 @@ std::string ranged(const std::string& action, int times) {
                     action + "}"});
 }
 
-CAIEXPORT_FAULTS(Ranges, DatasetFault,
-                 {
-                     {.name = "Ignored", .scenario = ranged(R"({"ignore_range": true})", kEver)},
-                     {.name = "LaterThanAsked", .scenario = ranged(R"({"wrong_range": {"shift": 100}})", 2)},
-                     {.name = "EarlierThanAsked", .scenario = ranged(R"({"wrong_range": {"shift": -100}})", 2)},
-                     {.name = "NeverTheEnd",
-                      .scenario = ranged(R"({"wrong_range": {"shift": -100}})", kEver),
-                      .code = 7,
-                      .then = Then::resume,
-                      .words = {"holds none of the bytes 299900-300000", "6 tries"}},
-                     {.name = "ShorterThanAsked", .scenario = ranged(R"({"wrong_range": {"shorter": 10}})", 2)},
-                     {.name = "WithoutContentRange",
-                      .scenario = ranged(R"({"status": 206, "body": "no"})", kEver),
-                      .code = 8,
-                      .then = Then::resume,
-                      .words = {"Content-Range"}},
-                     {.name = "NotSatisfiable",
-                      .scenario = ranged(R"({"status": 416})", kEver),
-                      .code = 8,
-                      .then = Then::resume,
-                      .words = {"416", "caiexport resume 1"}},
-                 });
+CAIEXPORT_FAULTS(
+    Ranges, DatasetFault,
+    {
+        {.name = "Ignored", .scenario = ranged(R"({"ignore_range": true})", kEver)},
+        {.name = "LaterThanAsked", .scenario = ranged(R"({"wrong_range": {"shift": 100}})", 2)},
+        {.name = "EarlierThanAsked", .scenario = ranged(R"({"wrong_range": {"shift": -100}})", 2)},
+        {.name = "NeverTheEnd",
+         .scenario = ranged(R"({"wrong_range": {"shift": -100}})", kEver),
+         .code = 7,
+         .then = Then::resume,
+         .words = {"holds none of the bytes 299900-300000", "6 tries"}},
+        {.name = "ShorterThanAsked", .scenario = ranged(R"({"wrong_range": {"shorter": 10}})", 2)},
+        {.name = "WithoutContentRange",
+         .scenario = ranged(R"({"status": 206, "body": "no"})", kEver),
+         .code = 8,
+         .then = Then::resume,
+         .words = {"Content-Range"}},
+        {.name = "NotSatisfiable", .scenario = ranged(R"({"status": 416})", kEver), .words = {"416", "listed again"}},
+    });
 
 CAIEXPORT_FAULTS(
     Lists, DatasetFault,

@@ -86,7 +86,8 @@ class Observer {
   /// This file can't be had (retries used up, or the source said so). The others go on.
   virtual void failed(std::int64_t key, const core::Error& error) = 0;
   /// The `.part` file does not hold what was recorded (gone, shorter, other bytes), or the source has another version
-  /// of the file by now: the record must go, the file starts again. `why` completes "...: ".
+  /// of the file by now: the record must go, the file starts again. `why` is empty where
+  /// only the connection broke, and what had come could not be gone on with.
   virtual void restarted(std::int64_t key, const std::string& why) = 0;
 };
 
