@@ -126,7 +126,7 @@ std::optional<Error> run(const std::vector<std::string>& words, caiexport::cli::
 
 void printFailure(const Error& error, bool json, caiexport::cli::StandardOutput& out,
                   caiexport::cli::Console& console) {
-  console.failure(caiexport::cli::failureText(error));
+  console.failure(caiexport::cli::failureText(error, console.level() == caiexport::cli::Console::Level::verbose));
   if (!json || out.used()) return;
   try {
     out.write(caiexport::cli::failureDocument(error));

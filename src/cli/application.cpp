@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "addresses.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/memory.h"
@@ -137,6 +138,12 @@ core::Error withUsableHint(const core::Error& error, const CommandPage& page) {
   return options.empty() ? error : core::withOptions(error, options);
 }
 
+struct Surroundings {
+  StandardOutput& out;
+  Console& console;
+  std::stop_token stop;
+};
+
 /// How the command ended, whether it says so or throws; nothing is left that could still fail.
 CommandEnd ended(const Command& command, const ParsedOptions& options, Context& context) {
   try {
@@ -185,6 +192,28 @@ std::string inLines(std::string_view message) {
 CommandEnd printed(StandardOutput& out, const std::string& text) {
   out.write(text);
   return {};
+}
+
+/// A run that a slip of the finger ended leaves its end in the log file, too, if it names one.
+void logRefused(const CommandPage& page, std::span<const std::string> words, const core::Error& error,
+                const Surroundings& around) {
+  constexpr std::string_view kOption = "--log-file";
+  ParsedOptions options;
+  for (std::size_t i = 0; i < words.size() && !options.has("log-file"); ++i) {
+    if (words[i] == kOption && i + 1 < words.size()) options.add("log-file", words[i + 1]);
+    if (words[i].starts_with("--log-file=")) options.add("log-file", words[i].substr(kOption.size() + 1));
+  }
+  try {
+    LogSink log(around.console, core::systemClock(), logFile(options));
+    Context context{.out = around.out,
+                    .console = around.console,
+                    .log = log,
+                    .environment = processEnvironment(),
+                    .stop = around.stop};
+    RunEnd(page, options, context, log).end(error);
+  } catch (const core::Error&) {
+    return;  // the slip is the one to tell of
+  }
 }
 
 std::string helpFor(const CommandPage& page, const ParsedOptions& options) {
@@ -261,7 +290,12 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
 
   const Command& command = findCommand(words.front());
   if (options.has("help")) return printed(out, helpFor(command.page(), options));
-  takeAllOptions(words.subspan(1), known(command.page()), options);
+  try {
+    takeAllOptions(words.subspan(1), known(command.page()), options);
+  } catch (const core::Error& error) {
+    logRefused(command.page(), words, error, {.out = out, .console = console, .stop = stop});
+    throw;
+  }
   if (options.has("help")) return printed(out, helpFor(command.page(), options));
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
   refuseIgnored(options, command.page());
@@ -277,8 +311,8 @@ bool asksForJson(std::span<const std::string> words) {
   return false;
 }
 
-std::string failureText(const core::Error& error) {
-  std::string text = "caiexport: " + inLines(error.what());
+std::string failureText(const core::Error& error, bool withAddresses) {
+  std::string text = "caiexport: " + inLines(withAddresses ? error.what() : withoutAddress(error.what()));
   if (error.category() == core::Category::interrupted && !error.hint().empty()) {
     return text + "; " + core::printable(error.hint());
   }

@@ -116,9 +116,9 @@ CommandEnd resumeOneOfAll(Session& session, model::JobId job, TextOrJson format,
   if (format == TextOrJson::json) {
     printJobDocument(session, job, error, context);
   } else if (!error) {
-    printResultText(resultText(session.history().job(job), arrived), context);
+    printResultText(resultText(session.history().job(job), arrived, session.ran()), context);
   }
-  if (error) context.console.failure(failureText(*error));
+  if (error) context.console.failure(failureText(*error, context.console.level() == Console::Level::verbose));
   return error;
 }
 

@@ -145,6 +145,15 @@ store::RunOutcome outcomeOf(const engine::SyncResult& result) {
   return outcome;
 }
 
+/// On the way out with a failure that matters more than one of the record.
+void recordEnd(store::RunStore& runs, std::int64_t run, const store::RunOutcome& outcome) {
+  try {
+    runs.end(run, outcome);
+  } catch (const core::Error&) {
+    return;
+  }
+}
+
 /// Settings or folders refused it before it could begin. What can't be recorded either is left: the error itself
 /// matters more.
 void recordFailedStart(Configuration& configuration, model::ExportRequest job, const core::Error& failure) {
@@ -222,10 +231,15 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   try {
     result = sync.run(parsed.request, context.stop);
   } catch (const core::Error& error) {
-    session.runStore().end(run, outcomeOf(error));
+    recordEnd(session.runStore(), run, outcomeOf(error));
     throw;
   }
-  session.runStore().end(run, outcomeOf(result));
+  try {
+    session.runStore().end(run, outcomeOf(result));
+  } catch (const core::Error& error) {
+    // How the run itself ended is told first.
+    if (!result.error) result.error = error;
+  }
   for (const model::BatchId& id : result.movedAway) {
     context.console.notice("caiexport: batch " + id.value() +
                            " was fetched earlier and is not in the folder any more; "

@@ -168,6 +168,17 @@ void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecor
   }
 }
 
+std::string InputFinder::wayTo(const store::JobView& view, const std::string& argument) {
+  const std::optional<store::JobView> last = record_->history().newestWithFiles();
+  std::string hint =
+      view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument + " goes on with it";
+  if (last) {
+    hint += (hint.empty() ? "" : "; ") + std::string("--last takes job ") +
+            std::to_string(model::numberOf(last->job.id)) + ", the newest that brought files";
+  }
+  return hint;
+}
+
 void InputFinder::addJob(const std::string& argument, InputSet& set) {
   store::JobView view = job(argument);
   std::uint64_t missing = 0;
@@ -175,7 +186,7 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
   if (!files.empty()) dropPutAway(view, files, set);
   if (files.empty()) {
     throw Error(Category::notFound, "job " + argument + " has brought no files to disk",
-                {.hint = view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument});
+                {.hint = wayTo(view, argument)});
   }
   if (missing > 0) {
     set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +

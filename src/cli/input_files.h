@@ -59,6 +59,7 @@ class InputFinder {
  private:
   static InputSet completed(InputSet set);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
+  std::string wayTo(const store::JobView& view, const std::string& argument);
   void addJob(const std::string& argument, InputSet& set);
   void addFolder(const std::filesystem::path& folder, InputSet& set);
   void addManifest(const engine::Manifest& manifest, const model::Batch& batch, InputSet& set);

@@ -82,7 +82,8 @@ void appendFacts(std::string& out, const store::JobView& view, std::span<const m
   fact("evaluated", job.evaluatedAt ? timeText(job.evaluatedAt) : "");
   fact("expected", job.expectedProfiles ? grouped(*job.expectedProfiles) + " members, as counted then" : "");
   fact("created", timeText(job.createdAt));
-  if (job.finishedAt) fact("finished", timeText(job.finishedAt) + " (" + core::formatDuration(lengthOf(job)) + ")");
+  if (job.finishedAt)
+    fact("finished", timeText(job.finishedAt) + " (" + core::formatDuration(lengthOf(job)) + " after it was made)");
   if (job.error) appendError(out, *job.error);
 }
 
@@ -234,7 +235,8 @@ std::string replacementText(const model::Replacement& replacement) {
   return text;
 }
 
-std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived) {
+std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived,
+                       const std::optional<core::Duration>& ran) {
   const model::Job& job = view.job;
   const std::string number = std::to_string(model::numberOf(job.id));
   if (view.status == model::JobStatus::waiting) {
@@ -242,8 +244,8 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
            (job.exportJobId.empty() ? "" : " (export job " + core::printable(job.exportJobId.value(), 40) + ")") +
            ".\nNext: caiexport resume " + number + "\n";
   }
-  std::string text = "Job " + number + " is done in " + core::formatDuration(lengthOf(job)) + rateText(arrived) +
-                     ".\n" + whatText(job) + ": " + sizeText(job) + "\n";
+  std::string text = "Job " + number + " is done" + (ran ? " in " + core::formatDuration(*ran) : "") +
+                     rateText(arrived) + ".\n" + whatText(job) + ": " + sizeText(job) + "\n";
   if (job.evaluatedAt) {
     text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated" +
             (job.expectedProfiles ? " and had " + grouped(*job.expectedProfiles) + " of them" : "") + "\n";

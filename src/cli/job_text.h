@@ -35,7 +35,9 @@ struct Arrived {
 };
 
 /// How a run ended well: what, where, how much, how long, how fast, and the next useful command.
-std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {});
+/// `ran`: how long this run took; nothing: nobody knows.
+std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {},
+                       const std::optional<core::Duration>& ran = {});
 
 /// One job with its steps, files and newest events.
 std::string showText(const store::JobView& view, store::History& history, std::size_t width);

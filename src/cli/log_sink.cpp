@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <string>
 
+#include "addresses.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
@@ -45,6 +46,26 @@ std::string lineFor(LogLevel level, std::string_view event, std::initializer_lis
   return line;
 }
 
+std::string textOf(std::initializer_list<core::Log::Field> fields, std::string_view name) {
+  const auto found = std::ranges::find(fields, name, &core::Log::Field::first);
+  return found == fields.end() ? std::string() : found->second.text();
+}
+
+/// `cannot reach HOST (connection refused), try 2 of 6 in 0.9 s`.
+std::string retryLine(std::initializer_list<core::Log::Field> fields, core::Duration wait) {
+  const std::string host = hostIn(textOf(fields, "reason"));
+  std::string why = withoutAddress(textOf(fields, "reason"));
+  constexpr std::string_view kUnreachable = "cannot connect: ";
+  std::string line = "cannot " + textOf(fields, "what") + ": " + why;
+  if (why.starts_with(kUnreachable) && !host.empty()) {
+    why = why.substr(kUnreachable.size());
+    line = "cannot reach " + host + " (" + why.substr(0, why.find(" (")) + ")";
+  }
+  const std::uint64_t made = core::parseUnsigned(textOf(fields, "try")).value_or(1);
+  return line + ", try " + std::to_string(made + 1) + " of " + textOf(fields, "tries") + " in " +
+         core::formatDuration(wait);
+}
+
 }  // namespace
 
 LogSink::LogSink(Console& console, const core::Clock& clock, const std::optional<LogFile>& file)
@@ -77,7 +98,12 @@ bool LogSink::wants(LogLevel level) const {
 }
 
 void LogSink::write(LogLevel level, std::string_view event, std::initializer_list<Field> fields) {
-  if (isShown(level)) console_.line(lineFor(level, event, fields));
+  if (event == "retry" && level == LogLevel::warning && console_.level() == Console::Level::normal) {
+    const core::Duration wait(core::parseUnsigned(textOf(fields, "wait_ms")).value_or(0));
+    console_.remark("caiexport: " + core::printable(retryLine(fields, wait)), wait + std::chrono::seconds(2));
+  } else if (isShown(level)) {
+    console_.line(lineFor(level, event, fields));
+  }
   if (!file_ || level < file_->level) return;
   const bool ownJob = std::ranges::any_of(fields, [](const Field& field) { return field.first == "job"; });
   appendLine(level, event, !ownJob, [&](JsonWriter& json) {

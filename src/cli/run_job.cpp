@@ -69,7 +69,7 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
     printJobDocument(session, job, error, context);
     context.out.write("\n");
   } else if (!error) {
-    printResultText(resultText(session.history().job(job), session.takeArrived()), context);
+    printResultText(resultText(session.history().job(job), session.takeArrived(), session.ran()), context);
   }
   return error;
 }

@@ -108,7 +108,9 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
   } const finish{progress_};
   context_.facts.job = model::numberOf(job);
   context_.log.setJob(context_.facts.job);
+  const core::SteadyTime begun = core::systemClock().steadyNow();
   engine::Outcome outcome = runner_.advance(job, options, run.get_token());
+  ran_ = std::chrono::duration_cast<core::Duration>(core::systemClock().steadyNow() - begun);
   addFacts(outcome.job);
   return outcome;
 }

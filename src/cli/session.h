@@ -55,6 +55,8 @@ class Session {
 
   /// Runs the job on, obeying signals and `cancel`.
   engine::Outcome run(model::JobId job, const engine::RunOptions& options);
+  /// How long the last run took, without what earlier ones did and the time between.
+  core::Duration ran() const { return ran_; }
   /// What the last run fetched; once.
   std::optional<Arrived> takeArrived() { return progress_.takeArrived(); }
 
@@ -62,6 +64,7 @@ class Session {
   void addFacts(const model::Job& job);
 
   Context& context_;
+  core::Duration ran_{};
   PlatformSettings settings_;
   transfer::DownloadSettings download_;
   Connection connection_;  // before the database: what it refuses must leave nothing behind

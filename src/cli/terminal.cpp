@@ -87,15 +87,20 @@ void Console::writeLocked(std::string_view text) const {
 
 /// The live block, with the cursor at its beginning afterwards: wherever the lines go when the terminal is resized, the
 /// next drawing begins where this one began.
-std::string Console::drawnBlock() const {
-  if (live_.empty()) return {};
+std::string Console::drawnBlock() {
+  std::string block = live_;
+  if (!remark_.empty() && std::chrono::steady_clock::now() < remarkEnds_) {
+    block.append(block.empty() ? "" : "\n").append(remark_);
+  }
+  drawn_ = !block.empty();
+  if (block.empty()) return {};
   // One column stays free: some terminals break the line when the last one is used.
   const std::size_t columns = std::max<std::size_t>(width(), 2) - 1;
   const std::size_t rows = terminalHeight(descriptor_);
-  const std::size_t most = rows > 1 ? rows - 1 : rows == 1 ? 1 : live_.size();
+  const std::size_t most = rows > 1 ? rows - 1 : rows == 1 ? 1 : block.size();
   std::string out;
   std::size_t lines = 0;
-  for (std::string_view rest = live_; !rest.empty() && lines < most; ++lines) {
+  for (std::string_view rest = block; !rest.empty() && lines < most; ++lines) {
     const std::string_view one = rest.substr(0, rest.find('\n'));
     out.append(lines == 0 ? "" : "\r\n").append(reader::fitTo(one, columns)).append("\033[K");
     rest.remove_prefix(std::min(one.size() + 1, rest.size()));
@@ -107,7 +112,7 @@ std::string Console::drawnBlock() const {
 
 void Console::line(std::string_view text) {
   const std::lock_guard lock(mutex_);
-  std::string out = live_.empty() ? "" : "\r\033[J";
+  std::string out = drawn_ ? "\r\033[J" : "";
   out.append(text).append("\n").append(drawnBlock());
   writeLocked(out);
 }
@@ -130,9 +135,24 @@ void Console::notice(std::string_view text) {
 void Console::live(std::string_view text) {
   if (level_ == Level::quiet || !canRedraw()) return;
   const std::lock_guard lock(mutex_);
-  if (text.empty() && live_.empty()) return;
   live_ = text;
-  writeLocked(live_.empty() ? "\r\033[J" : "\r" + drawnBlock());
+  if (text.empty()) remark_.clear();
+  const bool before = drawn_;
+  const std::string block = drawnBlock();
+  if (!block.empty()) {
+    writeLocked("\r" + block);
+  } else if (before) {
+    writeLocked("\r\033[J");
+  }
+}
+
+void Console::remark(std::string_view text, std::chrono::milliseconds time) {
+  if (!canRedraw()) return notice(text);
+  if (level_ == Level::quiet) return;
+  const std::lock_guard lock(mutex_);
+  remark_ = text;
+  remarkEnds_ = std::chrono::steady_clock::now() + time;
+  writeLocked("\r" + drawnBlock());
 }
 
 }  // namespace caiexport::cli

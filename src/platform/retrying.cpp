@@ -16,6 +16,7 @@ void Retrying::waitForNextTry(const std::string& what, int triesMade, const core
   log.write(core::LogLevel::warning, "retry",
             {{"what", what},
              {"try", triesMade},
+             {"tries", policy.furtherTries + 1},
              {"wait_ms", wait->count()},
              {"reason", failure.what()},
              {"request_id", failure.requestId()}});

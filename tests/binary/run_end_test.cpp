@@ -79,6 +79,7 @@ TEST_F(RunEnds, TheLogSaysHowEachRunEndedWithNumbersAndWithoutSecrets) {
   logged(dataset({"--max-age", "1s"}), 12, "failed", "tooOld");
   logged(dataset({"--min-records", "100000"}), 8, "failed", "verification");
   logged(dataset({"--limit", "none"}), 2, "failed", "usage");
+  logged(dataset({"--no-such-option"}), 2, "failed", "usage");
   logged({"sync", "--id", kScoreDataset, "--verify", "nonsense"}, 2, "failed", "usage");
   environment["CAIEXPORT_CLIENT_SECRET"] = "wrong";
   fs::remove_all(path(".cache"));

@@ -334,6 +334,10 @@ TEST(Failure, TellsMessageRequestIdAndHint) {
   EXPECT_EQ(failureDocument(error),
             "{\"job\": null, \"error\": {\"category\": \"auth\", \"message\": \"the token \\u001b[1m was refused\", "
             "\"request_id\": \"r-1\", \"hint\": \"renew it\"}}\n");
+  const core::Error refused(core::Category::unavailable,
+                            "cannot get a token (6 tries): POST https://ims.example/t/v3: cannot connect: refused");
+  EXPECT_EQ(failureText(refused, false), "caiexport: cannot get a token (6 tries): cannot connect: refused");
+  EXPECT_THAT(failureText(refused), HasSubstr("https://ims.example/t/v3"));
   EXPECT_EQ(failureText(core::Error(core::Category::usage, "wrong SQL\nLINE 2: x\n        ^")),
             "caiexport: wrong SQL\n  LINE 2: x\n          ^");
   EXPECT_THAT(failureDocument(core::Error(core::Category::io, "x")), HasSubstr("\"request_id\": null"));

@@ -148,6 +148,21 @@ TEST(LogSink, AppendsJsonLinesToAPrivateFile) {
   EXPECT_THROW(LogSink(to.console, clock, LogFile{.path = folder / "no/log"}), core::Error);
 }
 
+TEST(LogSink, ARetryIsOneSentenceForPeople) {
+  const support::FakeClock clock;
+  ConsoleFile to;
+  LogSink log(to.console, clock, std::nullopt);
+  const auto retry = [&](const char* reason) {
+    log.write(core::LogLevel::warning, "retry",
+              {{"what", "list batches"}, {"try", 1}, {"tries", 6}, {"wait_ms", 900}, {"reason", reason}});
+  };
+  retry("GET https://platform.adobe.io/data/x?y=1: cannot connect: connection refused (10.0.0.1:443)");
+  retry("GET https://platform.adobe.io/data/x?y=1: HTTP 503");
+  EXPECT_EQ(to.text(),
+            "caiexport: cannot reach platform.adobe.io (connection refused), try 2 of 6 in 0.9 s\n"
+            "caiexport: cannot list batches: HTTP 503, try 2 of 6 in 0.9 s\n");
+}
+
 TEST(LogSink, LeavesOutWhatIsBelowItsLevelButNeverARunsEnd) {
   const support::TempDirectory folder;
   const support::FakeClock clock;

@@ -61,7 +61,7 @@ TEST_F(CallTest, RepeatsTransientFailuresWithFullJitter) {
   ASSERT_TRUE(find());
   EXPECT_THAT(clock.sleeps(), ElementsAre(500ms, 1s, 2s, 4s, 8s));
   EXPECT_THAT(log.all(),
-              HasSubstr("warning retry what=find batch B1 try=1 wait_ms=500 reason=the connection was reset"));
+              HasSubstr("warning retry what=find batch B1 try=1 tries=6 wait_ms=500 reason=the connection was reset"));
   EXPECT_THAT(log.all(), HasSubstr("answered by 502"));
 }
 

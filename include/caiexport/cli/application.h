@@ -7,7 +7,6 @@
 #include <span>
 #include <stop_token>
 #include <string>
-#include <string>
 #include <string_view>
 
 #include "caiexport/cli/options.h"
@@ -69,8 +68,9 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
 /// Whether the words ask for JSON on standard output: then a failure is a document there, too.
 bool asksForJson(std::span<const std::string> words);
 
-/// For standard error: `caiexport: MESSAGE`, the request id and the hint, each on a line.
-std::string failureText(const core::Error& error);
+/// For standard error: `caiexport: MESSAGE`, the request id and the hint, each on a line. Without addresses a message
+/// that begins with a request begins with its sentence instead.
+std::string failureText(const core::Error& error, bool withAddresses = true);
 
 /// For standard output: `{"job": null, "error": {...}}` and a line end.
 std::string failureDocument(const core::Error& error);

@@ -1,6 +1,7 @@
 #pragma once
 /// Standard output for results, standard error for everything else.
 
+#include <chrono>
 #include <cstddef>
 #include <mutex>
 #include <span>
@@ -72,10 +73,13 @@ class Console {
   /// Replaces the live block, of one line or several; empty text removes it. Each line is cut to the width that the
   /// terminal has when it is drawn. Only where canRedraw().
   void live(std::string_view text);
+  /// One line below the live block, or alone, for about that long; the next one takes its place. A notice where nothing
+  /// can be redrawn.
+  void remark(std::string_view text, std::chrono::milliseconds time);
 
  private:
   void writeLocked(std::string_view text) const;
-  std::string drawnBlock() const;
+  std::string drawnBlock();
 
   int descriptor_;
   Level level_ = Level::normal;
@@ -83,6 +87,9 @@ class Console {
   bool utf8_ = true;
   std::mutex mutex_;
   std::string live_;
+  std::string remark_;
+  std::chrono::steady_clock::time_point remarkEnds_{};
+  bool drawn_ = false;  ///< Whether anything is on the screen that the next drawing replaces.
 };
 
 }  // namespace caiexport::cli
