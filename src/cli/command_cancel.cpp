@@ -32,7 +32,7 @@ void requireDatabase(const std::filesystem::path& database, model::JobId job) {
 std::string sentence(const store::JobView& view) {
   const std::string job = "job " + std::to_string(model::numberOf(view.job.id));
   if (view.status == model::JobStatus::cancelled) return job + " is cancelled";
-  return job + " is asked to stop; the process that runs it obeys within two seconds";
+  return job + " is asked to stop; the process that runs it obeys within two seconds, unless the job is done before";
 }
 
 }  // namespace

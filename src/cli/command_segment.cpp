@@ -4,6 +4,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/reuse_lock.h"
 #include "commands.h"
 #include "guard_options.h"
 #include "option_values.h"
@@ -241,6 +242,8 @@ CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   parsed.request.orgId = session.settings().orgId;
   parsed.request.sandbox = session.settings().sandbox;
   parsed.request.baseUrl = session.settings().baseUrl;
+  const engine::Tools tools = session.tools();
+  const engine::ReuseLock reuse(tools.jobLocks, parsed.request);
   const model::Job job = session.runner().create(parsed.request);
   return runAndPrint(session, job.id, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
 }

@@ -28,7 +28,7 @@ std::unique_ptr<Record> Record::open(const fs::path& database) {
 Record::Record(const fs::path& database)
     : database_(database, store::Database::Mode::readOnly),
       history_(database_, [this](model::JobId job) { return isHeld(job); }) {
-  const fs::path file = lockFileOf(database);
+  const fs::path file = lockFileOf(database_.file());
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return;
   try {

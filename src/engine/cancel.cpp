@@ -32,12 +32,11 @@ Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
   Job before = tools.store.load(id);
   if (before.cancelled) return before;
   const std::int64_t number = model::numberOf(id);
-  if (!model::currentStep(before.steps)) {
-    throw Error(Category::usage, "job " + std::to_string(number) + " is done: there is nothing to cancel");
-  }
+  const Error tooLate(Category::usage, "job " + std::to_string(number) + " is done: there is nothing to cancel");
+  if (!model::currentStep(before.steps)) throw tooLate;
   // Settings that don't fit the job must stop this before anything is recorded.
   if (isAtWorkFor(before)) tools.connect(before);
-  tools.store.requestCancel(id);
+  if (!tools.store.requestCancel(id)) throw tooLate;
   // Asked even when another process runs the job: that one stops, and the platform's job must stop too. It may have
   // started it only now.
   const Job job = tools.store.load(id);
@@ -46,7 +45,10 @@ Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
     tools.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
     tools.jobLocks.unlock(number);
   }
-  return tools.store.load(id);
+  // The process that runs it may have brought it to its end meanwhile.
+  Job after = tools.store.load(id);
+  if (!after.cancelled && !model::currentStep(after.steps)) throw tooLate;
+  return after;
 }
 
 }  // namespace caiexport::engine

@@ -95,19 +95,24 @@ class Pruning {
     history_.forEachFile(job.id, [&](const model::FileRecord& file) {
       if (!file.sha256.empty() && folders.contains(file.remote.batchId)) recorded.push_back(file);
     });
-    for (const model::FileRecord& file : recorded) pruneFile(folders.at(file.remote.batchId) / file.path, file);
+    for (const model::FileRecord& file : recorded) pruneFile(job, folders.at(file.remote.batchId) / file.path, file);
     if (request_.dryRun) return true;
     for (const auto& [batch, folder] : folders) tidy(folder);
     if (!folders.empty()) tidyDataset(job.request.output / job.datasetId.value());
     return true;
   }
 
-  void pruneFile(const fs::path& path, const model::FileRecord& file) {
+  static bool isSameFolder(const fs::path& left, const fs::path& right) {
+    std::error_code ignored;
+    return left == right || fs::equivalent(left, right, ignored);
+  }
+
+  void pruneFile(const model::Job& job, const fs::path& path, const model::FileRecord& file) {
     if (stop_.stop_requested()) throw core::Interrupted();
     const std::optional<std::uint64_t> bytes = files_.sizeOf(path);
     if (!bytes) return;
-    for (const JobId sharer : records_.sharersOf(file.id)) {
-      if (going_.contains(sharer)) continue;
+    for (const auto& [sharer, output] : records_.sharersOf(file.id)) {
+      if (going_.contains(sharer) || !isSameFolder(output, job.request.output)) continue;
       keep(path, "job " + std::to_string(model::numberOf(sharer)) + " has it too");
       return;
     }

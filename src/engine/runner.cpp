@@ -8,6 +8,7 @@
 #include "caiexport/core/log.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/reuse_lock.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
@@ -67,6 +68,7 @@ class Run {
       : tools_(tools),
         lock_(tools.jobLocks, job),
         job_(tools.store.load(job)),
+        reuse_(tools.jobLocks, job_.request),
         options_(options),
         stop_(std::move(stop)) {
     state_.acceptRows = options.acceptRows;
@@ -143,7 +145,9 @@ class Run {
   Outcome ended(model::StepName step, Error error) {
     // A handler may have gone on to the next step.
     step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
-    if (error.category() == Category::interrupted && tools_.store.isCancelRequested(job_.id)) {
+    // The platform's job ends as cancelled, too, when it is asked to.
+    const bool stopped = error.category() == Category::interrupted || error.category() == Category::remoteFailed;
+    if (stopped && tools_.store.isCancelRequested(job_.id)) {
       error =
           Error(Category::remoteFailed, "job " + std::to_string(model::numberOf(job_.id)) +
                                             " was cancelled on request" + doubtAbout(tools_.store.load(job_.id), step));
@@ -173,6 +177,7 @@ class Run {
   Tools& tools_;
   JobLock lock_;
   Job job_;
+  ReuseLock reuse_;
   RunOptions options_;
   std::stop_token stop_;
   RunState state_;

@@ -226,7 +226,28 @@ std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
   return connection;
 }
 
+/// SQLite's log and our locks lie beside the file under its name: two names would make two of each, and runs that don't
+/// see one another would ruin the database.
+void requireOneName(const fs::path& file) {
+  std::error_code ignored;
+  const auto names = fs::hard_link_count(file, ignored);
+  if (ignored || names < 2) return;
+  fail(Category::io,
+       "cannot use the job database " + file.string() + ": the file has " + std::to_string(names) +
+           " names (hard links), and runs that use different ones would not see one another",
+       "keep one of the names (a copy, or a symbolic link, does no harm)");
+}
+
+/// What a symbolic link leads to.
+fs::path realName(const fs::path& file) {
+  std::error_code error;
+  if (!fs::is_symlink(fs::symlink_status(file, error))) return file;
+  fs::path real = fs::canonical(file, error);
+  return error ? file : real;
+}
+
 std::unique_ptr<SQLite::Database> openForWriting(const fs::path& file) {
+  requireOneName(file);
   requireLocks(file);
   auto connection = connect(file.string(), SQLite::OPEN_READWRITE);
   // SQLite falls back to reading without a word.
@@ -315,7 +336,7 @@ std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
 
 }  // namespace
 
-Database::Database(const fs::path& file, Mode mode) : file_(fs::absolute(file)) {
+Database::Database(const fs::path& file, Mode mode) : file_(realName(fs::absolute(file))) {
   refuseFolder(file_);
   refuseNoDatabase(file_);
   try {

@@ -257,6 +257,22 @@ std::string samePathSql(std::string_view columns) {
          std::string(kPath) + " = ?6";
 }
 
+/// Other names under which jobs wrote the batch to the same folder: through a link, or a mount.
+std::vector<std::string> otherNames(Database& database, const model::Job& job, const model::BatchId& batch) {
+  Query rows(database,
+             "SELECT DISTINCT job.output"
+             " FROM batch"
+             " JOIN job ON job.id = batch.job"
+             " WHERE batch.remote_id = ? AND job.dataset_id = ? AND job.output <> ?");
+  rows.with(batch.value(), job.datasetId.value(), job.request.output.string());
+  std::vector<std::string> names;
+  while (rows.next()) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(rows.text(0), job.request.output, ignored)) names.push_back(rows.text(0));
+  }
+  return names;
+}
+
 std::string_view nameInFolder(std::string_view path) {
   return path.substr(path.find('/') + 1);
 }
@@ -429,14 +445,20 @@ void JobStore::forgetRanges(std::int64_t file) {
 std::optional<model::FileRecord> JobStore::knownFile(const model::Job& job, const model::BatchId& batch,
                                                      std::string_view path, std::uint64_t lengthBytes) {
   return reading(database_, [&]() -> std::optional<model::FileRecord> {
-    Query row(database_, samePathSql(kFileColumns) +
-                             " AND job.id <> ?7 AND file.length = ?8 AND file.sha256 IS NOT NULL"
-                             " ORDER BY file.id DESC"
-                             " LIMIT 1");
-    row.with(batch.value(), job.request.output.string(), job.datasetId.value(), hashOf(path),
-             hashOf(nameInFolder(path)), path, numberOf(job.id), lengthBytes);
-    if (!row.next()) return std::nullopt;
-    return readFile(database_, row);
+    std::vector<std::string> outputs{job.request.output.string()};
+    for (bool others = false;; others = true) {
+      for (const std::string& output : outputs) {
+        Query row(database_, samePathSql(kFileColumns) +
+                                 " AND job.id <> ?7 AND file.length = ?8 AND file.sha256 IS NOT NULL"
+                                 " ORDER BY file.id DESC"
+                                 " LIMIT 1");
+        row.with(batch.value(), output, job.datasetId.value(), hashOf(path), hashOf(nameInFolder(path)), path,
+                 numberOf(job.id), lengthBytes);
+        if (row.next()) return readFile(database_, row);
+      }
+      if (others) return std::nullopt;
+      outputs = otherNames(database_, job, batch);
+    }
   });
 }
 
@@ -453,11 +475,13 @@ JobStore::Fetched JobStore::fetched(model::JobId job) {
 
 bool JobStore::isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path) {
   return reading(database_, [&] {
-    Query row(database_, samePathSql("1") + " AND file.claimed = 1 LIMIT 1");
-    return row
-        .with(batch.value(), job.request.output.string(), job.datasetId.value(), hashOf(path),
-              hashOf(nameInFolder(path)), path)
-        .next();
+    const auto isRecordedIn = [&](const std::string& output) {
+      Query row(database_, samePathSql("1") + " AND file.claimed = 1 LIMIT 1");
+      return row.with(batch.value(), output, job.datasetId.value(), hashOf(path), hashOf(nameInFolder(path)), path)
+          .next();
+    };
+    return isRecordedIn(job.request.output.string()) ||
+           std::ranges::any_of(otherNames(database_, job, batch), isRecordedIn);
   });
 }
 

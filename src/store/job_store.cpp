@@ -134,6 +134,11 @@ void changeStep(Database& database, model::JobId job, model::StepName name, core
   setStatus(database, job, steps, now);
 }
 
+bool isDone(Database& database, model::JobId job) {
+  const std::vector<model::Step> steps = loadSteps(database, job);
+  return !steps.empty() && !model::currentStep(steps);
+}
+
 void enter(model::Step& step, StepState state) {
   step.state = state;
   step.deadline.reset();
@@ -344,6 +349,10 @@ void JobStore::finishStep(model::JobId job, model::StepName step, const StepResu
     });
     saveResult(database_, job, result);
     setError(database_, job, std::nullopt);
+    // What asks to cancel only now comes too late: the record tells of the success alone.
+    if (isDone(database_, job)) {
+      Query(database_, "UPDATE job SET cancel_requested = 0 WHERE id = ?").with(numberOf(job)).run();
+    }
   });
 }
 
@@ -465,10 +474,12 @@ void JobStore::setOutput(model::JobId job, const std::filesystem::path& output) 
   });
 }
 
-void JobStore::requestCancel(model::JobId job) {
-  recorded(database_, probe_, "requestCancel", [&] {
+bool JobStore::requestCancel(model::JobId job) {
+  return recorded(database_, probe_, "requestCancel", [&] {
+    if (isDone(database_, job)) return false;
     Query update(database_, "UPDATE job SET cancel_requested = 1, updated_at = ? WHERE id = ?");
     updateJob(update.with(clock_.now(), numberOf(job)), job);
+    return true;
   });
 }
 
@@ -480,12 +491,14 @@ bool JobStore::isCancelRequested(model::JobId job) {
   });
 }
 
-void JobStore::markCancelled(model::JobId job, const model::JobError& error) {
-  recorded(database_, probe_, "markCancelled", [&] {
+bool JobStore::markCancelled(model::JobId job, const model::JobError& error) {
+  return recorded(database_, probe_, "markCancelled", [&] {
+    if (isDone(database_, job)) return false;
     Query update(database_, "UPDATE job SET cancelled = 1 WHERE id = ?");
     updateJob(update.with(numberOf(job)), job);
     setError(database_, job, error);
     setStatus(database_, job, loadSteps(database_, job), clock_.now());
+    return true;
   });
 }
 

@@ -69,23 +69,23 @@ std::vector<PruneStore::Candidate> PruneStore::candidates(core::TimePoint before
   });
 }
 
-std::vector<model::JobId> PruneStore::sharersOf(std::int64_t file) {
+std::vector<PruneStore::Sharer> PruneStore::sharersOf(std::int64_t file) {
   return reading(database_, [&] {
     Query rows(database_,
-               "SELECT DISTINCT other_job.id"
+               "SELECT DISTINCT other_job.id, other_job.output"
                " FROM file AS this"
                " JOIN batch AS this_batch ON this_batch.id = this.batch"
                " JOIN job AS this_job ON this_job.id = this.job"
                " JOIN batch AS other_batch ON other_batch.remote_id = this_batch.remote_id"
                " JOIN job AS other_job ON other_job.id = other_batch.job"
-               "  AND other_job.output = this_job.output AND other_job.dataset_id = this_job.dataset_id"
+               "  AND other_job.dataset_id = this_job.dataset_id"
                " JOIN file AS other ON other.batch = other_batch.id AND other.name_hash = this.name_hash"
                "  AND other.name = this.name AND other.claimed = 1"
                " WHERE this.id = ? AND other_job.id <> this_job.id");
     rows.with(file);
-    std::vector<model::JobId> jobs;
-    while (rows.next()) jobs.push_back(model::JobId(rows.integer(0)));
-    return jobs;
+    std::vector<Sharer> sharers;
+    while (rows.next()) sharers.push_back({.job = model::JobId(rows.integer(0)), .output = rows.text(1)});
+    return sharers;
   });
 }
 

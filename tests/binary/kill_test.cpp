@@ -103,7 +103,7 @@ class KillTest : public BinaryTest {
   std::vector<std::string> goOn(const std::vector<std::string>& command) {
     const Ended history = run({"history", "--format", "json"});
     EXPECT_EQ(history.code, 0) << history.err;
-    if (history.out == "[]\n") return command;
+    if (history.out == "[]\n" || again_) return command;
     return {"resume", "--last"};
   }
 
@@ -132,7 +132,7 @@ class KillTest : public BinaryTest {
   /// Kills runs of the job until one ends by itself, or as many as are left. The last one is let through.
   void killUntilDone(const std::vector<std::string>& command, std::uint64_t bytesOfJob, std::uint64_t requestsOfJob) {
     const Watch watch(simulator_->port());
-    while (made_ < kills_) {
+    while (made_ < mostKills()) {
       const auto process = start(goOn(command));
       const auto moment = nextMoment(watch, bytesOfJob, requestsOfJob);
       ASSERT_TRUE(support::eventually([&] { return process->hasEnded() || moment(); }));
@@ -146,6 +146,21 @@ class KillTest : public BinaryTest {
       ++ofRound_;
     }
     const Ended last = run(goOn(command));
+    ASSERT_EQ(last.code, 0) << last.err;
+  }
+
+  /// The commands that share most of their code with those above get fewer.
+  std::uint64_t mostKills() const { return few_ ? std::max<std::uint64_t>(2, kills_ / 5) : kills_; }
+
+  /// The same for work that asks nothing of the platform: the moment is told by what lies on disk.
+  void killWorkOnDisk(const std::vector<std::string>& command, const std::function<bool()>& moment) {
+    const auto process = start(command);
+    ASSERT_TRUE(support::eventually([&] { return process->hasEnded() || moment(); }));
+    process->signal(SIGKILL);
+    const int code = process->wait();
+    ASSERT_TRUE(code == 0 || code == 128 + SIGKILL) << process->errors();
+    ++made_;
+    const Ended last = run(command);
     ASSERT_EQ(last.code, 0) << last.err;
   }
 
@@ -174,6 +189,8 @@ class KillTest : public BinaryTest {
   const std::uint64_t kills_ = numberFrom("CAIEXPORT_KILLS", 20);
   std::uint64_t seed_;
   std::mt19937_64 random_;
+  bool few_ = false;
+  bool again_ = false;  ///< The command itself goes on, not `resume`.
   std::uint64_t made_ = 0;
   std::uint64_t ofRound_ = 0;
   int round_ = 0;
@@ -227,6 +244,94 @@ TEST_F(KillTest, AnExportIsStartedOnceWhateverIsKilled) {
   }
   EXPECT_EQ(counted("unfiltered_exports"), 0U);
   std::printf("%d jobs\n", round_);
+}
+
+TEST_F(KillTest, SyncGoesOnByItself) {
+  few_ = again_ = true;
+  startWith(R"({"batches": 3, "files": 4, "file_bytes": 50000, "replay": true,
+      "faults": [{"match": {"path": "path="}, "times": -1, "do": {"drip": 3000000}}]})");
+  const std::vector<std::string> command{"sync", "--id", kScoreDataset, "--verify", "size"};
+  environment["CAIEXPORT_OUTPUT"] = path("undisturbed");
+  ASSERT_EQ(run(command).code, 0);
+  const auto expected = contentUnder("undisturbed");
+  ASSERT_EQ(expected.size(), 10U) << "two batches, each with a manifest; the third is replaced";
+  while (made_ < mostKills()) {
+    beginRound();
+    ASSERT_NO_FATAL_FAILURE(killUntilDone(command, 8 * 50000, 30));
+    EXPECT_TRUE(contentUnder(output()) == expected) << testing::PrintToString(filesUnder(output()));
+    const Ended quiet = run(command);
+    EXPECT_EQ(quiet.code, 0) << quiet.err;
+    EXPECT_THAT(quiet.out, HasSubstr("nothing new"));
+    ASSERT_FALSE(HasFailure()) << "round " << round_;
+  }
+}
+
+TEST_F(KillTest, AReusedDatasetIsMadeOnceAndADeletedOneGoesOnce) {
+  few_ = true;
+  startWith(R"({"export_files": 2, "file_bytes": 50000, "export_polls": 3, "other_datasets": 0,
+      "faults": [{"match": {"method": "POST|DELETE", "path": "dataSets|export/jobs"}, "times": -1,
+                  "do": {"stall_headers": true, "stall_ms": 60, "carry_out": true}}]})");
+  const std::vector<std::string> command{"segment",         "--id", kSegment,     "--verify", "size",
+                                         "--poll-interval", "0.01", "--poll-max", "0.01"};
+  for (const char* const option : {"--reuse", "--delete-dataset"}) {
+    made_ = 0;
+    std::vector<std::string> whole = command;
+    whole.emplace_back(option);
+    while (made_ < mostKills()) {
+      beginRound();
+      const auto made = counted("datasets_created");
+      const auto deleted = counted("datasets_deleted");
+      const auto exports = counted("export_jobs_accepted");
+      ASSERT_NO_FATAL_FAILURE(killUntilDone(whole, 2 * 50000, 30));
+      EXPECT_EQ(counted("datasets_created") - made, 1U) << option;
+      EXPECT_EQ(counted("export_jobs_accepted") - exports, 1U) << option;
+      EXPECT_EQ(counted("datasets_deleted") - deleted, std::string(option) == "--reuse" ? 0U : 1U) << option;
+      EXPECT_EQ(filesUnder(output()).size(), 3U) << option;
+      ASSERT_FALSE(HasFailure()) << "round " << round_;
+    }
+  }
+}
+
+TEST_F(KillTest, PruningFilesGoesOnByItself) {
+  few_ = true;
+  startWith(R"({"batches": 3, "files": 8, "records": 800})");
+  while (made_ < mostKills()) {
+    beginRound();
+    ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--all", "--verify", "size"}).code, 0);
+    ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
+    ASSERT_EQ(filesUnder(output()).size(), 27U);
+    const std::uint64_t at = upTo(27);
+    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk({"history", "prune", "--before", "0s", "--files"},
+                                           [&] { return filesUnder(output()).size() <= at; }));
+    EXPECT_EQ(filesUnder(output()).size(), 9U) << "the newest batch is that of a job that stays";
+    EXPECT_EQ(run({"verify", "2"}).code, 0);
+    ASSERT_FALSE(HasFailure()) << "round " << round_;
+  }
+}
+
+TEST_F(KillTest, AReportIsThereWholeOrNotAtAll) {
+  few_ = true;
+  startWith(R"({"batches": 1, "files": 2, "records": 20000})");
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
+  const std::string report = path("report.csv");
+  const std::vector<std::string> command{"read", "1", "--format", "csv", "--output", report};
+  ASSERT_EQ(run(command).code, 0);
+  const std::string expected = support::Process::contentOf(report);
+  ASSERT_FALSE(expected.empty());
+  const auto entries = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      const std::string name = entry.path().filename().string();
+      if (name.find("report.csv") != name.npos) names.push_back(name);
+    }
+    return names;
+  };
+  while (made_ < mostKills()) {
+    std::filesystem::remove(report);
+    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk(command, [&] { return !entries().empty(); }));
+    EXPECT_EQ(support::Process::contentOf(report), expected);
+    ASSERT_FALSE(HasFailure());
+  }
 }
 
 TEST_F(KillTest, NoLockOutlivesItsProcess) {

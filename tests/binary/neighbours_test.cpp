@@ -72,6 +72,53 @@ TEST_F(Neighbours, EightProcessesLookAtOneDatabase) {
   for (const auto& process : processes) EXPECT_EQ(process->wait(), 0) << process->errors();
 }
 
+TEST_F(Neighbours, ALinkToTheDatabaseIsTheDatabase) {
+  const auto process = startStalled();
+  std::filesystem::create_symlink(path("jobs.db"), folder_ / "link.db");
+  environment["CAIEXPORT_DATABASE"] = path("link.db");
+  const Ended second = run({"resume", "1"});
+  EXPECT_EQ(second.code, 10) << second.err;
+  EXPECT_THAT(run({"history", "--format", "json"}).out, HasSubstr(R"("held": true)"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "link.db.lock"));
+  process->signal(SIGKILL);
+  process->wait();
+}
+
+TEST_F(Neighbours, ADatabaseWithTwoNamesIsRefused) {
+  startWith(R"({"batches": 1, "files": 2, "file_bytes": 1000})");
+  ASSERT_EQ(run(command()).code, 0);
+  std::filesystem::create_hard_link(folder_ / "jobs.db", folder_ / "twin.db");
+  for (const char* const name : {"jobs.db", "twin.db"}) {
+    environment["CAIEXPORT_DATABASE"] = path(name);
+    const Ended ended = run(command());
+    EXPECT_EQ(ended.code, 9) << name;
+    EXPECT_THAT(ended.err, HasSubstr("2 names (hard links)")) << name;
+  }
+  std::filesystem::remove(folder_ / "twin.db");
+  environment["CAIEXPORT_DATABASE"] = path("jobs.db");
+  EXPECT_EQ(run(command()).code, 0);
+}
+
+TEST_F(Neighbours, TwoThatReuseADatasetMakeOne) {
+  startWith(R"({"export_polls": 1000000, "other_datasets": 0})");
+  const std::vector<std::string> reuse{"segment",         "--id", kSegment,     "--reuse",
+                                       "--poll-interval", "0.02", "--poll-max", "0.02"};
+  const auto first = start(reuse);
+  ASSERT_TRUE(support::eventually([&] { return counted("export_jobs_accepted") == 1; }));
+  const Ended second = run(reuse);
+  EXPECT_EQ(second.code, 10) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("process " + std::to_string(first->id())));
+  EXPECT_EQ(counted("datasets_created"), 1U);
+  EXPECT_EQ(counted("export_jobs_accepted"), 1U);
+  EXPECT_EQ(run({"show", "2"}).code, 4) << "no job is left behind";
+  first->signal(SIGKILL);
+  first->wait();
+  changeScenario(R"({"export_polls": 1})");
+  EXPECT_EQ(run({"resume", "1"}).code, 0);
+  EXPECT_EQ(run(reuse).code, 0);
+  EXPECT_EQ(counted("datasets_created"), 1U);
+}
+
 // --- what can't be relied on
 
 TEST_F(Neighbours, AFileSystemWithoutLocksIsDetectedAndSaid) {

@@ -120,6 +120,26 @@ TEST_F(PruneJourney, AJobThatAProcessHoldsStays) {
   EXPECT_THAT(prune().pruned, SizeIs(1));
 }
 
+TEST_F(PruneJourney, AFolderUnderTwoNamesIsOneFolder) {
+  start();
+  {
+    // A job that stays has the older batch too, written through a link.
+    fs::create_directory_symlink(journey->directory / "out", journey->directory / "link");
+    Journey::Process process(*journey);
+    model::ExportRequest request = journey->datasetRequest();
+    request.batches.batch = model::BatchId(batchesOldestFirst(process).front());
+    request.output = journey->directory / "link";
+    const auto served = journey->world().statistics().fileBytesServed;
+    const Outcome outcome = process.runner.advance(process.runner.create(request).id, {}, {});
+    ASSERT_FALSE(outcome.error) << outcome.error->what();
+    EXPECT_EQ(journey->world().statistics().fileBytesServed, served) << "all of it was known to be there";
+  }
+  const PruneResult result = prune();
+  EXPECT_EQ(result.files, 2U) << "of the newer batch, which nothing else has";
+  EXPECT_EQ(result.keptFiles.size(), 2U);
+  EXPECT_TRUE(fs::exists(notes().parent_path() / "manifest.json"));
+}
+
 TEST_F(PruneJourney, KilledAtAnyCallTheNextOneFinishes) {
   start();
   std::size_t calls = 0;

@@ -261,7 +261,7 @@ TEST_F(SyncJourney, MaxAgeLooksAtTheNewestBatchWhenAllAreHere) {
   const SyncResult result = sync(young);
   EXPECT_THAT(batchesIn(folder()), SizeIs(2));
   ASSERT_TRUE(result.error);
-  EXPECT_EQ(result.error->category(), Category::notFound);
+  EXPECT_EQ(result.error->category(), Category::tooOld);
   young.maxAge = std::chrono::hours(24 * 365);
   EXPECT_FALSE(sync(young).error);
 }

@@ -377,6 +377,23 @@ TEST_F(JobStoreTest, cancellingIsARequestAndThenAFact) {
   EXPECT_EQ(stored(job, "status"), "cancelled");
 }
 
+TEST_F(JobStoreTest, aCancellationThatComesTooLateLeavesTheSuccess) {
+  const JobId job = newJob(segmentRequest()).id;
+  const auto steps = store().load(job).steps;
+  for (const model::Step& step : steps) {
+    if (step.name == steps.back().name) {
+      EXPECT_TRUE(store().requestCancel(job)) << "while the last step runs";
+    }
+    store().beginAttempt(job, step.name);
+    store().finishStep(job, step.name, {});
+  }
+  EXPECT_FALSE(store().load(job).cancelRequested);
+  EXPECT_FALSE(store().requestCancel(job));
+  EXPECT_FALSE(store().markCancelled(job, kError));
+  EXPECT_EQ(stored(job, "status"), "succeeded");
+  EXPECT_FALSE(store().load(job).cancelled);
+}
+
 TEST_F(JobStoreTest, eventsKeepTheirOrder) {
   const JobId job = newJob().id;
   store().addEvent(job, StepName::selectBatches, "selected", "'; DROP TABLE job; -- \n\x01 é");

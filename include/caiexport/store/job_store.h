@@ -111,9 +111,11 @@ class JobStore {
   void setOutput(model::JobId job, const std::filesystem::path& output);
 
   // --- cancelling
-  void requestCancel(model::JobId job);
+  /// False if the job is done: nothing is recorded then.
+  bool requestCancel(model::JobId job);
   bool isCancelRequested(model::JobId job);
-  void markCancelled(model::JobId job, const model::JobError& error);
+  /// False if the job is done: it stays so.
+  bool markCancelled(model::JobId job, const model::JobError& error);
 
   // --- files
   /// Starts a listing of the batch anew: files listed from now on are of this listing.

@@ -1,6 +1,7 @@
 #pragma once
 /// Which records of the past may go, and their going. For the one thread that owns the connection.
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,13 @@ class PruneStore {
   /// again (from `syncOverlap` before its mark).
   std::vector<Candidate> candidates(core::TimePoint before, core::Duration syncOverlap);
 
-  /// Other jobs that recorded the same file at the same place.
-  std::vector<model::JobId> sharersOf(std::int64_t file);
+  struct Sharer {
+    model::JobId job = {};
+    std::filesystem::path output = {};
+  };
+  /// Other jobs that recorded the same file of the same batch; whether in the same folder, the folders' names don't
+  /// tell.
+  std::vector<Sharer> sharersOf(std::int64_t file);
   /// The job with its steps, batches, files and events.
   void remove(model::JobId job);
 
