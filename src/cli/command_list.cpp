@@ -64,6 +64,8 @@ std::string_view wordFor(platform::DatasetUse use) {
       return "scores";
     case platform::DatasetUse::scoreEvents:
       return "score_events";
+    case platform::DatasetUse::snapshot:
+      return "snapshot";
     case platform::DatasetUse::audience:
       return "audience";
     case platform::DatasetUse::other:
@@ -192,7 +194,7 @@ const CommandPage& datasetsPage() {
       .description =
           "Lists the datasets of the sandbox, newest first. Score datasets of Customer AI are marked as scores (with "
           "one more in the form of events, score_events, if Customer Journey Analytics is switched on), datasets that "
-          "hold exported audiences as audience.",
+          "hold exported audiences as audience, and profile snapshots, made anew each day, as snapshot.",
       .groups = {{"Which", kDatasets}, platformGroup(), globalGroup()},
       .examples = {{"caiexport datasets --search \"customer ai\"", "the score datasets"},
                    {"caiexport datasets --limit 0 --format csv", "everything, for a spreadsheet"}},

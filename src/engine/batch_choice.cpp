@@ -1,6 +1,8 @@
 #include "caiexport/engine/batch_choice.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -17,12 +19,18 @@ using model::ExportRequest;
 using platform::BatchPhase;
 using platform::Client;
 
+using Tell = std::function<void(const std::string&)>;
+
+constexpr std::uint32_t kPage = 100;
+
 platform::BatchQuery queryFor(const ExportRequest& request) {
   const model::BatchSelection& selection = request.batches;
   return {.dataset = DatasetId(request.sourceId),
           .createdClient = selection.createdClient,
           .since = selection.since,
-          .until = selection.until};
+          .until = selection.until,
+          .enough = selection.limit.value_or(kPage),
+          .everyKind = true};
 }
 
 std::string describeFilters(const ExportRequest& request) {
@@ -38,7 +46,7 @@ std::string describeFilters(const ExportRequest& request) {
 std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_token stop) {
   std::string text;
   client.forEachBatch(
-      {.dataset = DatasetId(request.sourceId), .statuses = {}},
+      {.dataset = DatasetId(request.sourceId), .statuses = {}, .enough = 1},
       [&](const Batch& batch) {
         text = "its newest batch of any kind is " + batch.id.value() + ", status " + core::printable(batch.status, 40) +
                ", created " + core::formatTime(batch.created) + " by " + core::printable(batch.createdClient, 80) +
@@ -62,17 +70,97 @@ std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_
                        "(--sandbox); another client may have made them (--created-client any)"});
 }
 
-std::vector<Batch> newestBatches(Client& client, const ExportRequest& request, std::stop_token stop) {
-  std::vector<Batch> batches;
-  const std::optional<std::uint32_t> limit = request.batches.limit;
+void say(const Tell& tell, const std::string& text) {
+  if (tell) tell(text);
+}
+
+/// A batch's own flaw, in a line.
+std::string flawText(const Batch& batch) {
+  return "batch '" + core::printable(batch.id.value(), 80) +
+         "' is left out, since its entry in Catalog is odd: " + batch.flaw;
+}
+
+struct Found {
+  std::vector<Batch> ordinary = {};
+  std::vector<Batch> consolidations = {};
+};
+
+Found newestBatches(Client& client, const platform::BatchQuery& query, std::optional<std::uint32_t> limit,
+                    const Tell& tell, std::stop_token stop) {
+  Found found;
   client.forEachBatch(
-      queryFor(request),
+      query,
       [&](const Batch& batch) {
-        batches.push_back(batch);
-        return !limit || batches.size() < *limit;
+        if (!batch.flaw.empty()) {
+          say(tell, flawText(batch));
+        } else if (batch.kind == model::BatchKind::consolidation) {
+          found.consolidations.push_back(batch);
+        } else if (batch.kind == model::BatchKind::ordinary) {
+          found.ordinary.push_back(batch);
+        }
+        return !limit || found.ordinary.size() < *limit;
       },
       stop);
-  return batches;
+  std::ranges::stable_sort(found.ordinary, std::ranges::greater(), &Batch::created);
+  return found;
+}
+
+constexpr std::string_view kTakenInstead =
+    " is a consolidation batch, which Data Access does not read: what it holds is taken instead";
+
+[[noreturn]] void throwNothingInside(const Batch& consolidation) {
+  throw Error(
+      Category::notFound,
+      "batch '" + consolidation.id.value() +
+          "' is a consolidation batch, which Data Access does not read, and none of the batches that it holds is "
+          "to be had",
+      {.hint = "choose another batch, or wait for the next one"});
+}
+
+/// Batches that a consolidation holds and that are not listed by themselves any more. Where only the newest are wanted,
+/// a consolidation that holds one of those listed tells of nothing newer.
+std::vector<Batch> hiddenInConsolidations(Client& client, const platform::BatchQuery& query, const Found& found,
+                                          bool newestOnly, std::stop_token stop) {
+  std::set<model::BatchId> listed;
+  for (const Batch& batch : found.ordinary) listed.insert(batch.id);
+  std::vector<model::BatchId> unlisted;
+  for (const Batch& consolidation : found.consolidations) {
+    const auto isListed = [&](const model::BatchId& id) { return listed.contains(id); };
+    if (newestOnly && std::ranges::any_of(consolidation.absorbed, isListed)) continue;
+    std::ranges::remove_copy_if(consolidation.absorbed, std::back_inserter(unlisted), isListed);
+  }
+  std::vector<Batch> hidden = absorbedBatches(client, query.dataset, std::move(unlisted), stop);
+  std::erase_if(hidden, [&](const Batch& batch) {
+    return listed.contains(batch.id) || (query.since && batch.created < *query.since) ||
+           (query.until && batch.created >= *query.until);
+  });
+  return hidden;
+}
+
+std::vector<Batch> unnamedBatches(Client& client, const ExportRequest& request, const Tell& tell,
+                                  std::stop_token stop) {
+  platform::BatchQuery query = queryFor(request);
+  const std::optional<std::uint32_t> limit = request.batches.limit;
+  Found found = newestBatches(client, query, limit, tell, stop);
+  if (found.ordinary.empty() && found.consolidations.empty() &&
+      query.createdClient == model::BatchSelection().createdClient) {
+    // Profile's own exporter makes the batches of snapshots.
+    const std::optional<platform::Dataset> dataset = client.findDataset(query.dataset, stop);
+    if (dataset && dataset->snapshot) {
+      query.createdClient.clear();
+      found = newestBatches(client, query, limit, tell, stop);
+    }
+  }
+  std::vector<Batch> hidden = hiddenInConsolidations(client, query, found, limit.has_value(), stop);
+  if (hidden.empty()) {
+    if (found.ordinary.empty() && !found.consolidations.empty()) throwNothingInside(found.consolidations.front());
+    return std::move(found.ordinary);
+  }
+  say(tell, "batch " + found.consolidations.front().id.value() + std::string(kTakenInstead));
+  found.ordinary.insert(found.ordinary.end(), hidden.begin(), hidden.end());
+  std::ranges::stable_sort(found.ordinary, std::ranges::greater(), &Batch::created);
+  if (limit && found.ordinary.size() > *limit) found.ordinary.resize(*limit);
+  return std::move(found.ordinary);
 }
 
 void requireOfDataset(const Batch& batch, const DatasetId& dataset) {
@@ -81,14 +169,31 @@ void requireOfDataset(const Batch& batch, const DatasetId& dataset) {
                                       batch.datasets.front().value() + "', not to '" + dataset.value() + "'");
 }
 
-Batch namedBatch(Client& client, const ExportRequest& request, std::stop_token stop) {
+std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, const Tell& tell, std::stop_token stop) {
   const model::BatchId& id = request.batches.batch;
   const std::optional<Batch> batch = client.findBatch(id, stop);
   if (!batch) {
     throw Error(Category::notFound, "batch '" + id.value() + "' does not exist in sandbox '" + request.sandbox + "'");
   }
   requireOfDataset(*batch, DatasetId(request.sourceId));
-  if (platform::phaseOf(batch->status) == BatchPhase::readable) return *batch;
+  if (batch->kind == model::BatchKind::tracking) {
+    throw Error(
+        Category::notFound,
+        "batch '" + id.value() + "' holds no rows of the dataset: Profile notes in it what became of another batch",
+        {.hint = "choose another batch; without --batch the newest one is taken"});
+  }
+  if (batch->kind == model::BatchKind::consolidation) {
+    std::vector<Batch> parts = absorbedBatches(client, DatasetId(request.sourceId), batch->absorbed, stop);
+    if (parts.empty()) throwNothingInside(*batch);
+    say(tell, "batch " + id.value() + std::string(kTakenInstead));
+    return parts;
+  }
+  if (platform::phaseOf(batch->status) == BatchPhase::readable) return {*batch};
+  if (platform::phaseOf(batch->status) == BatchPhase::withdrawn) {
+    const auto became = whatBecameOf(client, DatasetId(request.sourceId), id, stop);
+    throw Error(Category::notFound, "batch '" + id.value() + "'" + became.value_or(" can't be read"),
+                {.hint = "choose another batch; without --batch the newest one is taken"});
+  }
   throw Error(
       Category::notFound,
       "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
@@ -98,11 +203,50 @@ Batch namedBatch(Client& client, const ExportRequest& request, std::stop_token s
 
 }  // namespace
 
-std::vector<Batch> chooseBatches(Client& client, const ExportRequest& request, std::stop_token stop) {
-  if (!request.batches.batch.empty()) return {namedBatch(client, request, stop)};
-  std::vector<Batch> batches = newestBatches(client, request, stop);
+std::vector<Batch> chooseBatches(Client& client, const ExportRequest& request, std::stop_token stop, const Tell& tell) {
+  if (!request.batches.batch.empty()) return namedBatch(client, request, tell, stop);
+  std::vector<Batch> batches = unnamedBatches(client, request, tell, stop);
   if (batches.empty()) throwNoBatch(client, request, stop);
   return batches;
+}
+
+std::vector<Batch> absorbedBatches(Client& client, const DatasetId& dataset, std::vector<model::BatchId> absorbed,
+                                   std::stop_token stop) {
+  std::vector<Batch> batches;
+  std::set<model::BatchId> seen;
+  for (std::size_t at = 0; at < absorbed.size(); ++at) {
+    if (!model::isWellFormedId(absorbed[at].value()) || !seen.insert(absorbed[at]).second) continue;
+    const std::optional<Batch> batch = client.findBatch(absorbed[at], stop);
+    if (!batch) continue;
+    if (!batch->datasets.empty() && std::ranges::find(batch->datasets, dataset) == batch->datasets.end()) continue;
+    const BatchPhase phase = platform::phaseOf(batch->status);
+    if (batch->kind == model::BatchKind::consolidation) {
+      absorbed.insert(absorbed.end(), batch->absorbed.begin(), batch->absorbed.end());
+    } else if (batch->kind == model::BatchKind::ordinary && phase != BatchPhase::failed &&
+               phase != BatchPhase::moving) {
+      batches.push_back(*batch);
+    }
+  }
+  std::ranges::stable_sort(batches, std::ranges::greater(), &Batch::created);
+  return batches;
+}
+
+std::optional<std::string> whatBecameOf(Client& client, const DatasetId& dataset, const model::BatchId& id,
+                                        std::stop_token stop) {
+  const std::optional<Batch> now = client.findBatch(id, stop);
+  if (!now) return " does not exist any more";
+  if (platform::phaseOf(now->status) == BatchPhase::readable) return std::nullopt;
+  const std::string status = " (its status is " + core::printable(now->status, 40) + ")";
+  std::string heir;
+  client.forEachBatch(
+      {.dataset = dataset, .since = now->created},
+      [&](const Batch& batch) {
+        const bool replaces = std::ranges::find(batch.predecessors, id) != batch.predecessors.end();
+        if (replaces) heir = batch.id.value();
+        return !replaces;
+      },
+      stop);
+  return heir.empty() ? " can't be read any more" + status : " was replaced by batch " + heir + status;
 }
 
 }  // namespace caiexport::engine

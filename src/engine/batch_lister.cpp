@@ -4,6 +4,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/platform/client.h"
+#include "unreadable_batch.h"
 
 namespace caiexport::engine {
 namespace {
@@ -66,7 +67,7 @@ void BatchLister::listBatch(const model::BatchId& batch, const std::stop_token& 
     page.files = std::move(files);
     if (page.files.size() >= kFullPage) push(std::exchange(page, Page{.batch = batch}), stop);
   };
-  client_.listFiles(batch, onFiles, stop);
+  engine::listBatch(client_, batch, onFiles, stop);
   page.last = true;
   push(std::move(page), stop);
 }

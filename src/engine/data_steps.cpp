@@ -12,6 +12,7 @@
 #include "caiexport/store/job_store.h"
 #include "manifest_writer.h"
 #include "steps.h"
+#include "unreadable_batch.h"
 
 namespace caiexport::engine {
 namespace {
@@ -35,7 +36,11 @@ std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batc
 }
 
 Turn selectOfDataset(StepContext& context) {
-  std::vector<Batch> batches = chooseBatches(context.tools.client, context.job.request, context.stop);
+  const auto tell = [&](const std::string& text) {
+    context.tools.observer.notice(text);
+    context.tools.store.addEvent(context.job.id, context.step.name, "batch_passed_over", text);
+  };
+  std::vector<Batch> batches = chooseBatches(context.tools.client, context.job.request, context.stop, tell);
   context.tools.client.resolvePredecessors(batches, context.job.datasetId, context.stop);
   batches = withoutReplaced(context, std::move(batches));
   const auto newest = std::ranges::max_element(batches, {}, &Batch::created);
@@ -76,7 +81,10 @@ bool move(core::FileSystem& files, const std::string& tag, const std::filesystem
 void endListing(StepContext& context) {
   context.run.listedHere = true;
   const model::Job job = context.tools.store.load(context.job.id);
-  if (job.fileCount == 0) throwNoFiles(job);
+  if (job.fileCount == 0) {
+    requireNoneWithdrawn(context);
+    throwNoFiles(job);
+  }
   context.tools.store.finishStep(job.id, model::StepName::listFiles, {});
 }
 
@@ -85,8 +93,9 @@ void listAllFiles(StepContext& context) {
   for (const Batch& batch : context.job.batches) {
     folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
     store.beginListing(context.job.id, batch.id);
-    context.tools.client.listFiles(
-        batch.id, [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
+    listBatch(
+        context.tools.client, batch.id,
+        [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
     settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
   }
 }
@@ -102,11 +111,9 @@ Turn selectBatches(StepContext& context) {
 }
 
 void requireStillReadable(StepContext& context, const Batch& chosen) {
-  const std::optional<Batch> now = context.tools.client.findBatch(chosen.id, context.stop);
-  if (now && platform::phaseOf(now->status) == BatchPhase::readable) return;
-  const std::string status = now ? "its status is " + core::printable(now->status, 40) : "it does not exist any more";
-  throw Error(Category::notFound,
-              "batch '" + chosen.id.value() + "' was replaced or deleted since it was chosen: " + status,
+  const auto became = whatBecameOf(context.tools.client, context.job.datasetId, chosen.id, context.stop);
+  if (!became) return;
+  throw Error(Category::notFound, "batch '" + chosen.id.value() + "'" + *became + " since it was chosen",
               {.hint = "start a new export to get the newest batch"});
 }
 
@@ -124,18 +131,22 @@ void settleListing(StepContext& context, const model::BatchId& batch,
 }
 
 Turn listFiles(StepContext& context) {
-  if (!context.job.request.download) {
-    listAllFiles(context);
-    endListing(context);
+  try {
+    if (!context.job.request.download) {
+      listAllFiles(context);
+      endListing(context);
+      return {};
+    }
+    const auto onListed = [&] {
+      endListing(context);
+      context.enter(model::StepName::downloadFiles);
+    };
+    fetchFiles(context, model::StepName::downloadFiles, {.lists = true, .onListed = onListed});
+    context.run.fetchedHere = true;
     return {};
+  } catch (const UnreadableBatch& refused) {
+    return chooseInstead(context, refused);
   }
-  const auto onListed = [&] {
-    endListing(context);
-    context.enter(model::StepName::downloadFiles);
-  };
-  fetchFiles(context, model::StepName::downloadFiles, {.lists = true, .onListed = onListed});
-  context.run.fetchedHere = true;
-  return {};
 }
 
 void refuseLink(const std::filesystem::path& folder) {

@@ -32,6 +32,7 @@ struct SegmentFacts {
 struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
   bool listedHere = false;                      ///< The file list was made (or made again) in this run.
+  bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
   bool fetchedHere = false;                     ///< All files were fetched in this run.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
   unsigned relistings = 0;                      ///< Because files had changed since they were listed.

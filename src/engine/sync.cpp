@@ -26,6 +26,9 @@ using model::JobId;
 // In the job locks' file, far above the number of any job.
 constexpr std::int64_t kFirstSyncLock = std::int64_t{1} << 62U;
 
+// Of plans, in one run, where batches are replaced while they are fetched.
+constexpr int kMostRounds = 20;
+
 class SyncLock {
  public:
   SyncLock(core::LockTable& locks, std::int64_t source, const store::SyncPlace& place)
@@ -64,15 +67,16 @@ class Run {
     try {
       finishReplacements();
       resumeInterrupted();
-      plan_ = planSync(tools_.client, &records_, request_, stop_);
-      for (const std::string& notice : plan_.notices) tell(notice);
-      result_.movedAway = plan_.movedAway;
-      if (!plan_.listed.empty()) result_.newest = plan_.listed.back();
-      for (const Batch& batch : plan_.missing) missing_.insert(batch.id);
-      deletePrivate();
-      replaceAll();
-      for (const Batch& batch : plan_.missing) fetch(batch);
+      do {
+        plan();
+        deletePrivate();
+        replaceAll();
+        for (const Batch& batch : plan_.missing) {
+          if (!planAgain_) fetch(batch);
+        }
+      } while (planAgain_ && ++rounds_ < kMostRounds);
       moveMark();
+      for (const Batch& batch : plan_.flawed) noteFlaw(batch);
       if (!result_.error) requireNewest(request_, result_.newest, result_.mark, tools_.client);
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
@@ -85,6 +89,37 @@ class Run {
 
   void stopIfAsked() const {
     if (stop_.stop_requested()) throw core::Interrupted();
+  }
+
+  void plan() {
+    planAgain_ = false;
+    plan_ = planSync(tools_.client, &records_, request_, stop_);
+    if (rounds_ == 0) std::ranges::for_each(plan_.notices, [this](const std::string& notice) { tell(notice); });
+    // A mark of the future was set by a batch of the future.
+    if (result_.mark && isOfTheFuture(result_.mark->created)) result_.mark.reset();
+    if (plan_.snapshot && !plan_.mark && rounds_ == 0) tellOfSnapshot();
+    result_.movedAway = plan_.movedAway;
+    if (!plan_.listed.empty()) result_.newest = plan_.listed.back();
+    missing_.clear();
+    for (const Batch& batch : plan_.missing) missing_.insert(batch.id);
+  }
+
+  bool isOfTheFuture(core::TimePoint created) const { return created > tools_.client.serverNow() + kClockSlack; }
+
+  void tellOfSnapshot() {
+    const std::uint64_t records = result_.newest ? result_.newest->records.value_or(0) : 0;
+    tell("dataset " + place_.dataset.value() +
+         " is a profile snapshot: each day's batch holds all profiles and replaces the one before, so that .replaced "
+         "grows by a whole copy a day" +
+         (records > 0 ? " (" + std::to_string(records) + " profiles now)" : std::string()) +
+         "; --replayed delete keeps one copy");
+  }
+
+  void noteFlaw(const Batch& batch) {
+    note(Error(Category::protocol,
+               "batch '" + core::printable(batch.id.value(), 80) + "' of dataset '" + place_.dataset.value() +
+                   "' was not fetched, since its entry in Catalog is odd: " + batch.flaw,
+               {.hint = "the others are not held up by it, but the mark stays before it"}));
   }
 
   // --- what an earlier run left
@@ -168,8 +203,22 @@ class Run {
       settled(batch);
       return;
     }
-    if (const std::optional<Error> error = runOne(jobFor(batch))) {
-      note(*error);
+    const JobId job = jobFor(batch);
+    if (const std::optional<Error> error = runOne(job)) {
+      // Replaced since the plan was made: the next plan knows by what.
+      planAgain_ = error->category() == Category::notFound && rounds_ + 1 < kMostRounds && isWithdrawn(batch.id);
+      if (!planAgain_) note(*error);
+      return;
+    }
+    const std::vector<Batch> fetched = tools_.store.load(job).batches;
+    if (std::ranges::find(fetched, batch.id, &Batch::id) == fetched.end()) {
+      // What it holds came in its place: it supersedes nothing, and is not asked for again.
+      records_.recordReplacement(place_, {.batch = batch.id,
+                                          .by = batch.id,
+                                          .reason = "consolidation",
+                                          .action = model::ReplaceAction::skip,
+                                          .done = true});
+      planAgain_ = true;
       return;
     }
     settled(batch);
@@ -181,10 +230,20 @@ class Run {
     replaceFor(batch.id);
   }
 
-  /// To the newest batch before the first one that is still missing.
+  bool isWithdrawn(const BatchId& id) {
+    const std::optional<Batch> now = tools_.client.findBatch(id, stop_);
+    return now && platform::phaseOf(now->status) == platform::BatchPhase::withdrawn;
+  }
+
+  /// To the newest batch before the first one that is still missing, or whose entry is odd; never ahead of the
+  /// platform's own clock, or nothing later would ever be listed.
   void moveMark() {
+    if (planAgain_) return;
     for (const Batch& batch : plan_.listed) {
-      if (missing_.contains(batch.id)) return;
+      if (missing_.contains(batch.id) || isOfTheFuture(batch.created)) return;
+      // An unknown time of making is that of 1970.
+      const auto isBefore = [&](const Batch& flawed) { return flawed.created <= batch.created; };
+      if (std::ranges::any_of(plan_.flawed, isBefore)) return;
       if (result_.mark && batch.created <= result_.mark->created) continue;
       const store::SyncMark mark{.batch = batch.id, .created = batch.created};
       records_.setMark(place_, mark);
@@ -251,6 +310,8 @@ class Run {
   store::SyncPlace place_;
   SyncLock lock_;
   SyncPlan plan_;
+  bool planAgain_ = false;  ///< The plan turned out wrong.
+  int rounds_ = 0;
   std::set<BatchId> missing_;
   std::set<BatchId> deleted_;  ///< For privacy's sake, or about to be.
   SyncResult result_;

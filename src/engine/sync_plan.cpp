@@ -6,6 +6,7 @@
 
 #include "batch_folder.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/platform/client.h"
 #include "sync_place.h"
@@ -45,37 +46,76 @@ class Planner {
  private:
   /// Of every client: what another one made may replace what is wanted, for privacy's sake too.
   void listBatches() {
-    std::optional<core::TimePoint> since = request_.job.batches.since;
-    if (plan_.mark) since = std::max(plan_.mark->created - kSyncOverlap, since.value_or(core::TimePoint::min()));
-    const auto list = [&](const std::string& client, const auto& visit) {
-      client_.forEachBatch({.dataset = place_.dataset, .createdClient = client, .since = since, .until = {}}, visit,
-                           stop_);
-    };
-    list("", [&](const Batch& batch) {
-      chain_.push_back(batch);
-      return true;
-    });
+    platform::BatchQuery query{.dataset = place_.dataset, .until = {}, .everyKind = true};
+    query.since = request_.job.batches.since;
+    // A mark that lies ahead of the platform's clock was set by a batch of the future: it says nothing.
+    if (plan_.mark && plan_.mark->created <= client_.serverNow() + kClockSlack) {
+      query.since = std::max(plan_.mark->created - kSyncOverlap, query.since.value_or(core::TimePoint::min()));
+    }
+    client_.forEachBatch(
+        query,
+        [&](const Batch& batch) {
+          take(batch);
+          return true;
+        },
+        stop_);
+    addHidden();
     const std::string& client = request_.job.batches.createdClient;
     if (client.find_first_of("!*,") == client.npos) {
       for (const Batch& batch : chain_) {
-        if (client.empty() || batch.createdClient.empty() || batch.createdClient == client) ofClient_.insert(batch.id);
+        if (mayBeOfClient(batch)) ofClient_.insert(batch.id);
       }
     } else {
-      // A filter of Catalog's own kind, which only Catalog can apply.
-      list(client, [&](const Batch& batch) {
-        ofClient_.insert(batch.id);
-        return true;
-      });
+      // A filter of Catalog's own kind.
+      query.createdClient = client;
+      query.everyKind = false;
+      client_.forEachBatch(
+          query,
+          [&](const Batch& batch) {
+            ofClient_.insert(batch.id);
+            return true;
+          },
+          stop_);
     }
     std::ranges::stable_sort(chain_, {}, &Batch::created);
     listed_ = chain_.size();
     for (const Batch& batch : chain_) listedIds_.insert(batch.id);
-    if (chain_.empty() && !client_.findDataset(place_.dataset, stop_)) {
-      throw Error(Category::notFound,
-                  "dataset '" + place_.dataset.value() + "' does not exist in sandbox '" + place_.sandbox + "'",
-                  {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
-    }
+    if (ofClient_.empty()) takeSnapshots();
     tidyPredecessors(chain_);
+  }
+
+  /// An entry of the list.
+  void take(const Batch& batch) {
+    if (!batch.flaw.empty()) {
+      if (mayBeOfClient(batch)) plan_.flawed.push_back(batch);
+    } else if (batch.kind == model::BatchKind::consolidation) {
+      absorbed_.insert(absorbed_.end(), batch.absorbed.begin(), batch.absorbed.end());
+    } else if (batch.kind == model::BatchKind::ordinary && isRefused(batch.id)) {
+      absorbed_.insert(absorbed_.end(), batch.predecessors.begin(), batch.predecessors.end());
+    } else if (batch.kind == model::BatchKind::ordinary) {
+      chain_.push_back(batch);
+      listedIds_.insert(batch.id);
+      const bool snapshot =
+          core::toLower(batch.createdClient + batch.createdUser).find("profile_snapshot") != std::string::npos ||
+          core::toLower(batch.createdUser).starts_with("acp_core_unifiedprofile_export@");
+      plan_.snapshot = plan_.snapshot || snapshot;
+    }
+  }
+
+  bool mayBeOfClient(const Batch& batch) const {
+    const std::string& client = request_.job.batches.createdClient;
+    return client.empty() || client.find_first_of("!*,") != client.npos || batch.createdClient.empty() ||
+           batch.createdClient == client;
+  }
+
+  /// Profile's own exporter makes the batches of snapshots.
+  void takeSnapshots() {
+    const bool byDefault = request_.job.batches.createdClient == model::BatchSelection().createdClient;
+    if (!chain_.empty() && (!byDefault || !plan_.snapshot)) return;
+    const std::optional<platform::Dataset> dataset = client_.findDataset(place_.dataset, stop_);
+    if (chain_.empty() && !dataset) throwNoDataset();
+    plan_.snapshot = plan_.snapshot || (dataset && dataset->snapshot);
+    if (byDefault && plan_.snapshot) ofClient_ = listedIds_;
   }
 
   /// Every predecessor by its id, and none that can't be a batch's.
@@ -92,6 +132,33 @@ class Planner {
         return true;
       });
     }
+  }
+
+  /// Data Access said of it earlier that it is a consolidation.
+  bool isRefused(const BatchId& id) const {
+    const auto row = rows_.find(id);
+    return row != rows_.end() && row->second.by == id && row->second.action == ReplaceAction::skip;
+  }
+
+  /// What a consolidation holds and Catalog does not list any more was never superseded by anything that can be read.
+  void addHidden() {
+    std::vector<BatchId> unknown;
+    for (const BatchId& id : absorbed_) {
+      const bool known = isListed(id) || rows_.contains(id) || hasManifest(id) ||
+                         (records_ != nullptr && records_->hasBatch(place_, id));
+      if (!known) unknown.push_back(id);
+    }
+    if (unknown.empty()) return;
+    for (const Batch& batch : absorbedBatches(client_, place_.dataset, std::move(unknown), stop_)) {
+      const bool wanted = !request_.job.batches.since || batch.created >= *request_.job.batches.since;
+      if (wanted && listedIds_.insert(batch.id).second) chain_.push_back(batch);
+    }
+  }
+
+  [[noreturn]] void throwNoDataset() const {
+    throw Error(Category::notFound,
+                "dataset '" + place_.dataset.value() + "' does not exist in sandbox '" + place_.sandbox + "'",
+                {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
   }
 
   /// A batch names its direct predecessors only, and those that are replaced may be listed no more: what they
@@ -239,6 +306,7 @@ class Planner {
   std::set<BatchId> ofClient_;
   std::set<BatchId> again_;  ///< What replaced them was withdrawn.
   std::map<BatchId, model::Superseded> superseded_;
+  std::vector<BatchId> absorbed_;  ///< By consolidations.
   SyncPlan plan_;
 };
 

@@ -92,6 +92,7 @@ net::HttpResponse Caller::send(const Call& call, net::BodySink* sink, std::stop_
       std::optional<net::HttpResponse> response = attempt(call, token, renewed, sink, stop);
       if (response) return std::move(*response);
     } catch (const core::TransientError& failure) {
+      if (call.asksForLess && failure.cause().tooSlow) throw;
       if (call.repeat == Repeat::never) {
         throw core::TransientError("cannot " + call.what + ": " + failure.what(), failure.cause(),
                                    {.requestId = failure.requestId(), .hint = failure.hint()});
@@ -120,7 +121,7 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
     case Outcome::transient:
       break;
     case Outcome::permanent:
-      if (response.status == 404 && call.mayBeMissing) return response;
+      if (response.status == 404 && call.mayBeMissing && isOfPlatform(response)) return response;
       throwRefused(call, response);
   }
   const Problem problem = readProblem(response);
@@ -187,6 +188,13 @@ void Caller::throwRefused(const Call& call, const net::HttpResponse& response) c
   core::Error::Details details{
       .requestId = problem.requestId, .hint = remedyFor(response.status, problem.code), .code = problem.code};
   if (call.repeat == Repeat::once && !wasSurelyRefused(response.status)) throwInDoubt(call, text, std::move(details));
+  if (response.status == 404 && !isOfPlatform(response)) {
+    throw core::Error(Category::protocol,
+                      "cannot " + call.what + ": " + text + ", answered by something that is not the platform",
+                      {.requestId = problem.requestId,
+                       .hint = "it says nothing about whether something exists: check base_url (it is " +
+                               origin_.toString() + "), and whether a proxy answers in the platform's place"});
+  }
   if (response.status >= 300 && response.status < 400) {
     text += ", a redirect to " + targetOf(call, response) + ", which was not followed";
     details.hint = "check base_url (it is " + origin_.toString() + ")";

@@ -35,6 +35,7 @@ struct Call {
   Repeat repeat = Repeat::freely;
   bool traced = false;        ///< Send an x-request-id (documented for the Segmentation service).
   bool mayBeMissing = false;  ///< 404 is an answer, not an error.
+  bool asksForLess = false;   ///< Comes through at once when the platform is too slow: the caller asks for less then.
 };
 
 /// Thread safe.

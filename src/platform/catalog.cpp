@@ -3,48 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <unordered_set>
 
 #include "caiexport/core/text.h"
+#include "catalog_list.h"
 #include "client_implementation.h"
 #include "wire.h"
 
 namespace caiexport::platform {
 namespace {
-
-/// The most that a page may have; the default would be 20.
-constexpr std::size_t kPageSize = 100;
-
-template <class Entry>
-struct Listing {
-  Caller& caller;
-  std::string what;
-  std::string firstUrl;  ///< Ends in a query to which `&start=` is added.
-  std::function<Entry(const std::string& id, const Json& value)> read;
-};
-
-/// Catalog's lists have neither a total nor a next link: they end with the first page that isn't full. Key order
-/// carries the sort, but nobody promises that it survives, so each page is sorted again.
-template <class Entry>
-void forEachEntry(const Listing<Entry>& list, const std::function<bool(const Entry&)>& visit, std::stop_token stop) {
-  std::unordered_set<std::string> seen;
-  for (std::size_t start = 0;;) {
-    const Call call{.what = list.what, .url = list.firstUrl + "&start=" + std::to_string(start)};
-    std::vector<Entry> fresh;
-    std::size_t entries = 0;
-    forEachKeyed(list.caller.getJson(call, stop), [&](const Json& id, const Json& value) {
-      ++entries;
-      if (seen.insert(id.id()).second) fresh.push_back(list.read(id.id(), value));
-    });
-    std::ranges::stable_sort(fresh, std::ranges::greater(), &Entry::created);
-    for (const Entry& entry : fresh) {
-      if (!visit(entry)) return;
-    }
-    // A server that ignores `start` repeats itself for ever.
-    if (entries < kPageSize || fresh.empty()) return;
-    start += entries;
-  }
-}
 
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
@@ -68,24 +34,41 @@ std::string urlFor(const Caller& caller, const BatchQuery& query) {
   // Unfiltered answers can be huge.
   url +=
       "&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,relatedObjects,tags,externalId";
-  return url + "&orderBy=desc:created&limit=" + std::to_string(kPageSize);
+  return url + "&orderBy=desc:created";
 }
 
-/// Once more what the query said, for servers that don't know a filter. A createdClient that is no plain name was a
-/// filter of its own kind.
+/// `*` stands for anything.
+bool likeness(std::string_view text, std::string_view pattern) {
+  if (pattern.empty()) return text.empty();
+  if (pattern.front() != '*')
+    return !text.empty() && text.front() == pattern.front() && likeness(text.substr(1), pattern.substr(1));
+  for (std::size_t skipped = 0; skipped <= text.size(); ++skipped) {
+    if (likeness(text.substr(skipped), pattern.substr(1))) return true;
+  }
+  return false;
+}
+
+/// Catalog's grammar of values: `a,b` is any of them, `!a,b` none of them. An empty filter lets all pass.
+bool passesFilter(const std::string& value, const std::string& filter) {
+  if (filter.empty()) return true;
+  const bool none = filter.starts_with('!');
+  const std::vector<std::string> words = core::splitList(filter.substr(none ? 1 : 0));
+  const bool any = std::ranges::any_of(words, [&](const std::string& word) { return likeness(value, word); });
+  return any != none;
+}
+
+/// Once more what the query said: Catalog passes over filters that it does not know, without a word.
 bool matches(const model::Batch& batch, const BatchQuery& query) {
   const bool ordinary = batch.kind == model::BatchKind::ordinary && batch.flaw.empty();
   if (!ordinary && !query.everyKind) return false;
-  // Catalog passes over filters that it does not know, this one too.
   if (!batch.datasets.empty() && std::ranges::find(batch.datasets, query.dataset) == batch.datasets.end()) return false;
-  if (query.since && batch.created < *query.since) return false;
+  // Of an entry with a flaw, what is not known can't leave it out.
+  const bool dated = batch.flaw.empty() || batch.created != core::TimePoint();
+  if (query.since && dated && batch.created < *query.since) return false;
   if (query.until && batch.created >= *query.until) return false;
-  const bool plain = query.createdClient.find_first_of("!*,") == std::string::npos;
-  if (plain && !query.createdClient.empty() && !batch.createdClient.empty() &&
-      batch.createdClient != query.createdClient) {
-    return false;
-  }
+  if (!batch.createdClient.empty() && !passesFilter(batch.createdClient, query.createdClient)) return false;
   const auto sameWord = [&](const std::string& status) { return core::toLower(status) == core::toLower(batch.status); };
+  if (!batch.flaw.empty() && batch.status.empty()) return true;
   return query.statuses.empty() || std::ranges::any_of(query.statuses, sameWord);
 }
 
@@ -93,13 +76,11 @@ std::string datasetUrl(const Caller& caller, const model::DatasetId& dataset) {
   return caller.url(std::string(kCatalog) + "/dataSets/" + core::percentEncode(dataset.value()));
 }
 
-Listing<Dataset> datasetListing(Caller& caller, std::string what, const std::string& filter) {
-  return {.caller = caller,
-          .what = std::move(what),
-          .firstUrl = caller.url(
-              std::string(kCatalog) + "/dataSets?" + filter +
-              "properties=name,description,schemaRef,created&orderBy=desc:created&limit=" + std::to_string(kPageSize)),
-          .read = datasetFrom};
+/// Nothing for an entry whose id can't be one.
+Dataset datasetListed(const CatalogPages::Entry& entry) {
+  Dataset dataset = datasetFrom(entry.id, entry.value);
+  if (!model::isWellFormedId(entry.id)) dataset.id = {};
+  return dataset;
 }
 
 /// In a filter's value these mean something: any of, none of, anything, a comparison.
@@ -108,6 +89,17 @@ bool isPlainFilterValue(const std::string& name) {
 }
 
 }  // namespace
+
+CatalogPages Client::Implementation::datasetPages(std::string what, const std::string& filter, std::stop_token stop) {
+  return {
+      caller,
+      pageSize,
+      std::move(what),
+      caller.url(std::string(kCatalog) + "/dataSets?" + filter +
+                 "properties=name,description,schemaRef,created,createdClient,createdUser,tags&orderBy=desc:created"),
+      100,
+      std::move(stop)};
+}
 
 BatchPhase phaseOf(const std::string& batchStatus) {
   struct Word {
@@ -132,12 +124,11 @@ BatchPhase phaseOf(const std::string& batchStatus) {
 void Client::forEachBatch(const BatchQuery& query, const std::function<bool(const model::Batch&)>& visit,
                           std::stop_token stop) {
   Caller& caller = implementation_->caller;
-  const Listing<model::Batch> list{.caller = caller,
-                                   .what = "list the batches of dataset " + query.dataset.value(),
-                                   .firstUrl = urlFor(caller, query),
-                                   .read = batchFrom};
   forEachEntry<model::Batch>(
-      list, [&](const model::Batch& batch) { return !matches(batch, query) || visit(batch); }, stop);
+      CatalogPages(caller, implementation_->pageSize, "list the batches of dataset " + query.dataset.value(),
+                   urlFor(caller, query), query.enough, std::move(stop)),
+      [](const CatalogPages::Entry& entry) { return batchListed(entry.key, entry.value); },
+      [&](const model::Batch& batch) { return !matches(batch, query) || visit(batch); });
 }
 
 std::optional<model::Batch> Client::findBatch(const model::BatchId& batch, std::stop_token stop) {
@@ -215,20 +206,24 @@ std::optional<Dataset> Client::findDataset(const model::DatasetId& dataset, std:
 
 std::vector<Dataset> Client::findDatasetsByName(const std::string& name, std::stop_token stop) {
   const std::string filter = isPlainFilterValue(name) ? "name=" + core::percentEncode(name) + "&" : "";
-  const std::string what = "find datasets named '" + core::printable(name, 200) + "'";
   std::vector<Dataset> result;
-  forEachEntry<Dataset>(
-      datasetListing(implementation_->caller, what, filter),
-      [&](const Dataset& dataset) {
-        if (dataset.name == name) result.push_back(dataset);
-        return true;
-      },
-      stop);
+  forEachEntry<Dataset>(implementation_->datasetPages("find datasets named '" + core::printable(name, 200) + "'",
+                                                      filter, std::move(stop)),
+                        datasetListed, [&](const Dataset& dataset) {
+                          if (dataset.name == name) result.push_back(dataset);
+                          return true;
+                        });
+  for (const Dataset& dataset : result) {
+    if (!dataset.id.empty()) continue;
+    throw core::Error(core::Category::protocol,
+                      "a dataset named '" + core::printable(name, 200) + "' has an id that can't be one");
+  }
   return result;
 }
 
 void Client::forEachDataset(const std::function<bool(const Dataset&)>& visit, std::stop_token stop) {
-  forEachEntry<Dataset>(datasetListing(implementation_->caller, "list the datasets", ""), visit, stop);
+  forEachEntry<Dataset>(implementation_->datasetPages("list the datasets", "", std::move(stop)), datasetListed,
+                        [&](const Dataset& dataset) { return dataset.id.empty() || visit(dataset); });
 }
 
 void Client::deleteDataset(const model::DatasetId& dataset, std::stop_token stop) {

@@ -7,6 +7,7 @@
 
 #include "caiexport/platform/client.h"
 #include "caller.h"
+#include "catalog_list.h"
 
 namespace caiexport::platform {
 
@@ -26,8 +27,11 @@ class Client::Implementation {
   std::optional<Json> poll(Call call, std::stop_token stop);
   std::optional<core::Duration> lastRetryAfter() const;
 
+  CatalogPages datasetPages(std::string what, const std::string& filter, std::stop_token stop);
+
   const std::size_t listedTogether;
   Caller caller;
+  PageSize pageSize;
 
  private:
   core::Clock& clock_;

@@ -12,6 +12,9 @@ DatasetUse useOf(const Dataset& dataset) {
   const std::string name = core::toLower(dataset.name);
   if (name.starts_with("customer ai scores in ee format")) return DatasetUse::scoreEvents;
   if (name.starts_with("customer ai scores")) return DatasetUse::scores;
+  if (dataset.snapshot || name.starts_with("profile-snapshot") || name.starts_with("profile snapshot")) {
+    return DatasetUse::snapshot;
+  }
   return dataset.schemaId == kProfileUnionSchema ? DatasetUse::audience : DatasetUse::other;
 }
 

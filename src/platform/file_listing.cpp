@@ -1,6 +1,8 @@
 #include "file_listing.h"
 
 #include <algorithm>
+#include <cctype>
+#include <limits>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -28,8 +30,28 @@ std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
   return {std::hash<std::string>()(name), hash};
 }
 
+/// What writers leave beside their files. By name: folders are listed with length 0 too, and those of partitions begin
+/// with `_` (`_ACP_DATE=2026-04-01`).
 bool isMarker(const std::string& name, std::uint64_t lengthBytes) {
-  return lengthBytes == 0 && (name.starts_with('_') || name.starts_with('.'));
+  if (lengthBytes > 0) return false;
+  return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name == "_temporary" ||
+         name.starts_with("_started_") || name.starts_with("_committed_") || name.starts_with('.') ||
+         core::toLower(name).ends_with(".crc");
+}
+
+bool isListing(const net::HttpResponse& response) {
+  if (response.status != 200 || response.body.starts_with("PAR1")) return false;
+  const std::optional<Json> answer = Json::tryParse(response.body);
+  return answer && (answer->isArray() || answer->at("data").isArray());
+}
+
+/// An id for a folder below a dataset file, so that equal names in two folders are two files.
+model::DatasetFileId folderId(const model::DatasetFileId& above, const std::string& name) {
+  std::string id = above.value() + "." + name;
+  if (model::isWellFormedId(id)) return model::DatasetFileId(id);
+  std::string plain = above.value().substr(0, 120) + ".";
+  for (const char letter : name.substr(0, 40)) plain += std::isalnum(static_cast<unsigned char>(letter)) ? letter : '_';
+  return model::DatasetFileId(plain + "." + std::to_string(hashesOf(id).second));
 }
 
 }  // namespace
@@ -63,7 +85,9 @@ Page FileListing::readBatchPage(const Call& call, const net::HttpResponse& respo
 }
 
 void FileListing::walk(const Directory& directory) {
-  const Call call{.what = "list the files of batch " + batch_.value(), .url = directory.url};
+  const Call call{.what = "list the files of batch " + batch_.value(),
+                  .url = directory.url,
+                  .mayBeMissing = directory.orFile.has_value()};
   if (ancestors_.size() >= kDeepest) {
     throw core::Error(core::Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) +
                                                     ": directories are nested deeper than " + std::to_string(kDeepest) +
@@ -73,17 +97,21 @@ void FileListing::walk(const Directory& directory) {
   Hashes names;
   std::vector<Directory> found;
   const auto read = [&](const Call& page, const net::HttpResponse& response) {
-    return readDirectoryPage(page, response, directory.id, names, found);
+    return readDirectoryPage(page, response, directory, names, found);
   };
   followPages(caller_, call, read, stop_);
   for (const Directory& below : found) walk(below);
   ancestors_.pop_back();
 }
 
-Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id,
+Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory,
                                     Hashes& names, std::vector<Directory>& found) {
+  if (directory.orFile && call.url == directory.url && !isListing(response)) {
+    add(*directory.orFile);
+    return {.entries = 1, .fresh = 1};
+  }
   if (response.body.starts_with("PAR1")) {
-    addRawFile(call, response, id);
+    addRawFile(call, response, directory.id);
     return {.entries = 1, .fresh = 1};
   }
   const Json answer = Caller::parse(call, response);
@@ -95,7 +123,7 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
       page.fresh += addDirectory(call, entry, found) ? 1 : 0;
     } else if (names.insert(hashesOf(name.text())).second) {
       ++page.fresh;
-      addFile(call, entry, id);
+      addFile(call, entry, directory, found);
     }
   }
   page.next = nextOf(call, answer);
@@ -114,16 +142,38 @@ bool FileListing::addDirectory(const Call& call, const Json& entry, std::vector<
   found.push_back({.id = id,
                    .url = href.exists()
                               ? sameOriginLink(caller_.origin(), call.url, href)
-                              : caller_.url(std::string(kDataAccess) + "/files/" + core::percentEncode(id.value()))});
+                              : caller_.url(std::string(kDataAccess) + "/files/" + core::percentEncode(id.value())),
+                   .datasetFile = id});
   return true;
 }
 
-void FileListing::addFile(const Call& call, const Json& entry, const model::DatasetFileId& id) {
-  model::RemoteFile file{.batchId = batch_, .datasetFileId = id, .lengthBytes = entry.at("length").unsignedNumber()};
+void FileListing::addFile(const Call& call, const Json& entry, const Directory& directory,
+                          std::vector<Directory>& found) {
+  model::RemoteFile file{
+      .batchId = batch_, .datasetFileId = directory.id, .lengthBytes = entry.at("length").unsignedNumber()};
+  if (file.lengthBytes > std::numeric_limits<std::int64_t>::max())
+    entry.at("length").fail("is more than a file can have");
   if (isMarker(entry.at("name").text(), file.lengthBytes)) return;
   file.name = checkedFileName(entry.at("name"));
-  file.href = neededLink(call, entry.at("_links").at("self").at("href"), file);
-  add(std::move(file));
+  const Json href = entry.at("_links").at("self").at("href");
+  if (directory.path.empty() || href.exists()) {
+    file.href = neededLink(call, href, file);
+  } else {
+    file.href = caller_.url(fileTarget(directory.datasetFile, directory.path + file.name));
+  }
+  if (file.lengthBytes > 0) return add(std::move(file));
+  std::string url = !file.href.empty() ? file.href : caller_.url(fileTarget(directory.datasetFile, file.name));
+  addFolder(std::move(file), directory, std::move(url), found);
+}
+
+/// An entry of length 0 is a folder, or a damaged file: its link tells.
+void FileListing::addFolder(model::RemoteFile entry, const Directory& parent, std::string url,
+                            std::vector<Directory>& found) {
+  if (!seenIds_.insert(url).second) return;
+  const model::DatasetFileId id = folderId(parent.id, entry.name);
+  const std::string path = parent.path + entry.name + "/";
+  found.push_back(
+      {.id = id, .url = std::move(url), .datasetFile = parent.datasetFile, .path = path, .orFile = std::move(entry)});
 }
 
 /// Empty where the link says no more than the names of the file do.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -32,14 +33,19 @@ class FileListing {
   struct Directory {
     model::DatasetFileId id;
     std::string url;
+    model::DatasetFileId datasetFile = {};  ///< Whose folder it is.
+    std::string path = {};  ///< Below its dataset file, ending in a slash; empty for the dataset file itself.
+    /// The entry of length 0 that it was listed as: what it is if its link leads to no list.
+    std::optional<model::RemoteFile> orFile = {};
   };
 
   Page readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found);
   void walk(const Directory& directory);
-  Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id,
-                         Hashes& names, std::vector<Directory>& found);
+  Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory, Hashes& names,
+                         std::vector<Directory>& found);
   bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
-  void addFile(const Call& call, const Json& entry, const model::DatasetFileId& id);
+  void addFile(const Call& call, const Json& entry, const Directory& directory, std::vector<Directory>& found);
+  void addFolder(model::RemoteFile entry, const Directory& parent, std::string url, std::vector<Directory>& found);
   std::string neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const;
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
   void add(model::RemoteFile file);

@@ -1,5 +1,6 @@
 #include "problem.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -145,6 +146,22 @@ Problem readProblem(const net::HttpResponse& response) {
   if (problem.text.empty() && problem.code.empty()) problem.text = excerpt(response.body);
   problem.requestId = core::printable(problem.requestId, 100);
   return problem;
+}
+
+bool isOfPlatform(const net::HttpResponse& response) {
+  if (core::trim(response.body).empty()) return response.headers.get("x-request-id").has_value();
+  std::optional<Json> body = Json::tryParse(response.body);
+  if (!body) return false;
+  if (body->isArray()) {
+    const std::vector<Json> elements = body->elements();
+    if (elements.empty()) return false;
+    body = elements.front();
+  }
+  // A gateway of somebody else's says {"message": "no Route matched"} or {"error": "Not Found"}, and no more.
+  constexpr std::array kAdobes{"type",         "title",     "detail",    "report",     "error-chain",
+                               "error_code",   "errorCode", "requestId", "request-id", "request_id",
+                               "errorMessage", "errors",    "code"};
+  return std::ranges::any_of(kAdobes, [&](const char* key) { return body->at(key).exists(); });
 }
 
 std::string describe(const net::HttpResponse& response, const Problem& problem) {

@@ -25,6 +25,10 @@ Problem readProblem(const net::HttpResponse& response);
 /// "403 Forbidden (403003: Api Key is invalid; request id abc)".
 std::string describe(const net::HttpResponse& response, const Problem& problem);
 
+/// Whether an error answer can be the platform's own word: JSON of one of Adobe's shapes, or nothing but its
+/// request id. A page of a proxy, or of a wrong address, is neither.
+bool isOfPlatform(const net::HttpResponse& response);
+
 /// What a person can do about it; empty if nothing is known that helps.
 std::string remedyFor(int status, const std::string& code);
 

@@ -4,6 +4,7 @@
 #include <Poco/JSON/Object.h>
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 #include <utility>
 
@@ -69,10 +70,13 @@ std::vector<RemoteJobProblem> problemsFrom(const Json& errors) {
 
 std::optional<std::uint64_t> recordsFrom(const Json& batch) {
   // Two vocabularies: "Download scores in Customer AI" and "View dataset data using Data Access API".
-  for (const char* name : {"outputRecordCount", "recordsWritten"}) {
-    if (const auto count = batch.at("metrics").at(name).unsignedIfAny()) return count;
+  const Json metrics = batch.at("metrics");
+  for (const Json& value : {metrics.at("outputRecordCount"), metrics.at("recordsWritten"), batch.at("recordCount")}) {
+    const auto count = value.unsignedIfAny();
+    // More than any table holds is no count.
+    if (count && *count <= std::numeric_limits<std::int64_t>::max()) return count;
   }
-  return batch.at("recordCount").unsignedIfAny();
+  return std::nullopt;
 }
 
 void addBatch(const Json& id, std::vector<model::BatchId>& batches) {
@@ -110,6 +114,32 @@ bool readRelated(const Json& related, std::vector<model::DatasetId>& datasets) {
     if (type == "batch") namesBatch = true;
   }
   return namesBatch;
+}
+
+core::TimePoint tolerantTime(const Json& value) {
+  try {
+    return value.timeIfAny().value_or(core::TimePoint());
+  } catch (const core::Error&) {
+    return {};
+  }
+}
+
+/// A profile snapshot has the merge policy that it shows among its tags.
+bool isSnapshot(const Json& dataset) {
+  if (core::toLower(dataset.at("createdClient").textIfAny().value_or("")).find("profile_snapshot") !=
+          std::string::npos ||
+      core::toLower(dataset.at("createdUser").textIfAny().value_or("")).find("unifiedprofile_export@") !=
+          std::string::npos) {
+    return true;
+  }
+  const Json tags = dataset.at("tags");
+  const auto members = tags.isObject() ? tags.members() : std::vector<std::pair<std::string, Json>>{{"", tags}};
+  return std::ranges::any_of(members, [](const auto& member) {
+    return core::toLower(member.first).starts_with("mergepolicyid") ||
+           std::ranges::any_of(looseTexts(member.second), [](const std::string& text) {
+             return core::toLower(text).starts_with("mergepolicyid:");
+           });
+  });
 }
 
 /// Seen in answers of 2024 to 2026; no document tells. See docs/platform.md.
@@ -200,10 +230,12 @@ void forEachKeyed(const Json& answer, const std::function<void(const Json& id, c
     for (const Json& element : answer.elements()) visit(element.at("id"), element);
     return;
   }
-  for (const auto& [key, value] : answer.members()) {
-    if (!value.isObject()) value.fail("is not an object, as the entries of this list are");
-    visit(answer.key(key), value);
-  }
+  const auto members = answer.members();
+  const bool none =
+      !members.empty() && std::ranges::none_of(members, [](const auto& m) { return m.second.isObject(); });
+  // One odd entry is the matter of whoever reads it; where all are odd, this is no list.
+  if (none) members.front().second.fail("is not an object, as the entries of this list are");
+  for (const auto& [key, value] : members) visit(answer.key(key), value);
 }
 
 Json onlyEntry(const Json& answer, const std::string& id) {
@@ -249,24 +281,28 @@ model::Batch batchFrom(const std::string& id, const Json& value) {
   return batch;
 }
 
-model::Batch batchListed(const std::string& id, const Json& value) {
+model::Batch batchListed(const Json& key, const Json& value) {
   try {
-    return batchFrom(id, value);
+    if (!value.isObject()) value.fail("is not an object, as the entries of this list are");
+    return batchFrom(key.id(), value);
   } catch (const core::Error& error) {
     if (error.category() != core::Category::protocol) throw;
-    model::Batch batch{.id = model::BatchId(id), .flaw = error.what()};
+    model::Batch batch{.id = model::BatchId(key.textIfAny().value_or("")), .flaw = error.what()};
     batch.status = value.at("status").textIfAny().value_or("");
+    batch.createdClient = value.at("createdClient").textIfAny().value_or("");
     readRelated(value.at("relatedObjects"), batch.datasets);
+    batch.created = tolerantTime(value.at("created"));
     return batch;
   }
 }
 
 Dataset datasetFrom(const std::string& id, const Json& value) {
   return {.id = model::DatasetId(id),
-          .name = value.at("name").textOrEmpty(),
+          .name = value.at("name").textIfAny().value_or(""),
           .description = value.at("description").textIfAny().value_or(""),
           .schemaId = value.at("schemaRef").at("id").textIfAny().value_or(""),
-          .created = value.at("created").timeIfAny().value_or(core::TimePoint())};
+          .created = tolerantTime(value.at("created")),
+          .snapshot = isSnapshot(value)};
 }
 
 namespace {

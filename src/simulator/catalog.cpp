@@ -44,21 +44,29 @@ JsonArray textArray(const std::vector<std::string>& texts) {
 
 JsonObject shownBatch(const State& state, const Batch& batch, const std::string& status) {
   const std::int64_t created = toMilliseconds(batch.created);
-  JsonObject shown = object({{"id", batch.id},
-                             {"imsOrg", state.scenario.organization},
-                             {"status", status},
-                             {"created", created},
-                             {"updated", created + 60000},
-                             {"started", created + 1000},
-                             {"completed", created + 60000},
-                             {"createdClient", batch.createdClient},
-                             {"createdUser", batch.createdClient + "@AdobeID"},
-                             {"updatedUser", batch.createdClient + "@AdobeID"},
-                             {"version", "1.0.5"},
-                             {"sandboxId", "sandbox-" + batch.sandbox},
-                             {"inputFormat", object({{"format", "parquet"}})},
-                             {"relatedObjects", array({object({{"type", "dataSet"}, {"id", batch.datasetId}})})},
-                             {"metrics", metricsOf(state, batch)}});
+  JsonObject shown =
+      object({{"id", batch.id},
+              {"imsOrg", state.scenario.organization},
+              {"status", status},
+              {"created", created},
+              {"updated", created + 60000},
+              {"started", created + 1000},
+              {"completed", created + 60000},
+              {"createdClient", batch.createdClient},
+              {"createdUser", batch.createdUser.empty() ? batch.createdClient + "@AdobeID" : batch.createdUser},
+              {"updatedUser", batch.createdClient + "@AdobeID"},
+              {"version", "1.0.5"},
+              {"sandboxId", "sandbox-" + batch.sandbox},
+              {"inputFormat", object({{"format", "parquet"}})},
+              {"relatedObjects", array({object({{"type", "dataSet"}, {"id", batch.datasetId}})})},
+              {"metrics", metricsOf(state, batch)}});
+  if (!batch.relatedBatch.empty()) {
+    shown->set("relatedObjects", array({object({{"type", "dataSet"}, {"id", batch.datasetId}}),
+                                        object({{"type", "batch"}, {"id", batch.relatedBatch}})}));
+  }
+  if (batch.consolidation && state.scenario.consolidationMarked) {
+    shown->set("tags", object({{"acp_workflow", array({"Batch_Consolidation"})}}));
+  }
   if (!batch.externalId.empty()) {
     shown->set("externalId", batch.externalId);
   }
@@ -88,24 +96,38 @@ std::optional<std::string> statusAtLookUp(Batch& batch) {
   return batch.status;
 }
 
+/// What another readable batch replaces is not what it was, where the scenario says so.
+std::string statusOf(const State& state, const Batch& batch, const std::string& status) {
+  if (state.scenario.supersededStatus.empty()) {
+    return status;
+  }
+  const bool superseded = std::any_of(state.batches.begin(), state.batches.end(), [&](const Batch& other) {
+    return !other.consolidation && other.status == "success" &&
+           std::find(other.predecessors.begin(), other.predecessors.end(), batch.id) != other.predecessors.end();
+  });
+  return superseded ? state.scenario.supersededStatus : status;
+}
+
 Response listBatches(State& state, const Call& call) {
   static const std::vector<std::string> filters = {"created",     "updated", "createdClient", "createdUser",
                                                    "updatedUser", "version", "status",        "externalId",
                                                    "batch",       "dataSet", "createdAfter",  "createdBefore"};
-  const auto dataset = call.query.get("dataSet");
+  const std::vector<std::string>& ignored = state.scenario.ignoredFilters;
+  const bool anyDataset = std::find(ignored.begin(), ignored.end(), "dataSet") != ignored.end();
+  const auto dataset = anyDataset ? std::nullopt : call.query.get("dataSet");
   std::vector<CatalogEntry> entries;
   for (Batch& batch : state.batches) {
     const bool asked = batch.sandbox == call.sandbox && (!dataset || *dataset == batch.datasetId);
     const auto status = asked ? statusAtLookUp(batch) : std::nullopt;
     if (status) {
       entries.push_back({.id = batch.id,
-                         .shown = shownBatch(state, batch, *status),
+                         .shown = shownBatch(state, batch, statusOf(state, batch, *status)),
                          .hidden = {{"dataSet", batch.datasetId}, {"batch", batch.id}}});
     }
   }
   // A list may lag behind: the last ones made are not in it yet.
   entries.resize(entries.size() - std::min<std::size_t>(entries.size(), state.scenario.hiddenBatches));
-  return jsonAnswer(200, answerQuery(call, std::move(entries), filters));
+  return jsonAnswer(200, answerQuery(state, call, std::move(entries), filters));
 }
 
 Response oneBatch(State& state, const Call& call) {
@@ -114,7 +136,7 @@ Response oneBatch(State& state, const Call& call) {
   if (!status) {
     return notFound("batch " + call.path[1]);
   }
-  return jsonAnswer(200, object({{batch->id.c_str(), shownBatch(state, *batch, *status)}}));
+  return jsonAnswer(200, object({{batch->id.c_str(), shownBatch(state, *batch, statusOf(state, *batch, *status))}}));
 }
 
 const Batch* newestBatch(const State& state, const std::string& datasetId, bool good) {
@@ -170,6 +192,9 @@ JsonObject shownDataset(const State& state, const Dataset& dataset) {
                              {"fileDescription", object({{"format", "parquet"}})},
                              {"schemaRef", object({{"id", dataset.schemaId}, {"contentType", dataset.contentType}})},
                              {"tags", dataset.tags ? dataset.tags : object()}});
+  if (dataset.id == scoreDatasetId && state.scenario.snapshot) {
+    shown->set("tags", object({{"mergePolicyId", array({"b5f2a1de-0000-4000-8000-000000000001"})}}));
+  }
   if (const Batch* last = newestBatch(state, dataset.id, true)) {
     shown->set("lastBatchId", last->id);
     shown->set("lastBatchStatus", last->status);
@@ -188,7 +213,7 @@ Response listDatasets(State& state, const Call& call) {
       entries.push_back({.id = dataset.id, .shown = shownDataset(state, dataset), .hidden = {{"id", dataset.id}}});
     }
   }
-  return jsonAnswer(200, answerQuery(call, std::move(entries), filters));
+  return jsonAnswer(200, answerQuery(state, call, std::move(entries), filters));
 }
 
 Response oneDataset(State& state, const Call& call) {

@@ -190,14 +190,24 @@ JsonObject project(const JsonObject& whole, const std::optional<std::string>& pr
 
 }  // namespace
 
-JsonObject answerQuery(const Call& call, std::vector<CatalogEntry> entries, const std::vector<std::string>& filters) {
+JsonObject answerQuery(const State& state, const Call& call, std::vector<CatalogEntry> entries,
+                       const std::vector<std::string>& filters) {
   checkNames(call, filters);
-  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  const Scenario& scenario = state.scenario;
+  if (scenario.slowPages > 0 && limit >= scenario.slowPages) {
+    throw Refused{
+        jsonAnswer(504, object({{"message", "This request timed out on database, please optimize your request"}}))};
+  }
+  limit = std::min(limit, scenario.catalogPage);
   std::uint64_t start = numberIn(call, "start", 0, 0, INT64_MAX);
   std::erase_if(entries, [&](const CatalogEntry& entry) {
     const auto& pairs = call.query.pairs();
-    return !std::all_of(pairs.begin(), pairs.end(),
-                        [&](const auto& pair) { return passes(entry, pair.first, pair.second); });
+    return !std::all_of(pairs.begin(), pairs.end(), [&](const auto& pair) {
+      const auto& ignored = scenario.ignoredFilters;
+      return std::find(ignored.begin(), ignored.end(), pair.first) != ignored.end() ||
+             passes(entry, pair.first, pair.second);
+    });
   });
   order(entries, sortKeys(call));
   if (call.list.repeatPage) {

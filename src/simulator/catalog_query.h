@@ -18,6 +18,7 @@ struct CatalogEntry {
 
 /// The query applied to the entries: an object keyed by id in the order asked for. `filters` are the names that the
 /// resource can be filtered by; throws Refused with 400 for a parameter that is neither a filter nor of the language.
-JsonObject answerQuery(const Call& call, std::vector<CatalogEntry> entries, const std::vector<std::string>& filters);
+JsonObject answerQuery(const State& state, const Call& call, std::vector<CatalogEntry> entries,
+                       const std::vector<std::string>& filters);
 
 }  // namespace caiexport::simulator

@@ -128,8 +128,15 @@ bool isReadable(const Batch& batch) {
 
 Response batchFiles(State& state, const Call& call) {
   Batch* batch = state.findBatch(call.path[1], call.sandbox);
-  if (batch == nullptr || batch->hiddenLookUps > 0) {
-    return problem(404, "EXEG-0104", "Not Found", "batch " + call.path[1] + " not found");
+  if (batch == nullptr || batch->hiddenLookUps > 0 || batch->status == "inactive") {
+    return jsonAnswer(
+        404, object({{"type", "DTAC-4045"}, {"title", "Batch not found"}, {"detail", "Batch not found in Catalog"}}));
+  }
+  if (batch->consolidation) {
+    return jsonAnswer(400, object({{"type", "DTAC-4000"},
+                                   {"detail",
+                                    "The queried batch is a consolidation batch, which is not supported by "
+                                    "Data Access API now."}}));
   }
   Listing listing{.path = call.rawPath};
   if (call.path[2] == "files" && isReadable(*batch)) {
@@ -208,16 +215,43 @@ Response fileBytes(const Scenario& scenario, const Call& call, const ListedFile&
   return response;
 }
 
-Response namedFile(const Scenario& scenario, const Call& call, const Directory& directory, const std::string& name) {
+/// A folder of a partition: its one file, under its own name.
+Response listFolder(State& state, const Call& call, const Directory& directory, std::size_t number) {
+  const ListedFile& file = directory.files[number];
+  const std::string path = directory.folders[number] + "/" + file.name;
+  Listing listing{.path = call.rawPath, .keys = {file.name}};
+  listing.entry = [&, path](std::uint64_t) {
+    JsonObject shown = shownFile(state, call, call.path[1], {.name = path, .content = file.content});
+    shown->set("name", file.name);
+    return shown;
+  };
+  return page(state, call, listing);
+}
+
+Response namedFile(State& state, const Call& call, const Directory& directory, const std::string& name) {
+  const auto folder = std::find(directory.folders.begin(), directory.folders.end(), name);
+  if (folder != directory.folders.end()) {
+    return listFolder(state, call, directory, static_cast<std::size_t>(folder - directory.folders.begin()));
+  }
   const auto found = directory.byName.find(name);
   return found == directory.byName.end() ? problem(404, "EXEG-0105", "Not Found", "no such file in the directory")
-                                         : fileBytes(scenario, call, directory.files[found->second]);
+                                         : fileBytes(state.scenario, call, directory.files[found->second]);
 }
 
 Response listDirectory(State& state, const Call& call, const Directory& directory) {
   Listing listing{.path = call.rawPath, .startIsName = true};
   const std::uint64_t children = directory.childIds.size();
   listing.keys = directory.childIds;
+  if (!directory.folders.empty()) {
+    listing.keys = directory.folders;
+    const ListedFile nothing{.name = "", .content = memoryContent("")};
+    listing.entry = [&, nothing](std::uint64_t index) {
+      ListedFile shown = nothing;
+      shown.name = directory.folders[index];
+      return shownFile(state, call, call.path[1], shown);
+    };
+    return page(state, call, listing);
+  }
   for (const ListedFile& file : directory.files) {
     listing.keys.push_back(file.name);
   }
@@ -234,7 +268,7 @@ Response files(State& state, const Call& call) {
     return problem(404, "EXEG-0103", "Not Found", "file " + call.path[1] + " not found");
   }
   if (const auto name = call.query.get("path")) {
-    return namedFile(state.scenario, call, *directory, *name);
+    return namedFile(state, call, *directory, *name);
   }
   if (call.request.method == "HEAD") {
     return problem(400, "EXEG-0001", "Bad Request", "path is required");

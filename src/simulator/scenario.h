@@ -36,6 +36,11 @@ struct Scenario {
   std::map<std::string, std::string> filesBeside = {};
   std::string createdClient = "acp_foundation_push";
   bool replay = false;
+  bool trackingBatches = false;
+  std::uint64_t consolidations = 0;
+  bool consolidationMarked = true;
+  bool partitionFolders = false;
+  bool snapshot = false;
 
   // Only the first world has them.
   std::uint64_t otherDatasets = 2;
@@ -58,6 +63,10 @@ struct Scenario {
 
   // Catalog.
   std::string batchStatus = "success";
+  std::string supersededStatus = {};
+  std::uint64_t slowPages = 0;
+  std::uint64_t catalogPage = 100;
+  std::vector<std::string> ignoredFilters = {};
   std::string datasetReply = "camel";
   std::string duplicateDatasetName = "refuse";
 

@@ -64,7 +64,15 @@ void addSegments(State& state) {
 /// Splits the files over a tree of directories, two branches a level, and returns the id of its root.
 std::string addDirectory(State& state, const std::string& id, std::vector<ListedFile> files, std::uint64_t levels) {
   Directory directory;
-  if (levels == 0 || files.size() < 2) {
+  if (state.scenario.partitionFolders) {
+    // One folder for each file; equal names in two of them are two files.
+    for (std::size_t at = 0; at < files.size(); ++at) {
+      const std::string folder = "_ACP_DATE=2026-04-" + padded(at + 1, 2);
+      directory.folders.push_back(folder);
+      directory.byName.emplace(folder + "/" + files[at].name, at);
+    }
+    directory.files = std::move(files);
+  } else if (levels == 0 || files.size() < 2) {
     directory.files = std::move(files);
     for (std::size_t at = 0; at < directory.files.size(); ++at) {
       directory.byName.emplace(directory.files[at].name, at);
@@ -173,6 +181,43 @@ void populate(State& state) {
   rebuildScoreBatches(state);
 }
 
+namespace {
+
+/// What Catalog lists of a profile-enabled dataset besides: Profile's notes of each ingestion, and consolidations.
+void addWhatCannotBeRead(State& state, core::TimePoint newest) {
+  std::vector<std::string> readable;
+  std::uint64_t records = 0;
+  for (const Batch& batch : state.batches) {
+    if (batch.datasetId == scoreDatasetId) {
+      readable.push_back(batch.id);
+      records += recordsOf(batch);
+    }
+  }
+  for (std::uint64_t number = 0; number < state.scenario.consolidations; ++number) {
+    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+                                    .idPrefix = "01JXCO",
+                                    .createdClient = state.scenario.createdClient,
+                                    .created = newest + std::chrono::minutes(10 + number),
+                                    .data = {.seed = 0, .records = records, .files = 1}});
+    batch.consolidation = true;
+    batch.predecessors = readable;
+    batch.replayReason = "";
+  }
+  if (!state.scenario.trackingBatches || readable.empty()) {
+    return;
+  }
+  for (const char* client : {"acp_core_identity_data", "acp_core_ups_ingest_controller"}) {
+    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+                                    .idPrefix = "01JXTR",
+                                    .createdClient = client,
+                                    .created = newest + std::chrono::minutes(20),
+                                    .data = {.seed = 0, .records = 1, .files = 0}});
+    batch.relatedBatch = readable.back();
+  }
+}
+
+}  // namespace
+
 void rebuildScoreBatches(State& state) {
   state.batches.remove_if([](const Batch& batch) { return batch.datasetId == scoreDatasetId; });
   const Scenario& scenario = state.scenario;
@@ -191,7 +236,11 @@ void rebuildScoreBatches(State& state) {
       batch.predecessors = {predecessor};
     }
     predecessor = batch.id;
+    if (scenario.snapshot) {
+      batch.createdUser = "acp_core_unifiedProfile_export@AdobeID";
+    }
   }
+  addWhatCannotBeRead(state, newest);
   for (std::uint64_t number = 0; number < scenario.failedBatches; ++number) {
     addBatch(state, {.datasetId = scoreDatasetId,
                      .idPrefix = "01JXSC",

@@ -40,6 +40,7 @@ struct ListedFile {
 /// What GET /files/{id} lists: files, or further ids.
 struct Directory {
   std::vector<ListedFile> files = {};
+  std::vector<std::string> folders = {};  ///< Names of entries of length 0 below which the rest lies.
   std::vector<std::string> childIds = {};
   std::unordered_map<std::string, std::size_t> byName = {};
 };
@@ -50,8 +51,11 @@ struct Batch {
   std::string sandbox = {};
   std::string status = {};
   std::string createdClient = {};
+  std::string createdUser = {};  ///< Empty: as the client.
   core::TimePoint created = {};
   DataRequest data = {};
+  bool consolidation = false;     ///< Data Access refuses it.
+  std::string relatedBatch = {};  ///< Named beside the dataset: Profile's own notes.
   std::vector<std::string> predecessors = {};
   std::string replayReason = "new scores replace the last ones";
   std::string externalId = {};

@@ -524,7 +524,7 @@ TEST(Resuming, NoticesABatchThatWasWithdrawn) {
   const Outcome second = process.runner.advance(first.job.id, {}, {});
   ASSERT_TRUE(second.error);
   EXPECT_EQ(second.error->category(), Category::notFound) << second.error->what();
-  EXPECT_THAT(second.error->what(), HasSubstr("replaced or deleted"));
+  EXPECT_THAT(second.error->what(), HasSubstr("since it was chosen"));
 }
 
 }  // namespace

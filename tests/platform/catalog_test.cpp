@@ -43,8 +43,148 @@ class BatchTest : public ClientTest {
     for (const model::Batch& found : batches) result.push_back(found.id.value());
     return result;
   }
-  void answer(const std::string& body) { transport.on("GET", support::path(kBatches), kBatches).answers(200, body); }
+  /// The same whatever `start` is: then the list has no more.
+  void answer(const std::string& body) {
+    transport.verify();
+    transport.on("GET", support::path(kBatches), kBatches).answers(200, body).forEver();
+  }
 };
+
+/// A list of Catalog's that keeps to `limit` and `start`.
+class ServedList {
+ public:
+  std::vector<std::string> entries = {};  ///< `"id": {...}`, in the order of the list.
+  std::size_t most = 100;                 ///< On a page, whatever is asked for.
+  std::function<void(std::size_t request)> between = [](std::size_t) {};
+  std::function<std::optional<support::Reply>(std::size_t limit)> instead = [](std::size_t) { return std::nullopt; };
+  std::vector<std::string> asked = {};
+
+  support::FakeTransport::Answer answer() {
+    return [this](const net::HttpRequest& request) {
+      between(asked.size());
+      const std::size_t limit = numberAfter(request.url, "&limit=");
+      const std::size_t start = numberAfter(request.url, "&start=");
+      asked.push_back(std::to_string(limit) + "@" + std::to_string(start));
+      if (auto other = instead(limit)) return *other;
+      std::string text;
+      for (std::size_t at = start; at < entries.size() && at < start + std::min(limit, most); ++at) {
+        text += (text.empty() ? "" : ", ") + entries[at];
+      }
+      return support::reply(200, "{" + text + "}");
+    };
+  }
+
+ private:
+  static std::size_t numberAfter(const std::string& url, const std::string& word) {
+    return std::stoul(url.substr(url.find(word) + word.size()));
+  }
+};
+
+class BatchListTest : public BatchTest {
+ protected:
+  void serve(int first, int count) {
+    for (int i = 0; i < count; ++i) served.entries.push_back(batch("b" + std::to_string(first - i), first - i));
+    transport.on("GET", support::path(kBatches), kBatches).answers(served.answer()).forEver();
+  }
+  ServedList served;
+};
+
+TEST_F(BatchListTest, IsReadToItsEndWhateverThePagesHold) {
+  served.most = 7;
+  serve(300, 229);
+  EXPECT_EQ(list().size(), 229U);
+}
+
+TEST_F(BatchListTest, FindsWhatSlidOverTheBorderOfAPage) {
+  serve(500, 350);
+  served.between = [&](std::size_t request) {
+    // Two leave the list, one of them the last that was read.
+    if (request == 1) served.entries.erase(served.entries.begin() + 10);
+    if (request == 2) served.entries.erase(served.entries.begin() + 197, served.entries.begin() + 199);
+  };
+  std::vector<std::string> found = ids(list());
+  EXPECT_EQ(found.size(), 350U) << "those that left had been read";
+  std::ranges::sort(found);
+  EXPECT_EQ(std::ranges::unique(found).size(), 0U);
+}
+
+TEST_F(BatchListTest, FindsWhatSlidWhenTheListGotShorterThanWhatWasRead) {
+  serve(300, 101);
+  served.between = [&](std::size_t request) {
+    if (request == 1) served.entries.erase(served.entries.begin(), served.entries.begin() + 5);
+  };
+  EXPECT_EQ(list().size(), 101U);
+}
+
+TEST_F(BatchListTest, NewOnesAtTheFrontHideNothing) {
+  serve(300, 150);
+  served.between = [&](std::size_t request) {
+    if (request > 0 && request < 3)
+      served.entries.insert(served.entries.begin(), batch("n" + std::to_string(request), 900));
+  };
+  EXPECT_GE(list().size(), 150U);
+}
+
+TEST_F(BatchListTest, AsksForLessWhereThePlatformIsTooSlowAndStaysThere) {
+  serve(300, 8);
+  served.instead = [](std::size_t limit) -> std::optional<support::Reply> {
+    if (limit <= 5) return std::nullopt;
+    return support::reply(504, R"({"message": "This request timed out on database, please optimize your request"})");
+  };
+  EXPECT_EQ(list().size(), 8U);
+  EXPECT_EQ(served.asked, (std::vector<std::string>{"100@0", "20@0", "5@0", "5@4", "5@7"}));
+  EXPECT_TRUE(clock.sleeps().empty()) << "no try is waited for where another question helps";
+  served.asked.clear();
+  list();
+  EXPECT_EQ(served.asked.front(), "5@0");
+}
+
+TEST_F(BatchListTest, ReadsOneByOneWhereNothingElseComes) {
+  serve(300, 9);
+  served.instead = [](std::size_t limit) -> std::optional<support::Reply> {
+    if (limit == 1) return std::nullopt;
+    return support::reply(504);
+  };
+  served.between = [&](std::size_t request) {
+    if (request == 10) served.entries.erase(served.entries.begin());
+    if (request == 17) served.entries.insert(served.entries.begin(), batch("new", 900));
+  };
+  const std::vector<std::string> found = ids(list());
+  for (int i = 0; i < 9; ++i) EXPECT_THAT(found, testing::Contains("b" + std::to_string(300 - i)));
+}
+
+TEST_F(BatchListTest, PagesMayDieInTheMiddleOfTheList) {
+  serve(300, 130);
+  served.instead = [&](std::size_t limit) -> std::optional<support::Reply> {
+    if (limit == 1 || served.asked.size() < 2) return std::nullopt;
+    return support::reply(504);
+  };
+  EXPECT_EQ(list().size(), 130U);
+}
+
+TEST_F(BatchListTest, AReadTimeoutAsksForLessToo) {
+  serve(300, 3);
+  served.instead = [](std::size_t limit) -> std::optional<support::Reply> {
+    if (limit < 100) return std::nullopt;
+    throw core::TransientError("timed out", {.tooSlow = true});
+  };
+  EXPECT_EQ(list().size(), 3U);
+  EXPECT_EQ(served.asked.at(1), "20@0");
+}
+
+TEST_F(BatchListTest, AsksForWhatIsNeededFirst) {
+  serve(300, 30);
+  int visits = 0;
+  client.forEachBatch(
+      {.dataset = model::DatasetId("D"), .enough = 1}, [&](const model::Batch&) { return ++visits < 3; }, stop);
+  EXPECT_EQ(served.asked, (std::vector<std::string>{"1@0", "5@0"}));
+}
+
+TEST_F(BatchListTest, AListThatNeverHoldsStillIsNotTakenForWhole) {
+  serve(3000, 2000);
+  served.between = [&](std::size_t) { served.entries.erase(served.entries.begin(), served.entries.begin() + 10); };
+  failureOf(Category::unavailable, [&] { list(); });
+}
 
 TEST_F(BatchTest, SendsEveryFilter) {
   transport
@@ -124,25 +264,8 @@ TEST_F(BatchTest, ReadsAnArrayToo) {
   EXPECT_THAT(ids(list()), ElementsAre("22", "b1"));
 }
 
-TEST_F(BatchTest, PagesUntilAShortPageAndVisitsEachOnce) {
-  answer(batchPage(300, 100));
-  answer(batchPage(201, 100));  // One new batch came in between: the last one is repeated.
-  answer(batchPage(101, 30));
-  const auto found = list();
-  EXPECT_EQ(found.size(), 229U);
-  EXPECT_EQ(found.back().id.value(), "b72");
-  EXPECT_THAT(transport.requests().at(2).url, HasSubstr("limit=100&start=200"));
-}
-
 TEST_F(BatchTest, EndsWhenAServerIgnoresStart) {
   answer(batchPage(300, 100));
-  answer(batchPage(300, 100));
-  EXPECT_EQ(list().size(), 100U);
-}
-
-TEST_F(BatchTest, AnExactlyFullLastPageIsFollowedByAnEmptyOne) {
-  answer(batchPage(300, 100));
-  answer("{}");
   EXPECT_EQ(list().size(), 100U);
 }
 
@@ -168,21 +291,37 @@ TEST_F(BatchTest, LeavesOutNoStatusWhenNoneIsAskedFor) {
   EXPECT_THAT(transport.requests().at(0).url, testing::Not(HasSubstr("&status=")));
 }
 
-TEST_F(BatchTest, NamesWhatIsMissingOrMistyped) {
-  for (const auto& [body, words] : std::vector<std::pair<std::string, std::string>>{
-           {R"({"B1": {"created": 1}})", "B1.status is missing"},
-           {R"({"B1": {"status": "success"}})", "B1.created is missing"},
-           {R"({"B1": {"status": "success", "created": "today"}})", "B1.created"},
-           {R"({"B1": {"status": true, "created": 1}})", "B1.status"},
-           {R"({"type": "x", "title": "y"})", "type is not an object"},
-           {R"({"../x": {"status": "success", "created": 1}})", "'../x'"},
-           {R"([{"status": "success", "created": 1}])", "[0].id is missing"}}) {
-    answer(body);
-    const auto error = failureOf(Category::protocol, [&] { list(); });
-    EXPECT_THAT(error.what(), HasSubstr(words));
-    EXPECT_THAT(error.what(),
-                HasSubstr("cannot list the batches of dataset D: GET https://platform.example/data/foundation"));
+TEST_F(BatchTest, AnOddEntrySpoilsItselfAlone) {
+  for (const auto& [entry, words] : std::vector<std::pair<std::string, std::string>>{
+           {R"("B1": {"created": 1500})", "B1.status is missing"},
+           {R"("B1": {"status": "success"})", "B1.created is missing"},
+           {R"("B1": {"status": "success", "created": null})", "B1.created is missing"},
+           {R"("B1": {"status": "success", "created": "today"})", "B1.created"},
+           {R"("B1": {"status": "success", "created": 99999999999999999999})", "B1.created"},
+           {R"("B1": {"status": true, "created": 1500})", "B1.status"},
+           {R"("B1": {"status": "success", "created": 1500, "replay": {"predecessors": [{}]}})", "predecessors"},
+           {R"("B1": null)", "B1 is not an object"},
+           {R"("B1": [1])", "B1 is not an object"},
+           {R"("../x": {"status": "success", "created": 1500})", "'../x'"}}) {
+    answer("{" + batch("good", 1400) + ", " + entry + "}");
+    EXPECT_THAT(ids(list()), ElementsAre("good")) << entry;
+    const auto found =
+        list({.dataset = model::DatasetId("D"), .since = at(1000), .until = at(2000), .everyKind = true});
+    ASSERT_EQ(found.size(), 2U) << entry;
+    const std::string flaw = found.at(0).flaw + found.at(1).flaw;
+    EXPECT_THAT(flaw, HasSubstr(words));
+    EXPECT_THAT(flaw, HasSubstr("GET https://platform.example/data/foundation"));
   }
+}
+
+TEST_F(BatchTest, NumbersThatNoTableHoldsAreNoCounts) {
+  answer("{" + batch("a", 9, R"(, "recordCount": 9223372036854775808, "metrics": {"outputRecordCount": 1e300})") + "}");
+  EXPECT_EQ(list().at(0).records, std::nullopt);
+}
+
+TEST_F(BatchTest, AnAnswerThatIsNoListIsRefused) {
+  answer(R"({"type": "x", "title": "y"})");
+  EXPECT_THAT(failureOf(Category::protocol, [&] { list(); }).what(), HasSubstr("type is not an object"));
 }
 
 TEST_F(BatchTest, FindsOneKeyedOrBare) {
@@ -206,6 +345,15 @@ TEST_F(BatchTest, FindsOneKeyedOrBare) {
 TEST_F(BatchTest, IsNotThereAfter404) {
   transport.on("GET", std::string(kBatches) + "/B1").answers(404, R"({"title": "NotFoundError"})");
   EXPECT_FALSE(client.findBatch(model::BatchId("B1"), stop));
+}
+
+TEST_F(BatchTest, A404OfSomebodyElseIsNoWordOfThePlatform) {
+  for (const char* body : {"", "<html>404 Not Found</html>", R"({"message": "no Route matched with those values"})",
+                           R"("not found")", "[]", "{}", R"({"error": "Not Found"})"}) {
+    transport.on("GET", std::string(kBatches) + "/B1").answers(404, body);
+    const auto error = failureOf(Category::protocol, [&] { client.findBatch(model::BatchId("B1"), stop); });
+    EXPECT_THAT(error.what(), HasSubstr("answered by something that is not the platform")) << body;
+  }
 }
 
 TEST(BatchPhaseTest, KnowsEveryWord) {
@@ -245,7 +393,7 @@ TEST_F(DatasetTest, IsFoundById) {
       .answers(
           200,
           R"({"D1": {"name": "N", "description": {}, "created": 5, "schemaRef": {"id": "S", "contentType": "c"}}})")
-      .answers(404);
+      .answers(404, R"({"title": "NotFoundError"})");
   const auto found = client.findDataset(model::DatasetId("D1"), stop);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "N");
@@ -256,31 +404,51 @@ TEST_F(DatasetTest, IsFoundById) {
 }
 
 TEST_F(DatasetTest, IsFoundByExactlyItsName) {
-  transport
-      .on("GET",
-          std::string(kDatasets) +
-              "?name=My%20set&properties=name,description,schemaRef,created&orderBy=desc:created&limit=100&start=0")
+  transport.on("GET", support::path(kDatasets))
       .answers(200,
                R"({"D1": {"name": "My set", "description": "a", "created": 1}, "D2": {"name": "my set", "created": 2},
-                        "D3": {"name": "My set", "created": 3}, "D4": {}})");
+                        "D3": {"name": "My set", "created": 3}, "D4": {}, "D5": null})")
+      .forEver();
   const auto found = client.findDatasetsByName("My set", stop);
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].id.value(), "D3");
   EXPECT_EQ(found[1].description, "a");
+  EXPECT_THAT(transport.requests().at(0).url,
+              HasSubstr("?name=My%20set&properties=name,description,schemaRef,created,createdClient,createdUser,tags&"
+                        "orderBy=desc:created&limit=100&start=0"));
+}
+
+TEST_F(DatasetTest, ProfileSnapshotsAreKnownByTheirMergePolicy) {
+  transport.on("GET", support::path(kDatasets))
+      .answers(200, R"({"D1": {"name": "a", "created": 4, "tags": {"mergePolicyId": ["1-2"]}},
+                        "D2": {"name": "b", "created": 3, "tags": ["mergePolicyId:1-2"]},
+                        "D3": {"name": "c", "created": 2, "createdClient": "aep_core_profile_snapshot"},
+                        "D4": {"name": "d", "created": 1, "tags": {"unifiedProfile": ["enabled:true"]}}})")
+      .forEver();
+  std::string marks;
+  client.forEachDataset(
+      [&](const Dataset& dataset) {
+        marks += dataset.snapshot ? "s" : "-";
+        return true;
+      },
+      stop);
+  EXPECT_EQ(marks, "sss-");
 }
 
 TEST_F(DatasetTest, ANameThatReadsAsAFilterIsLookedForInTheWholeList) {
   for (const char* name : {"a,b", "!a", "a*", "x~y"}) {
-    transport
-        .on("GET", std::string(kDatasets) +
-                       "?properties=name,description,schemaRef,created&orderBy=desc:created&limit=100&start=0")
-        .answers(200, std::string(R"({"D1": {"name": ")") + name + R"("}, "D2": {"name": "a"}})");
+    transport.verify();
+    transport.on("GET", support::path(kDatasets))
+        .answers(200, std::string(R"({"D1": {"name": ")") + name + R"("}, "D2": {"name": "a"}})")
+        .forEver();
     EXPECT_EQ(client.findDatasetsByName(name, stop).size(), 1U) << name;
   }
 }
 
 TEST_F(DatasetTest, AreListedNewestFirst) {
-  transport.on("GET", support::path(kDatasets)).answers(200, R"({"D1": {"created": 1}, "D2": {"created": 2}})");
+  transport.on("GET", support::path(kDatasets))
+      .answers(200, R"({"D1": {"created": 1}, "D2": {"created": 2}})")
+      .forEver();
   std::vector<std::string> ids;
   client.forEachDataset(
       [&](const Dataset& dataset) {
@@ -296,7 +464,7 @@ TEST_F(DatasetTest, IsDeletedWhateverTheAnswer) {
       .answers(200, R"(["@/dataSets/D1"])")
       .answers(200, "[]")
       .answers(204)
-      .answers(404)
+      .answers(404, R"({"title": "NotFoundError"})")
       .answers(503)
       .answers(200);
   for (int i = 0; i < 5; ++i) client.deleteDataset(model::DatasetId("D1"), stop);

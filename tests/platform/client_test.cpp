@@ -52,7 +52,8 @@ TEST_F(CallTest, RefusesSettingsThatWouldInjectHeaders) {
 }
 
 TEST_F(CallTest, EncodesIdsSoThatNothingElseIsAsked) {
-  transport.on("GET", "/data/foundation/catalog/batches/..%2F%3Fa%23%0D%0AX%3A%20y").answers(404);
+  transport.on("GET", "/data/foundation/catalog/batches/..%2F%3Fa%23%0D%0AX%3A%20y")
+      .answers(404, R"({"title": "NotFoundError"})");
   EXPECT_FALSE(client.findBatch(model::BatchId("../?a#\r\nX: y"), stop));
 }
 
@@ -179,7 +180,8 @@ TEST_F(CallTest, RefusesAnAnswerWithoutBounds) {
 TEST_F(CallTest, KnowsTheServersTime) {
   EXPECT_EQ(client.serverNow(), clock.now());
   EXPECT_FALSE(client.clockSkew());
-  transport.on("GET", kBatch).answers(404, "", headers({{"Date", "Mon, 23 Nov 2026 23:58:00 GMT"}}));
+  transport.on("GET", kBatch)
+      .answers(404, R"({"title": "NotFoundError"})", headers({{"Date", "Mon, 23 Nov 2026 23:58:00 GMT"}}));
   find();
   EXPECT_EQ(client.clockSkew(), core::Duration(2min));
   clock.advance(30s);
@@ -191,7 +193,7 @@ TEST_F(CallTest, KnowsTheShortestAnswer) {
   const auto after = [&](core::Duration wait) {
     return [&, wait](const net::HttpRequest&) {
       clock.advance(wait);
-      return support::reply(404);
+      return support::reply(404, R"({"title": "NotFoundError"})");
     };
   };
   transport.on("GET", kBatch).answers(after(80ms)).answers(after(50ms)).answers(after(60ms));

@@ -103,15 +103,16 @@ TEST_F(ListingTest, HandsOnAHundredAtATime) {
 }
 
 TEST_F(ListingTest, ReadsLengthsOfEveryForm) {
-  oneDirectory(page(file("a", "16200000") + "," + file("b", "\"18446744073709551615\"") + "," + file("c", "12.0")));
+  oneDirectory(page(file("a", "16200000") + "," + file("b", "\"9223372036854775807\"") + "," + file("c", "12.0")));
   const auto files = list();
   EXPECT_EQ(files.at(0).lengthBytes, 16200000U);
-  EXPECT_EQ(files.at(1).lengthBytes, 18446744073709551615U);
+  EXPECT_EQ(files.at(1).lengthBytes, 9223372036854775807U);
   EXPECT_EQ(files.at(2).lengthBytes, 12U);
 }
 
 TEST_F(ListingTest, NamesALengthThatIsNone) {
-  for (const char* length : {"\"-1\"", "18446744073709551616", "\"12 B\"", "1.5", "null", "true", "{}", "\"\""}) {
+  for (const char* length :
+       {"\"-1\"", "9223372036854775808", "18446744073709551616", "\"12 B\"", "1.5", "null", "true", "{}", "\"\""}) {
     oneDirectory(page(file("a", length)));
     EXPECT_THAT(refusal(), AllOf(HasSubstr("data[0].length"), HasSubstr("files/B-1"))) << length;
   }
@@ -119,8 +120,41 @@ TEST_F(ListingTest, NamesALengthThatIsNone) {
 
 TEST_F(ListingTest, LeavesOutMarkersOnly) {
   oneDirectory(page(file("_SUCCESS", "\"0\"") + "," + file(".crc", "0") + "," + file("_data", "1") + "," +
-                    file("zero.parquet", "0") + "," + file("b.whatever")));
-  EXPECT_THAT(names(), ElementsAre("_data", "zero.parquet", "b.whatever"));
+                    file("_started_1", "0") + "," + file("_committed_1", "0") + "," + file("_metadata", "0") + "," +
+                    file("part.parquet.CRC", "0") + "," + file("zero.parquet", "0") + "," + file("b.whatever")));
+  // What its link leads to is no list: it is a file, and a damaged one.
+  answer(std::string(kFiles) + "/B-1?path=zero.parquet", "");
+  EXPECT_THAT(names(), ElementsAre("_data", "b.whatever", "zero.parquet"));
+}
+
+TEST_F(ListingTest, FollowsFoldersThatAreEntriesOfLengthNull) {
+  oneDirectory(page(file("_ACP_DATE=2026-04-01", "\"0\"") + "," + file("_ACP_DATE=2026-04-02", "0") + "," +
+                    file("top.parquet")));
+  const std::string first = std::string(kFiles) + "/B-1?path=_ACP_DATE%3D2026-04-01";
+  answer(first, page(R"({"name": "part-0.parquet", "length": "7", "_links": {"self": {"href":
+      "https://platform.example/data/foundation/export/files/B-1?path=_ACP_DATE%3D2026-04-01%2Fpart-0.parquet"}}})",
+                     first + "&start=1"));
+  answer(first + "&start=1", page(file("_SUCCESS", "0")));
+  answer(std::string(kFiles) + "/B-1?path=_ACP_DATE%3D2026-04-02",
+         page(file("part-0.parquet") + "," + file("in", "0")));
+  answer(std::string(kFiles) + "/B-1?path=_ACP_DATE%3D2026-04-02%2Fin", page(file("deep")));
+  const auto files = list();
+  ASSERT_EQ(files.size(), 4U);
+  EXPECT_EQ(files.at(0).name, "top.parquet");
+  EXPECT_EQ(files.at(1).datasetFileId.value(), "B-1._ACP_DATE=2026-04-01") << "equal names are two files";
+  EXPECT_EQ(files.at(2).datasetFileId.value(), "B-1._ACP_DATE=2026-04-02");
+  EXPECT_THAT(files.at(1).href, testing::EndsWith("/files/B-1?path=_ACP_DATE%3D2026-04-01%2Fpart-0.parquet"));
+  EXPECT_THAT(files.at(2).href, testing::EndsWith("/files/B-1?path=_ACP_DATE%3D2026-04-02%2Fpart-0.parquet"));
+  EXPECT_THAT(files.at(3).href, testing::EndsWith("/files/B-1?path=_ACP_DATE%3D2026-04-02%2Fin%2Fdeep"));
+}
+
+TEST_F(ListingTest, AFolderThatHoldsItselfEnds) {
+  oneDirectory(page(file("in", "0")));
+  answer(
+      std::string(kFiles) + "/B-1?path=in",
+      page(
+          R"({"name": "in", "length": "0", "_links": {"self": {"href": "/data/foundation/export/files/B-1?path=in"}}})"));
+  EXPECT_TRUE(list().empty());
 }
 
 TEST_F(ListingTest, ReadsBareArrays) {
@@ -217,7 +251,7 @@ TEST_F(ListingTest, TakesAFileThatCameInPlaceOfItsDirectory) {
 }
 
 TEST_F(ListingTest, AMissingBatchIsNotFound) {
-  transport.on("GET", kBatchFiles).answers(404);
+  transport.on("GET", kBatchFiles).answers(404, R"({"title": "NotFoundError"})");
   failureOf(Category::notFound, [&] { list(); });
 }
 

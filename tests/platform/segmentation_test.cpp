@@ -42,7 +42,7 @@ TEST_F(SegmentationTest, FindsASegment) {
           200,
           R"({"id": "S1", "name": "High risk", "mergePolicyId": "M1", "updateEpoch": 1764000000, "expression": {}})")
       .answers(200, R"({"id": "S1", "updateTime": 1764000000123})")
-      .answers(404);
+      .answers(404, R"({"title": "NotFoundError"})");
   const auto first = client.findSegment(model::SegmentId("S1"), stop);
   ASSERT_TRUE(first);
   EXPECT_EQ(first->name, "High risk");
@@ -53,7 +53,7 @@ TEST_F(SegmentationTest, FindsASegment) {
 }
 
 TEST_F(SegmentationTest, TracesEachRequestWithANewId) {
-  transport.on("GET", std::string(kDefinitions) + "/S1").answers(503).answers(404);
+  transport.on("GET", std::string(kDefinitions) + "/S1").answers(503).answers(404, R"({"title": "NotFoundError"})");
   client.findSegment(model::SegmentId("S1"), stop);
   const auto first = transport.requests().at(0).headers.get("x-request-id");
   ASSERT_TRUE(first);
@@ -392,7 +392,7 @@ TEST_F(SegmentationTest, CancelsWhateverTheAnswer) {
       .answers(200, R"({"status": true, "message": "marked"})")
       .answers(202)
       .answers(204)
-      .answers(404);
+      .answers(404, R"({"title": "NotFoundError"})");
   const model::ExportJobId id("701");
   EXPECT_TRUE(client.cancelExportJob(id, stop));
   EXPECT_TRUE(client.cancelExportJob(id, stop));
@@ -409,7 +409,8 @@ TEST_F(SegmentationTest, KeepsTheRetryAfterOfAPoll) {
   EXPECT_EQ(client.lastRetryAfter(), 20s);
   client.findExportJob(model::ExportJobId("701"), stop);
   EXPECT_FALSE(client.lastRetryAfter());
-  transport.on("GET", std::string(kSegmentJobs) + "/J1").answers(404, "", support::headers({{"Retry-After", "3"}}));
+  transport.on("GET", std::string(kSegmentJobs) + "/J1")
+      .answers(404, R"({"title": "NotFoundError"})", support::headers({{"Retry-After", "3"}}));
   EXPECT_FALSE(client.findSegmentJob(model::SegmentJobId("J1"), stop));
   EXPECT_EQ(client.lastRetryAfter(), 3s);
 }

@@ -32,6 +32,8 @@ struct SyncPlan {
   std::vector<model::Batch> missing = {};  ///< Of those: to be fetched, oldest first.
   std::vector<PlannedReplacement> replacements = {};
   std::vector<model::BatchId> movedAway = {};  ///< Fetched earlier, but not in the folder any more: left alone.
+  std::vector<model::Batch> flawed = {};       ///< Their entries in Catalog are odd: named, not fetched.
+  bool snapshot = false;                       ///< Each day's batch replaces all that was there.
   std::optional<store::SyncMark> mark = {};
   std::vector<std::string> notices = {};  ///< Of replays that can't be made sense of.
 };

@@ -62,6 +62,7 @@ struct BatchQuery {
   std::optional<core::TimePoint> since = {};                  ///< created at or after
   std::optional<core::TimePoint> until = {};                  ///< created before
   std::vector<std::string> statuses = {"success", "active"};  ///< Empty: any.
+  std::size_t enough = 100;     ///< How many are asked for first: large pages die on busy datasets.
   bool everyKind = false;       ///< Also what can't be chosen: consolidations, tracking batches, entries with a flaw.
   std::string externalId = {};  ///< Asked of the server only, which may not know it.
 };
@@ -76,6 +77,7 @@ struct Dataset {
   std::string description = {};
   std::string schemaId = {};
   core::TimePoint created = {};
+  bool snapshot = false;  ///< Holds all profiles by one merge policy, and is replaced every day.
 };
 
 struct NewDataset {

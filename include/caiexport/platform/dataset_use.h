@@ -8,6 +8,7 @@ struct Dataset;
 enum class DatasetUse {
   scores,       ///< Of Customer AI, a row per profile.
   scoreEvents,  ///< The same as events, for Customer Journey Analytics.
+  snapshot,     ///< All profiles by one merge policy with their audiences, made anew each day.
   audience,     ///< Made to take exported profiles.
   other
 };

@@ -1,0 +1,169 @@
+/// The platform as recordings of it show it, through the real programs.
+
+#include "binary/fixture.h"
+
+namespace caiexport::binary {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kNewest = "01JXSC00000000000000000003";
+constexpr const char* kConsolidation = "01JXCO00000000000000000004";
+constexpr const char* kTracking = "01JXTR00000000000000000005";
+
+class LivePlatform : public BinaryTest {
+ protected:
+  void startLive(const std::string& more = "") {
+    startWith(R"({"batches": 3, "files": 2, "records": 200, "tracking_batches": true, "consolidations": 1)" + more +
+              "}");
+  }
+  Ended dataset(std::vector<std::string> more = {}) {
+    std::vector<std::string> words{"dataset", "--id", kScoreDataset, "--created-client", "any", "--format", "json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(std::move(words));
+  }
+  static std::vector<std::string> batchesOf(const Poco::JSON::Object::Ptr& job) {
+    std::vector<std::string> ids;
+    for (const auto& id : *job->getArray("batch_ids")) ids.push_back(id.convert<std::string>());
+    return ids;
+  }
+};
+
+TEST_F(LivePlatform, TheNewestOrdinaryBatchIsTaken) {
+  startLive();
+  const Ended ended = dataset();
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::ElementsAre(kNewest));
+}
+
+TEST_F(LivePlatform, WhatCatalogIgnoresIsFilteredHere) {
+  startLive(R"(, "ignored_filters": ["createdClient", "dataSet", "status", "orderBy"])");
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--format", "json", "--all"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::SizeIs(3));
+}
+
+TEST_F(LivePlatform, AConsolidationThatDoesNotSaySoGivesWayToWhatItHolds) {
+  startLive(R"(, "consolidation_marked": false)");
+  const Ended ended = dataset();
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::ElementsAre(kNewest));
+  EXPECT_THAT(ended.err, HasSubstr("is a consolidation batch, which Data Access does not read"));
+  const Ended all = dataset({"--all", "--output", path("all")});
+  ASSERT_EQ(all.code, 0) << all.err;
+  EXPECT_THAT(batchesOf(parseObject(all.out)), testing::SizeIs(3));
+}
+
+TEST_F(LivePlatform, SyncFetchesTheOrdinaryOnesAndAsksForTheRestOnce) {
+  for (const char* marked : {"true", "false"}) {
+    startLive(std::string(R"(, "consolidation_marked": )") + marked);
+    const std::vector<std::string> sync{"sync",
+                                        "--id",
+                                        kScoreDataset,
+                                        "--created-client",
+                                        "any",
+                                        "--output",
+                                        path(std::string("sync-") + marked),
+                                        "--database",
+                                        path(std::string(marked) + ".db")};
+    const Ended first = run(sync);
+    ASSERT_EQ(first.code, 0) << first.err;
+    const auto files = platformState()
+                           ->getObject("requests")
+                           ->getValue<std::uint64_t>("GET /data/foundation/export/batches/{id}/files");
+    const Ended second = run(sync);
+    EXPECT_EQ(second.code, 0) << second.err;
+    EXPECT_THAT(second.out, HasSubstr("nothing new"));
+    EXPECT_EQ(platformState()
+                  ->getObject("requests")
+                  ->getValue<std::uint64_t>("GET /data/foundation/export/batches/{id}/files"),
+              files);
+    for (int batch = 1; batch <= 3; ++batch) {
+      EXPECT_TRUE(std::filesystem::exists(folder_ / (std::string("sync-") + marked) / kScoreDataset /
+                                          ("01JXSC0000000000000000000" + std::to_string(batch)) / "manifest.json"));
+    }
+  }
+}
+
+TEST_F(LivePlatform, ANamedBatchMustBeOneOfTheDatasetsThatCanBeRead) {
+  startLive();
+  const Ended tracking = dataset({"--batch", kTracking});
+  EXPECT_EQ(tracking.code, 4);
+  EXPECT_THAT(tracking.err, HasSubstr("holds no rows of the dataset"));
+  const Ended other = run({"dataset", "--id", "5f0000000000000000010001", "--batch", kNewest});
+  EXPECT_EQ(other.code, 4);
+  EXPECT_THAT(other.err, testing::AllOf(HasSubstr(kScoreDataset), HasSubstr("5f0000000000000000010001")));
+  const Ended consolidation = dataset({"--batch", kConsolidation});
+  EXPECT_EQ(consolidation.code, 0) << consolidation.err;
+}
+
+TEST_F(LivePlatform, PagesThatDieAreAskedForAgainSmaller) {
+  startLive(R"(, "slow_pages": 2)");
+  const Ended ended = dataset({"--all"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::SizeIs(3));
+}
+
+TEST_F(LivePlatform, FoldersOfPartitionsAreFollowed) {
+  startLive(R"(, "partition_folders": true, "duplicate_names": true, "file_names": ["same.parquet", "same.parquet"])");
+  const Ended ended = dataset();
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto job = parseObject(ended.out);
+  EXPECT_EQ(job->getValue<int>("files"), 2);
+  EXPECT_EQ(job->getValue<int>("records"), 200);
+}
+
+TEST_F(LivePlatform, ABatchReplacedBeforeItsFilesAreListedIsChosenAgainOnce) {
+  startWith(R"({"batches": 1, "faults": [{"match": {"path": "/export/batches/.*/files"}, "times": 1,
+      "do": {"status": 404, "body": {"type": "DTAC-4045", "title": "Batch not found"}}},
+     {"match": {"path": "/catalog/batches/01"}, "times": 1,
+      "do": {"status": 200, "body": {"01JXSC00000000000000000001": {"status": "inactive", "created": 1700000000000}}}}]})");
+  const Ended ended = run({"dataset", "--id", kScoreDataset});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("chosen again"));
+}
+
+TEST_F(LivePlatform, A404OfAProxyIsNoWordOfThePlatform) {
+  startWith(
+      R"({"faults": [{"match": {"path": "/catalog/batches/"}, "times": -1, "do": {"status": 404, "body_html": "<h1>404</h1>"}}]})");
+  const Ended ended = run({"dataset", "--id", kScoreDataset, "--batch", kNewest});
+  EXPECT_EQ(ended.code, 8);
+  EXPECT_THAT(ended.err, HasSubstr("answered by something that is not the platform"));
+}
+
+TEST_F(LivePlatform, TheDefaultRunMakesTheFewRequestsOfAdobesPage) {
+  startWith(R"({"files": 1, "success_marker": false, "records": 50})");
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
+  std::uint64_t sum = 0;
+  for (const auto& entry : *platformState()->getObject("requests")) sum += entry.second.convert<std::uint64_t>();
+  EXPECT_EQ(sum, 5U) << "a token, a batch, its dataset file, its file, the bytes";
+}
+
+TEST_F(LivePlatform, SnapshotsAreMarkedAndSyncSaysWhatTheyMean) {
+  startWith(
+      R"({"snapshot": true, "created_client": "aep_core_profile_snapshot", "replay": true, "superseded_status": "inactive"})");
+  EXPECT_THAT(run({"datasets", "--format", "csv"}).out, HasSubstr(",snapshot,"));
+  const Ended ended = run({"sync", "--id", kScoreDataset});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("--replayed delete keeps one copy"));
+  EXPECT_THAT(run({"sync", "--id", kScoreDataset}).err, Not(HasSubstr("--replayed delete")));
+}
+
+TEST_F(LivePlatform, OddEntriesAndTheFutureHoldNothingUp) {
+  startWith(
+      R"({"batches": 2, "records": 60, "faults": [{"match": {"path": "/catalog/batches\\?"}, "times": 1, "do": {"status": 200, "body": {
+      "01JXSC00000000000000000002": {"status": "success", "created": 4102444800000, "createdClient": "acp_foundation_push"},
+      "01JXSC00000000000000000001": {"status": "success", "created": 1795000000000, "createdClient": "acp_foundation_push"},
+      "01JXSC00000000000000000009": {"status": "success", "created": null, "createdClient": "acp_foundation_push"}}}}]})");
+  const Ended ended = run({"sync", "--id", kScoreDataset, "--format", "json"});
+  EXPECT_EQ(ended.code, 8) << ended.err;
+  EXPECT_THAT(ended.err, testing::AllOf(HasSubstr("01JXSC00000000000000000009"), HasSubstr("created is missing")));
+  EXPECT_TRUE(
+      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000001" / "manifest.json"));
+  EXPECT_TRUE(
+      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000002" / "manifest.json"));
+}
+
+}  // namespace
+}  // namespace caiexport::binary
