@@ -10,9 +10,10 @@ namespace caiexport::platform {
 
 DatasetUse useOf(const Dataset& dataset) {
   const std::string name = core::toLower(dataset.name);
+  if (dataset.snapshot) return DatasetUse::snapshot;
   if (name.starts_with("customer ai scores in ee format")) return DatasetUse::scoreEvents;
   if (name.starts_with("customer ai scores")) return DatasetUse::scores;
-  if (dataset.snapshot || name.starts_with("profile-snapshot") || name.starts_with("profile snapshot")) {
+  if (name.starts_with("profile-snapshot") || name.starts_with("profile snapshot")) {
     return DatasetUse::snapshot;
   }
   return dataset.schemaId == kProfileUnionSchema ? DatasetUse::audience : DatasetUse::other;
