@@ -331,7 +331,7 @@ TEST_F(SegmentationTest, FindsAndListsAudiencesOfEveryOrigin) {
                               "originName": "AUDIENCE_MANAGER", "lifecycleState": "published",
                               "metrics": {"data": {"totalProfiles": 5}, "updateEpoch": 1780000000}})";
   const std::string path = "/data/core/ups/audiences";
-  transport.on("GET", path + "/AAM-1").answers(200, aam).answers(404);
+  transport.on("GET", path + "/AAM-1").answers(200, aam).answers(404, R"({"title": "NotFoundError"})");
   const auto found = client.findAudience(model::SegmentId("AAM-1"), stop);
   EXPECT_EQ(found->id.value(), "AAM-1");
   EXPECT_EQ(found->segmentNamespace, "AAM");
