@@ -1,6 +1,7 @@
 /// The tail that both paths share, up to the list of files.
 
 #include <algorithm>
+#include <set>
 
 #include "batch_folder.h"
 #include "caiexport/core/file_lock.h"
@@ -25,13 +26,15 @@ using platform::BatchPhase;
 /// A batch that another chosen one supersedes would count people twice.
 std::vector<Batch> withoutReplaced(StepContext& context, std::vector<Batch> batches) {
   if (context.job.request.batches.includeReplaced) return batches;
-  for (const model::BatchId& id : model::replacedAmong(batches)) {
+  const std::vector<model::BatchId> replaced = model::replacedAmong(batches);
+  for (const model::BatchId& id : replaced) {
     const std::string text =
         "batch " + id.value() + " is left out: a newer batch replaces it (--include-replaced keeps it)";
     context.tools.observer.notice(text);
     context.tools.store.addEvent(context.job.id, context.step.name, "batch_replaced", text);
-    std::erase_if(batches, [&](const Batch& batch) { return batch.id == id; });
   }
+  const std::set<model::BatchId> left(replaced.begin(), replaced.end());
+  std::erase_if(batches, [&](const Batch& batch) { return left.contains(batch.id); });
   return batches;
 }
 

@@ -47,19 +47,26 @@ struct Call {
   std::string head;
   const Proxy* proxy;
   bool mayHaveArrived = false;
-  bool reused = false;  ///< Whether the latest attempt ran on a connection used before.
+  std::string ignoredProxy = {};  ///< The variable that names a proxy which is not used.
+  bool reused = false;            ///< Whether the latest attempt ran on a connection used before.
   std::uint64_t bodyBytes = 0;
 };
 
 [[noreturn]] void throwToCaller(const AttemptFailure& failure, const Call& call) {
   std::string message = call.request.method + " " + displayUrl(call.request.url) + ": " + failure.what();
   if (call.proxy != nullptr) message += " (through the proxy " + hostAndPort(call.proxy->host, call.proxy->port) + ")";
-  const core::Error::Details details{.hint = failure.hint()};
+  core::Error::Details details{.hint = failure.hint()};
+  if (!call.ignoredProxy.empty() && !call.mayHaveArrived) {
+    details.hint += (details.hint.empty() ? "" : "; ") + call.ignoredProxy +
+                    " is set, but only HTTPS_PROXY (or https_proxy) is used";
+  }
   switch (failure.kind()) {
     case Kind::protocol:
       throw core::Error(core::Category::protocol, message, details);
     case Kind::config:
       throw core::Error(core::Category::config, message, details);
+    case Kind::exhausted:
+      throw core::Error(core::Category::io, message, details);
     case Kind::transient:
     case Kind::closed:
     case Kind::timedOut:
@@ -118,6 +125,7 @@ class PocoTransport::Implementation {
     checkRequest(request);
     call.head = writeHead(request, call.url, userAgent_);
     call.proxy = proxyFor(call.url.origin);
+    if (call.url.origin.scheme == "https") call.ignoredProxy = settings_.proxy.ignored;
     return call;
   }
 

@@ -33,6 +33,7 @@ struct LookUpResult {
   std::condition_variable_any changed;
   bool done = false;
   int error = 0;
+  int systemError = 0;
   std::vector<sockaddr_storage> addresses;
 };
 
@@ -43,10 +44,13 @@ void lookUpInto(LookUpResult& result, const std::string& host, std::uint16_t por
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
+  errno = 0;
   const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
+  const int systemError = errno;
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(list, list != nullptr ? ::freeaddrinfo : nullptr);
   const std::lock_guard lock(result.mutex);
   result.error = error;
+  result.systemError = systemError;
   for (const addrinfo* item = list; item != nullptr; item = item->ai_next) {
     if (item->ai_family != AF_INET && item->ai_family != AF_INET6) continue;
     sockaddr_storage address{};
@@ -78,6 +82,11 @@ std::vector<SocketAddress> toPoco(const std::vector<sockaddr_storage>& addresses
   return converted;
 }
 
+AttemptFailure tooFewDescriptors(int error) {
+  return {Kind::exhausted, "cannot connect: " + std::generic_category().message(error),
+          "lower --connections, or let the process open more files (ulimit -n)"};
+}
+
 StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, const StopSignal& stop) {
   StreamSocket socket;
   try {
@@ -89,6 +98,7 @@ StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, co
     socket.setNoDelay(true);
     socket.setKeepAlive(true);
   } catch (const Poco::Exception& e) {
+    if (e.code() == EMFILE || e.code() == ENFILE) throw tooFewDescriptors(e.code());
     throw AttemptFailure(Kind::transient, e.code() != 0 ? std::generic_category().message(e.code()) : e.displayText());
   }
   return socket;
@@ -112,6 +122,9 @@ std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, c
   std::unique_lock lock(result->mutex);
   const bool done = result->changed.wait_for(lock, stop.token(), limit, [&] { return result->done; });
   stop.check();
+  if (result->error == EAI_SYSTEM && (result->systemError == EMFILE || result->systemError == ENFILE)) {
+    throw tooFewDescriptors(result->systemError);
+  }
   const std::string hint = "check the host in the URL, the network and the name server";
   if (!done) throw AttemptFailure(Kind::transient, "the look-up of " + host + " timed out", hint);
   if (result->error != 0) {
@@ -132,6 +145,7 @@ StreamSocket connectTcp(const std::vector<SocketAddress>& addresses, core::Stead
     try {
       return connectOne(addresses[i], now + share, stop);
     } catch (const AttemptFailure& failure) {
+      if (failure.kind() == Kind::exhausted) throw;
       reasons += (reasons.empty() ? "" : "; ") + lowerFirst(failure.what()) + " (" + addresses[i].toString() + ")";
     }
   }

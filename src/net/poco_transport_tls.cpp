@@ -41,7 +41,9 @@ int rememberVerifyError(int ok, X509_STORE_CTX* store) {
 
 void verifyHost(SSL_CTX* context, const std::string& host) {
   X509_VERIFY_PARAM* parameters = SSL_CTX_get0_param(context);
-  X509_VERIFY_PARAM_set_hostflags(parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  // A common name is no proof of a host (RFC 9110, 4.3.4; RFC 9525): only alternative names count.
+  X509_VERIFY_PARAM_set_hostflags(parameters,
+                                  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   const int set = isAddress(host) ? X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str())
                                   : X509_VERIFY_PARAM_set1_host(parameters, host.c_str(), host.size());
   if (set != 1) throw core::Error(core::Category::internal, "cannot set the host to verify: " + host);

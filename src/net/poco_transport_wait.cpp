@@ -22,7 +22,9 @@ int pollTimeout(core::SteadyTime until) {
 }
 
 [[noreturn]] void throwSystemError(const char* what) {
-  throw core::Error(core::Category::io, std::string("cannot ") + what + ": " + std::strerror(errno));
+  const bool exhausted = errno == EMFILE || errno == ENFILE;
+  throw core::Error(core::Category::io, std::string("cannot ") + what + ": " + std::strerror(errno),
+                    {.hint = exhausted ? "lower --connections, or let the process open more files (ulimit -n)" : ""});
 }
 
 using PipeEnds = std::array<int, 2>;

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
@@ -121,7 +122,10 @@ std::optional<Proxy> parseProxy(std::string_view text) {
 }
 
 NoProxy::NoProxy(std::string_view list) {
-  for (const std::string& entry : core::splitList(list)) {
+  std::string commas(list);
+  std::ranges::replace_if(
+      commas, [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }, ',');
+  for (const std::string& entry : core::splitList(commas)) {
     if (entry == "*") {
       all_ = true;
     } else {
@@ -145,12 +149,15 @@ NoProxy::Rule NoProxy::parseRule(std::string_view text) {
   if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
   if (text.starts_with('*')) text.remove_prefix(1);
   if (text.starts_with('.')) text.remove_prefix(1);
+  // A name with a dot at its end is the same, said to be whole.
+  if (text.ends_with('.')) text.remove_suffix(1);
   rule.host = core::toLower(text);
   return rule;
 }
 
 bool NoProxy::matches(std::string_view host, std::uint16_t port) const {
   if (all_) return true;
+  if (host.ends_with('.')) host.remove_suffix(1);
   for (const Rule& rule : rules_) {
     if ((!rule.port || *rule.port == port) && matchesRule(rule, host)) return true;
   }
@@ -167,7 +174,14 @@ bool NoProxy::matchesRule(const Rule& rule, std::string_view host) {
 }
 
 ProxySettings proxyFromEnvironment() {
-  return {.httpsProxy = firstVariable("HTTPS_PROXY", "https_proxy"), .noProxy = firstVariable("NO_PROXY", "no_proxy")};
+  ProxySettings settings{.httpsProxy = firstVariable("HTTPS_PROXY", "https_proxy"),
+                         .noProxy = firstVariable("NO_PROXY", "no_proxy")};
+  for (const char* name : {"ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"}) {
+    const char* value = std::getenv(name);
+    const bool matters = settings.httpsProxy.empty() && settings.ignored.empty();
+    if (matters && value != nullptr && *value != '\0') settings.ignored = name;
+  }
+  return settings;
 }
 
 }  // namespace caiexport::net

@@ -69,7 +69,23 @@ INSTANTIATE_TEST_SUITE_P(
         NoProxyCase{"0.1", "127.0.0.1", 443, false}, NoProxyCase{"::1", "::1", 443, true},
         NoProxyCase{"[::1]", "::1", 443, true}, NoProxyCase{"[::1]:8443", "::1", 8443, true},
         NoProxyCase{"[::1]:8443", "::1", 443, false}, NoProxyCase{"fd00::/8", "fd12::1", 443, true},
-        NoProxyCase{".", "a.corp", 443, false}, NoProxyCase{"127.0.0.1:8443", "127.0.0.1", 8443, true}));
+        NoProxyCase{"x a.corp\ty", "a.corp", 443, true}, NoProxyCase{"x,  y a.corp", "y", 443, true},
+        NoProxyCase{"a.corp.", "a.corp", 443, true}, NoProxyCase{"corp.", "a.corp.", 443, true},
+        NoProxyCase{"a.corp.:8443", "a.corp", 8443, true}, NoProxyCase{".", "a.corp", 443, false},
+        NoProxyCase{"127.0.0.1:8443", "127.0.0.1", 8443, true}));
+
+TEST(ProxyFromEnvironment, NamesWhatItIgnores) {
+  for (const char* name : {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"})
+    ::unsetenv(name);
+  EXPECT_EQ(proxyFromEnvironment().ignored, "");
+  ::setenv("HTTP_PROXY", "http://other:1", 1);
+  EXPECT_EQ(proxyFromEnvironment().ignored, "HTTP_PROXY");
+  ::setenv("ALL_PROXY", "socks5://other:1", 1);
+  EXPECT_EQ(proxyFromEnvironment().ignored, "ALL_PROXY");
+  ::setenv("HTTPS_PROXY", "http://used:1", 1);
+  EXPECT_EQ(proxyFromEnvironment().ignored, "") << "it does not matter then";
+  for (const char* name : {"HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY"}) ::unsetenv(name);
+}
 
 TEST(ProxyFromEnvironment, ReadsBothSpellings) {
   for (const char* name : {"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}) ::unsetenv(name);

@@ -20,7 +20,10 @@ namespace caiexport::net {
 /// host, loopback hosts included. Plain http, which is for loopback only, never goes through a proxy.
 struct ProxySettings {
   std::string httpsProxy = {};  ///< `[http://][user:password@]host[:port]`, or empty. The credentials are secrets.
-  std::string noProxy = {};  ///< Comma list of hosts, domain suffixes (`.corp`, `corp`), `*`, host:port, CIDR blocks.
+  std::string noProxy =
+      {};  ///< Hosts, domain suffixes (`.corp`, `corp`), `*`, host:port, CIDR blocks; commas or blanks between.
+  std::string ignored =
+      {};  ///< A variable for other programs' proxies that is set while HTTPS_PROXY is not: ALL_PROXY.
 };
 
 struct TransportSettings {
