@@ -149,6 +149,7 @@ int checkedVersion(SQLite::Database& connection, const fs::path& file) {
     fail(Category::io, "cannot open the job database " + file.string() + ": it is a database of another program",
          std::string("it was left as it is; ") + kOtherFile);
   }
+  sqlite3_db_config(connection.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);  // it is ours
   if (version > newestSchemaVersion()) {
     fail(Category::config,
          "the job database " + file.string() + " was made by a newer caiexport (schema " + std::to_string(version) +
