@@ -204,7 +204,7 @@ void logRefused(const CommandPage& page, std::span<const std::string> words, con
     if (words[i].starts_with("--log-file=")) options.add("log-file", words[i].substr(kOption.size() + 1));
   }
   try {
-    LogSink log(around.console, core::systemClock(), logFile(options));
+    LogSink log(around.console, core::systemClock(), logFile(options, processEnvironment()));
     Context context{.out = around.out,
                     .console = around.console,
                     .log = log,
