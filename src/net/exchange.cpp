@@ -11,6 +11,7 @@
 
 #include "attempt_failure.h"
 #include "caiexport/core/text.h"
+#include "content_coding.h"
 #include "http_message.h"
 #include "poco_transport_connection.h"
 
@@ -289,6 +290,7 @@ HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, Bo
   Delivery delivery(response, taker, request.mostBodyBytes, bodyBytes_);
   const bool nothingElse = readBody(source, framing, std::move(received.rest), delivery);
   reusable_ = reusable_ && nothingElse;
+  if (taker == nullptr) decodeBody(response, request.mostBodyBytes);
   if (!good || !request.answersSecret) {
     // What is no JSON is not read on, but shown.
     const bool isJson = response.body.starts_with('{') || response.body.starts_with('[');

@@ -38,12 +38,13 @@ void RunStore::end(std::int64_t run, const RunOutcome& outcome) {
   recorded(database_, {}, "endRun", [&] {
     const model::JobError error = outcome.error.value_or(model::JobError{});
     const std::string_view category = outcome.error ? core::nameOf(error.category) : "";
-    const std::optional<core::TimePoint> created =
-        outcome.newest ? std::optional(outcome.newest->created) : std::nullopt;
+    // No optional: g++ 12 takes an empty one for an uninitialized value here. No batch is from 1970.
+    const core::TimePoint created = outcome.newest ? outcome.newest->created : core::TimePoint();
     const std::string newest = outcome.newest ? outcome.newest->batch.value() : "";
     Query(database_,
           "UPDATE run"
-          " SET ended_at = ?, status = ?, job = ?, jobs = ?, replaced = ?, newest_batch = ?, newest_created = ?,"
+          " SET ended_at = ?, status = ?, job = ?, jobs = ?, replaced = ?, newest_batch = ?,"
+          " newest_created = NULLIF(?, 0),"
           " error_category = ?, error_message = ?, error_request_id = ?, error_hint = ?"
           " WHERE id = ?")
         .with(clock_.now(), outcome.status, orNone(outcome.job), outcome.jobs, outcome.replaced, orNull(newest),
