@@ -57,6 +57,8 @@ TEST_F(LivePlatform, AConsolidationThatDoesNotSaySoGivesWayToWhatItHolds) {
 
 TEST_F(LivePlatform, SyncFetchesTheOrdinaryOnesAndAsksForTheRestOnce) {
   for (const char* marked : {"true", "false"}) {
+    simulator_.reset();
+    std::filesystem::remove(folder_ / "port");
     startLive(std::string(R"(, "consolidation_marked": )") + marked);
     const std::vector<std::string> sync{"sync",
                                         "--id",
@@ -88,13 +90,13 @@ TEST_F(LivePlatform, SyncFetchesTheOrdinaryOnesAndAsksForTheRestOnce) {
 
 TEST_F(LivePlatform, ANamedBatchMustBeOneOfTheDatasetsThatCanBeRead) {
   startLive();
-  const Ended tracking = dataset({"--batch", kTracking});
+  const Ended tracking = run({"dataset", "--id", kScoreDataset, "--batch", kTracking});
   EXPECT_EQ(tracking.code, 4);
   EXPECT_THAT(tracking.err, HasSubstr("holds no rows of the dataset"));
   const Ended other = run({"dataset", "--id", "5f0000000000000000010001", "--batch", kNewest});
   EXPECT_EQ(other.code, 4);
   EXPECT_THAT(other.err, testing::AllOf(HasSubstr(kScoreDataset), HasSubstr("5f0000000000000000010001")));
-  const Ended consolidation = dataset({"--batch", kConsolidation});
+  const Ended consolidation = run({"dataset", "--id", kScoreDataset, "--batch", kConsolidation});
   EXPECT_EQ(consolidation.code, 0) << consolidation.err;
 }
 
@@ -136,7 +138,8 @@ TEST_F(LivePlatform, TheDefaultRunMakesTheFewRequestsOfAdobesPage) {
   startWith(R"({"files": 1, "success_marker": false, "records": 50})");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
   std::uint64_t sum = 0;
-  for (const auto& entry : *platformState()->getObject("requests")) sum += entry.second.convert<std::uint64_t>();
+  const auto requests = platformState()->getObject("requests");
+  for (const auto& entry : *requests) sum += entry.second.convert<std::uint64_t>();
   EXPECT_EQ(sum, 5U) << "a token, a batch, its dataset file, its file, the bytes";
 }
 
