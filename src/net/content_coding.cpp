@@ -1,8 +1,6 @@
 #include "content_coding.h"
 
-#include <Poco/Exception.h>
-#include <Poco/InflatingStream.h>
-#include <Poco/MemoryStream.h>
+#include <zlib.h>
 
 #include <array>
 #include <string>
@@ -15,38 +13,55 @@ namespace {
 
 using Kind = AttemptFailure::Kind;
 
-std::string inflated(const std::string& packed, Poco::InflatingStreamBuf::StreamType type, std::uint64_t mostBytes) {
-  Poco::MemoryInputStream input(packed.data(), static_cast<std::streamsize>(packed.size()));
-  Poco::InflatingInputStream plain(input, type);
-  // What zlib finds wrong comes out as it was thrown.
-  plain.exceptions(std::ios::badbit);
-  std::string body;
-  std::array<char, 16384> piece{};
-  do {
-    plain.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-    body.append(piece.data(), static_cast<std::size_t>(plain.gcount()));
-    if (body.size() > mostBytes) {
-      throw AttemptFailure(Kind::protocol, "the answer unpacks to more than " + core::formatBytes(mostBytes));
+/// zlib's state, freed however the unpacking ends.
+class Inflation {
+ public:
+  /// Takes gzip as well as zlib's own form.
+  Inflation() { ready_ = inflateInit2(&stream_, MAX_WBITS + 32) == Z_OK; }
+  ~Inflation() {
+    if (ready_) inflateEnd(&stream_);
+  }
+  Inflation(const Inflation&) = delete;
+  Inflation& operator=(const Inflation&) = delete;
+
+  /// False if the bytes are damaged or end before their end.
+  bool unpack(std::string& packed, std::string& body, std::uint64_t mostBytes) {
+    std::array<unsigned char, 65536> piece{};
+    stream_.next_in = reinterpret_cast<unsigned char*>(packed.data());
+    stream_.avail_in = static_cast<uInt>(packed.size());
+    for (int result = Z_OK; ready_ && result == Z_OK;) {
+      stream_.next_out = piece.data();
+      stream_.avail_out = piece.size();
+      result = inflate(&stream_, Z_NO_FLUSH);
+      body.append(reinterpret_cast<const char*>(piece.data()), piece.size() - stream_.avail_out);
+      if (body.size() > mostBytes) {
+        throw AttemptFailure(Kind::protocol, "the answer unpacks to more than " + core::formatBytes(mostBytes));
+      }
+      if (result == Z_STREAM_END) return stream_.avail_in == 0;
     }
-  } while (plain);
-  return body;
-}
+    return false;
+  }
+
+ private:
+  z_stream stream_{};
+  bool ready_ = false;
+};
 
 }  // namespace
 
 void decodeBody(HttpResponse& response, std::uint64_t mostBytes) {
   const std::string coding = core::toLower(response.headers.get("Content-Encoding").value_or("identity"));
   if (coding == "identity" || coding.empty() || response.body.empty()) return;
-  const bool gzip = coding == "gzip" || coding == "x-gzip";
-  if (!gzip && coding != "deflate") {
-    throw AttemptFailure(Kind::protocol,
-                         "the answer is packed with '" + core::printable(coding, 40) + "', which nobody asked for");
-  }
-  const auto type = gzip ? Poco::InflatingStreamBuf::STREAM_GZIP : Poco::InflatingStreamBuf::STREAM_ZLIB;
-  try {
-    response.body = inflated(response.body, type, mostBytes);
-  } catch (const Poco::Exception&) {
-    throw AttemptFailure(Kind::protocol, "the answer is packed with " + coding + ", and cannot be unpacked");
+  const bool known = coding == "gzip" || coding == "x-gzip" || coding == "deflate";
+  std::string body;
+  if (known && Inflation().unpack(response.body, body, mostBytes)) {
+    response.body = std::move(body);
+  } else if (response.status / 100 == 2) {
+    throw AttemptFailure(Kind::protocol, "the answer is packed with '" + core::printable(coding, 40) + "', " +
+                                             (known ? "and cannot be unpacked" : "which nobody asked for"));
+  } else {
+    // What the status says stands, whatever the text would have been.
+    response.body.clear();
   }
   response.headers.set("Content-Encoding", "identity");
 }

@@ -1,6 +1,9 @@
 // The transport against a plain server on loopback: framing, deadlines, reuse, repetition.
+#include <Poco/DeflatingStream.h>
 #include <fcntl.h>
 #include <poll.h>
+
+#include <sstream>
 
 #include "fixture.h"
 #include "net/attempt_failure.h"
@@ -199,6 +202,42 @@ TEST_F(TransportTest, ReportsAnswersThatBreakHttp) {
     EXPECT_EQ(failure.category, core::Category::protocol) << answer;
     EXPECT_FALSE(failure.transient) << answer;
   }
+}
+
+/// What a proxy makes of a body that nobody asked it to pack.
+std::string packed(const std::string& text, Poco::DeflatingStreamBuf::StreamType type) {
+  std::ostringstream out;
+  Poco::DeflatingOutputStream stream(out, type);
+  stream << text;
+  stream.close();
+  return out.str();
+}
+
+std::string packedAnswer(const std::string& coding, const std::string& body) {
+  return "HTTP/1.1 200 OK\r\nContent-Encoding: " + coding + "\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
+}
+
+TEST_F(TransportTest, UnpacksABodyThatWasPackedUnasked) {
+  const std::string text = "{\"data\": \"" + std::string(100'000, 'a') + "\"}";
+  EXPECT_EQ(bodyFrom(packedAnswer("gzip", packed(text, Poco::DeflatingStreamBuf::STREAM_GZIP))), text);
+  EXPECT_EQ(bodyFrom(packedAnswer("GZIP", packed("", Poco::DeflatingStreamBuf::STREAM_GZIP))), "");
+  EXPECT_EQ(bodyFrom(packedAnswer("deflate", packed(text, Poco::DeflatingStreamBuf::STREAM_ZLIB))), text);
+}
+
+TEST_F(TransportTest, SaysWhatCannotBeUnpacked) {
+  const std::string whole = packed("hello, world", Poco::DeflatingStreamBuf::STREAM_GZIP);
+  for (const auto& [coding, body] : std::vector<std::pair<std::string, std::string>>{
+           {"gzip", "not gzip at all"}, {"gzip", whole.substr(0, whole.size() / 2)}, {"br", "x"}}) {
+    const Failure failure = failureFrom(packedAnswer(coding, body));
+    EXPECT_EQ(failure.category, core::Category::protocol) << coding;
+    EXPECT_THAT(failure.message, HasSubstr(coding));
+  }
+}
+
+TEST_F(TransportTest, UnpacksNoMoreThanAnAnswerMayHold) {
+  const std::string bomb = packed(std::string(70U << 20U, 'a'), Poco::DeflatingStreamBuf::STREAM_GZIP);
+  EXPECT_THAT(failureFrom(packedAnswer("gzip", bomb)).message, HasSubstr("unpacks to more than"));
 }
 
 TEST_F(TransportTest, ReportsAReset) {
