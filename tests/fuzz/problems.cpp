@@ -1,5 +1,6 @@
 /// Error answers in all of Adobe's shapes, and how long they ask to wait.
 
+#include "caiexport/core/known_secrets.h"
 #include "caiexport/core/text.h"
 #include "fuzz/answering_platform.h"
 #include "platform/classify.h"
@@ -13,7 +14,10 @@ CAIEXPORT_FUZZ_TARGET(problems) {
   const std::string text = platform::describe(answer, problem);
   fuzz::require(core::printable(text, 4 * text.size()) == text, "a problem that can't be shown");
   platform::remedyFor(answer.status, problem.code);
-  platform::withoutSecret(answer, "the-token");
+  core::KnownSecrets secrets;
+  secrets.add("the-token");
+  const std::string clean = secrets.without(answer.body);
+  fuzz::require(clean.find("the-token") == std::string::npos, "a secret that is repeated");
   const platform::Verdict verdict = platform::classify(answer, support::FakeClock().now());
   if (!verdict.retryAfter) return;
   fuzz::require(*verdict.retryAfter >= core::Duration::zero(), "a wait below zero");
