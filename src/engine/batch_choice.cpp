@@ -83,6 +83,7 @@ std::string flawText(const Batch& batch) {
 struct Found {
   std::vector<Batch> ordinary = {};
   std::vector<Batch> consolidations = {};
+  std::optional<Batch> odd = {};  ///< The newest one whose entry can't be understood.
 };
 
 Found newestBatches(Client& client, const platform::BatchQuery& query, std::optional<std::uint32_t> limit,
@@ -93,6 +94,7 @@ Found newestBatches(Client& client, const platform::BatchQuery& query, std::opti
       [&](const Batch& batch) {
         if (!batch.flaw.empty()) {
           say(tell, flawText(batch));
+          if (!found.odd) found.odd = batch;
         } else if (batch.kind == model::BatchKind::consolidation) {
           found.consolidations.push_back(batch);
         } else if (batch.kind == model::BatchKind::ordinary) {
@@ -153,6 +155,8 @@ std::vector<Batch> unnamedBatches(Client& client, const ExportRequest& request, 
   }
   std::vector<Batch> hidden = hiddenInConsolidations(client, query, found, limit.has_value(), stop);
   if (hidden.empty()) {
+    if (found.ordinary.empty() && found.consolidations.empty() && found.odd)
+      throw Error(Category::protocol, flawText(*found.odd));
     if (found.ordinary.empty() && !found.consolidations.empty()) throwNothingInside(found.consolidations.front());
     return std::move(found.ordinary);
   }

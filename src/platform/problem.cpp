@@ -149,7 +149,9 @@ Problem readProblem(const net::HttpResponse& response) {
 }
 
 bool isOfPlatform(const net::HttpResponse& response) {
-  if (core::trim(response.body).empty()) return response.headers.get("x-request-id").has_value();
+  // Catalog and Data Access declare errors without a body.
+  const std::string_view text = core::trim(response.body);
+  if (text.empty() || text == "{}") return response.headers.get("x-request-id").has_value();
   std::optional<Json> body = Json::tryParse(response.body);
   if (!body) return false;
   if (body->isArray()) {

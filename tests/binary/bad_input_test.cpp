@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"ReadAsSheet", {"read", "1", "--output", "x.xlsx"}, "can't be written"},
         Mistake{"ReadCompressed", {"read", "1", "--output", "x.csv.gz"}, "can't be written"},
         Mistake{"ScoresAsCsv", {"scores", "1", "--output", "x.csv"}, "text, json, html"},
-        Mistake{"HtmlAsJson", {"scores", "1", "--output", "x.html", "--format", "json"}, "contradict"},
+        Mistake{"HtmlAsText", {"scores", "1", "--output", "x.html", "--format", "text"}, "contradict"},
         Mistake{"SomebodysHome", {"dataset", "--id", "x", "--output", "~root/x"}, "~root/x"},
         Mistake{"Prefix", {"dataset", "--id", "x", "--connec", "3"}, "--connec"},
         Mistake{"BatchAndLimit", {"dataset", "--id", "x", "--batch", "b", "--limit", "2"}, "--limit"},

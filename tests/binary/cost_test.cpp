@@ -51,11 +51,12 @@ TEST_F(Cost, LargeFileTakesOneRequestPerRangeAndEachByteComesOnce) {
   ASSERT_EQ(ended.code, 0) << ended.err;
 
   const auto state = platformState();
-  // Ranges have 8 MiB at first, and grow with the rate.
-  EXPECT_LE(state->getObject("requests")->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"), 8U);
+  // Ranges have 8 MiB at first, and grow with the rate. This server names no version of the file, so that its end comes
+  // first, and again when all is here.
+  EXPECT_LE(state->getObject("requests")->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"), 8U + 2);
   EXPECT_LE(state->getValue<uint64_t>("connections"), 1U + 1 + 1);
   EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
-  EXPECT_EQ(state->getValue<uint64_t>("file_bytes_served"), 64 * kMiB);
+  EXPECT_EQ(state->getValue<uint64_t>("file_bytes_served"), 64 * kMiB + 256 * 1024);
 }
 
 TEST_F(Cost, SplitTailsCostAtMostARangePerWorker) {

@@ -442,7 +442,7 @@ CAIEXPORT_FAULTS(
          .scenario = meet(kCatalog, R"({"body_html": "<html><title>Maintenance</title></html>"})", kEver),
          .code = 8,
          .then = Then::resume,
-         .words = {"/catalog/batches"}},
+         .words = {"cannot list the batches", "not JSON"}},
         {.name = "HtmlOfAProxy",
          .scenario = meet(kListing, R"({"status": 502, "body_html": "<html>Bad Gateway</html>"})", 2)},
         {.name = "Empty", .scenario = meet(kCatalog, R"({"body": ""})", kEver), .code = 8, .then = Then::resume},

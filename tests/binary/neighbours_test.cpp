@@ -193,7 +193,7 @@ TEST_F(Neighbours, ABatchThatWasDeletedOrReplacedIsNoticed) {
     const Ended resumed = run({"resume", "1"});
     EXPECT_EQ(resumed.code, 4) << resumed.err;
     EXPECT_THAT(resumed.err, HasSubstr(batch));
-    EXPECT_THAT(resumed.err, HasSubstr("replaced or deleted"));
+    EXPECT_THAT(resumed.err, HasSubstr("since it was chosen"));
     simulator_.reset();
     std::filesystem::remove(folder_ / "port");
     std::filesystem::remove(folder_ / "jobs.db");

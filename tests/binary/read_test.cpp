@@ -193,9 +193,10 @@ TEST_F(Reading, OutputGoesIntoAPipeOrDeviceAsItIsAndThroughALink) {
   EXPECT_EQ(run({"read", "1", "--format", "csv", "--output", path("link.csv")}).code, 0);
   EXPECT_TRUE(std::filesystem::is_symlink(path("link.csv")));
   EXPECT_THAT(support::Process::contentOf(path("elsewhere/old.csv")), HasSubstr("_id,"));
-  EXPECT_EQ(run({"scores", "1", "--output", path("link.csv")}).code, 0);
-  EXPECT_THAT(support::Process::contentOf(path("elsewhere/old.csv")), HasSubstr("Scores in"));
-  EXPECT_THAT(leftIn(path("elsewhere")), testing::ElementsAre("old.csv"));
+  std::filesystem::create_symlink("elsewhere/scores.txt", path("link.txt"));
+  EXPECT_EQ(run({"scores", "1", "--output", path("link.txt")}).code, 0);
+  EXPECT_THAT(support::Process::contentOf(path("elsewhere/scores.txt")), HasSubstr("Scores in"));
+  EXPECT_THAT(leftIn(path("elsewhere")), testing::UnorderedElementsAre("old.csv", "scores.txt"));
 }
 
 TEST_F(Reading, OutputIsNeverWhatIsRead) {

@@ -86,7 +86,7 @@ TEST_F(Settings, HistoryFiltersBySandboxAndOrganisation) {
   startSimulator({"--files", "1", "--records", "10"});
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
   EXPECT_THAT(run({"history", "--sandbox", "stage", "--format", "json"}).out, HasSubstr("[]"));
-  EXPECT_THAT(run({"--sandbox", "prod", "history", "--format", "json"}).out, HasSubstr("\"job\":1"));
+  EXPECT_THAT(run({"--sandbox", "prod", "history", "--format", "json"}).out, HasSubstr("\"job\": 1"));
   EXPECT_THAT(run({"history", "--org", "X@AdobeOrg", "--format", "json"}).out, HasSubstr("[]"));
   EXPECT_EQ(run({"history", "--sandbox", "stage", "--sql", "SELECT 1"}).code, 2);
   EXPECT_EQ(run({"history", "prune", "--before", "1d", "--sandbox", "stage"}).code, 2) << "or it would prune all";
@@ -98,14 +98,14 @@ TEST_F(Settings, ConfigureRefusesWhatTheNextCommandWouldRefuse) {
     const char* value;
     const char* says;
   };
-  for (const Case& one : std::vector<Case>{{"CAIEXPORT_ORG_ID", "A B@AdobeOrg", "org_id in [default]"},
-                                           {"CAIEXPORT_SANDBOX", "pröd", "sandbox in [default]"},
-                                           {"CAIEXPORT_BASE_URL", "http://platform.adobe.io", "base_url in [default]"},
-                                           {"CAIEXPORT_IMS_URL", "https://h/ims/token/v3", "ims_url in [default]"},
-                                           {"CAIEXPORT_CLIENT_SECRET", "p\xC3\xA4ss", "client_secret in [default]"},
-                                           {"CAIEXPORT_CLIENT_SECRET", "two words", "client_secret in [default]"},
-                                           {"CAIEXPORT_CONNECTIONS", "100", "connections in [default]"},
-                                           {"CAIEXPORT_READ_TIMEOUT", "soon", "read_timeout in [default]"}}) {
+  for (const Case& one : std::vector<Case>{{"CAIEXPORT_ORG_ID", "A B@AdobeOrg", "CAIEXPORT_ORG_ID"},
+                                           {"CAIEXPORT_SANDBOX", "pröd", "CAIEXPORT_SANDBOX"},
+                                           {"CAIEXPORT_BASE_URL", "http://platform.adobe.io", "CAIEXPORT_BASE_URL"},
+                                           {"CAIEXPORT_IMS_URL", "https://h/ims/token/v3", "CAIEXPORT_IMS_URL"},
+                                           {"CAIEXPORT_CLIENT_SECRET", "p\xC3\xA4ss", "CAIEXPORT_CLIENT_SECRET"},
+                                           {"CAIEXPORT_CLIENT_SECRET", "two words", "CAIEXPORT_CLIENT_SECRET"},
+                                           {"CAIEXPORT_CONNECTIONS", "100", "CAIEXPORT_CONNECTIONS"},
+                                           {"CAIEXPORT_READ_TIMEOUT", "soon", "CAIEXPORT_READ_TIMEOUT"}}) {
     const support::Environment before = environment;
     environment[one.name] = one.value;
     const Ended ended = run({"configure", "--no-input", "--no-check", "--config", path("new.ini")});

@@ -19,8 +19,10 @@ class AtTerminal : public BinaryTest {
   void SetUp() override { environment["TERM"] = "xterm"; }
 
   TerminalProcess begin(std::vector<std::string> words, unsigned short columns = 80) {
-    words.insert(words.end(), {"--base-url", simulator_->url(), "--ims-url", simulator_->url()});
-    return {CAIEXPORT, words, environment, columns};
+    support::Environment settings = environment;
+    settings["CAIEXPORT_BASE_URL"] = simulator_->url();
+    settings["CAIEXPORT_IMS_URL"] = simulator_->url();
+    return {CAIEXPORT, words, settings, columns};
   }
 
   static std::vector<std::string> slowDataset() {
