@@ -42,7 +42,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   target_compile_options(caiexport_warnings INTERFACE $<$<NOT:$<CONFIG:Debug>>:-Wno-restrict>)
   if(CAIEXPORT_PCH)
     # Behind a precompiled header it loses track of where code of the library comes from.
-    target_compile_options(caiexport_warnings INTERFACE -Wno-array-bounds)
+    target_compile_options(caiexport_warnings INTERFACE -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
+      -Wno-maybe-uninitialized)
   endif()
 endif()
 if(CAIEXPORT_WERROR)
