@@ -126,8 +126,8 @@ TEST_F(Places, ANewerDatabaseIsLeftUntouched) {
 TEST_F(Places, AFullDiskUnderStandardOutputIsTold) {
   startSimulator();
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
-  const std::string command = "HOME=/tmp CAIEXPORT_DATABASE='" + path("jobs.db") +
-                              "' " CAIEXPORT " history --format json > /dev/full 2> '" + path("full.err") + "'";
+  const std::string command = "HOME=/tmp CAIEXPORT_DATABASE='" + path("jobs.db") + "' " + kCaiexport +
+                              " history --format json > /dev/full 2> '" + path("full.err") + "'";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 9);
 }
 

@@ -28,7 +28,7 @@ class Configure : public BinaryTest {
   TerminalProcess atTerminal(std::vector<std::string> more = {}) {
     std::vector<std::string> words{"configure", "--config", file};
     words.insert(words.end(), more.begin(), more.end());
-    return {CAIEXPORT, words, withoutCredentials, 80};
+    return {kCaiexport, words, withoutCredentials, 80};
   }
 
   Ended runWithout(const support::Environment& settings, const std::vector<std::string>& words) {

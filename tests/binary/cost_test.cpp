@@ -111,7 +111,7 @@ class CountedCost : public Cost {
   /// What valgrind prints about a download to a fresh folder.
   std::string valgrind(std::vector<std::string> arguments) {
     const std::string stem = path("valgrind" + std::to_string(++runs_));
-    const std::vector<std::string> command{CAIEXPORT,  "--database",  stem + ".db",    "dataset",
+    const std::vector<std::string> command{kCaiexport, "--database",  stem + ".db",    "dataset",
                                            "--id",     kScoreDataset, "--output",      stem,
                                            "--verify", "size",        "--connections", "4"};
     arguments.insert(arguments.end(), command.begin(), command.end());

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "binary/programs.h"
 #include "support/process.h"
 #include "support/temp_directory.h"
 
@@ -39,7 +40,7 @@ class Simulator {
       : scheme_(std::move(scheme)), portFile_(folder / "port") {
     arguments.insert(arguments.end(), {"--port-file", portFile_.string(), "--data-dir", (folder / "data").string()});
     support::Environment environment{{"PATH", "/usr/bin:/bin"}, {"HOME", folder.string()}};
-    process_ = std::make_unique<support::Process>(CAIEXPORT_SIMULATOR, arguments, environment, folder / "simulator");
+    process_ = std::make_unique<support::Process>(kSimulator, arguments, environment, folder / "simulator");
     const bool ready = support::eventually([&] { return std::filesystem::exists(portFile_) || process_->hasEnded(); });
     if (!ready || process_->hasEnded()) throw std::runtime_error("the simulator did not start: " + process_->errors());
     port_ = support::Process::contentOf(portFile_);
@@ -92,7 +93,7 @@ class BinaryTest : public testing::Test {
   }
 
   std::unique_ptr<support::Process> start(std::vector<std::string> arguments) {
-    return std::make_unique<support::Process>(CAIEXPORT, std::move(arguments), environment,
+    return std::make_unique<support::Process>(kCaiexport, std::move(arguments), environment,
                                               folder_ / ("run" + std::to_string(++runs_)));
   }
 

@@ -123,7 +123,7 @@ TEST_F(Neighbours, TwoThatReuseADatasetMakeOne) {
 
 TEST_F(Neighbours, AFileSystemWithoutLocksIsDetectedAndSaid) {
   startWith(R"({"batches": 1, "files": 2, "file_bytes": 1000})");
-  environment["LD_PRELOAD"] = CAIEXPORT_NO_LOCKS;
+  environment["LD_PRELOAD"] = kNoLocks;
   environment["ASAN_OPTIONS"] = "verify_asan_link_order=0";
   const Ended ended = run(command());
   EXPECT_EQ(ended.code, 9) << ended.err;
@@ -208,8 +208,8 @@ class NoRoom : public BinaryTest {
   Ended runLimited(std::uint64_t mostBytes, const std::string& words) {
     std::string settings;
     for (const auto& [name, value] : environment) settings += name + "='" + value + "' ";
-    const std::string command = "ulimit -f " + std::to_string(mostBytes / 512) + "; " + settings +
-                                "exec " CAIEXPORT " " + words + " > '" + path("limited.out") + "' 2> '" +
+    const std::string command = "ulimit -f " + std::to_string(mostBytes / 512) + "; " + settings + "exec " +
+                                std::string(kCaiexport) + " " + words + " > '" + path("limited.out") + "' 2> '" +
                                 path("limited.err") + "'";
     Ended ended;
     const int status = std::system(command.c_str());
@@ -246,11 +246,11 @@ TEST_F(NoRoom, AFullDiskIsExit9AndResumable) {
   std::ofstream(folder_ / "full.sh")
       << "mount -t tmpfs -o size=7m tmpfs '" << path("out") << "' || exit 77\n"
       << settings << "cd '" << path("") << "'\n"
-      << CAIEXPORT << " dataset --verify size --connections 2 --id " << kScoreDataset
+      << kCaiexport << " dataset --verify size --connections 2 --id " << kScoreDataset
       << " > full.out 2> full.err; echo $? > full.code\n"
       << "mount -o remount,size=64m '" << path("out") << "'\n"
-      << CAIEXPORT << " resume 1 --connections 1 > resumed.out 2> resumed.err; echo $? > resumed.code\n"
-      << CAIEXPORT << " verify 1 > verified.out 2>&1; echo $? > verified.code\n"
+      << kCaiexport << " resume 1 --connections 1 > resumed.out 2> resumed.err; echo $? > resumed.code\n"
+      << kCaiexport << " verify 1 > verified.out 2>&1; echo $? > verified.code\n"
       << "find '" << path("out") << "' -name '*.part' > parts\n";
   const int status = std::system(("unshare -rm sh '" + path("full.sh") + "' 2> '" + path("mount.err") + "'").c_str());
   if (!std::filesystem::exists(folder_ / "full.code")) {

@@ -22,7 +22,7 @@ class AtTerminal : public BinaryTest {
     support::Environment settings = environment;
     settings["CAIEXPORT_BASE_URL"] = simulator_->url();
     settings["CAIEXPORT_IMS_URL"] = simulator_->url();
-    return {CAIEXPORT, words, settings, columns};
+    return {kCaiexport, words, settings, columns};
   }
 
   static std::vector<std::string> slowDataset() {

@@ -145,7 +145,7 @@ TEST_F(FoldingFolder, FilesWhoseNamesAreTakenForOneAreBothKept) {
   std::filesystem::create_directories(folder_ / "out");
   startWith(R"({"batches": 1, "failed_batches": 0, "files": 3, "file_bytes": 1000, "file_names":
       ["A.parquet", "a.parquet", "b.parquet"]})");
-  environment["LD_PRELOAD"] = CAIEXPORT_FOLDING;
+  environment["LD_PRELOAD"] = kFolding;
   environment["FOLDED_ROOT"] = path("out");
   for (int round = 0; round < 2; ++round) {
     const Ended ended = run({"dataset", "--id", kScoreDataset, "--verify", "size"});

@@ -143,7 +143,7 @@ TEST_F(InspectTest, NoCutCrashes) {
 
 TEST_F(InspectTest, NoRowsIsAFile) {
   EXPECT_EQ(reader().inspect(parquet("none", "SELECT 1 AS a WHERE false"), Depth::full).rows, 0U);
-  const fs::path fixtures = fs::path(__FILE__).parent_path() / "fixtures";
+  const fs::path fixtures = CAIEXPORT_FIXTURES;
   const FileFacts facts = reader().inspect(fixtures / "arrow_rs_empty.snappy.parquet", Depth::full);
   EXPECT_EQ(facts.rows, 0U);
   EXPECT_EQ(facts.rowGroups, 0U);

@@ -446,8 +446,8 @@ TEST_F(RowsTest, TimesBeyondTheCalendarDoNotCrash) {
 }
 
 TEST_F(RowsTest, FileOfAnotherWriter) {
-  auto profiles = open({fs::path(__FILE__).parent_path() / "fixtures/arrow_rs.snappy.parquet",
-                        fs::path(__FILE__).parent_path() / "fixtures/arrow_rs_empty.snappy.parquet"});
+  auto profiles = open({fs::path(CAIEXPORT_FIXTURES) / "arrow_rs.snappy.parquet",
+                        fs::path(CAIEXPORT_FIXTURES) / "arrow_rs_empty.snappy.parquet"});
   EXPECT_EQ(profiles->rowCount(), 40U);
   EXPECT_EQ(csv(*profiles, {.columns = {"_id", "_acme.propensity.score", "_acme.propensity.scoreDate", "balance",
                                         "born", "nothing", "region"},

@@ -137,8 +137,7 @@ TEST_F(ScoresTest, DatesAndFactorsOfTheGroup) {
 }
 
 TEST_F(ScoresTest, FactorsInWordsAndOnlyOfTheScored) {
-  const ScoreSummary summary =
-      open({fs::path(__FILE__).parent_path() / "fixtures/arrow_rs.snappy.parquet"})->scores("", {});
+  const ScoreSummary summary = open({fs::path(CAIEXPORT_FIXTURES) / "arrow_rs.snappy.parquet"})->scores("", {});
   EXPECT_EQ(summary.field, "_acme.propensity.score");
   EXPECT_EQ(summary.records, 40U);
   EXPECT_EQ(summary.scored, 32U);
