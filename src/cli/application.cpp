@@ -151,8 +151,7 @@ CommandEnd ended(const Command& command, const ParsedOptions& options, Context& 
     wordOption(options, "if-running", kRunning);
     CommandEnd end = command.run(options, context);
     context.out.flush();
-    if (end) return withUsableHint(*end, command.page());
-    return end;
+    return end ? CommandEnd(withUsableHint(*end, command.page())) : std::nullopt;
   } catch (const std::bad_alloc&) {
     return withUsableHint(core::outOfMemory(), command.page());
   } catch (const core::Error& error) {

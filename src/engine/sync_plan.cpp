@@ -149,7 +149,8 @@ class Planner {
       if (!known) unknown.push_back(id);
     }
     if (unknown.empty()) return;
-    for (const Batch& batch : absorbedBatches(client_, place_.dataset, std::move(unknown), stop_)) {
+    const std::vector<Batch> hidden = absorbedBatches(client_, place_.dataset, std::move(unknown), stop_);
+    for (const Batch& batch : hidden) {
       const bool wanted = !request_.job.batches.since || batch.created >= *request_.job.batches.since;
       if (wanted && listedIds_.insert(batch.id).second) chain_.push_back(batch);
     }

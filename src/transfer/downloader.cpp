@@ -29,7 +29,8 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   if (name.size() + ending.size() > kMostNameBytes) {
     Sha256 hash;
     hash.update(std::as_bytes(std::span(name)));
-    name = name.substr(0, kKeptBytes) + "~" + hash.finish().substr(0, 16);
+    name.resize(kKeptBytes);
+    name += "~" + hash.finish().substr(0, 16);
   }
   return target.parent_path() / (name + ending);
 }
