@@ -1,8 +1,12 @@
 # caiexport_add_floor(NAME DEPENDS ...): one static library per floor, from src/NAME/*.cpp, with its public headers in
-# include/caiexport/NAME. Private headers lie beside the sources.
+# include/caiexport/NAME. Private headers lie beside the sources. A floor may have rooms, folders of their own: ROOMS.
 function(caiexport_add_floor name)
-  cmake_parse_arguments(FLOOR "" "" "DEPENDS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
+  cmake_parse_arguments(FLOOR "" "" "DEPENDS;ROOMS" ${ARGN})
+  set(patterns "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
+  foreach(room IN LISTS FLOOR_ROOMS)
+    list(APPEND patterns "${PROJECT_SOURCE_DIR}/src/${name}/${room}/*.cpp")
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
   add_library(caiexport_${name} STATIC ${sources})
   add_library(caiexport::${name} ALIAS caiexport_${name})
   target_include_directories(caiexport_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include"

@@ -5,18 +5,18 @@
 #include <exception>
 #include <new>
 
-#include "addresses.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "caiexport/store/database.h"
-#include "commands.h"
-#include "environment.h"
-#include "home_path.h"
-#include "job_json.h"
-#include "json.h"
-#include "log_sink.h"
+#include "cli/commands/commands.h"
+#include "cli/config/environment.h"
+#include "cli/config/home_path.h"
+#include "cli/output/addresses.h"
+#include "cli/output/job_json.h"
+#include "cli/output/json.h"
+#include "cli/output/log_sink.h"
 #include "option_values.h"
 #include "run_end.h"
 

@@ -9,9 +9,9 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
-#include "config.h"
-#include "json.h"
-#include "log_sink.h"
+#include "cli/config/config.h"
+#include "cli/output/json.h"
+#include "cli/output/log_sink.h"
 #include "option_values.h"
 
 namespace caiexport::cli {

@@ -5,9 +5,9 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
-#include "job_json.h"
-#include "job_text.h"
-#include "json.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
+#include "cli/output/json.h"
 #include "option_values.h"
 #include "session.h"
 

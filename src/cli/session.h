@@ -15,8 +15,8 @@
 #include "caiexport/store/job_store.h"
 #include "caiexport/store/run_store.h"
 #include "caiexport/store/sync_store.h"
-#include "config.h"
-#include "progress.h"
+#include "cli/config/config.h"
+#include "cli/output/progress.h"
 
 namespace caiexport::cli {
 

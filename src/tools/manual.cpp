@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "caiexport/cli/application.h"
-#include "cli/config.h"
+#include "cli/config/config.h"
 #include "program.h"
 #include "roff.h"
 #include "simulator/options.h"

@@ -1,4 +1,4 @@
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include "caiexport/cli/options.h"
 #include "caiexport/net/poco_transport.h"
 #include "caiexport/net/proxy_use.h"
-#include "cli/environment.h"
+#include "cli/config/environment.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::cli {

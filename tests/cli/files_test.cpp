@@ -8,10 +8,10 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/transfer/downloader.h"
-#include "cli/config.h"
-#include "cli/input_files.h"
-#include "cli/reading.h"
-#include "cli/verify_check.h"
+#include "cli/commands/input_files.h"
+#include "cli/commands/reading.h"
+#include "cli/commands/verify_check.h"
+#include "cli/config/config.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

@@ -1,11 +1,11 @@
-#include "cli/json.h"
+#include "cli/output/json.h"
 
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cli/job_json.h"
-#include "cli/job_text.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

@@ -1,4 +1,4 @@
-#include "cli/listing.h"
+#include "cli/output/listing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

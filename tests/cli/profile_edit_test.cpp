@@ -1,4 +1,4 @@
-#include "cli/profile_edit.h"
+#include "cli/config/profile_edit.h"
 
 #include <gtest/gtest.h>
 

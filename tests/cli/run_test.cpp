@@ -10,7 +10,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/log.h"
 #include "cli/cancel_watch.h"
-#include "cli/progress.h"
+#include "cli/output/progress.h"
 #include "cli/record.h"
 #include "job_fixture.h"
 

@@ -13,8 +13,8 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
-#include "cli/json.h"
-#include "cli/log_sink.h"
+#include "cli/output/json.h"
+#include "cli/output/log_sink.h"
 #include "support/fake_clock.h"
 #include "support/temp_directory.h"
 

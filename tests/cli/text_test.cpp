@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "caiexport/reader/table.h"
-#include "cli/job_text.h"
-#include "cli/progress.h"
+#include "cli/output/job_text.h"
+#include "cli/output/progress.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

@@ -66,7 +66,7 @@ class Tables(unittest.TestCase):
         manual = content("docs", "manual.md")
         commands = set(re.findall(r"CommandPage page\{\s*\.name = \"([\w-]+)\"", "\n".join(sources())))
         self.in_table(manual, commands, 9)
-        settings = re.findall(r"^\s+\{\"(\w+)\", \"(CAIEXPORT_\w+)\"", content("src", "cli", "config.cpp"), re.M)
+        settings = re.findall(r"^\s+\{\"(\w+)\", \"(CAIEXPORT_\w+)\"", content("src", "cli", "config", "config.cpp"), re.M)
         self.in_table(manual, {key for key, _ in settings}, 18)
 
 

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "caiexport/cli/application.h"
-#include "cli/config.h"
+#include "cli/config/config.h"
 #include "simulator/options.h"
 #include "tools/program.h"
 #include "tools/roff.h"

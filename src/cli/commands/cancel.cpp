@@ -1,0 +1,89 @@
+#include <array>
+
+#include "caiexport/cli/terminal.h"
+#include "cli/option_values.h"
+#include "cli/output/job_json.h"
+#include "cli/output/json.h"
+#include "cli/record.h"
+#include "cli/run_job.h"
+#include "cli/session.h"
+#include "commands.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kHow{{
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+model::JobId parseJob(const ParsedOptions& options) {
+  if (options.arguments().size() != 1)
+    throw core::Error(core::Category::usage, "give the number of one job",
+                      {.hint = "caiexport history lists the jobs"});
+  return jobNumber(options.arguments().front());
+}
+
+void requireDatabase(const std::filesystem::path& database, model::JobId job) {
+  if (Record::open(database)) return;
+  throw core::Error(core::Category::notFound,
+                    "there is no job " + std::to_string(model::numberOf(job)) + ": no job was ever made");
+}
+
+std::string sentence(const store::JobView& view) {
+  const std::string job = "job " + std::to_string(model::numberOf(view.job.id));
+  if (view.status == model::JobStatus::cancelled) return job + " is cancelled";
+  return job + " is asked to stop; the process that runs it obeys within two seconds, unless the job is done before";
+}
+
+}  // namespace
+
+const CommandPage& cancelPage() {
+  static const CommandPage page{
+      .name = "cancel",
+      .summary = "stop a job, and the platform's export or segment job",
+      .arguments = "JOB",
+      .description =
+          "Records the request, which a process that runs the job obeys within two seconds (its run ends with "
+          "exit code 5), and asks the platform to cancel the export or segment job that it works on. Settings are "
+          "needed "
+          "only for that.",
+      .groups = {{"How", kHow}, platformGroup(), globalGroup()},
+      .examples = {{"caiexport cancel 12", "give up job 12"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
+  return page;
+}
+
+CommandEnd runCancel(const ParsedOptions& options, Context& context) {
+  const model::JobId job = parseJob(options);
+  const TextOrJson format = formatOption(options);
+  Configuration configuration(options, context.environment);
+  requireDatabase(configuration.database(), job);
+
+  store::Database database(configuration.database(), store::Database::Mode::readWrite);
+  core::LockTable locks(lockFileOf(database.file()));
+  store::JobStore store(database, core::systemClock());
+  store::History history(database, [&](model::JobId id) { return engine::holderOf(locks, id).has_value(); });
+  std::optional<Connection> connection;
+  const auto connect = [&](const model::Job& of) -> platform::Client& {
+    if (!connection) {
+      const PlatformSettings settings = configuration.platform();
+      engine::Runner::requireSame(of,
+                                  {.orgId = settings.orgId, .sandbox = settings.sandbox, .baseUrl = settings.baseUrl});
+      connection.emplace(settings, configuration.tokenCache(), context.log);
+    }
+    return connection->client();
+  };
+  engine::cancelJob({.store = store, .jobLocks = locks, .connect = connect}, job, context.stop);
+
+  const store::JobView view = history.job(job);
+  if (format == TextOrJson::json) {
+    JsonWriter json([&](std::string_view text) { context.out.write(text); });
+    writeJob(json, view, JobDetail::summary, history);
+    context.out.write("\n");
+  } else {
+    context.out.write(sentence(view) + "\n");
+  }
+  return {};
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,123 @@
+#include <array>
+#include <limits>
+
+#include "caiexport/cli/terminal.h"
+#include "cli/option_values.h"
+#include "cli/run_job.h"
+#include "cli/session.h"
+#include "commands.h"
+#include "dry_run.h"
+#include "guard_options.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kWhat{{
+    {"id", "ID", "the dataset (required): \"Access scores\" of a Customer AI instance shows it"},
+}};
+
+constexpr std::array<Option, 7> kBatches{{
+    {"batch", "ID", "this batch"},
+    {"limit", "N", "the newest N batches [1]"},
+    {"all", "", "all batches"},
+    {"since", "TIME", "batches created at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
+    {"until", "TIME", "batches created before TIME"},
+    {"created-client", "NAME", "batches that this client made, any for all [acp_foundation_push]"},
+    {"include-replaced", "", "keep batches that another chosen one supersedes; people are then counted twice"},
+}};
+
+constexpr std::array<Option, 4> kHow{{
+    {"verify", "size|footer|full",
+     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
+    {"force", "", "overwrite files that no job of the database made"},
+    {"dry-run", "", "tell what would be downloaded; makes no job"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct DatasetOptions {
+  model::ExportRequest request = {};
+  bool dryRun = false;
+  TextOrJson format = TextOrJson::text;
+};
+
+model::BatchSelection parseBatches(const ParsedOptions& options) {
+  for (const std::string_view filter : {"limit", "all", "since", "until", "created-client", "include-replaced"}) {
+    refuseTogether(options, {"batch", filter});
+  }
+  refuseTogether(options, {"all", "limit"});
+  const core::TimePoint now = core::systemClock().now();
+  model::BatchSelection batches;
+  batches.batch = model::BatchId(idOption(options, "batch", "batch id").value_or(""));
+  batches.since = timeOption(options, "since", now);
+  batches.until = timeOption(options, "until", now);
+  batches.includeReplaced = options.has("include-replaced");
+  if (batches.since && batches.until && *batches.since >= *batches.until) {
+    throw core::Error(core::Category::usage, "--since is not before --until: no batch can match");
+  }
+  if (options.has("all")) {
+    batches.limit.reset();
+  } else if (const auto limit = numberOption(options, "limit", 1, std::numeric_limits<std::uint32_t>::max())) {
+    batches.limit = static_cast<std::uint32_t>(*limit);
+  }
+  if (const auto client = textOption(options, "created-client")) {
+    batches.createdClient = *client == "any" ? "" : *client;
+  }
+  return batches;
+}
+
+DatasetOptions parse(const ParsedOptions& options) {
+  refuseArguments(options);
+  DatasetOptions parsed;
+  parsed.dryRun = options.has("dry-run");
+  parsed.format = formatOption(options);
+  // One by one: where an initialiser in a braced list throws, g++ 12 destroys earlier members' defaults twice.
+  parsed.request.kind = model::Kind::dataset;
+  parsed.request.sourceId = requiredId(options, "id", "dataset id");
+  parsed.request.batches = parseBatches(options);
+  parsed.request.guards = guardOptions(options);
+  parsed.request.verify = verifyOption(options);
+  parsed.request.force = options.has("force");
+  return parsed;
+}
+
+}  // namespace
+
+const CommandPage& datasetPage() {
+  static const CommandPage page{
+      .name = "dataset",
+      .summary = "download the newest batch of a score dataset",
+      .arguments = "--id ID",
+      .description =
+          "Finds the newest successful batch of a Customer AI score dataset, lists its files, downloads them, "
+          "checks them and records all of it, so that an interrupted run goes on where it stopped.",
+      .groups = {{"What", kWhat},
+                 {"Batches", kBatches},
+                 guardGroup(),
+                 {"How", kHow},
+                 transferGroup(),
+                 runGroup(),
+                 platformGroup(),
+                 globalGroup()},
+      .examples = {{"caiexport dataset --id 5dd603781b95cc18a83d42ce", "the newest batch, into the current folder"},
+                   {"caiexport dataset --id 5dd603781b95cc18a83d42ce --since 30d --all --output /data/scores",
+                    "every batch of the last thirty days"},
+                   {"caiexport dataset --id 5dd603781b95cc18a83d42ce --dry-run", "what that would be, and how large"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
+  return page;
+}
+
+CommandEnd runDataset(const ParsedOptions& options, Context& context) {
+  DatasetOptions parsed = parse(options);
+  Configuration configuration(options, context.environment);
+  parsed.request.output = configuration.output();
+  if (parsed.dryRun) return runDryRun(configuration, parsed.request, parsed.format, context);
+
+  Session session(configuration, context);
+  parsed.request.orgId = session.settings().orgId;
+  parsed.request.sandbox = session.settings().sandbox;
+  parsed.request.baseUrl = session.settings().baseUrl;
+  const model::Job job = session.runner().create(parsed.request);
+  return runAndPrint(session, job.id, {}, parsed.format, context);
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <array>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "caiexport/reader/table.h"
+#include "cli/config/environment.h"
+#include "cli/doctor/doctor.h"
+#include "cli/option_values.h"
+#include "cli/output/json.h"
+#include "cli/output/listing.h"
+#include "cli/run_job.h"
+#include "commands.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 2> kWhat{{
+    {"dataset", "ID", "look for this dataset, too, its newest batch and its files"},
+    {"segment", "ID", "look for this segment, too, its merge policy and the union schema"},
+}};
+
+constexpr std::array<Option, 2> kHow{{
+    {"output", "DIR", "the folder that downloads would go to [CAIEXPORT_OUTPUT, output; the current folder]"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+constexpr std::size_t kLeftColumn = 16;
+
+void printSettings(const std::vector<ShownSetting>& settings, StandardOutput& out) {
+  constexpr std::size_t kShortestValue = 12;
+  reader::Table table{.columns = {{"setting", "", false}, {"from", "", false}, {"value", "", false}}};
+  for (const ShownSetting& setting : settings) {
+    // The file is named once, above.
+    const std::string from = setting.inProfile ? "config file" : core::printable(setting.from, 60);
+    table.rows.push_back({setting.name, from, setting.value.empty() ? "-" : core::printable(setting.value)});
+  }
+  const std::size_t width = out.terminal() ? out.width() : 0;
+  if (fitLastColumn(table, width, kShortestValue)) {
+    out.write(reader::renderTable(table, width) + "\n");
+    return;
+  }
+  for (const auto& row : table.rows) {
+    out.write(reader::fitTo(row[0] + " = " + row[2] + (row[1].empty() ? "" : " (" + row[1] + ")"), width) + "\n");
+  }
+  out.write("\n");
+}
+
+struct Signs {
+  std::string_view ok;
+  std::string_view failed;
+  std::string_view skipped;
+  std::string_view remedy;
+};
+
+constexpr Signs kUtf8Signs{"✓", "✗", "–", "→ "};
+constexpr Signs kAsciiSigns{"ok  ", "FAIL", "skip", "-> "};
+
+/// One check as lines: sign, name, what was found, and below it what to do.
+class CheckPrinter {
+ public:
+  explicit CheckPrinter(Context& context)
+      : out_(context.out),
+        signs_(context.environment.speaksUtf8() ? kUtf8Signs : kAsciiSigns),
+        coloured_(context.console.coloured() && context.out.terminal()) {}
+
+  void operator()(const Check& check) {
+    std::string name = check.name;
+    std::ranges::replace(name, '_', ' ');
+    // Beside the names of a narrow terminal there is no room.
+    constexpr std::size_t kNarrow = 60;
+    constexpr std::size_t kBelow = 4;
+    const bool below = out_.terminal() && out_.width() < kNarrow;
+    const std::size_t indent = below ? kBelow : reader::displayWidth(signs_.ok) + 1 + kLeftColumn;
+    if (below) {
+      name += "\n" + std::string(indent, ' ');
+    } else {
+      name.resize(std::max(name.size(), kLeftColumn), ' ');
+    }
+    const std::string sign = signOf(check.state);
+    const std::string detail = (check.state == CheckState::skipped ? "skipped: " : "") + core::printable(check.detail);
+    out_.write(sign + " " + name + lines(detail, indent) + "\n");
+    if (!check.remedy.empty()) {
+      const std::size_t within = indent + reader::displayWidth(signs_.remedy);
+      out_.write(std::string(indent, ' ') + std::string(signs_.remedy) + lines(core::printable(check.remedy), within) +
+                 "\n");
+    }
+    out_.flush();
+  }
+
+ private:
+  std::string lines(const std::string& text, std::size_t indent) const {
+    if (!out_.terminal()) return text;
+    constexpr std::size_t kNarrowest = 20;
+    const std::size_t width = out_.width();
+    return wrapped(text, width > indent + kNarrowest ? width - indent - 1 : kNarrowest, indent);
+  }
+
+  std::string signOf(CheckState state) const {
+    switch (state) {
+      case CheckState::ok:
+        return painted(signs_.ok, "32");
+      case CheckState::failed:
+        return painted(signs_.failed, "31");
+      case CheckState::skipped:
+        return std::string(signs_.skipped);
+    }
+    return {};
+  }
+
+  std::string painted(std::string_view text, const char* colour) const {
+    if (!coloured_) return std::string(text);
+    return "\033[" + std::string(colour) + "m" + std::string(text) + "\033[0m";
+  }
+
+  StandardOutput& out_;
+  const Signs& signs_;
+  bool coloured_;
+};
+
+std::string nextStep(const DoctorQuestions& questions) {
+  if (!questions.dataset.empty()) return "caiexport dataset --id " + questions.dataset;
+  if (!questions.segment.empty()) return "caiexport segment --id " + questions.segment;
+  return "caiexport datasets --search \"customer ai\"";
+}
+
+CommandEnd examineAsJson(Configuration& configuration, const ParsedOptions& options, const DoctorQuestions& questions,
+                         Context& context) {
+  JsonWriter json([&](std::string_view text) { context.out.write(text); });
+  json.beginObject();
+  json.key("settings").beginArray();
+  for (const ShownSetting& setting : shownSettings(configuration, context.environment)) {
+    json.beginObject();
+    json.key("name").value(setting.name);
+    json.key("value").textOrNull(setting.value);
+    json.key("from").textOrNull(setting.from);
+    json.endObject();
+  }
+  json.endArray();
+  json.key("checks").beginArray();
+  Checks checks([&](const Check& check) {
+    json.beginObject();
+    json.key("name").value(check.name);
+    json.key("state").value(nameOf(check.state));
+    json.key("detail").value(check.detail);
+    json.key("remedy").textOrNull(check.remedy);
+    json.endObject();
+  });
+  runChecks(checks, configuration, options, questions, context);
+  json.endArray();
+  json.endObject();
+  context.out.write("\n");
+  return checks.end();
+}
+
+}  // namespace
+
+CommandEnd examineAsText(Configuration& configuration, const ParsedOptions& options, const DoctorQuestions& questions,
+                         Context& context) {
+  printSettings(shownSettings(configuration, context.environment), context.out);
+  Checks checks{CheckPrinter(context)};
+  runChecks(checks, configuration, options, questions, context);
+  if (checks.failed() == 0) context.out.write("\nNext: " + nextStep(questions) + "\n");
+  context.out.flush();
+  return checks.end();
+}
+
+const CommandPage& doctorPage() {
+  static const CommandPage page{
+      .name = "doctor",
+      .summary = "check settings, credentials, permissions, disk",
+      .arguments = "",
+      .description =
+          "Shows every setting with the place it came from, then checks one thing after the other: config file, "
+          "credentials, clock, organization, sandbox, permissions, output folder, job database, libraries. Each check "
+          "that fails says what to do. Nothing is changed on the platform. The exit code is that of the first check "
+          "that failed.",
+      .groups = {{"What", kWhat}, {"How", kHow}, platformGroup(), globalGroup()},
+      .examples = {{"caiexport doctor", "will it work?"},
+                   {"caiexport doctor --dataset 5dd603781b95cc18a83d42ce", "and is there something to download?"},
+                   {"caiexport doctor --format json", "for a monitoring system"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
+  return page;
+}
+
+CommandEnd runDoctor(const ParsedOptions& options, Context& context) {
+  refuseArguments(options);
+  DoctorQuestions questions;
+  questions.dataset = idOption(options, "dataset", "dataset id").value_or("");
+  questions.segment = idOption(options, "segment", "segment id").value_or("");
+  const TextOrJson format = formatOption(options);
+  Configuration configuration(options, context.environment, BadFile::keep);
+  return format == TextOrJson::json ? examineAsJson(configuration, options, questions, context)
+                                    : examineAsText(configuration, options, questions, context);
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,208 @@
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "caiexport/reader/table.h"
+#include "caiexport/store/history.h"
+#include "cli/config/config.h"
+#include "cli/option_values.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
+#include "cli/output/json.h"
+#include "history_actions.h"
+#include "input_files.h"
+
+namespace caiexport::cli {
+namespace {
+
+using core::Category;
+using core::Error;
+
+struct Side {
+  store::JobView view;
+  std::optional<reader::ScoreSummary> scores;  ///< Nothing: its files can't be read any more, or hold no scores.
+};
+
+/// Scores are read from the files: a record has none.
+std::optional<reader::ScoreSummary> scoresOf(InputFinder& finder, const std::string& job, const std::string& field,
+                                             Context& context) {
+  try {
+    const InputSet input = finder.find({job});
+    return reader::openReader({})->open(input.files)->scores(field, context.stop);
+  } catch (const core::Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    context.console.notice("caiexport: no scores of job " + job + ": " + core::printable(error.what(), 300));
+    return std::nullopt;
+  }
+}
+
+Side sideOf(InputFinder& finder, const std::string& job, const std::string& field, Context& context) {
+  Side side{.view = finder.job(job), .scores = {}};
+  side.scores = scoresOf(finder, job, field, context);
+  return side;
+}
+
+/// One thing that is compared. All of them are exact in a double: rows and bytes stay far below 2^53.
+struct Line {
+  std::string_view name;
+  std::optional<double> a;
+  std::optional<double> b;
+  bool whole = true;
+
+  std::optional<double> change() const { return a && b ? std::optional(*b - *a) : std::nullopt; }
+};
+
+std::optional<double> number(const std::optional<std::uint64_t>& value) {
+  return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
+}
+
+using Lines = std::array<Line, 7>;
+constexpr std::size_t kFirstBucket = 4;
+
+Lines compare(const Side& a, const Side& b) {
+  const auto bucket = [](const Side& side, std::uint64_t reader::ScoreSummary::*which) {
+    return side.scores ? number((*side.scores).*which) : std::nullopt;
+  };
+  const auto mean = [](const Side& side) { return side.scores ? side.scores->mean : std::nullopt; };
+  return {{{"records", number(a.view.job.records), number(b.view.job.records)},
+           {"bytes", number(a.view.job.totalBytes), number(b.view.job.totalBytes)},
+           {"files", number(a.view.job.fileCount), number(b.view.job.fileCount)},
+           {"mean", mean(a), mean(b), false},
+           {"low", bucket(a, &reader::ScoreSummary::low), bucket(b, &reader::ScoreSummary::low)},
+           {"medium", bucket(a, &reader::ScoreSummary::medium), bucket(b, &reader::ScoreSummary::medium)},
+           {"high", bucket(a, &reader::ScoreSummary::high), bucket(b, &reader::ScoreSummary::high)}}};
+}
+
+// --- JSON
+
+void writeNumber(JsonWriter& json, const std::optional<double>& value, bool whole) {
+  if (!value) {
+    json.null();
+    return;
+  }
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", whole ? 0 : 6, *value);
+  json.number(text.data());
+}
+
+template <class Value>
+void writeFigures(JsonWriter& json, const Lines& lines, Value value) {
+  for (std::size_t i = 0; i < kFirstBucket; ++i) {
+    json.key(lines[i].name);
+    writeNumber(json, value(lines[i]), lines[i].whole);
+  }
+  json.key("buckets");
+  if (!value(lines[kFirstBucket])) {
+    json.null();
+    return;
+  }
+  json.beginObject();
+  for (std::size_t i = kFirstBucket; i < lines.size(); ++i) {
+    json.key(lines[i].name);
+    writeNumber(json, value(lines[i]), true);
+  }
+  json.endObject();
+}
+
+template <class Value>
+void writeSide(JsonWriter& json, const Side& side, const Lines& lines, Value value) {
+  const model::Job& job = side.view.job;
+  json.beginObject();
+  json.key("job").value(model::numberOf(job.id));
+  json.key("status").value(model::nameOf(side.view.status));
+  json.key("source_id").value(job.request.sourceId);
+  json.key("batch_ids").beginArray();
+  for (const model::Batch& batch : job.batches) json.value(batch.id.value());
+  json.endArray();
+  json.key("created_at").value(core::formatTime(job.createdAt));
+  json.key("field").textOrNull(side.scores ? side.scores->field : "");
+  writeFigures(json, lines, value);
+  json.endObject();
+}
+
+void printJson(const Side& a, const Side& b, const Lines& lines, StandardOutput& out) {
+  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json.beginObject();
+  json.key("a");
+  writeSide(json, a, lines, [](const Line& line) { return line.a; });
+  json.key("b");
+  writeSide(json, b, lines, [](const Line& line) { return line.b; });
+  json.key("change").beginObject();
+  writeFigures(json, lines, [](const Line& line) { return line.change(); });
+  json.endObject();
+  json.key("error").null();
+  json.endObject();
+  out.write("\n");
+}
+
+// --- text
+
+std::string decimals(double value) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.2f", value);
+  return text.data();
+}
+
+std::string percent(double value) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), " (%+.1f %%)", value);
+  return text.data();
+}
+
+std::string shown(const std::optional<double>& value, bool whole) {
+  if (!value) return "-";
+  return whole ? grouped(static_cast<std::uint64_t>(*value)) : decimals(*value);
+}
+
+std::string changeText(const Line& line) {
+  const std::optional<double> change = line.change();
+  if (!change) return "-";
+  if (*change == 0) return "none";
+  const std::string sign = *change < 0 ? "-" : "+";
+  const double size = std::abs(*change);
+  std::string text = sign + (line.whole ? grouped(static_cast<std::uint64_t>(size)) : decimals(size));
+  if (*line.a != 0) text += percent(100.0 * *change / *line.a);
+  return text;
+}
+
+void printText(const Side& a, const Side& b, const Lines& lines, StandardOutput& out) {
+  const auto title = [](const Side& side) { return "job " + std::to_string(model::numberOf(side.view.job.id)); };
+  reader::Table table{.columns = {{"", "", false}, {title(a), "", true}, {title(b), "", true}, {"change", "", true}}};
+  for (const Line& line : lines) {
+    table.rows.push_back(
+        {std::string(line.name), shown(line.a, line.whole), shown(line.b, line.whole), changeText(line)});
+  }
+  if (a.view.job.request.sourceId != b.view.job.request.sourceId) {
+    out.write("These are not of one source: " + core::printable(a.view.job.request.sourceId, 80) + " and " +
+              core::printable(b.view.job.request.sourceId, 80) + "\n");
+  }
+  out.write(reader::renderTable(table, out.width()));
+}
+
+}  // namespace
+
+CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
+  const std::vector<std::string>& words = options.arguments();
+  if (words.size() != 3) {
+    throw Error(Category::usage, "history diff wants two jobs", {.hint = "caiexport history diff 11 12"});
+  }
+  const std::string field = textOption(options, "field").value_or("");
+  for (std::size_t i = 1; i < words.size(); ++i) jobNumber(words[i]);
+  Configuration configuration(options, context.environment);
+  InputFinder finder(configuration);
+  const Side a = sideOf(finder, words[1], field, context);
+  const Side b = sideOf(finder, words[2], field, context);
+  const Lines lines = compare(a, b);
+  if (format == TextOrJson::json) {
+    printJson(a, b, lines, context.out);
+  } else {
+    printText(a, b, lines, context.out);
+  }
+  return {};
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,387 @@
+#include "input_files.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/reader/tables.h"
+#include "cli/config/config.h"
+#include "cli/option_values.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
+#include "cli/record.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+/// A few names out of many.
+std::string named(const std::vector<std::string>& names) {
+  constexpr std::size_t kNamed = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kNamed, names.size()); ++i) {
+    text.append(i == 0 ? "" : ", ").append(core::printable(names[i], 80));
+  }
+  return names.size() > kNamed ? text + ", ..." : text;
+}
+
+/// Batches also hold files that are no tables. `isCounted`: the record says that the file is one.
+template <class File, class Path, class Counted>
+void keepTables(std::vector<File>& files, const Path& pathOf, const Counted& isCounted, const std::string& where,
+                InputSet& set) {
+  reader::TableFinder tables;
+  for (const File& file : files) tables.note(pathOf(file));
+  std::vector<std::string> others;
+  std::vector<std::string> uncommitted;
+  std::erase_if(files, [&](const File& file) {
+    if (isCounted(file)) return false;
+    const fs::path path = pathOf(file);
+    const reader::Content content = tables.contentOf(path);
+    if (content == reader::Content::other) others.push_back(path.filename().string());
+    if (content == reader::Content::uncommitted) uncommitted.push_back(path.filename().string());
+    return content != reader::Content::table;
+  });
+  const auto tell = [&](const std::vector<std::string>& names, const std::string& why) {
+    if (names.empty()) return;
+    set.notices.push_back(where + ": " + counted(names.size(), "file is", "files are") + " left out, " + why + ": " +
+                          named(names));
+  };
+  tell(others, "being no Parquet");
+  tell(uncommitted, "since the commit markers do not name them");
+}
+
+void addBatch(const model::Batch& batch, InputSet& set) {
+  if (std::ranges::find(set.batches, batch.id, &model::Batch::id) == set.batches.end()) set.batches.push_back(batch);
+}
+
+void describe(InputSet& set, const std::string& what) {
+  set.description.append(set.description.empty() ? "" : ", ").append(what);
+}
+
+void dropReplaced(InputSet& set) {
+  set.replaced = model::replacedAmong(set.batches);
+  for (const model::BatchId& id : set.replaced) {
+    std::erase_if(set.files, [&](const reader::InputFile& file) { return file.batchId == id.value(); });
+    std::erase_if(set.batches, [&](const model::Batch& batch) { return batch.id == id; });
+    set.notices.push_back("batch " + id.value() + " is left out: another one supersedes it");
+  }
+}
+
+void dropRepeated(InputSet& set) {
+  std::set<fs::path> seen;
+  std::erase_if(set.files, [&](const reader::InputFile& file) {
+    std::error_code error;
+    const fs::path whole = fs::weakly_canonical(file.path, error);
+    return !seen.insert(error ? file.path : whole).second;
+  });
+}
+
+void noteSeveralBatches(InputSet& set) {
+  if (set.batches.size() < 2) return;
+  std::vector<std::string> ids;
+  for (const model::Batch& batch : set.batches) ids.push_back(batch.id.value());
+  set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + named(ids) +
+                        "; a profile may be in several of them, so records are not people");
+}
+
+[[noreturn]] void throwNothing(const fs::path& folder) {
+  throw Error(Category::notFound, "there is nothing to read in " + core::printable(folder.string()),
+              {.hint = "name a batch folder, or a folder that holds batch folders or Parquet files"});
+}
+
+}  // namespace
+
+InputFinder::InputFinder(Configuration& configuration, Batches batches)
+    : configuration_(configuration), batches_(batches) {}
+InputFinder::~InputFinder() = default;
+
+Record* InputFinder::recordIfAny() {
+  if (looked_) return record_.get();
+  looked_ = true;
+  try {
+    record_ = Record::open(configuration_.database());
+  } catch (const Error&) {
+    record_.reset();
+  }
+  return record_.get();
+}
+
+bool InputFinder::isJob(const std::string& argument) {
+  std::error_code ignored;
+  return core::parseUnsigned(argument).has_value() && !fs::exists(argument, ignored);
+}
+
+store::JobView InputFinder::job(const std::string& argument) {
+  const model::JobId number = jobNumber(argument);
+  if (!record_) {
+    record_ = Record::open(configuration_.database());
+    looked_ = true;
+  }
+  if (!record_) {
+    throw Error(Category::notFound, "there is no job " + argument + ": no job was ever made",
+                {.hint = "is --database the right file?"});
+  }
+  return record_->history().job(number);
+}
+
+std::vector<model::FileRecord> InputFinder::filesOf(const model::Job& job, std::uint64_t& missing) {
+  std::vector<model::FileRecord> files;
+  record_->history().forEachFile(job.id, [&](const model::FileRecord& file) {
+    const bool here = file.state == model::FileState::downloaded || file.state == model::FileState::verified;
+    if (here) {
+      files.push_back(file);
+    } else {
+      ++missing;
+    }
+  });
+  return files;
+}
+
+std::vector<model::Replacement> InputFinder::replacementsOf(const model::Job& job) {
+  return record_->history().replacementsOf(job);
+}
+
+/// What `sync` put away is read only by the name of its folder.
+void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set) {
+  for (const model::Replacement& one : replacementsOf(view.job)) {
+    if (one.action == model::ReplaceAction::keep || one.action == model::ReplaceAction::skip) continue;
+    // Fetched again since, it is where the record says.
+    std::error_code ignored;
+    if (fs::exists(batchFolder(view.job, one.batch), ignored)) continue;
+    std::erase_if(files, [&](const model::FileRecord& file) { return file.remote.batchId == one.batch; });
+    std::erase_if(view.job.batches, [&](const model::Batch& batch) { return batch.id == one.batch; });
+    const std::string text = "batch " + one.batch.value() + " is " + replacementText(one);
+    if (files.empty()) {
+      throw Error(Category::notFound, "job " + std::to_string(model::numberOf(view.job.id)) + " can't be read: " + text,
+                  {.hint = one.path.empty() ? "caiexport history lists the jobs; a later one has the batch that "
+                                              "replaced it"
+                                            : "name that folder to read it all the same"});
+    }
+    set.notices.push_back(text);
+  }
+}
+
+std::string InputFinder::wayTo(const store::JobView& view, const std::string& argument) {
+  const std::optional<store::JobView> last = record_->history().newestWithFiles();
+  std::string hint =
+      view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument + " goes on with it";
+  if (last) {
+    hint += (hint.empty() ? "" : "; ") + std::string("--last takes job ") +
+            std::to_string(model::numberOf(last->job.id)) + ", the newest that brought files";
+  }
+  return hint;
+}
+
+void InputFinder::addJob(const std::string& argument, InputSet& set) {
+  store::JobView view = job(argument);
+  std::uint64_t missing = 0;
+  std::vector<model::FileRecord> files = filesOf(view.job, missing);
+  if (!files.empty()) dropPutAway(view, files, set);
+  if (files.empty()) {
+    throw Error(Category::notFound, "job " + argument + " has brought no files to disk",
+                {.hint = wayTo(view, argument)});
+  }
+  if (missing > 0) {
+    set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +
+                          " of its files are missing");
+  }
+  keepTables(
+      files, [&](const model::FileRecord& file) { return pathOf(view.job, file); },
+      [](const model::FileRecord& file) { return file.records.has_value(); }, "job " + argument, set);
+  std::map<std::string, core::TimePoint> created;
+  for (const model::Batch& batch : view.job.batches) {
+    addBatch(batch, set);
+    created.emplace(batch.id.value(), batch.created);
+  }
+  for (const model::FileRecord& file : files) {
+    const auto time = created.find(file.remote.batchId.value());
+    set.files.push_back({.path = pathOf(view.job, file),
+                         .batchId = file.remote.batchId.value(),
+                         .batchCreated = time == created.end() ? std::nullopt : std::optional(time->second),
+                         .label = file.path});
+  }
+  describe(set, "job " + argument);
+}
+
+/// What the record, or else the manifest, knows of the batch: when it was made, and what it replaces.
+model::Batch InputFinder::batchOf(const engine::Manifest& manifest) {
+  model::Batch unknown{.id = model::BatchId(manifest.batchId),
+                       .created = manifest.created.value_or(core::TimePoint()),
+                       .predecessors = manifest.replaces};
+  Record* record = manifest.job > 0 ? recordIfAny() : nullptr;
+  if (record == nullptr) return unknown;
+  try {
+    const store::JobView view = record->history().job(model::JobId(manifest.job));
+    const auto found = std::ranges::find(view.job.batches, unknown.id, &model::Batch::id);
+    // Another database's job may bear the same number.
+    if (found != view.job.batches.end() && view.job.datasetId.value() == manifest.datasetId) return *found;
+  } catch (const Error&) {
+    return unknown;
+  }
+  return unknown;
+}
+
+void InputFinder::addManifest(const engine::Manifest& manifest, const model::Batch& batch, InputSet& set) {
+  std::vector<engine::ManifestFile> files = manifest.files;
+  keepTables(
+      files, [&](const engine::ManifestFile& file) { return manifest.folder / file.path; },
+      [](const engine::ManifestFile& file) { return file.records.has_value(); },
+      "batch " + core::printable(manifest.batchId, 80), set);
+  set.manifests.push_back(manifest.folder / engine::kManifestName);
+  addBatch(batch, set);
+  const bool known = batch.created != core::TimePoint();
+  for (const engine::ManifestFile& file : files) {
+    set.files.push_back({.path = manifest.folder / file.path,
+                         .batchId = manifest.batchId,
+                         .batchCreated = known ? std::optional(batch.created) : std::nullopt,
+                         .label = file.path});
+  }
+}
+
+void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  if (error) core::throwIoError("read the folder", folder, error.value());
+  for (; entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    if (error) core::throwIoError("read the folder", folder, error.value());
+    if (engine::isPassedOver(entries->path())) {
+      if (entries->is_directory(error)) entries.disable_recursion_pending();
+    } else if (entries->is_regular_file(error)) {
+      found.push_back(entries->path());
+    }
+  }
+  std::ranges::sort(found);
+  keepTables(
+      found, [](const fs::path& file) { return file; }, [](const fs::path&) { return false; },
+      core::printable(folder.string()), set);
+  if (found.empty()) throwNothing(folder);
+  for (const fs::path& file : found)
+    set.files.push_back({.path = file, .label = file.lexically_relative(folder).string()});
+}
+
+/// Batches of one export are one result; those of a dataset are one each, of different days.
+bool InputFinder::isOneExport(const engine::Manifest& one, const engine::Manifest& other) {
+  Record* record = one.job > 0 && one.job == other.job ? recordIfAny() : nullptr;
+  if (record == nullptr) return false;
+  try {
+    const model::Job job = record->history().job(model::JobId(one.job)).job;
+    return job.request.kind == model::Kind::segment && job.datasetId.value() == one.datasetId;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Of each dataset the newest batch that is not superseded: the same people are in the older ones too.
+void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder, InputSet& set) {
+  std::vector<model::Batch> all;
+  for (const Known& each : batches) all.push_back(each.batch);
+  const std::vector<model::BatchId> replaced = model::replacedAmong(all);
+  std::map<std::string, const Known*> newest;
+  std::map<std::string, std::uint64_t> count;
+  const auto isNewer = [](const Known& one, const Known& other) {
+    return std::tie(one.batch.created, one.batch.id) > std::tie(other.batch.created, other.batch.id);
+  };
+  for (const Known& each : batches) {
+    if (std::ranges::find(replaced, each.batch.id) != replaced.end()) continue;
+    ++count[each.manifest.datasetId];
+    const Known*& chosen = newest[each.manifest.datasetId];
+    if (chosen == nullptr || isNewer(each, *chosen)) chosen = &each;
+  }
+  std::vector<Known> kept;
+  for (const Known& each : batches) {
+    const auto chosen = newest.find(each.manifest.datasetId);
+    if (chosen == newest.end()) continue;
+    if (&each == chosen->second || isOneExport(each.manifest, chosen->second->manifest)) kept.push_back(each);
+  }
+  for (const auto& [dataset, chosen] : newest) {
+    if (count[dataset] == 1) continue;
+    const bool known = chosen->batch.created != core::TimePoint();
+    if (!known) {
+      throw Error(Category::usage,
+                  "it is not known which of the " + std::to_string(count[dataset]) + " batches in " +
+                      core::printable(folder.string()) + " is the newest",
+                  {.hint = "name the folder of one batch, or read them all with --all-batches"});
+    }
+    const std::size_t read = static_cast<std::size_t>(std::ranges::count(
+        kept, dataset, [](const Known& each) -> const std::string& { return each.manifest.datasetId; }));
+    if (read == count[dataset]) continue;
+    set.notices.push_back("of " + std::to_string(count[dataset]) + " batches in " + core::printable(folder.string()) +
+                          " the newest is read, " + core::printable(chosen->batch.id.value(), 80) + " of " +
+                          core::formatTime(chosen->batch.created) + "; --all-batches reads them all");
+  }
+  batches = std::move(kept);
+}
+
+void InputFinder::addFolder(const fs::path& folder, InputSet& set) {
+  std::vector<Known> found;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    model::Batch batch = batchOf(manifest);
+    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
+  }
+  if (found.empty()) addLooseFiles(folder, set);
+  if (batches_ == Batches::newest && found.size() > 1) keepNewest(found, folder, set);
+  for (const Known& each : found) addManifest(each.manifest, each.batch, set);
+  describe(set, folder.string());
+}
+
+void InputFinder::addFile(const fs::path& file, InputSet& set) {
+  set.files.push_back({.path = file});
+  describe(set, file.string());
+}
+
+InputSet InputFinder::completed(InputSet set) {
+  dropReplaced(set);
+  dropRepeated(set);
+  // Oldest batch first, whatever the order of folders; files of unknown age last, in their order.
+  std::ranges::stable_sort(
+      set.files, {}, [](const reader::InputFile& file) { return file.batchCreated.value_or(core::TimePoint::max()); });
+  noteSeveralBatches(set);
+  return set;
+}
+
+std::string InputFinder::lastJob() {
+  record_ = Record::open(configuration_.database());
+  looked_ = true;
+  const std::optional<store::JobView> last = record_ ? record_->history().newestWithFiles() : std::nullopt;
+  if (last) return std::to_string(model::numberOf(last->job.id));
+  throw Error(Category::notFound, "no job has brought files yet", {.hint = "is --database the right file?"});
+}
+
+InputSet InputFinder::findLast() {
+  InputSet set;
+  addJob(lastJob(), set);
+  return completed(std::move(set));
+}
+
+InputSet InputFinder::find(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    throw Error(Category::usage, "name what to read: a job number, a folder or files",
+                {.hint = "caiexport history lists the jobs"});
+  }
+  InputSet set;
+  for (const std::string& argument : arguments) {
+    std::error_code ignored;
+    const fs::file_status status = fs::status(argument, ignored);
+    if (isJob(argument)) {
+      addJob(argument, set);
+    } else if (fs::is_directory(status)) {
+      addFolder(argument, set);
+    } else if (fs::exists(status)) {
+      addFile(argument, set);
+    } else {
+      throw Error(Category::notFound, "there is no file, folder or job '" + core::printable(argument, 200) + "'");
+    }
+  }
+  return completed(std::move(set));
+}
+
+}  // namespace caiexport::cli

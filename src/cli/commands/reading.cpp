@@ -1,0 +1,86 @@
+#include "reading.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+#include <string>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/error.h"
+#include "cli/config/config.h"
+#include "cli/option_values.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What DuckDB is told to keep to: it does not count all that it takes.
+std::uint64_t sharedBytes(std::uint64_t memoryBytes) {
+  return memoryBytes / 8 * 5;
+}
+
+/// The program itself and DuckDB's code take some, however little is asked for.
+std::uint64_t mostBytes(std::uint64_t memoryBytes) {
+  constexpr std::uint64_t kOfTheProgram = 96U << 20U;
+  return std::max(memoryBytes, residentBytes() + kOfTheProgram);
+}
+
+InputSet findInput(const ParsedOptions& options, Context& context) {
+  Configuration configuration(options, context.environment);
+  InputFinder finder(configuration, options.has("all-batches") ? Batches::all : Batches::newest);
+  if (options.has("last") && !options.arguments().empty()) {
+    throw core::Error(core::Category::usage, "--last and a job or path contradict each other");
+  }
+  InputSet input = options.has("last") ? finder.findLast() : finder.find(options.arguments());
+  for (const std::string& notice : input.notices) context.console.notice("caiexport: " + notice);
+  return input;
+}
+
+/// For a statement that nothing else ends. Nothing of the process is waited for: its threads are at work.
+ReadWatch::GiveUp endOfProcess(const Context& context, const fs::path& scratch, bool json) {
+  return [&out = context.out, scratch, json](const core::Error& error) {
+    std::error_code ignored;
+    if (!scratch.empty()) fs::remove_all(scratch, ignored);
+    const std::string text = failureText(error);
+    static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+    if (json && !out.used()) {
+      const std::string document = failureDocument(error);
+      static_cast<void>(!::write(STDOUT_FILENO, document.data(), document.size()));
+    }
+    ::_exit(core::exitCodeOf(error.category()));
+  };
+}
+
+}  // namespace
+
+Reading::Reading(const ParsedOptions& options, Context& context)
+    : memoryBytes_(bytesOption(options, "memory").value_or(reader::defaultMemoryBytes())),
+      output_(options),
+      input_(findInput(options, context)),
+      scratch_(output_),
+      watch_(mostBytes(memoryBytes_), context.stop,
+             endOfProcess(context, scratch_.path(), options.value("format").value_or("") == "json")) {
+  for (const reader::InputFile& file : input_.files) output_.refuse(file.path);
+  for (const fs::path& manifest : input_.manifests) output_.refuse(manifest);
+  run([this] { open(); });
+}
+
+void Reading::open() {
+  reader_ = reader::openReader({.memoryBytes = sharedBytes(memoryBytes_), .tempDirectory = scratch_.path()});
+  profiles_ = reader_->open(input_.files);
+}
+
+void Reading::run(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const core::Interrupted&) {
+    if (!watch_.isMemoryUsedUp()) throw;
+    throw watch_.memoryError();
+  } catch (const std::bad_alloc&) {
+    throw watch_.memoryError();
+  }
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,42 @@
+#pragma once
+/// What `read` and `scores` share: the reader over what was named, and what it may take.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "caiexport/cli/application.h"
+#include "caiexport/reader/parquet_reader.h"
+#include "cli/output/output_file.h"
+#include "input_files.h"
+#include "read_watch.h"
+
+namespace caiexport::cli {
+
+/// The named set, open. For one thread.
+class Reading {
+ public:
+  /// Error(usage) if the output is one of the files that are read.
+  Reading(const ParsedOptions& options, Context& context);
+  reader::Profiles& profiles() { return *profiles_; }
+  const InputSet& input() const { return input_; }
+  const OutputTarget& output() const { return output_; }
+  const std::filesystem::path& scratch() const { return scratch_.path(); }
+  /// For all work on the profiles.
+  std::stop_token stop() const { return watch_.token(); }
+  /// Runs the work. What the memory did not suffice for is Error(io).
+  void run(const std::function<void()>& work);
+
+ private:
+  void open();
+
+  std::uint64_t memoryBytes_;
+  OutputTarget output_;
+  InputSet input_;
+  ScratchFolder scratch_;
+  ReadWatch watch_;
+  std::unique_ptr<reader::ParquetReader> reader_;
+  std::unique_ptr<reader::Profiles> profiles_;
+};
+
+}  // namespace caiexport::cli

@@ -1,0 +1,251 @@
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "caiexport/engine/reuse_lock.h"
+#include "cli/option_values.h"
+#include "cli/run_job.h"
+#include "cli/session.h"
+#include "commands.h"
+#include "guard_options.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kWhat{{
+    {"id", "ID[,ID]", "the segment (audience); several with commas between them go into one export (required)"},
+}};
+
+constexpr std::array<Option, 18> kExport{{
+    {"fields", "PATHS", "only these fields of the profile, comma separated, e.g. identityMap,_tenant.churn [all]"},
+    {"status", "WORDS", "members of these states, comma separated: realized, exited [realized]"},
+    {"merge-policy", "ID[:VERSION]", "merge by this policy instead of the segment's own"},
+    {"namespace", "NAME", "of the audience: ups for the platform's own, AAM for Audience Manager's, ... [ups]"},
+    {"qualified-since", "TIME", "only members whose membership began or changed at this time or later"},
+    {"qualified-until", "TIME", "only members whose membership began or changed before"},
+    {"ingested-since", "TIME", "only profiles that got data later than this"},
+    {"empty-profiles", "", "also people of whom the platform has nothing but an identity"},
+    {"events", "FIELDS", "also their events, with these fields, comma separated"},
+    {"events-since", "TIME", "only events that came in later than this"},
+    {"events-until", "TIME", "only events that came in before"},
+    {"segment-per-batch", "", "each segment in a batch of its own"},
+    {"schema", "NAME", "of the profiles [_xdm.context.profile]"},
+    {"evaluate", "",
+     "ask for an evaluation first and wait for it (rationed: 2 a day, 50 a year in a production sandbox)"},
+    {"wait-for-evaluation", "",
+     "wait first for the platform's own next evaluation, which is free and comes every night"},
+    {"dataset", "ID", "export into this dataset instead of a new one"},
+    {"reuse", "", "export into the dataset that an earlier job made for this segment, if it still exists"},
+    {"name", "NAME", "of the new dataset [caiexport SEGMENT-NAME JOB-UUID]"},
+}};
+
+constexpr std::array<Option, 4> kWait{{
+    {"poll-interval", "DURATION", "first wait between looks at the platform's job [10s]"},
+    {"poll-max", "DURATION", "longest wait between looks [60s]"},
+    {"timeout", "DURATION", "give up waiting after this long (exit 6); the platform's job goes on"},
+    {"no-wait", "", "start the export and leave; `resume` goes on"},
+}};
+
+constexpr std::array<Option, 6> kHow{{
+    {"no-download", "", "make the batch and leave it on the platform"},
+    {"keep-dataset", "", "keep the new dataset on the platform [so it is]"},
+    {"delete-dataset", "", "delete the new dataset once the files are verified"},
+    {"verify", "size|footer|full",
+     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
+    {"force", "", "overwrite files that no job of the database made"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct SegmentCommand {
+  model::ExportRequest request = {};
+  TextOrJson format = TextOrJson::text;
+};
+
+void refuseContradictions(const ParsedOptions& options) {
+  refuseTogether(options, {"dataset", "delete-dataset"});
+  refuseTogether(options, {"dataset", "name"});
+  refuseTogether(options, {"dataset", "reuse"});
+  // Next week there would be nothing to reuse.
+  refuseTogether(options, {"reuse", "delete-dataset"});
+  refuseTogether(options, {"no-download", "delete-dataset"});
+  refuseTogether(options, {"keep-dataset", "delete-dataset"});
+  refuseTogether(options, {"no-wait", "timeout"});
+  refuseTogether(options, {"evaluate", "wait-for-evaluation"});
+  requireWith(options, "events-since", "events");
+  requireWith(options, "events-until", "events");
+  refuseTogether(options, {"no-download", "verify"});
+  refuseTogether(options, {"no-download", "force"});
+  refuseTogether(options, {"no-download", "min-records"});
+  refuseTogether(options, {"no-download", "max-change"});
+}
+
+void parseMergePolicy(const ParsedOptions& options, model::SegmentOptions& segment) {
+  const auto text = options.value("merge-policy");
+  if (!text) return;
+  const std::size_t colon = text->find(':');
+  segment.mergePolicyId = model::checkedId("merge policy id", text->substr(0, colon));
+  if (colon == text->npos) return;
+  const auto version = core::parseUnsigned(text->substr(colon + 1));
+  if (!version || *version > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+    throw core::Error(core::Category::usage, "--merge-policy: the version after the colon is not a number");
+  }
+  segment.mergePolicyVersion = static_cast<std::int64_t>(*version);
+}
+
+void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
+  const auto positive = [&](std::string_view name) {
+    const auto duration = durationOption(options, name);
+    if (duration && *duration <= core::Duration::zero()) {
+      throw core::Error(core::Category::usage, "--" + std::string(name) + " must be longer than nothing");
+    }
+    return duration;
+  };
+  const auto first = positive("poll-interval");
+  const auto most = positive("poll-max");
+  segment.pollInterval = first.value_or(segment.pollInterval);
+  // One of them alone bends the other's default.
+  segment.pollMax = most.value_or(std::max(segment.pollMax, segment.pollInterval));
+  if (!first) segment.pollInterval = std::min(segment.pollInterval, segment.pollMax);
+  if (segment.pollMax < segment.pollInterval) {
+    throw core::Error(core::Category::usage, "--poll-max is shorter than --poll-interval");
+  }
+  segment.timeout = positive("timeout");
+}
+
+/// Refused here, before anything is created: the platform would fail the job, or export nobody.
+std::vector<std::string> parseStatuses(const ParsedOptions& options, Console& console) {
+  constexpr std::array<std::string_view, 3> kWords{"realized", "exited", "existing"};
+  std::vector<std::string> statuses;
+  for (const std::string& given : listOption(options, "status")) {
+    const std::string word = core::toLower(given);
+    if (std::ranges::find(kWords, word) == kWords.end()) {
+      throw core::Error(core::Category::usage, "--status: '" + core::printable(given, 40) +
+                                                   "' is not one of realized, exited" + didYouMean(word, kWords));
+    }
+    if (std::ranges::find(statuses, word) == statuses.end()) statuses.push_back(word);
+  }
+  if (std::ranges::find(statuses, "existing") != statuses.end()) {
+    console.notice("caiexport: --status existing is retired: the platform counts those members as realized now");
+  }
+  return statuses;
+}
+
+/// The ids, each once.
+std::string parseSegmentIds(const ParsedOptions& options) {
+  std::string ids;
+  std::vector<std::string> seen;
+  for (const std::string& id : listOption(options, "id")) {
+    if (std::ranges::find(seen, id) != seen.end()) continue;
+    seen.push_back(model::checkedId("segment id", id));
+    ids += (ids.empty() ? "" : ",") + id;
+  }
+  return ids.empty() ? requiredId(options, "id", "segment id") : ids;
+}
+
+void parseScope(const ParsedOptions& options, core::TimePoint now, model::SegmentOptions& segment) {
+  segment.qualifiedSince = timeOption(options, "qualified-since", now);
+  segment.qualifiedUntil = timeOption(options, "qualified-until", now);
+  segment.ingestedSince = timeOption(options, "ingested-since", now);
+  segment.emptyProfiles = options.has("empty-profiles");
+  segment.eventFields = listOption(options, "events");
+  segment.eventsSince = timeOption(options, "events-since", now);
+  segment.eventsUntil = timeOption(options, "events-until", now);
+  segment.segmentPerBatch = options.has("segment-per-batch");
+  if (const auto name = textOption(options, "schema")) segment.schemaName = *name;
+  const auto requireOrder = [](const auto& since, const auto& until, std::string_view what) {
+    if (!since || !until || *since < *until) return;
+    throw core::Error(core::Category::usage,
+                      "--" + std::string(what) + "-since is not before --" + std::string(what) + "-until");
+  };
+  requireOrder(segment.qualifiedSince, segment.qualifiedUntil, "qualified");
+  requireOrder(segment.eventsSince, segment.eventsUntil, "events");
+}
+
+model::SegmentOptions parseSegment(const ParsedOptions& options, Console& console) {
+  refuseContradictions(options);
+  model::SegmentOptions segment;
+  segment.targetDataset = model::DatasetId(idOption(options, "dataset", "dataset id").value_or(""));
+  segment.datasetName = textOption(options, "name").value_or("");
+  segment.fields = listOption(options, "fields");
+  segment.reuse = options.has("reuse");
+  segment.evaluate = options.has("evaluate");
+  segment.wait = !options.has("no-wait");
+  segment.deleteDataset = options.has("delete-dataset");
+  segment.waitForEvaluation = options.has("wait-for-evaluation");
+  if (options.has("status")) segment.statuses = parseStatuses(options, console);
+  if (const auto name = textOption(options, "namespace")) {
+    // What `/audiences` calls those that exports call ups.
+    segment.segmentNamespace = core::toLower(*name) == "aepsegments" ? "ups" : *name;
+  }
+  if (segment.evaluate && core::toLower(segment.segmentNamespace) != "ups") {
+    throw core::Error(core::Category::usage,
+                      "--evaluate is for the platform's own segments, not for those of namespace " +
+                          core::printable(segment.segmentNamespace, 60));
+  }
+  parseMergePolicy(options, segment);
+  parseScope(options, core::systemClock().now(), segment);
+  parseWaits(options, segment);
+  return segment;
+}
+
+SegmentCommand parse(const ParsedOptions& options, Console& console) {
+  refuseArguments(options);
+  SegmentCommand parsed;
+  parsed.format = formatOption(options);
+  // One by one: where an initialiser in a braced list throws, g++ 12 destroys earlier members' defaults twice.
+  parsed.request.kind = model::Kind::segment;
+  parsed.request.sourceId = parseSegmentIds(options);
+  parsed.request.segment = parseSegment(options, console);
+  parsed.request.guards = guardOptions(options);
+  parsed.request.verify = verifyOption(options);
+  parsed.request.download = !options.has("no-download");
+  parsed.request.force = options.has("force");
+  return parsed;
+}
+
+}  // namespace
+
+const CommandPage& segmentPage() {
+  static const CommandPage page{
+      .name = "segment",
+      .summary = "export an audience and download it",
+      .arguments = "--id ID",
+      .description =
+          "Creates an audience dataset (or takes the one that --dataset names), starts the export job of the "
+          "segment, waits until it has succeeded, then downloads, checks and records its files.",
+      .groups = {{"What", kWhat},
+                 {"Export", kExport},
+                 {"Waiting", kWait},
+                 guardGroup(),
+                 {"How", kHow},
+                 transferGroup(),
+                 runGroup(),
+                 platformGroup(),
+                 globalGroup()},
+      .examples =
+          {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
+           {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --wait-for-evaluation --delete-dataset",
+            "fresh members, once they are counted tonight; nothing stays on the platform"},
+           {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
+            "start it now; `caiexport resume --last` downloads it later"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
+  return page;
+}
+
+CommandEnd runSegment(const ParsedOptions& options, Context& context) {
+  SegmentCommand parsed = parse(options, context.console);
+  Configuration configuration(options, context.environment);
+  parsed.request.output = configuration.output();
+  Session session(configuration, context);
+  parsed.request.orgId = session.settings().orgId;
+  parsed.request.sandbox = session.settings().sandbox;
+  parsed.request.baseUrl = session.settings().baseUrl;
+  const engine::Tools tools = session.tools();
+  const engine::ReuseLock reuse(tools.jobLocks, parsed.request);
+  const model::Job job = session.runner().create(parsed.request);
+  return runAndPrint(session, job.id, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
+}
+
+}  // namespace caiexport::cli

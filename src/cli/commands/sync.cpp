@@ -1,0 +1,252 @@
+#include <unistd.h>
+
+#include <array>
+#include <optional>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "cli/option_values.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
+#include "cli/output/sync_output.h"
+#include "cli/record.h"
+#include "cli/session.h"
+#include "commands.h"
+#include "guard_options.h"
+#include "sync_preview.h"
+
+namespace caiexport::cli {
+namespace {
+
+constexpr std::array<Option, 1> kWhat{{
+    {"id", "ID", "the dataset (required): \"Access scores\" of a Customer AI instance shows it"},
+}};
+
+constexpr std::array<Option, 3> kBatches{{
+    {"created-client", "NAME", "batches that this client made, any for all [acp_foundation_push]"},
+    {"since", "TIME", "leave out batches created before TIME"},
+    {"replayed", "keep|aside|delete",
+     "what becomes of a batch that a newer one supersedes [aside; delete after a privacy deletion]"},
+}};
+
+constexpr std::array<Option, 4> kHow{{
+    {"verify", "size|footer|full",
+     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
+    {"force", "", "overwrite files that no job of the database made"},
+    {"dry-run", "", "tell what would be done, and how long it would take; makes nothing"},
+    {"format", "text|json", "of the result on standard output [text]"},
+}};
+
+struct SyncOptions {
+  engine::SyncRequest request = {};
+  bool dryRun = false;
+  TextOrJson format = TextOrJson::text;
+};
+
+std::optional<model::ReplaceAction> parseReplayed(const ParsedOptions& options) {
+  if (!options.has("replayed")) return std::nullopt;
+  constexpr std::array<std::string_view, 3> kActions{"aside", "keep", "delete"};
+  return model::replaceActionFrom(wordOption(options, "replayed", kActions));
+}
+
+SyncOptions parse(const ParsedOptions& options) {
+  refuseArguments(options);
+  SyncOptions parsed;
+  parsed.dryRun = options.has("dry-run");
+  parsed.format = formatOption(options);
+  parsed.request.replayed = parseReplayed(options);
+  model::ExportRequest& job = parsed.request.job;
+  job.kind = model::Kind::dataset;
+  job.sourceId = requiredId(options, "id", "dataset id");
+  job.batches.since = timeOption(options, "since", core::systemClock().now());
+  if (const auto client = textOption(options, "created-client")) {
+    job.batches.createdClient = *client == "any" ? "" : *client;
+  }
+  job.verify = verifyOption(options);
+  job.force = options.has("force");
+  job.guards = guardOptions(options);
+  // An old batch that comes late is no failure; the newest one is looked at when all are here.
+  parsed.request.maxAge = std::exchange(job.guards.maxAge, std::nullopt);
+  return parsed;
+}
+
+std::string about(const model::Replacement& one, bool privacy) {
+  return std::string("caiexport: ") + (privacy ? "PRIVACY DELETION: " : "") + "batch " + one.by.value() +
+         " replaces batch " + one.batch.value() + (privacy ? " (\"" + core::printable(one.reason, 200) + "\")" : "");
+}
+
+/// Only what is gone is said to be deleted.
+void sayDeleted(Console& console, const engine::Replaced& done) {
+  const std::string batch = done.replacement.batch.value();
+  std::string text = about(done.replacement, true) + ": ";
+  text += done.left() == 0 ? "the files of " + batch + " are deleted" : "NOT all files of " + batch + " are deleted";
+  std::string_view separator = ": ";
+  for (const engine::Removed& one : done.removed) {
+    text +=
+        std::string(separator) + counted(one.files, "file", "files") + " in " + core::printable(one.folder.string());
+    separator = ", ";
+  }
+  console.line(text);
+  for (const std::filesystem::path& output : done.notThere) {
+    console.line("caiexport: batch " + batch + " was also written to " + core::printable(output.string()) +
+                 ", which is not there now: if it is on a disk that is not connected, delete the batch there");
+  }
+}
+
+/// What people must see, and --quiet must not hide.
+void sayReplaced(Console& console, const engine::Replaced& done, bool privacy) {
+  const model::Replacement& one = done.replacement;
+  if (privacy && one.action == model::ReplaceAction::remove) sayDeleted(console, done);
+  if (privacy && (one.action == model::ReplaceAction::aside || one.action == model::ReplaceAction::keep)) {
+    console.line(about(one, true) + ": " + one.batch.value() +
+                 " is NOT deleted, as --replayed says; it may hold people who asked to be forgotten");
+  }
+  if (one.action == model::ReplaceAction::aside) {
+    console.notice("caiexport: batch " + one.batch.value() + " is replaced by " + one.by.value() + ": moved to " +
+                   core::printable(one.path.string()));
+  }
+  for (const engine::Removed& folder : done.removed) {
+    if (folder.left == 0) continue;
+    console.line("caiexport: batch " + one.batch.value() + ": " + core::printable(folder.folder.string()) + " holds " +
+                 counted(folder.left, "file", "files") + " that caiexport did not make; " +
+                 (folder.left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
+  }
+}
+
+void sayNotReplaced(Console& console, const model::Replacement& one, bool privacy, const core::Error& error) {
+  console.line(about(one, privacy) + ", which is " +
+               (one.action == model::ReplaceAction::remove ? "NOT deleted yet" : "still where it was") + ": " +
+               error.what());
+}
+
+store::SyncPlace placeOf(const model::ExportRequest& job) {
+  return {.orgId = job.orgId, .sandbox = job.sandbox, .dataset = model::DatasetId(job.sourceId), .output = job.output};
+}
+
+store::RunOutcome outcomeOf(const core::Error& error) {
+  store::RunOutcome outcome{.status = "failed", .error = recordOf(error)};
+  // Another one is at work on the same: nothing is wrong with the dataset.
+  if (error.category() == core::Category::busy) outcome.status = "skipped";
+  if (error.category() == core::Category::interrupted) outcome.status = "interrupted";
+  return outcome;
+}
+
+store::RunOutcome outcomeOf(const engine::SyncResult& result) {
+  store::RunOutcome outcome{.status = "succeeded"};
+  if (result.error) {
+    outcome.error = recordOf(*result.error);
+    outcome.status = result.error->category() == core::Category::interrupted ? "interrupted" : "failed";
+  }
+  outcome.jobs = result.jobs.size();
+  outcome.job = result.jobs.empty() ? 0 : model::numberOf(result.jobs.back());
+  outcome.replaced = result.replaced.size();
+  outcome.newest = result.mark;
+  if (result.newest) outcome.newest = store::SyncMark{.batch = result.newest->id, .created = result.newest->created};
+  return outcome;
+}
+
+/// On the way out with a failure that matters more than one of the record.
+void recordEnd(store::RunStore& runs, std::int64_t run, const store::RunOutcome& outcome) {
+  try {
+    runs.end(run, outcome);
+  } catch (const core::Error&) {
+    return;
+  }
+}
+
+/// Settings or folders refused it before it could begin. What can't be recorded either is left: the error itself
+/// matters more.
+void recordFailedStart(Configuration& configuration, model::ExportRequest job, const core::Error& failure) {
+  try {
+    const std::optional<Setting> org = configuration.find("org_id");
+    const std::optional<Setting> sandbox = configuration.find("sandbox");
+    const std::filesystem::path file = configuration.database();
+    // Nothing is made for a run that never got anywhere.
+    if (!org || !sandbox || !Record::open(file)) return;
+    job.orgId = org->value;
+    job.sandbox = sandbox->value;
+    store::Database database(file, store::Database::Mode::readWrite);
+    store::RunStore runs(database, core::systemClock());
+    runs.end(runs.begin(placeOf(job), programVersion(), ::getpid()), outcomeOf(failure));
+  } catch (const core::Error&) {
+    return;
+  }
+}
+
+}  // namespace
+
+const CommandPage& syncPage() {
+  static const CommandPage page{
+      .name = "sync",
+      .summary = "download every batch that is not here yet",
+      .arguments = "--id ID",
+      .description =
+          "Fetches every successful batch of a score dataset that is not in the folder yet, oldest first, and puts "
+          "batches that newer ones supersede out of the way. Made for cron: nothing new is no failure, a second run "
+          "at the same time ends with exit 10, and a run that was killed goes on with the next one.",
+      .groups = {{"What", kWhat},
+                 {"Batches", kBatches},
+                 guardGroup(),
+                 {"How", kHow},
+                 transferGroup(),
+                 runGroup(),
+                 platformGroup(),
+                 globalGroup()},
+      .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "what is new, if anything"},
+                   {"caiexport sync --id 5dd603781b95cc18a83d42ce --dry-run",
+                    "what that would be, and how long it takes"},
+                   {"caiexport sync --id 5dd603781b95cc18a83d42ce --quiet --max-age 8d --max-change 30%",
+                    "for cron: also fails when scoring has stopped or the numbers look wrong"}},
+      .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
+  return page;
+}
+
+CommandEnd runSync(const ParsedOptions& options, Context& context) {
+  SyncOptions parsed = parse(options);
+  Configuration configuration(options, context.environment);
+  model::ExportRequest& job = parsed.request.job;
+  if (parsed.dryRun) {
+    job.output = configuration.output();
+    return previewSync(configuration, std::move(parsed.request), parsed.format, context);
+  }
+  std::optional<Session> opened;
+  try {
+    job.output = configuration.output();
+    opened.emplace(configuration, context);
+  } catch (const core::Error& error) {
+    recordFailedStart(configuration, job, error);
+    throw;
+  }
+  Session& session = *opened;
+  job.orgId = session.settings().orgId;
+  job.sandbox = session.settings().sandbox;
+  job.baseUrl = session.settings().baseUrl;
+  engine::Sync sync(
+      session.tools(), session.syncStore(), [&](model::JobId number) { return session.run(number, {}); },
+      {.replaced = [&](const engine::Replaced& done, bool privacy) { sayReplaced(context.console, done, privacy); },
+       .notReplaced = [&](const model::Replacement& one, bool privacy,
+                          const core::Error& error) { sayNotReplaced(context.console, one, privacy, error); }});
+  const std::int64_t run = session.runStore().begin(placeOf(job), programVersion(), ::getpid());
+  engine::SyncResult result;
+  try {
+    result = sync.run(parsed.request, context.stop);
+  } catch (const core::Error& error) {
+    recordEnd(session.runStore(), run, outcomeOf(error));
+    throw;
+  }
+  try {
+    session.runStore().end(run, outcomeOf(result));
+  } catch (const core::Error& error) {
+    // How the run itself ended is told first.
+    if (!result.error) result.error = error;
+  }
+  for (const model::BatchId& id : result.movedAway) {
+    context.console.notice("caiexport: batch " + id.value() +
+                           " was fetched earlier and is not in the folder any more; "
+                           "caiexport dataset --id " +
+                           job.sourceId + " --batch " + id.value() + " fetches it again");
+  }
+  return printSync(session.history(), parsed.request, result, parsed.format, context);
+}
+
+}  // namespace caiexport::cli

@@ -1,0 +1,315 @@
+#include "output_file.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "cli/config/home_path.h"
+
+namespace caiexport::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+constexpr std::string_view kScratchName = "caiexport-";
+
+fs::path folderOf(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+/// `/dev/fd/3` and `/proc/self/fd/3`, which links such as `/dev/stdout` lead to.
+std::optional<int> descriptorNamed(const fs::path& path) {
+  const fs::path folder = path.parent_path();
+  const std::string own = "/proc/" + std::to_string(::getpid()) + "/fd";
+  if (folder != "/dev/fd" && folder != "/proc/self/fd" && folder != own) return std::nullopt;
+  const auto number = core::parseUnsigned(path.filename().string());
+  if (!number || *number > 1U << 20U) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
+/// Where the links at `path` end, whether something is there or not; a descriptor of this process ends them too.
+fs::path endOfLinks(fs::path path) {
+  constexpr int kMost = 40;  // as the kernel
+  for (int count = 0; count < kMost; ++count) {
+    std::error_code error;
+    const fs::path folder = fs::canonical(folderOf(path), error);
+    if (!error) path = folder / path.filename();
+    if (descriptorNamed(path) || !fs::is_symlink(path, error)) return path;
+    path = folderOf(path) / fs::read_symlink(path, error);
+    path = path.lexically_normal();
+  }
+  core::throwIoError("write", path, ELOOP);
+}
+
+/// Rows into a pipe, FIFO or device.
+class DescriptorOutput final : public reader::Output {
+ public:
+  DescriptorOutput(const OutputTarget& target, std::stop_token stop) : path_(target.path()), stop_(std::move(stop)) {
+    descriptor_ = target.descriptor() >= 0 ? ::fcntl(target.descriptor(), F_DUPFD_CLOEXEC, 3) : opened();
+    if (descriptor_ < 0) core::throwIoError("write", path_, errno);
+  }
+  ~DescriptorOutput() override { ::close(descriptor_); }
+  DescriptorOutput(const DescriptorOutput&) = delete;
+  DescriptorOutput& operator=(const DescriptorOutput&) = delete;
+
+  bool terminal() const { return ::isatty(descriptor_) == 1; }
+
+  bool write(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      awaitRoom();
+      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      if (written >= 0) {
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+      } else if (errno == EPIPE) {
+        return false;
+      } else if (errno != EINTR && errno != EAGAIN) {
+        core::throwIoError("write", path_, errno);
+      }
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int kLookMilliseconds = 100;
+
+  /// A FIFO that nobody reads yet is waited for, but not past a stop.
+  int opened() const {
+    for (;;) {
+      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+      if (descriptor >= 0 || errno != ENXIO || !fs::is_fifo(path_)) return descriptor;
+      if (!core::systemClock().sleep(std::chrono::milliseconds(kLookMilliseconds), stop_)) throw core::Interrupted();
+    }
+  }
+
+  void awaitRoom() const {
+    pollfd waiting{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+    while (::poll(&waiting, 1, kLookMilliseconds) == 0) {
+      if (stop_.stop_requested()) throw core::Interrupted();
+    }
+  }
+
+  fs::path path_;
+  std::stop_token stop_;
+  int descriptor_ = -1;
+};
+
+/// Rows to a file of our own.
+class FileOutput final : public reader::Output {
+ public:
+  explicit FileOutput(const fs::path& path) : file_(core::diskFileSystem().open(path)) {}
+  bool write(std::span<const std::byte> bytes) override {
+    file_->writeAt(written_, bytes);
+    written_ += bytes.size();
+    return true;
+  }
+
+ private:
+  std::unique_ptr<core::WritableFile> file_;
+  std::uint64_t written_ = 0;
+};
+
+class StreamOutput final : public reader::Output {
+ public:
+  explicit StreamOutput(StandardOutput& out) : out_(out) {}
+  bool write(std::span<const std::byte> bytes) override {
+    return out_.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+
+ private:
+  StandardOutput& out_;
+};
+
+void copyTo(const fs::path& file, reader::Output& out) {
+  constexpr std::size_t kPiece = 1U << 20U;
+  const auto in = core::diskFileSystem().open(file);
+  std::vector<std::byte> buffer(kPiece);
+  for (std::uint64_t offset = 0;;) {
+    const std::size_t got = in->readAt(offset, buffer);
+    offset += got;
+    if (got == 0 || !out.write(std::span(buffer).first(got))) return;
+  }
+}
+
+void toStream(const OutputTarget& target, Context& context, const std::stop_token& stop,
+              const std::function<void(reader::Output&)>& fill) {
+  const auto fillFor = [&](reader::Output& out, bool terminal) {
+    reader::PrintableOutput printable(out);
+    fill(terminal ? static_cast<reader::Output&>(printable) : out);
+  };
+  if (target.given()) {
+    DescriptorOutput out(target, stop);
+    fillFor(out, out.terminal());
+  } else {
+    StreamOutput out(context.out);
+    fillFor(out, context.out.terminal());
+  }
+}
+
+/// The process that made a folder of this name; nothing if it is no such name.
+std::optional<pid_t> makerOf(std::string name) {
+  constexpr std::size_t kRandomLetters = 6;
+  if (name.starts_with('.')) name.erase(0, 1);
+  if (!name.starts_with(kScratchName)) return std::nullopt;
+  const std::size_t dash = name.find('-', kScratchName.size());
+  if (dash == name.npos || name.size() - dash - 1 != kRandomLetters) return std::nullopt;
+  const auto number = core::parseUnsigned(name.substr(kScratchName.size(), dash - kScratchName.size()));
+  if (!number || *number == 0 || *number > 1U << 30U) return std::nullopt;
+  return static_cast<pid_t>(*number);
+}
+
+/// Whether the run that made the folder is over. Its lock tells, but for the moment before it was taken: then the
+/// process must be gone, or the folder old.
+bool isLeftover(int folder, pid_t maker) {
+  constexpr std::int64_t kSecondsUntilLocked = 60;
+  struct stat status {};
+  if (::fstat(folder, &status) != 0 || status.st_uid != ::geteuid() || (status.st_mode & 077U) != 0) return false;
+  if (::flock(folder, LOCK_EX | LOCK_NB) != 0) return false;
+  const bool gone = ::kill(maker, 0) != 0 && errno == ESRCH;
+  return gone || ::time(nullptr) - status.st_mtime > kSecondsUntilLocked;
+}
+
+void removeLeftovers(const fs::path& folder) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const auto maker = makerOf(entry.path().filename().string());
+    if (!maker || *maker == ::getpid()) continue;
+    const int descriptor = ::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    std::error_code ignored;
+    if (isLeftover(descriptor, *maker)) fs::remove_all(entry.path(), ignored);
+    ::close(descriptor);
+  }
+}
+
+}  // namespace
+
+OutputTarget::OutputTarget(const ParsedOptions& options)
+    : OutputTarget(pathFrom(options.value("output").value_or(""), "--output", processEnvironment())) {
+  if (options.value("output") && named_.empty()) {
+    throw Error(Category::usage, "--output: the name of a file is missing");
+  }
+}
+
+OutputTarget::OutputTarget(const fs::path& path) : named_(path) {
+  if (named_.empty()) return;
+  std::error_code ignored;
+  const fs::file_status status = fs::status(named_, ignored);
+  if (!named_.has_filename() || fs::is_directory(status)) {
+    throw Error(Category::usage,
+                "--output: '" + core::printable(named_.string(), 200) + "' is a folder, not the name of a file");
+  }
+  path_ = endOfLinks(named_);
+  if (const auto number = descriptorNamed(path_)) {
+    descriptor_ = *number;
+    stream_ = true;
+  } else {
+    stream_ = fs::exists(status) && !fs::is_regular_file(status);
+  }
+}
+
+void OutputTarget::refuse(const fs::path& input) const {
+  struct stat output {};
+  struct stat other {};
+  const bool there = descriptor_ >= 0 ? ::fstat(descriptor_, &output) == 0 : ::stat(path_.c_str(), &output) == 0;
+  if (!given() || !there || ::stat(input.c_str(), &other) != 0) return;
+  if (output.st_dev != other.st_dev || output.st_ino != other.st_ino || !S_ISREG(output.st_mode)) return;
+  throw Error(Category::usage,
+              "--output: '" + core::printable(named_.string(), 200) + "' is one of the files that are read" +
+                  (input == named_ ? "" : ", " + core::printable(input.string(), 200)),
+              {.hint = "write into another file"});
+}
+
+ScratchFolder::ScratchFolder(const OutputTarget& output) {
+  std::error_code error;
+  const fs::path folder = output.isFile() ? folderOf(output.path()) : fs::temp_directory_path(error);
+  // Without a folder for temporary files the reader puts nothing on disk.
+  if (error) return;
+  removeLeftovers(folder);
+  std::string name =
+      (folder / ((output.isFile() ? "." : "") + std::string(kScratchName) + std::to_string(::getpid()) + "-XXXXXX"))
+          .string();
+  if (::mkdtemp(name.data()) == nullptr) {
+    if (output.isFile()) core::throwIoError("write", output.path(), errno);
+    return;
+  }
+  path_ = name;
+  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (lock_ >= 0) static_cast<void>(::flock(lock_, LOCK_EX | LOCK_NB));
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void makeFile(const fs::path& target, const fs::path& scratch, const std::function<void(const fs::path&)>& fill) {
+  core::FileSystem& files = core::diskFileSystem();
+  const fs::path part = scratch / "output.part";
+  try {
+    fill(part);
+    struct stat before {};
+    if (::stat(target.c_str(), &before) == 0 && ::chmod(part.c_str(), before.st_mode & 07777U) != 0) {
+      core::throwIoError("set the mode of", part, errno);
+    }
+    files.open(part)->sync();
+    files.rename(part, target);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(part, ignored);
+    throw;
+  }
+  files.syncDirectory(folderOf(target));
+}
+
+void deliverFile(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
+                 const std::function<void(const fs::path&)>& make) {
+  if (target.isFile()) {
+    makeFile(target.path(), scratch, make);
+    return;
+  }
+  if (scratch.empty()) {
+    throw Error(Category::io, "there is no folder for temporary files to make it in",
+                {.hint = "set TMPDIR to a folder that can be written, or name a file with --output"});
+  }
+  const fs::path file = scratch / "output.part";
+  make(file);
+  toStream(target, context, stop, [&](reader::Output& out) { copyTo(file, out); });
+}
+
+void deliverRows(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
+                 const std::function<void(reader::Output&)>& fill) {
+  if (!target.isFile()) return toStream(target, context, stop, fill);
+  makeFile(target.path(), scratch, [&](const fs::path& part) {
+    FileOutput out(part);
+    fill(out);
+  });
+}
+
+void deliverText(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
+                 const std::string& text) {
+  // At a terminal this is text of ours with colours or bars in it, so it goes as it is.
+  if (!target.given()) {
+    context.out.write(text);
+    return;
+  }
+  deliverRows(target, scratch, context, stop, [&](reader::Output& out) { out.write(std::as_bytes(std::span(text))); });
+}
+
+}  // namespace caiexport::cli
