@@ -80,6 +80,27 @@ std::string flawText(const Batch& batch) {
          "' is left out, since its entry in Catalog is odd: " + batch.flaw;
 }
 
+/// Names the first few batches that are left out, and counts the rest: an answer made of nothing else may hold a
+/// hundred thousand, and each line is also an event on record.
+class LeftOut {
+ public:
+  explicit LeftOut(const Tell& tell) : tell_(tell) {}
+
+  void add(const Batch& batch) {
+    if (++count_ <= kNamed) say(tell_, flawText(batch));
+  }
+
+  void finish() const {
+    if (count_ <= kNamed) return;
+    say(tell_, std::to_string(count_ - kNamed) + " more batches are left out, since their entries in Catalog are odd");
+  }
+
+ private:
+  static constexpr std::size_t kNamed = 10;
+  const Tell& tell_;
+  std::size_t count_ = 0;
+};
+
 struct Found {
   std::vector<Batch> ordinary = {};
   std::vector<Batch> consolidations = {};
@@ -89,11 +110,12 @@ struct Found {
 Found newestBatches(Client& client, const platform::BatchQuery& query, std::optional<std::uint32_t> limit,
                     const Tell& tell, std::stop_token stop) {
   Found found;
+  LeftOut leftOut(tell);
   client.forEachBatch(
       query,
       [&](const Batch& batch) {
         if (!batch.flaw.empty()) {
-          say(tell, flawText(batch));
+          leftOut.add(batch);
           if (!found.odd) found.odd = batch;
         } else if (batch.kind == model::BatchKind::consolidation) {
           found.consolidations.push_back(batch);
@@ -103,6 +125,7 @@ Found newestBatches(Client& client, const platform::BatchQuery& query, std::opti
         return !limit || found.ordinary.size() < *limit;
       },
       stop);
+  leftOut.finish();
   std::ranges::stable_sort(found.ordinary, std::ranges::greater(), &Batch::created);
   return found;
 }

@@ -1,5 +1,7 @@
 /// The platform as recordings of it show it, through the real programs.
 
+#include <algorithm>
+
 #include "binary/fixture.h"
 
 namespace caiexport::binary {
@@ -166,6 +168,17 @@ TEST_F(LivePlatform, OddEntriesAndTheFutureHoldNothingUp) {
       std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000001" / "manifest.json"));
   EXPECT_TRUE(
       std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000002" / "manifest.json"));
+}
+
+TEST_F(LivePlatform, OfThousandsOfOddEntriesAFewAreNamedAndAllAreCounted) {
+  std::string entries;
+  for (int i = 0; i < 2'000; ++i) entries += (i == 0 ? "\"k" : ", \"k") + std::to_string(i) + "\": {}";
+  startWith(R"({"faults": [{"match": {"path": "/catalog/batches\\?"}, "times": -1, "do": {"status": 200, "body": {)" +
+            entries + "}}}]}");
+  const Ended ended = run({"dataset", "--id", kScoreDataset});
+  EXPECT_EQ(ended.code, 8) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("1990 more batches are left out"));
+  EXPECT_LT(std::ranges::count(ended.err, '\n'), 30) << ended.err;
 }
 
 }  // namespace
