@@ -9,13 +9,13 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/store/database.h"
 #include "cli/commands/commands.h"
 #include "cli/config/environment.h"
 #include "cli/config/home_path.h"
 #include "cli/output/addresses.h"
 #include "cli/output/job_json.h"
-#include "cli/output/json.h"
 #include "cli/output/log_sink.h"
 #include "option_values.h"
 #include "run_end.h"
@@ -234,7 +234,7 @@ CommandEnd version(std::span<const std::string> words, StandardOutput& out) {
   takeAllOptions(words, known, options);
   const bool json = wordOption(options, "format", kFormats) == "json";
   const std::string number(programVersion());
-  return printed(out, json ? "{\"program\": \"caiexport\", \"version\": " + jsonText(number) +
+  return printed(out, json ? "{\"program\": \"caiexport\", \"version\": " + json::quoted(number) +
                                  ", \"schema\": " + std::to_string(store::newestSchemaVersion()) + "}\n"
                            : "caiexport " + number + "\n");
 }
@@ -322,7 +322,7 @@ std::string failureText(const core::Error& error, bool withAddresses) {
 
 std::string failureDocument(const core::Error& error) {
   std::string text;
-  JsonWriter json([&text](std::string_view piece) { text += piece; });
+  json::Writer json([&text](std::string_view piece) { text += piece; });
   writeFailure(json, error);
   return text + "\n";
 }

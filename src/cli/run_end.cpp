@@ -9,8 +9,8 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "cli/config/config.h"
-#include "cli/output/json.h"
 #include "cli/output/log_sink.h"
 #include "option_values.h"
 
@@ -44,7 +44,7 @@ RunEnd::RunEnd(const CommandPage& page, const ParsedOptions& options, Context& c
       log_(log),
       startedAt_(std::chrono::steady_clock::now()),
       startTime_(core::systemClock().now()) {
-  log_.writeToFile("run_started", [this](JsonWriter& json) {
+  log_.writeToFile("run_started", [this](json::Writer& json) {
     json.key("command").value(command_);
     json.key("version").value(programVersion());
     json.key("id").textOrNull(options_.value("id").value_or(""));
@@ -53,7 +53,7 @@ RunEnd::RunEnd(const CommandPage& page, const ParsedOptions& options, Context& c
   });
 }
 
-void RunEnd::writeSettings(JsonWriter& json) const {
+void RunEnd::writeSettings(json::Writer& json) const {
   json.beginObject();
   try {
     Configuration configuration(options_, context_.environment, BadFile::keep);
@@ -88,7 +88,7 @@ std::string_view RunEnd::statusOf(const CommandEnd& error, bool skipped) const {
   }
 }
 
-void RunEnd::writeEnd(JsonWriter& json, const CommandEnd& error, bool skipped) const {
+void RunEnd::writeEnd(json::Writer& json, const CommandEnd& error, bool skipped) const {
   const RunFacts& facts = context_.facts;
   const auto time = std::chrono::duration_cast<core::Duration>(std::chrono::steady_clock::now() - startedAt_);
   json.key("command").value(command_);
@@ -115,7 +115,7 @@ void RunEnd::runHook(const CommandEnd& error, bool skipped) {
   }
   if (!hook) return;
   std::string input;
-  JsonWriter json([&input](std::string_view text) { input += text; });
+  json::Writer json([&input](std::string_view text) { input += text; });
   json.beginObject();
   json.key("version").value(programVersion());
   json.key("started_at").value(core::formatTime(startTime_));
@@ -142,7 +142,7 @@ void RunEnd::runHook(const CommandEnd& error, bool skipped) {
 CommandEnd RunEnd::end(CommandEnd error) {
   const bool skipped = skips(error);
   runHook(error, skipped);
-  log_.writeToFile("run_ended", [&](JsonWriter& json) { writeEnd(json, error, skipped); });
+  log_.writeToFile("run_ended", [&](json::Writer& json) { writeEnd(json, error, skipped); });
   if (!skipped) return error;
   context_.console.notice("caiexport: " + core::printable(error->what()) + "; skipped (--if-running skip)");
   if (options_.value("format") == "json" && !context_.out.used()) context_.out.write(failureDocument(*error));

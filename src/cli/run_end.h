@@ -8,9 +8,12 @@
 #include "caiexport/cli/application.h"
 #include "caiexport/core/clock.h"
 
+namespace caiexport::json {
+class Writer;
+}
+
 namespace caiexport::cli {
 
-class JsonWriter;
 class LogSink;
 
 /// One run of a command, from before it begins.
@@ -25,8 +28,8 @@ class RunEnd {
 
  private:
   bool skips(const CommandEnd& error) const;
-  void writeSettings(JsonWriter& json) const;
-  void writeEnd(JsonWriter& json, const CommandEnd& error, bool skipped) const;
+  void writeSettings(json::Writer& json) const;
+  void writeEnd(json::Writer& json, const CommandEnd& error, bool skipped) const;
   std::string_view statusOf(const CommandEnd& error, bool skipped) const;
   void runHook(const CommandEnd& error, bool skipped);
 

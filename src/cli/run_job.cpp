@@ -5,9 +5,9 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "option_values.h"
 #include "session.h"
 
@@ -56,7 +56,7 @@ void printResultText(const std::string& text, Context& context) {
 
 void printJobDocument(Session& session, model::JobId job, const CommandEnd& error, Context& context) {
   const store::JobView view = session.history().job(job);
-  JsonWriter json([&](std::string_view text) { context.out.write(text); });
+  json::Writer json([&](std::string_view text) { context.out.write(text); });
   std::optional<model::JobError> shown;
   if (error) shown = recordOf(*error);
   writeJob(json, view, JobDetail::result, session.history(), shown);

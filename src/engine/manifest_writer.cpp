@@ -1,41 +1,30 @@
 #include "manifest_writer.h"
 
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-#include <Poco/JSONString.h>
-
-#include <algorithm>
 #include <memory>
 #include <span>
-#include <sstream>
 #include <string_view>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/store/job_store.h"
 #include "steps.h"
 
 namespace caiexport::engine {
 namespace {
 
-using Poco::JSON::Object;
 using Sums = store::JobStore::BatchSums;
 
-/// Poco escapes letter by letter, which would be most of the work; hardly a name needs it.
-std::string quoted(const std::string& text) {
-  const bool plain = std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
-  return plain ? '"' + text + '"' : Poco::toJSON(text);
-}
-
-std::string entryOf(const model::FileRecord& file) {
-  std::string entry = "{\"name\":" + quoted(file.path);
-  entry += ",\"dataset_file_id\":" + quoted(file.remote.datasetFileId.value());
-  entry += ",\"bytes\":" + std::to_string(file.remote.lengthBytes);
-  entry += ",\"sha256\":" + quoted(file.sha256);
-  entry += ",\"records\":" + (file.records ? std::to_string(*file.records) : "null");
-  return entry + "}";
+void writeEntry(json::Writer& json, const model::FileRecord& file) {
+  json.beginObject();
+  json.key("name").value(file.path);
+  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
+  json.key("bytes").value(file.remote.lengthBytes);
+  json.key("sha256").value(file.sha256);
+  json.key("records").value(file.records);
+  json.endObject();
 }
 
 constexpr std::size_t kPage = 1000;
@@ -47,20 +36,16 @@ std::unique_ptr<core::WritableFile> newFile(const std::filesystem::path& path, c
                     {.hint = "make sure that nothing else writes there, then run it again"});
 }
 
-std::string headOf(const model::Job& job, const model::Batch& batch, const Sums& sums) {
-  Object head(Poco::JSON_PRESERVE_KEY_ORDER);
-  head.set("job", model::numberOf(job.id));
-  head.set("dataset_id", job.datasetId.value());
-  head.set("batch_id", batch.id.value());
-  head.set("batch_created", core::formatTime(batch.created));
-  Poco::JSON::Array replaces;
-  for (const model::BatchId& id : batch.predecessors) replaces.add(id.value());
-  head.set("replaces", replaces);
-  head.set("records", sums.records ? Poco::Dynamic::Var(*sums.records) : Poco::Dynamic::Var());
-  head.set("bytes", sums.bytes);
-  std::ostringstream text;
-  head.stringify(text);
-  return text.str();
+void writeHead(json::Writer& json, const model::Job& job, const model::Batch& batch, const Sums& sums) {
+  json.key("job").value(model::numberOf(job.id));
+  json.key("dataset_id").value(job.datasetId.value());
+  json.key("batch_id").value(batch.id.value());
+  json.key("batch_created").value(core::formatTime(batch.created));
+  json.key("replaces").beginArray();
+  for (const model::BatchId& id : batch.predecessors) json.value(id.value());
+  json.endArray();
+  json.key("records").value(sums.records);
+  json.key("bytes").value(sums.bytes);
 }
 
 /// Text of any length into a new file, through a small buffer.
@@ -95,24 +80,22 @@ class Appender {
 /// The list is written piece by piece: with 100,000 files its text would take more memory than the whole run.
 void writeEntries(const model::Job& job, const model::Batch& batch, store::JobStore& store, Appender& out) {
   const Sums sums = store.sumsOf(job.id, batch.id);
-  std::string head = headOf(job, batch, sums);
-  head.pop_back();
-  out.add(head);
-  out.add(",\"files\": [");
-  std::string_view separator;
+  json::Writer json([&out](std::string_view piece) { out.add(piece); }, json::Spacing::compact);
+  json.beginObject();
+  writeHead(json, job, batch, sums);
+  // Last, so that manifestHead() finds the rest before it.
+  json.key("files").beginLines();
   for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
     const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
     if (page.empty()) break;
     last = page.back().id;
     for (const model::FileRecord& file : page) {
-      if (file.remote.batchId != batch.id) continue;
-      out.add(separator);
-      out.add("\n  ");
-      out.add(entryOf(file));
-      separator = ",";
+      if (file.remote.batchId == batch.id) writeEntry(json, file);
     }
   }
-  out.add("\n]}\n");
+  json.endArray();
+  json.endObject();
+  out.add("\n");
 }
 
 }  // namespace

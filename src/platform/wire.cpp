@@ -1,21 +1,15 @@
 #include "wire.h"
 
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-
 #include <algorithm>
 #include <limits>
-#include <sstream>
 #include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 
 namespace caiexport::platform {
 namespace {
-
-using Poco::JSON::Array;
-using Poco::JSON::Object;
 
 std::string upper(std::string text) {
   for (char& c : text) {
@@ -208,19 +202,13 @@ std::string commaList(const std::vector<std::string>& pieces) {
   return list;
 }
 
-Object::Ptr object() {
-  return new Object(Poco::JSON_PRESERVE_KEY_ORDER);
-}
-
-/// Poco writes bytes that are no UTF-8 as they are; its parser refuses them.
-std::string written(const Poco::Dynamic::Var& value) {
-  std::ostringstream out;
-  Poco::JSON::Stringifier::stringify(value, out);
-  std::string text = out.str();
-  if (!Json::tryParse(text)) {
-    throw core::Error(core::Category::usage, "a name, field or id is not valid UTF-8: " + core::printable(text, 200));
-  }
-  return text;
+/// The document that `write` writes. Error(usage) if a text in it is not UTF-8.
+std::string written(const std::function<void(json::Writer&)>& write) {
+  std::string text;
+  json::Writer json(text, json::Spacing::compact);
+  write(json);
+  if (json.isFaithful()) return text;
+  throw core::Error(core::Category::usage, "a name, field or id is not valid UTF-8: " + core::printable(text, 200));
 }
 
 }  // namespace
@@ -388,98 +376,100 @@ model::DatasetId newDatasetIdFrom(const Json& answer) {
 }
 
 std::string bodyOf(const NewDataset& dataset) {
-  Object::Ptr schema = object();
-  schema->set("id", std::string(kProfileUnionSchema));
-  schema->set("contentType", std::string("application/vnd.adobe.xed+json;version=1"));
-  Object::Ptr body = object();
-  body->set("name", dataset.name);
-  if (!dataset.description.empty()) body->set("description", dataset.description);
-  body->set("schemaRef", schema);
-  return written(body);
+  return written([&](json::Writer& json) {
+    json.beginObject();
+    json.key("name").value(dataset.name);
+    if (!dataset.description.empty()) json.key("description").value(dataset.description);
+    json.key("schemaRef").beginObject();
+    json.key("id").value(kProfileUnionSchema);
+    json.key("contentType").value("application/vnd.adobe.xed+json;version=1");
+    json.endObject();
+    json.endObject();
+  });
 }
 
 std::string bodyOf(std::span<const model::SegmentId> segments) {
-  Array::Ptr body = new Array;
-  for (const model::SegmentId& segment : segments) {
-    Object::Ptr entry = object();
-    entry->set("segmentId", segment.value());
-    body->add(entry);
-  }
-  return written(body);
+  return written([&](json::Writer& json) {
+    json.beginArray();
+    for (const model::SegmentId& segment : segments) {
+      json.beginObject().key("segmentId").value(segment.value()).endObject();
+    }
+    json.endArray();
+  });
 }
 
 namespace {
 
-Array::Ptr segmentsOf(const NewExportJob& job) {
-  Array::Ptr segments = new Array;
+void writeSegments(json::Writer& json, const NewExportJob& job) {
+  json.key("segments").beginArray();
   for (const model::SegmentId& id : job.segments) {
-    Object::Ptr segment = object();
-    segment->set("segmentId", id.value());
-    segment->set("segmentNs", job.segmentNamespace);
-    Array::Ptr statuses = new Array;
-    for (const std::string& status : job.statuses) statuses->add(status);
-    if (!job.statuses.empty()) segment->set("status", statuses);
-    segments->add(segment);
+    json.beginObject();
+    json.key("segmentId").value(id.value());
+    json.key("segmentNs").value(job.segmentNamespace);
+    if (!job.statuses.empty()) {
+      json.key("status").beginArray();
+      for (const std::string& status : job.statuses) json.value(status);
+      json.endArray();
+    }
+    json.endObject();
   }
-  return segments;
+  json.endArray();
 }
+
+struct Bound {
+  const char* name;
+  const std::optional<core::TimePoint>& time;
+};
 
 /// Nothing if neither bound is given.
-Object::Ptr span(const char* first, const std::optional<core::TimePoint>& since, const char* last,
-                 const std::optional<core::TimePoint>& until) {
-  if (!since && !until) return {};
-  Object::Ptr span = object();
-  if (since) span->set(first, core::formatTime(*since));
-  if (until) span->set(last, core::formatTime(*until));
-  return span;
+void writeSpan(json::Writer& json, const char* name, const Bound& since, const Bound& until) {
+  if (!since.time && !until.time) return;
+  json.key(name).beginObject();
+  for (const Bound* bound : {&since, &until}) {
+    if (bound->time) json.key(bound->name).value(core::formatTime(*bound->time));
+  }
+  json.endObject();
 }
 
-Object::Ptr filterOf(const NewExportJob& job) {
+void writeFilter(json::Writer& json, const NewExportJob& job) {
   const ExportScope& scope = job.scope;
-  Object::Ptr filter = object();
-  filter->set("segments", segmentsOf(job));
-  if (const auto time = span("startTime", scope.qualifiedSince, "endTime", scope.qualifiedUntil)) {
-    filter->set("segmentQualificationTime", time);
-  }
-  if (scope.ingestedSince) filter->set("fromIngestTimestamp", core::formatTime(*scope.ingestedSince));
-  if (scope.emptyProfiles) filter->set("emptyProfiles", true);
-  return filter;
+  json.key("filter").beginObject();
+  writeSegments(json, job);
+  writeSpan(json, "segmentQualificationTime", {"startTime", scope.qualifiedSince}, {"endTime", scope.qualifiedUntil});
+  if (scope.ingestedSince) json.key("fromIngestTimestamp").value(core::formatTime(*scope.ingestedSince));
+  if (scope.emptyProfiles) json.key("emptyProfiles").value(true);
+  json.endObject();
 }
 
-Object::Ptr eventsOf(const ExportScope& scope) {
-  Object::Ptr list = object();
-  list->set("fields", commaList(scope.eventFields));
-  if (const auto time = span("fromIngestTimestamp", scope.eventsSince, "toIngestTimestamp", scope.eventsUntil)) {
-    list->set("filter", time);
-  }
-  Object::Ptr additional = object();
-  additional->set("eventList", list);
-  return additional;
+void writeEvents(json::Writer& json, const ExportScope& scope) {
+  json.key("additionalFields").beginObject().key("eventList").beginObject();
+  json.key("fields").value(commaList(scope.eventFields));
+  writeSpan(json, "filter", {"fromIngestTimestamp", scope.eventsSince}, {"toIngestTimestamp", scope.eventsUntil});
+  json.endObject().endObject();
 }
 
 }  // namespace
 
 std::string bodyOf(const NewExportJob& job) {
   const ExportScope& scope = job.scope;
-  Object::Ptr destination = object();
-  destination->set("datasetId", job.dataset.value());
-  destination->set("segmentPerBatch", job.segmentPerBatch);
-  Object::Ptr schema = object();
-  schema->set("name", job.schemaName);
-
-  Object::Ptr body = object();
-  if (!scope.fields.empty()) body->set("fields", commaList(scope.fields));
-  if (!scope.mergePolicyId.empty()) {
-    Object::Ptr mergePolicy = object();
-    mergePolicy->set("id", scope.mergePolicyId);
-    if (scope.mergePolicyVersion) mergePolicy->set("version", static_cast<Poco::Int64>(*scope.mergePolicyVersion));
-    body->set("mergePolicy", mergePolicy);
-  }
-  body->set("filter", filterOf(job));
-  if (!scope.eventFields.empty()) body->set("additionalFields", eventsOf(scope));
-  body->set("destination", destination);
-  body->set("schema", schema);
-  return written(body);
+  return written([&](json::Writer& json) {
+    json.beginObject();
+    if (!scope.fields.empty()) json.key("fields").value(commaList(scope.fields));
+    if (!scope.mergePolicyId.empty()) {
+      json.key("mergePolicy").beginObject();
+      json.key("id").value(scope.mergePolicyId);
+      if (scope.mergePolicyVersion) json.key("version").value(std::int64_t{*scope.mergePolicyVersion});
+      json.endObject();
+    }
+    writeFilter(json, job);
+    if (!scope.eventFields.empty()) writeEvents(json, scope);
+    json.key("destination").beginObject();
+    json.key("datasetId").value(job.dataset.value());
+    json.key("segmentPerBatch").value(job.segmentPerBatch);
+    json.endObject();
+    json.key("schema").beginObject().key("name").value(job.schemaName).endObject();
+    json.endObject();
+  });
 }
 
 }  // namespace caiexport::platform

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
 
 namespace caiexport::reader {
@@ -151,61 +152,41 @@ std::string dateSpan(const ScoreSummary& summary) {
 
 // JSON
 
-std::string jsonString(std::string_view text) {
-  std::string out = "\"";
-  for (const char letter : text) {
-    const auto code = static_cast<unsigned char>(letter);
-    if (letter == '"' || letter == '\\') {
-      out += '\\';
-      out += letter;
-    } else if (code < 0x20) {
-      std::array<char, 8> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\u%04x", code);
-      out += escape.data();
-    } else {
-      out += letter;
-    }
-  }
-  return out + '"';
-}
-
-std::string jsonNumber(const std::optional<double>& value) {
-  if (!value || !std::isfinite(*value)) return "null";
-  std::array<char, 32> buffer{};
-  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), *value).ptr};
-}
-
-std::string jsonHistogram(const ScoreSummary& summary) {
-  std::string text;
+void writeHistogram(json::Writer& json, const ScoreSummary& summary) {
+  json.key("histogram").beginArray();
   for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
-    text += (bin == 0 ? "" : ", ") + ("{\"from\": " + std::to_string(bin * 5)) +
-            ", \"to\": " + std::to_string(bin * 5 + 5) + ", \"count\": " + std::to_string(summary.histogram[bin]) + "}";
+    json.beginObject();
+    json.key("from").value(std::uint64_t{bin * 5});
+    json.key("to").value(std::uint64_t{bin * 5 + 5});
+    json.key("count").value(summary.histogram[bin]);
+    json.endObject();
   }
-  return "[" + text + "]";
+  json.endArray();
 }
 
-std::string jsonTexts(const std::vector<std::string>& texts) {
-  std::string list;
-  for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + jsonString(text);
-  return "[" + list + "]";
-}
-
-std::string jsonFactors(const ScoreSummary& summary) {
-  std::string text;
+void writeFactors(json::Writer& json, const ScoreSummary& summary) {
+  json.key("factors").beginArray();
   for (const InfluentialFactor& factor : summary.factors) {
-    text += (text.empty() ? "" : ", ") + ("{\"name\": " + jsonString(factor.name)) +
-            ", \"count\": " + std::to_string(factor.count) +
-            ", \"mean_importance\": " + jsonNumber(factor.meanImportance) +
-            ", \"high\": " + std::to_string(factor.high) + ", \"medium\": " + std::to_string(factor.medium) +
-            ", \"low\": " + std::to_string(factor.low) + "}";
+    json.beginObject();
+    json.key("name").value(factor.name);
+    json.key("count").value(factor.count);
+    json.key("mean_importance").value(factor.meanImportance);
+    json.key("high").value(factor.high).key("medium").value(factor.medium).key("low").value(factor.low);
+    json.endObject();
   }
-  return "[" + text + "]";
+  json.endArray();
 }
 
-std::string jsonDate(const ScoreSummary& summary) {
-  if (!summary.scoreDateFrom || !summary.scoreDateTo) return "null";
-  return "{\"from\": " + jsonString(core::formatTime(*summary.scoreDateFrom)) +
-         ", \"to\": " + jsonString(core::formatTime(*summary.scoreDateTo)) + "}";
+void writeDate(json::Writer& json, const ScoreSummary& summary) {
+  json.key("score_date");
+  if (!summary.scoreDateFrom || !summary.scoreDateTo) {
+    json.null();
+    return;
+  }
+  json.beginObject();
+  json.key("from").value(core::formatTime(*summary.scoreDateFrom));
+  json.key("to").value(core::formatTime(*summary.scoreDateTo));
+  json.endObject();
 }
 
 // HTML
@@ -404,31 +385,29 @@ std::string textReport(const ScoreSummary& summary, const SourceFacts& facts) {
 }
 
 std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts) {
-  const std::vector<std::pair<std::string_view, std::string>> members{
-      {"field", jsonString(summary.field)},
-      {"batch_ids", jsonTexts(facts.batches)},
-      {"records", std::to_string(summary.records)},
-      {"scored", std::to_string(summary.scored)},
-      {"unscored", std::to_string(summary.unscored)},
-      {"outside", std::to_string(summary.outside)},
-      {"min", jsonNumber(summary.min)},
-      {"max", jsonNumber(summary.max)},
-      {"mean", jsonNumber(summary.mean)},
-      {"stddev", jsonNumber(summary.stddev)},
-      {"p05", jsonNumber(summary.p05)},
-      {"p25", jsonNumber(summary.p25)},
-      {"p50", jsonNumber(summary.p50)},
-      {"p75", jsonNumber(summary.p75)},
-      {"p95", jsonNumber(summary.p95)},
-      {"buckets", "{\"low\": " + std::to_string(summary.low) + ", \"medium\": " + std::to_string(summary.medium) +
-                      ", \"high\": " + std::to_string(summary.high) + "}"},
-      {"histogram", jsonHistogram(summary)},
-      {"score_date", jsonDate(summary)},
-      {"factors", jsonFactors(summary)},
-  };
   std::string text;
-  for (const auto& [key, value] : members) text += (text.empty() ? "" : ", ") + jsonString(key) + ": " + value;
-  return "{" + text + "}\n";
+  json::Writer json(text);
+  json.beginObject();
+  json.key("field").value(summary.field);
+  json.key("batch_ids").beginArray();
+  for (const std::string& batch : facts.batches) json.value(batch);
+  json.endArray();
+  json.key("records").value(summary.records);
+  json.key("scored").value(summary.scored);
+  json.key("unscored").value(summary.unscored);
+  json.key("outside").value(summary.outside);
+  json.key("min").value(summary.min).key("max").value(summary.max);
+  json.key("mean").value(summary.mean).key("stddev").value(summary.stddev);
+  json.key("p05").value(summary.p05).key("p25").value(summary.p25).key("p50").value(summary.p50);
+  json.key("p75").value(summary.p75).key("p95").value(summary.p95);
+  json.key("buckets").beginObject();
+  json.key("low").value(summary.low).key("medium").value(summary.medium).key("high").value(summary.high);
+  json.endObject();
+  writeHistogram(json, summary);
+  writeDate(json, summary);
+  writeFactors(json, summary);
+  json.endObject();
+  return text + "\n";
 }
 
 std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts) {

@@ -4,15 +4,14 @@
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <Poco/JSON/Parser.h>
-#include <Poco/UTF8Encoding.h>
 
 #include <cstdint>
 #include <limits>
-#include <sstream>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/core/error.h"
+#include "caiexport/json/writer.h"
 
 namespace caiexport::store {
 namespace {
@@ -23,81 +22,55 @@ using Poco::JSON::Object;
 
 // --- writing
 
-bool isUtf8(const std::string& text) {
-  Poco::UTF8Encoding utf8;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  for (std::size_t at = 0; at < text.size();) {
-    const int length = utf8.sequenceLength(bytes + at, 1);
-    if (length < 1 || at + static_cast<std::size_t>(length) > text.size()) return false;
-    if (utf8.queryConvert(bytes + at, length) < 0) return false;
-    at += static_cast<std::size_t>(length);
-  }
-  return true;
-}
-
+/// Members of one object.
 class Writer {
  public:
-  Writer& put(const char* key, const std::string& value) {
-    object_.set(key, checked(key, value));
-    return *this;
-  }
-  Writer& put(const char* key, std::string_view value) { return put(key, std::string(value)); }
-  Writer& put(const char* key, bool value) {
-    object_.set(key, value);
-    return *this;
-  }
-  Writer& put(const char* key, std::int64_t value) {
-    object_.set(key, Poco::Int64(value));
-    return *this;
-  }
-  Writer& put(const char* key, double value) {
-    object_.set(key, value);
-    return *this;
+  explicit Writer(json::Writer& json) : json_(json) {}
+
+  Writer& put(const char* key, const std::vector<std::string>& values) {
+    json_.key(key).beginArray();
+    for (const std::string& value : values) json_.value(value);
+    json_.endArray();
+    return checked(key);
   }
   Writer& put(const char* key, core::Duration value) { return put(key, static_cast<std::int64_t>(value.count())); }
   Writer& put(const char* key, core::TimePoint value) { return put(key, value.time_since_epoch()); }
-  Writer& put(const char* key, const std::vector<std::string>& values) {
-    Array array;
-    for (const std::string& value : values) array.add(checked(key, value));
-    object_.set(key, array);
-    return *this;
-  }
-  Writer& put(const char* key, const Writer& value) {
-    object_.set(key, value.object_);
-    return *this;
-  }
   template <class Value>
   Writer& put(const char* key, const std::optional<Value>& value) {
     if (value) return put(key, *value);
-    object_.set(key, Var());
+    json_.key(key).null();
     return *this;
   }
-  std::string text() const {
-    std::ostringstream out;
-    object_.stringify(out);
-    return out.str();
+  template <class Value>
+  Writer& put(const char* key, const Value& value) {
+    json_.key(key).value(value);
+    return checked(key);
+  }
+  template <class Part, class Write>
+  Writer& putPart(const char* key, const Part& part, const Write& write) {
+    json_.key(key).beginObject();
+    write(part, *this);
+    json_.endObject();
+    return *this;
   }
 
  private:
-  static const std::string& checked(const char* key, const std::string& value) {
-    if (isUtf8(value)) return value;
+  Writer& checked(const char* key) {
+    if (json_.isFaithful()) return *this;
     throw core::Error(core::Category::internal, std::string("the request's ") + key + " is not UTF-8");
   }
 
-  Object object_{Poco::JSON_PRESERVE_KEY_ORDER};
+  json::Writer& json_;
 };
 
-Writer writeBatches(const model::BatchSelection& batches) {
-  Writer out;
+void writeBatches(const model::BatchSelection& batches, Writer& out) {
   out.put("batch", batches.batch.value());
   out.put("limit", batches.limit ? std::optional<std::int64_t>(*batches.limit) : std::nullopt);
   out.put("since", batches.since).put("until", batches.until);
   out.put("created_client", batches.createdClient).put("include_replaced", batches.includeReplaced);
-  return out;
 }
 
-Writer writeSegment(const model::SegmentOptions& segment) {
-  Writer out;
+void writeSegment(const model::SegmentOptions& segment, Writer& out) {
   out.put("target_dataset", segment.targetDataset.value()).put("dataset_name", segment.datasetName);
   out.put("fields", segment.fields).put("statuses", segment.statuses);
   out.put("merge_policy_id", segment.mergePolicyId).put("merge_policy_version", segment.mergePolicyVersion);
@@ -110,16 +83,13 @@ Writer writeSegment(const model::SegmentOptions& segment) {
   out.put("event_fields", segment.eventFields);
   out.put("events_since", segment.eventsSince).put("events_until", segment.eventsUntil);
   out.put("segment_per_batch", segment.segmentPerBatch).put("schema_name", segment.schemaName);
-  return out;
 }
 
-Writer writeGuards(const model::Guards& guards) {
-  Writer out;
+void writeGuards(const model::Guards& guards, Writer& out) {
   out.put("max_age_ms", guards.maxAge);
   out.put("min_records",
           guards.minRecords ? std::optional(static_cast<std::int64_t>(*guards.minRecords)) : std::nullopt);
   out.put("max_change_percent", guards.maxChangePercent);
-  return out;
 }
 
 // --- reading
@@ -274,12 +244,16 @@ void readAll(const std::string& json, model::ExportRequest& request) {
 }  // namespace
 
 std::string requestToJson(const model::ExportRequest& request) {
-  Writer out;
+  std::string text;
+  json::Writer json(text, json::Spacing::compact);
+  json.beginObject();
+  Writer out(json);
   out.put("base_url", request.baseUrl).put("verify", nameOf(request.verify));
   out.put("download", request.download).put("force", request.force);
-  out.put("batches", writeBatches(request.batches)).put("segment", writeSegment(request.segment));
-  out.put("guards", writeGuards(request.guards));
-  return out.text();
+  out.putPart("batches", request.batches, writeBatches).putPart("segment", request.segment, writeSegment);
+  out.putPart("guards", request.guards, writeGuards);
+  json.endObject();
+  return text;
 }
 
 void requestFromJson(const std::string& json, model::ExportRequest& request) {

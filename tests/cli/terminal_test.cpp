@@ -13,7 +13,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
-#include "cli/output/json.h"
+#include "caiexport/json/writer.h"
 #include "cli/output/log_sink.h"
 #include "support/fake_clock.h"
 #include "support/temp_directory.h"
@@ -171,7 +171,7 @@ TEST(LogSink, LeavesOutWhatIsBelowItsLevelButNeverARunsEnd) {
   EXPECT_FALSE(log.wants(core::LogLevel::info));
   log.write(core::LogLevel::info, "step", {});
   log.write(core::LogLevel::warning, "retry", {});
-  log.writeToFile("run_ended", [](JsonWriter& json) { json.key("exit_code").value(std::int64_t{0}); });
+  log.writeToFile("run_ended", [](json::Writer& json) { json.key("exit_code").value(std::int64_t{0}); });
   const std::string text = core::readFile(folder / "log");
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("step")));
   EXPECT_THAT(text, testing::HasSubstr("retry"));

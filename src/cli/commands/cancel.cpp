@@ -1,9 +1,9 @@
 #include <array>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/json/writer.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
-#include "cli/output/json.h"
 #include "cli/record.h"
 #include "cli/run_job.h"
 #include "cli/session.h"
@@ -77,7 +77,7 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
 
   const store::JobView view = history.job(job);
   if (format == TextOrJson::json) {
-    JsonWriter json([&](std::string_view text) { context.out.write(text); });
+    json::Writer json([&](std::string_view text) { context.out.write(text); });
     writeJob(json, view, JobDetail::summary, history);
     context.out.write("\n");
   } else {

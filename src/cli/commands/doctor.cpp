@@ -3,11 +3,11 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
 #include "cli/config/environment.h"
 #include "cli/doctor/doctor.h"
 #include "cli/option_values.h"
-#include "cli/output/json.h"
 #include "cli/output/listing.h"
 #include "cli/run_job.h"
 #include "commands.h"
@@ -126,7 +126,7 @@ std::string nextStep(const DoctorQuestions& questions) {
 
 CommandEnd examineAsJson(Configuration& configuration, const ParsedOptions& options, const DoctorQuestions& questions,
                          Context& context) {
-  JsonWriter json([&](std::string_view text) { context.out.write(text); });
+  json::Writer json([&](std::string_view text) { context.out.write(text); });
   json.beginObject();
   json.key("settings").beginArray();
   for (const ShownSetting& setting : shownSettings(configuration, context.environment)) {

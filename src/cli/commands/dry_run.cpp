@@ -5,9 +5,9 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {
@@ -56,7 +56,7 @@ DryRun ask(platform::Client& client, const model::ExportRequest& request, const 
 }
 
 void printJson(const DryRun& plan, const model::ExportRequest& request, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("job").null();
   json.key("dry_run").value(true);

@@ -5,11 +5,11 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/output/line_array.h"
 #include "cli/record.h"
 #include "cli/stop_limit.h"
@@ -122,8 +122,8 @@ HistoryOptions parse(const ParsedOptions& options) {
   return parsed;
 }
 
-JsonWriter writerTo(StandardOutput& out) {
-  return JsonWriter([&out](std::string_view text) { out.write(text); });
+json::Writer writerTo(StandardOutput& out) {
+  return json::Writer([&out](std::string_view text) { out.write(text); });
 }
 
 void stopIfAsked(const Context& context) {
@@ -147,7 +147,7 @@ void printJson(store::History& history, const JobFilter& filter, Context& contex
   forEachJob(history, filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     if (!array.next()) return false;
-    JsonWriter json = writerTo(out);
+    json::Writer json = writerTo(out);
     writeJob(json, view, JobDetail::summary, history);
     return true;
   });
@@ -236,7 +236,7 @@ void watchTable(store::History& history, const JobFilter& filter, Context& conte
 
 using Cell = store::History::SqlCell;
 
-void writeCell(JsonWriter& json, const Cell& cell) {
+void writeCell(json::Writer& json, const Cell& cell) {
   const bool finite = cell.text.find_first_of("iInN") == cell.text.npos;
   switch (cell.type) {
     case Cell::Type::null:
@@ -270,7 +270,7 @@ void sqlAsJson(store::History& history, const std::string& sql, Context& context
       },
       [&](const std::vector<Cell>& row) {
         if (!array->next()) return false;
-        JsonWriter json = writerTo(out);
+        json::Writer json = writerTo(out);
         json.beginObject();
         for (std::size_t i = 0; i < row.size(); ++i) writeCell(json.key(names[i]), row[i]);
         json.endObject();

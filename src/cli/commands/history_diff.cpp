@@ -4,6 +4,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/reader/table.h"
 #include "caiexport/store/history.h"
@@ -11,7 +12,6 @@
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "history_actions.h"
 #include "input_files.h"
 
@@ -79,7 +79,7 @@ Lines compare(const Side& a, const Side& b) {
 
 // --- JSON
 
-void writeNumber(JsonWriter& json, const std::optional<double>& value, bool whole) {
+void writeNumber(json::Writer& json, const std::optional<double>& value, bool whole) {
   if (!value) {
     json.null();
     return;
@@ -90,7 +90,7 @@ void writeNumber(JsonWriter& json, const std::optional<double>& value, bool whol
 }
 
 template <class Value>
-void writeFigures(JsonWriter& json, const Lines& lines, Value value) {
+void writeFigures(json::Writer& json, const Lines& lines, Value value) {
   for (std::size_t i = 0; i < kFirstBucket; ++i) {
     json.key(lines[i].name);
     writeNumber(json, value(lines[i]), lines[i].whole);
@@ -109,7 +109,7 @@ void writeFigures(JsonWriter& json, const Lines& lines, Value value) {
 }
 
 template <class Value>
-void writeSide(JsonWriter& json, const Side& side, const Lines& lines, Value value) {
+void writeSide(json::Writer& json, const Side& side, const Lines& lines, Value value) {
   const model::Job& job = side.view.job;
   json.beginObject();
   json.key("job").value(model::numberOf(job.id));
@@ -125,7 +125,7 @@ void writeSide(JsonWriter& json, const Side& side, const Lines& lines, Value val
 }
 
 void printJson(const Side& a, const Side& b, const Lines& lines, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("a");
   writeSide(json, a, lines, [](const Line& line) { return line.a; });

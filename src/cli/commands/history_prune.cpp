@@ -4,13 +4,13 @@
 #include "caiexport/core/text.h"
 #include "caiexport/engine/prune.h"
 #include "caiexport/engine/runner.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/prune_store.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/record.h"
 #include "history_actions.h"
 
@@ -44,7 +44,7 @@ engine::PruneResult prune(const std::filesystem::path& file, const engine::Prune
 }
 
 void printJson(const engine::PruneRequest& request, const engine::PruneResult& result, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("dry_run").value(request.dryRun);
   json.key("before").value(core::formatTime(request.before));

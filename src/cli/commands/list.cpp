@@ -5,10 +5,10 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/platform/dataset_use.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/output/line_array.h"
 #include "cli/output/listing.h"
 #include "cli/session.h"
@@ -78,7 +78,7 @@ void printJson(const std::vector<Listed>& entries, const Kind& kind, StandardOut
   LineArray array(out);
   for (const Listed& entry : entries) {
     if (!array.next()) return;
-    JsonWriter json([&out](std::string_view text) { out.write(text); });
+    json::Writer json([&out](std::string_view text) { out.write(text); });
     json.beginObject();
     json.key("id").value(entry.id);
     json.key("name").value(entry.name);

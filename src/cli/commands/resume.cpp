@@ -2,10 +2,10 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/log.h"
+#include "caiexport/json/writer.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/record.h"
 #include "cli/run_job.h"
 #include "cli/session.h"
@@ -83,7 +83,7 @@ CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, Text
     printResultText(resultText(view), context);
     return {};
   }
-  JsonWriter json([&](std::string_view piece) { context.out.write(piece); });
+  json::Writer json([&](std::string_view piece) { context.out.write(piece); });
   writeJob(json, view, JobDetail::result, record->history());
   context.out.write("\n");
   return {};

@@ -2,12 +2,12 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/record.h"
 #include "cli/run_job.h"
 #include "commands.h"
@@ -91,7 +91,7 @@ CommandEnd runShow(const ParsedOptions& options, Context& context) {
     view = record->history().job(view.job.id);
   }
   if (format == TextOrJson::json) {
-    JsonWriter json([&](std::string_view text) { context.out.write(text); });
+    json::Writer json([&](std::string_view text) { context.out.write(text); });
     writeJob(json, view, JobDetail::everything, record->history());
     context.out.write("\n");
   } else {

@@ -5,9 +5,9 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/output/sync_output.h"
 #include "cli/session.h"
 
@@ -98,7 +98,7 @@ Preview look(Configuration& configuration, const engine::SyncRequest& request, C
 }
 
 void printJson(const Preview& preview, const engine::SyncRequest& request, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("dry_run").value(true);
   json.key("dataset_id").value(request.job.sourceId);

@@ -4,11 +4,11 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/record.h"
 #include "cli/run_job.h"
 #include "commands.h"
@@ -170,7 +170,7 @@ CommandEnd verdict(const VerifyReport& report) {
 }
 
 void printJson(const Expectation& expectation, const VerifyReport& report, const CommandEnd& end, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("job").value(expectation.job);
   json.key("batch_ids").beginArray();

@@ -3,14 +3,14 @@
 #include <algorithm>
 
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
-#include "json.h"
 
 namespace caiexport::cli {
 namespace {
 
-void writeTime(JsonWriter& json, std::string_view key, const std::optional<core::TimePoint>& time) {
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
   json.key(key);
   if (time) {
     json.value(core::formatTime(*time));
@@ -19,7 +19,7 @@ void writeTime(JsonWriter& json, std::string_view key, const std::optional<core:
   }
 }
 
-void writeHead(JsonWriter& json, const store::JobView& view) {
+void writeHead(json::Writer& json, const store::JobView& view) {
   const model::Job& job = view.job;
   json.key("job").value(model::numberOf(job.id));
   json.key("kind").value(model::nameOf(job.request.kind));
@@ -50,7 +50,7 @@ void writeHead(JsonWriter& json, const store::JobView& view) {
   if (job.expectedProfiles) json.key("expected_members").value(job.expectedProfiles);
 }
 
-void writeSteps(JsonWriter& json, const model::Job& job) {
+void writeSteps(json::Writer& json, const model::Job& job) {
   json.key("steps").beginArray();
   for (const model::Step& step : job.steps) {
     json.beginObject();
@@ -72,7 +72,7 @@ std::filesystem::path placeOf(const model::Job& job, const model::FileRecord& fi
   return moved->path / file.path;
 }
 
-void writeFile(JsonWriter& json, const model::FileRecord& file, const std::filesystem::path& path) {
+void writeFile(json::Writer& json, const model::FileRecord& file, const std::filesystem::path& path) {
   json.beginObject();
   json.key("name").value(file.remote.name);
   json.key("path").value(path.string());
@@ -85,7 +85,7 @@ void writeFile(JsonWriter& json, const model::FileRecord& file, const std::files
   json.endObject();
 }
 
-void writeEvent(JsonWriter& json, const model::Event& event) {
+void writeEvent(json::Writer& json, const model::Event& event) {
   json.beginObject();
   writeTime(json, "at", event.at);
   json.key("step");
@@ -113,7 +113,7 @@ model::JobError recordOf(const core::Error& error) {
   return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
 }
 
-void writeReplacements(JsonWriter& json, std::span<const model::Replacement> replacements) {
+void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements) {
   json.beginArray();
   for (const model::Replacement& one : replacements) {
     json.beginObject();
@@ -126,7 +126,7 @@ void writeReplacements(JsonWriter& json, std::span<const model::Replacement> rep
   json.endArray();
 }
 
-void writeError(JsonWriter& json, const std::optional<model::JobError>& error) {
+void writeError(json::Writer& json, const std::optional<model::JobError>& error) {
   if (!error) {
     json.null();
     return;
@@ -139,7 +139,7 @@ void writeError(JsonWriter& json, const std::optional<model::JobError>& error) {
   json.endObject();
 }
 
-void writeFailure(JsonWriter& json, const core::Error& error) {
+void writeFailure(json::Writer& json, const core::Error& error) {
   json.beginObject();
   json.key("job").null();
   json.key("error");
@@ -147,7 +147,7 @@ void writeFailure(JsonWriter& json, const core::Error& error) {
   json.endObject();
 }
 
-void writeJob(JsonWriter& json, const store::JobView& view, JobDetail detail, store::History& history,
+void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, store::History& history,
               const std::optional<model::JobError>& error) {
   const model::Job& job = view.job;
   json.beginObject();

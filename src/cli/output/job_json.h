@@ -14,9 +14,11 @@ struct JobView;
 class History;
 }  // namespace caiexport::store
 
-namespace caiexport::cli {
+namespace caiexport::json {
+class Writer;
+}
 
-class JsonWriter;
+namespace caiexport::cli {
 
 /// How much of a job is written.
 enum class JobDetail {
@@ -27,18 +29,18 @@ enum class JobDetail {
 
 /// The job as one object; files and events are streamed from `history`. `error`, if given, stands in for the recorded
 /// one: what this run met, and was not recorded.
-void writeJob(JsonWriter& json, const store::JobView& view, JobDetail detail, store::History& history,
+void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, store::History& history,
               const std::optional<model::JobError>& error = {});
 
 /// `[{"batch_id", "by", "action", "path"}]`.
-void writeReplacements(JsonWriter& json, std::span<const model::Replacement> replacements);
+void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements);
 
-void writeError(JsonWriter& json, const std::optional<model::JobError>& error);
+void writeError(json::Writer& json, const std::optional<model::JobError>& error);
 
 model::JobError recordOf(const core::Error& error);
 
 /// `{"job": null, "error": {...}}`.
-void writeFailure(JsonWriter& json, const core::Error& error);
+void writeFailure(json::Writer& json, const core::Error& error);
 
 /// Where a batch of the job lies on disk.
 std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch);

