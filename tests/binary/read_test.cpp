@@ -49,6 +49,42 @@ TEST_F(Reading, CsvHasAHeaderAndEveryRow) {
   EXPECT_EQ(std::count(ended.out.begin(), ended.out.end(), '\n'), 501);
 }
 
+TEST_F(Reading, ShortNamesDoEverywhere) {
+  const Ended whole = run({"read", "1", "--where", "_tenant.customerAI.churn_q3.score >= 75", "--columns",
+                           "_id,_tenant.customerAI.churn_q3.score", "--format", "csv"});
+  const Ended brief = run({"read", "1", "--where", "score >= 75", "--columns", "_id,score", "--format", "csv"});
+  ASSERT_EQ(brief.code, 0) << brief.err;
+  EXPECT_EQ(brief.out, whole.out);
+  EXPECT_EQ(run({"read", "1", "--sql", "SELECT count(score) AS n FROM profiles", "--format", "csv"}).out,
+            "n\r\n500\r\n");
+  EXPECT_EQ(run({"scores", "1", "--field", "score", "--format", "json"}).out,
+            run({"scores", "1", "--format", "json"}).out);
+}
+
+TEST_F(Reading, TheSchemaNamesColumnsTypesAndExamples) {
+  const Ended json = run({"read", "1", "--schema", "--format", "json"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto fields = Poco::JSON::Parser().parse(json.out).extract<Poco::JSON::Array::Ptr>();
+  const auto second = fields->getObject(1);
+  EXPECT_EQ(second->getValue<std::string>("column"), "_tenant.customerAI.churn_q3.score");
+  EXPECT_EQ(second->getValue<std::string>("type"), "DOUBLE");
+  EXPECT_FALSE(second->isNull("example"));
+  EXPECT_TRUE(run({"read", "1", "--schema", "--format", "csv"}).out.starts_with("column,type,example\r\n_id,VARCHAR,"));
+  EXPECT_THAT(run({"read", "1", "--schema"}).out, HasSubstr("_tenant.customerAI.churn_q3.score"));
+  EXPECT_EQ(run({"read", "1", "--schema", "--where", "score > 1"}).code, 2);
+  EXPECT_EQ(run({"read", "1", "--format", "json"}).code, 2);
+}
+
+TEST_F(Reading, WhatWasWrittenIsSaid) {
+  const Ended loud = run({"read", "1", "--columns", "_id", "--output", path("ids.csv")});
+  EXPECT_THAT(loud.err, HasSubstr("wrote 500 rows ("));
+  EXPECT_THAT(loud.err, HasSubstr(path("ids.csv")));
+  EXPECT_EQ(run({"read", "1", "--columns", "_id", "--output", path("ids.csv"), "--quiet"}).err, "");
+  EXPECT_THAT(run({"read", "1", "--output", path("all.parquet")}).err, HasSubstr("wrote 500 rows ("));
+  EXPECT_THAT(run({"scores", "1", "--output", path("scores.json")}).err, HasSubstr("wrote 500 records"));
+  EXPECT_THAT(run({"read", "1", "--columns", "_id"}).err, testing::Not(HasSubstr("wrote")));
+}
+
 TEST_F(Reading, WrongSqlIsExit2WithTheReason) {
   const Ended ended = run({"read", "1", "--where", "nosuch > 3"});
   EXPECT_EQ(ended.code, 2);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "caiexport/core/memory.h"
+#include "caiexport/core/text.h"
 #include "parquet_bytes.h"
 #include "reader_fixture.h"
 
@@ -231,8 +232,8 @@ TEST_F(RowsTest, SqlOverTheView) {
 }
 
 TEST_F(RowsTest, Identities) {
-  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_tenant.cai.churn.score"}, .identities = {"ecid", "CRMID", "none", "ECID"}}),
-            "ecid,CRMID,none,_tenant.cai.churn.score\r\nf0,c0,,0.0\r\nf1,,,10.5\r\nf2,,,21.0\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_tenant.cai.churn.score"}, .identities = {"ecid", "CRMID", "ECID"}}),
+            "ecid,CRMID,_tenant.cai.churn.score\r\nf0,c0,0.0\r\nf1,,10.5\r\nf2,,21.0\r\n");
   EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id", "ECID"}, .where = "ECID = 'f1'", .identities = {"ECID"}}),
             "_id,ECID\r\np1,f1\r\n");
   auto profiles = open({parquet("f.parquet", kProfiles)});
@@ -242,9 +243,74 @@ TEST_F(RowsTest, Identities) {
   EXPECT_EQ(csvOf("SELECT 1 AS ECID, MAP {'ECID': [{'id': NULL}, {'id': 'x'}]} AS identityMap",
                   {.columns = {"ECID"}, .identities = {"ECID"}}),
             "identityMap.ECID,ECID\r\nx,1\r\n");
-  EXPECT_EQ(csvOf("SELECT {'ECID': [{'id': 'x'}]} AS identityMap", {.columns = {"ecid"}, .identities = {"ecid", "b"}}),
-            "b,ecid\r\n,x\r\n");
+  EXPECT_EQ(csvOf("SELECT {'ECID': [{'id': 'x'}]} AS identityMap", {.columns = {"ecid"}, .identities = {"ecid"}}),
+            "ecid\r\nx\r\n");
   EXPECT_EQ(errorOf([&] { csvOf("SELECT 1 AS a", {.identities = {"ECID"}}); }).category(), Category::usage);
+}
+
+TEST_F(RowsTest, ANamespaceThatNoRowHasIsAnsweredByThoseThatThereAre) {
+  const std::string asStruct = "SELECT {'ECID': [{'id': 'x'}], 'CRMID': [{'id': 'y'}]} AS identityMap";
+  for (const std::string& select : {std::string(kProfiles), asStruct}) {
+    const Error error = errorOf([&] { csvOf(select, {.identities = {"ECID", "email"}}); });
+    EXPECT_EQ(error.category(), Category::usage);
+    EXPECT_THAT(error.what(), HasSubstr("`email`"));
+    EXPECT_THAT(core::toLower(error.hint()), HasSubstr("ecid"));
+    EXPECT_THAT(core::toLower(error.hint()), HasSubstr("crmid"));
+  }
+  // Where there are no rows, nothing is known of any namespace.
+  EXPECT_EQ(csvOf(std::string("SELECT * FROM (") + kProfiles + ") WHERE false",
+                  {.columns = {"email"}, .identities = {"email"}}),
+            "email\r\n");
+}
+
+constexpr const char* kTwoModels =
+    "SELECT 'a' AS _id, {'churn': {'score': 80.0, 'percentile': 9}, 'buy': {'score': 5.0, 'rank': 1}} AS _tenant";
+
+TEST_F(RowsTest, AShortNameMeansTheOnlyFieldThatBearsIt) {
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id", "score"}, .where = "score > 1"}),
+            "_id,_tenant.cai.churn.score\r\np1,10.5\r\np2,21.0\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.columns = {"_id"}, .where = "churn.score > 11"}), "_id\r\np2\r\n");
+  EXPECT_EQ(csvOf(kProfiles, {.sql = "SELECT max(Score) AS score FROM profiles WHERE SCORE < 20"}),
+            "score\r\n10.5\r\n");
+  EXPECT_EQ(csvOf(kTwoModels, {.columns = {"churn.score", "percentile", "RANK"}}),
+            "_tenant.churn.score,_tenant.churn.percentile,_tenant.buy.rank\r\n80.0,9,1\r\n");
+  // A column of its own goes before a field of that name.
+  EXPECT_EQ(csvOf("SELECT 1 AS score, {'score': 2} AS g", {.columns = {"score"}, .where = "score = 1"}),
+            "score\r\n1\r\n");
+  EXPECT_THAT(jsonl(*open({parquet("f.parquet", kProfiles)}), {.columns = {"score"}, .where = "_id = 'p1'"}),
+              HasSubstr("{\"_tenant\":{\"cai\":{\"churn\":{\"score\":10.5}}}}"));
+}
+
+TEST_F(RowsTest, AShortNameOfSeveralFieldsIsRefusedWithAllOfThem) {
+  for (const reader::ReadQuery& query :
+       {reader::ReadQuery{.columns = {"score"}}, reader::ReadQuery{.where = "score > 1"},
+        reader::ReadQuery{.sql = "SELECT score, percentile FROM profiles"}}) {
+    const Error error = errorOf([&] { csvOf(kTwoModels, query); });
+    EXPECT_EQ(error.category(), Category::usage);
+    EXPECT_THAT(error.hint(), HasSubstr("`_tenant.churn.score`, `_tenant.buy.score`"));
+  }
+  const Error unknown = errorOf([&] { csvOf(kTwoModels, {.where = "nosuch > 1 AND percentile > 1"}); });
+  EXPECT_THAT(unknown.what(), HasSubstr("nosuch"));
+}
+
+TEST_F(RowsTest, TablesShowNumbersWithoutExponents) {
+  auto profiles = open({parquet("f.parquet",
+                                "SELECT 0.0003::DOUBLE AS a, 3e-7::FLOAT AS b, 1e20::DOUBLE AS c, 2.0 ::DOUBLE AS d, "
+                                "'nan'::DOUBLE AS e, -1e-9::DOUBLE AS f, 1e300::DOUBLE AS g")});
+  EXPECT_THAT(profiles->table({}, {}).rows[0],
+              ElementsAre("0.0003", "0.0000003", "100000000000000000000.0", "2.0", "nan", "-0.000000001", "1e+300"));
+}
+
+TEST_F(RowsTest, ExamplesAreTheFirstValuesThatThereAre) {
+  auto profiles = open({parquet("f.parquet",
+                                "SELECT CASE WHEN i > 1 THEN i END AS late, NULL::VARCHAR AS never, "
+                                "{'score': 0.0003::DOUBLE} AS g FROM range(5) t(i)")});
+  const auto fields = profiles->examples({});
+  ASSERT_EQ(fields.size(), 3U);
+  EXPECT_EQ(fields[0].example, "2");
+  EXPECT_EQ(fields[1].example, std::nullopt);
+  EXPECT_EQ(fields[2].path, "g.score");
+  EXPECT_EQ(fields[2].example, "0.0003");
 }
 
 TEST_F(RowsTest, SeveralBatchesAsOneSet) {

@@ -63,19 +63,22 @@ struct SchemaField {
   std::string path;  ///< Dotted.
   std::string type;  ///< As in DuckDB's SQL, e.g. `DOUBLE` or `MAP(VARCHAR, ...)`.
   bool numeric = false;
+  std::optional<std::string> example = {};  ///< As a table shows it; printable. Of examples() alone.
 };
 
 /// Which rows, and what of them. With `sql` neither `columns` nor `where` may be given.
 struct ReadQuery {
-  /// Dotted paths, a group means all its fields; empty for everything. `_batch_id`, `_batch_created` and `_file` are
-  /// shown only when named, here or in the SQL.
+  /// Dotted paths, or their ends where only one field has that end; a group means all its fields; empty for everything.
+  /// `_batch_id`, `_batch_created` and `_file` are shown only when named, here or in the SQL.
   std::vector<std::string> columns = {};
-  /// An SQL condition.
+  /// An SQL condition. A field that is no column of its own may be called by its name alone, here and in `sql`, where
+  /// only one has that name; it becomes a column of the view then.
   std::string where = {};
   /// One SELECT over the view `profiles`.
   std::string sql = {};
   /// Namespaces of `identityMap`, compared without case. Each becomes a column of that name, before the others, with
-  /// the primary identity of the namespace, else its first; usable in `columns`, `where` and `sql`.
+  /// the primary identity of the namespace, else its first; usable in `columns`, `where` and `sql`. Error(usage) for
+  /// one that no row has, where rows have others.
   std::vector<std::string> identities = {};
   std::optional<std::uint64_t> limit = {};
 };
@@ -111,6 +114,9 @@ class Profiles {
 
   /// The fields of the set, in the files' order, without the extra columns.
   virtual std::vector<SchemaField> schema() = 0;
+
+  /// The same with an example of each: the first value among the first rows that is not null.
+  virtual std::vector<SchemaField> examples(std::stop_token stop) = 0;
 
   /// Rows by the footers.
   virtual std::uint64_t rowCount() = 0;

@@ -7,6 +7,7 @@
 #include "cli/output/job_text.h"
 #include "cli/output/output_format.h"
 #include "commands.h"
+#include "read_schema.h"
 #include "reading.h"
 
 namespace caiexport::cli {
@@ -14,15 +15,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 11> kRows{{
+constexpr std::array<Option, 12> kRows{{
     {"last", "", "the newest job that brought files"},
-    {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,_tenant.churn.score"},
-    {"where", "SQL", "rows for which this holds, e.g. \"_tenant.churn.score >= 75\""},
+    {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,score"},
+    {"where", "SQL", "rows for which this holds, e.g. \"score >= 75\""},
     {"sql", "SELECT", "one SELECT over the view profiles instead"},
     {"identity", "NAMESPACES", "identities of identityMap as columns, e.g. ECID,CRMID"},
+    {"schema", "", "the columns instead, with their types and an example (--format table, json, csv)"},
     {"limit", "N", "at most N rows [a table 20, other formats all]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "table|csv|jsonl|parquet",
+    {"format", "table|csv|jsonl|parquet|json",
      "nested columns are dotted in csv and stay nested in jsonl [as --output ends, else table]"},
     {"exact", "", "csv text as it is: without the ' before what a spreadsheet would run (=, +, -, @, tab)"},
     {"output", "FILE", "write there instead of standard output"},
@@ -65,23 +67,33 @@ void refuseEmptySql(const ParsedOptions& options) {
   }
 }
 
+void tellRows(const Reading& reading, std::uint64_t rows, Context& context) {
+  tellWritten(reading.output(), grouped(rows) + (rows == 1 ? " row" : " rows"), context);
+}
+
 void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::RowFormat csv = parsed.exact ? reader::RowFormat::csvExact : reader::RowFormat::csv;
   const reader::RowFormat format = parsed.format == Format::csv ? csv : reader::RowFormat::jsonl;
+  std::uint64_t rows = 0;
   deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
-              [&](reader::Output& out) { reading.profiles().rows(parsed.query, format, out, reading.stop()); });
+              [&](reader::Output& out) { rows = reading.profiles().rows(parsed.query, format, out, reading.stop()); });
+  tellRows(reading, rows, context);
 }
 
 void writeParquet(Reading& reading, const ReadOptions& parsed, Context& context) {
   // A Parquet file ends in its footer, so it is made whole before any of it is sent.
-  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
-              [&](const fs::path& file) { reading.profiles().writeParquet(parsed.query, file, reading.stop()); });
+  std::uint64_t rows = 0;
+  deliverFile(reading.output(), reading.scratch(), context, reading.stop(), [&](const fs::path& file) {
+    rows = reading.profiles().writeParquet(parsed.query, file, reading.stop());
+  });
+  tellRows(reading, rows, context);
 }
 
 void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::Table table = reading.profiles().table(parsed.query, reading.stop());
   const std::size_t width = reading.output().given() ? 0 : context.out.width();
   deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::renderTable(table, width));
+  tellRows(reading, table.rows.size(), context);
   if (table.more) {
     context.console.notice("caiexport: these are the first " + grouped(table.rows.size()) +
                            " rows; --limit shows more, --format csv|jsonl|parquet writes all");
@@ -111,6 +123,7 @@ const CommandPage& readPage() {
 
 CommandEnd runRead(const ParsedOptions& options, Context& context) {
   refuseEmptySql(options);
+  if (options.has("schema")) return runSchema(options, context);
   const ReadOptions parsed = parse(options);
   if (parsed.format == Format::parquet && !options.has("output") && context.out.terminal()) {
     throw core::Error(core::Category::usage, "Parquet is not for a terminal", {.hint = "name a file with --output"});

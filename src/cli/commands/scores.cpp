@@ -3,6 +3,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/reader/score_report.h"
 #include "cli/option_values.h"
+#include "cli/output/job_text.h"
 #include "cli/output/output_format.h"
 #include "commands.h"
 #include "reading.h"
@@ -53,6 +54,8 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
   reading.run([&] {
     const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());
     deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, reading.input()));
+    tellWritten(reading.output(), grouped(summary.records) + " records, " + grouped(summary.scored) + " scored",
+                context);
   });
   return {};
 }

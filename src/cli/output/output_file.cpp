@@ -312,4 +312,13 @@ void deliverText(const OutputTarget& target, const fs::path& scratch, Context& c
   deliverRows(target, scratch, context, stop, [&](reader::Output& out) { out.write(std::as_bytes(std::span(text))); });
 }
 
+void tellWritten(const OutputTarget& target, const std::string& what, Context& context) {
+  if (!target.isFile()) return;
+  std::error_code ignored;
+  const std::uintmax_t bytes = fs::file_size(target.path(), ignored);
+  if (ignored) return;
+  context.console.notice("caiexport: wrote " + what + " (" + core::formatBytes(bytes) + ") to " +
+                         core::printable(target.path().string()));
+}
+
 }  // namespace caiexport::cli

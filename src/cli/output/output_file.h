@@ -67,4 +67,7 @@ void deliverRows(const OutputTarget& target, const std::filesystem::path& scratc
 void deliverText(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
                  const std::stop_token& stop, const std::string& text);
 
+/// What is in the file at --output now, on standard error: `what`, its size, its name. Nothing where there is no file.
+void tellWritten(const OutputTarget& target, const std::string& what, Context& context);
+
 }  // namespace caiexport::cli

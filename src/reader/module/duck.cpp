@@ -6,6 +6,7 @@
 
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "values.h"
 
 namespace caiexport::reader {
 namespace {
@@ -300,6 +301,21 @@ void Duck::endStatement() noexcept {
   duckdb_prepared_statement other = nullptr;
   duckdb_prepare(connection_, "SELECT 1", &other);
   duckdb_destroy_prepare(&other);
+}
+
+std::vector<std::string> Duck::texts(const std::string& sql, const Blame& blame) {
+  const Statement statement = prepareSelect(sql, blame);
+  Rows rows(*this, statement, blame, {});
+  const Type type = readType("", statement.columnType(0).get());
+  VectorView view(type);
+  std::vector<std::string> values;
+  while (const Chunk chunk = rows.next()) {
+    view.bind(duckdb_data_chunk_get_vector(chunk.get(), 0));
+    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
+      if (!view.isNull(row)) values.emplace_back(view.text(row));
+    }
+  }
+  return values;
 }
 
 std::vector<std::int64_t> Duck::numbers(const std::string& sql, const Blame& blame) {

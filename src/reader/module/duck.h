@@ -84,6 +84,8 @@ class Duck {
   Statement prepareSelect(const std::string& sql, const Blame& blame);
   /// Runs a statement of ours that has no rows.
   void run(const std::string& sql, const Blame& blame);
+  /// The first column, which is text; null is left out.
+  std::vector<std::string> texts(const std::string& sql, const Blame& blame);
   /// Numbers of the only row; null is 0.
   std::vector<std::int64_t> numbers(const std::string& sql, const Blame& blame);
   std::uint64_t changedRows(const std::string& sql, const Blame& blame, std::stop_token stop);

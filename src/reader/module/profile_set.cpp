@@ -86,6 +86,12 @@ bool mentions(const ReadQuery& query, std::string_view word) {
                      [word](const std::string& column) { return sameName(column, word); });
 }
 
+std::string listedPaths(const std::vector<Found>& fields) {
+  std::vector<std::string> paths;
+  for (const Found& field : fields) paths.push_back("`" + dotted(field.steps) + "`");
+  return core::printable(joined(paths, ", "));
+}
+
 const Type* columnNamed(const std::vector<Type>& columns, std::string_view name) {
   for (const Type& column : columns) {
     if (column.name == name) return &column;
@@ -96,22 +102,13 @@ const Type* columnNamed(const std::vector<Type>& columns, std::string_view name)
   return nullptr;
 }
 
-void collectPaths(const std::vector<Type>& fields, const std::string& above, std::vector<std::string>& paths) {
-  for (const Type& field : fields) {
-    const std::string path = above.empty() ? field.name : above + "." + field.name;
-    if (field.isStruct()) {
-      collectPaths(field.children, path, paths);
-    } else {
-      paths.push_back(path);
-    }
-  }
-}
-
 /// Fields that the one asked for may have meant: with the same last name, else all.
 std::string pathsLike(const std::vector<Type>& columns, std::string_view wanted) {
   static constexpr std::size_t kMost = 12;
   std::vector<std::string> paths;
-  collectPaths(columns, {}, paths);
+  for (const Found& field : allFields(columns)) {
+    if (!field.type->isStruct()) paths.push_back(dotted(field.steps));
+  }
   const std::string last = core::toLower(wanted.substr(wanted.rfind('.') + 1));
   std::vector<std::string> alike;
   for (const std::string& path : paths) {
@@ -121,13 +118,6 @@ std::string pathsLike(const std::vector<Type>& columns, std::string_view wanted)
   const bool more = alike.size() > kMost;
   if (more) alike.resize(kMost);
   return core::printable(joined(alike, ", ") + (more ? ", ..." : ""));
-}
-
-Found findColumn(const std::vector<Type>& columns, const std::string& path) {
-  Found found = findPath(columns, path);
-  if (found.type != nullptr) return found;
-  throw Error(Category::usage, "there is no column `" + core::printable(path) + "`",
-              {.hint = "there are: " + pathsLike(columns, path)});
 }
 
 /// Named fields as the tree that they make.
@@ -203,7 +193,36 @@ const Type* identityType(const Type& map, const std::string& name) {
   return &list->children[0];
 }
 
+/// DuckDB names the column that it does not find; which ones may have been meant is added.
+[[noreturn]] void throwWithPaths(const Error& error, const std::vector<Found>& ambiguous) {
+  std::vector<Found> meant;
+  for (const Found& field : ambiguous) {
+    const std::string name = "\"" + core::toLower(field.steps.back()) + "\"";
+    if (core::toLower(error.what()).find(name) != std::string::npos) meant.push_back(field);
+  }
+  if (meant.empty()) throw Error(error);
+  throw Error(error.category(), error.what(), {.hint = "there are several of that name: " + listedPaths(meant)});
+}
+
+/// The namespaces of the rows, as SQL of one column.
+std::string namespacesSql(const std::string& column, const std::string& from) {
+  return "SELECT DISTINCT unnest(map_keys(" + column + ")) AS n FROM " + from + " ORDER BY n LIMIT 20";
+}
+
 }  // namespace
+
+Found findColumn(const std::vector<Type>& columns, const std::string& path) {
+  Found found = findPath(columns, path);
+  if (found.type != nullptr) return found;
+  const std::vector<Found> ends = findByEnd(columns, path);
+  if (ends.size() == 1) return ends.front();
+  if (ends.size() > 1) {
+    throw Error(Category::usage, "`" + core::printable(path) + "` may be any of several columns",
+                {.hint = "name one of " + listedPaths(ends)});
+  }
+  throw Error(Category::usage, "there is no column `" + core::printable(path) + "`",
+              {.hint = "there are: " + pathsLike(columns, path)});
+}
 
 ProfileSet::ProfileSet(const ReaderSettings& settings, std::vector<InputFile> files,
                        std::vector<std::string> alsoAllowed)
@@ -326,7 +345,35 @@ void ProfileSet::moveColumns(const ReadQuery& query) {
   if (!union_ && (hidden || !moved_.empty())) union_.emplace(duck_, paths_, std::vector<RawField>());
 }
 
+void ProfileSet::checkNamespaces(const ReadQuery& query) {
+  const Type* map = columnNamed(columns_, "identityMap");
+  if (map == nullptr) return;  // said where the column is made
+  const std::string column = sqlName(names_.sqlOf(map->name));
+  const Blame blame{.what = "cannot read the identities"};
+  for (const std::string& name : query.identities) {
+    std::vector<std::string> others;
+    if (map->isStruct()) {
+      if (fieldNamed(*map, name) != nullptr) continue;
+      for (const Type& field : map->children) others.push_back(field.name);
+    } else if (map->id == DUCKDB_TYPE_MAP) {
+      // Nearly always the first rows tell; only for a wrong name all are read.
+      const std::string keys = "list_transform(map_keys(" + column + "), lambda k: lower(k))";
+      const bool known = !duck_
+                              .texts("SELECT 'known' FROM " + source() + " WHERE list_contains(" + keys + ", " +
+                                         sqlText(core::toLower(name)) + ") LIMIT 1",
+                                     blame)
+                              .empty();
+      if (known) continue;
+      others = duck_.texts(namespacesSql(column, source()), blame);
+    }
+    if (others.empty()) continue;
+    throw Error(Category::usage, "no profile has an identity of the namespace `" + core::printable(name) + "`",
+                {.hint = "there are: " + core::printable(joined(others, ", "))});
+  }
+}
+
 void ProfileSet::setUp(const ReadQuery& query) {
+  checkNamespaces(query);
   moveColumns(query);
   added_ = addedBy(query);
   allColumns_ = columns_;
@@ -334,11 +381,15 @@ void ProfileSet::setUp(const ReadQuery& query) {
     if (const auto moved = moved_.find(column.name); moved != moved_.end()) column.name = moved->second;
   }
   for (const Added& column : added_) allColumns_.push_back(Type{.name = column.name, .id = DUCKDB_TYPE_VARCHAR});
+  shortNames_.clear();
   const auto isInCondition = [&query](const Added& column) {
     return core::toLower(query.where).find(core::toLower(column.name)) != std::string::npos;
   };
   throughView_ = !query.sql.empty() || std::any_of(added_.begin(), added_.end(), isInCondition);
-  if (!throughView_) return;
+  if (throughView_) makeView();
+}
+
+void ProfileSet::makeView() {
   std::vector<std::string> identities;
   std::vector<std::string> extras;
   for (const Added& column : added_) {
@@ -346,8 +397,29 @@ void ProfileSet::setUp(const ReadQuery& query) {
   }
   identities.emplace_back(union_ ? "* EXCLUDE (" + sqlName(FileUnion::kPosition) + ")" : "*");
   identities.insert(identities.end(), extras.begin(), extras.end());
+  for (const Found& field : shortNames_) {
+    identities.push_back(sqlOf(field.steps) + " AS " + sqlName(names_.sqlOf(field.steps.back())));
+  }
   duck_.run("CREATE OR REPLACE VIEW profiles AS SELECT " + joined(identities, ", ") + " FROM " + tableSql(),
             {.what = "cannot read the files as one set"});
+}
+
+std::vector<Found> ProfileSet::takeShortNames(const ReadQuery& query) {
+  std::vector<Found> ambiguous;
+  std::set<std::string> seen;
+  for (const Found& field : allFields(columns_)) {
+    const std::string& name = field.steps.back();
+    const std::string lower = core::toLower(name);
+    if (field.steps.size() == 1 || lower.empty() || !seen.insert(lower).second) continue;
+    if (!mentions(query.where + "\n" + query.sql, lower) || columnNamed(allColumns_, name) != nullptr) continue;
+    std::vector<Found> meant = findByEnd(columns_, name);
+    if (meant.size() == 1) {
+      shortNames_.push_back(std::move(meant.front()));
+    } else {
+      ambiguous.insert(ambiguous.end(), meant.begin(), meant.end());
+    }
+  }
+  return ambiguous;
 }
 
 std::string ProfileSet::columnSql(const std::vector<std::string>& steps) const {
@@ -396,7 +468,20 @@ Statement ProfileSet::prepareChecked(const ReadQuery& query, Shape shape) {
                 {.hint = "write them into the SQL"});
   }
   setUp(query);
-  return duck_.prepareSelect(selectSql(query, shape), blameFor(query));
+  try {
+    return duck_.prepareSelect(selectSql(query, shape), blameFor(query));
+  } catch (const Error& error) {
+    if (error.category() != Category::usage || (query.sql.empty() && query.where.empty())) throw;
+    const std::vector<Found> ambiguous = takeShortNames(query);
+    if (shortNames_.empty()) throwWithPaths(error, ambiguous);
+    throughView_ = true;
+    makeView();
+    try {
+      return duck_.prepareSelect(selectSql(query, shape), blameFor(query));
+    } catch (const Error& second) {
+      throwWithPaths(second, ambiguous);
+    }
+  }
 }
 
 RowSource ProfileSet::prepare(const ReadQuery& asked, Shape shape) {

@@ -23,6 +23,9 @@ struct RowSource {
   std::vector<Type> columns;
 };
 
+/// The field that a path, or the end of one, means. Error(usage) if there is none, or several.
+Found findColumn(const std::vector<Type>& columns, const std::string& path);
+
 /// How columns that were named by dotted paths are shaped.
 enum class Shape { flat, nested };
 
@@ -65,6 +68,13 @@ class ProfileSet {
   std::vector<Type> shownColumnsOf(const Statement& statement) const;
   std::string extraSql(std::string_view name) const;
   std::string identitySql(const std::string& name) const;
+  /// Error(usage) for a namespace that no row has.
+  void checkNamespaces(const ReadQuery& query);
+  /// Makes the view `profiles`.
+  void makeView();
+  /// For words that DuckDB could not find: names that only one field has. Returns the fields of names that several
+  /// have.
+  std::vector<Found> takeShortNames(const ReadQuery& query);
   /// Settles what the query adds to the files' columns; makes the view if the user's own words need it.
   void setUp(const ReadQuery& query);
   std::vector<Added> addedBy(const ReadQuery& query) const;
@@ -85,7 +95,8 @@ class ProfileSet {
   // Of the query at hand:
   std::map<std::string, std::string> moved_;  ///< Columns of the files that bear the name of an added one.
   std::vector<Added> added_;
-  std::vector<Type> allColumns_;  ///< Those of the files and the added ones.
+  std::vector<Found> shortNames_;  ///< Fields that are columns of the view, too.
+  std::vector<Type> allColumns_;   ///< Those of the files and the added ones.
   bool throughView_ = false;
 };
 

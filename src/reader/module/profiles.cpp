@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -61,17 +62,6 @@ Blame readingBlame(const ReadQuery& query) {
   return {.what = "cannot read the profiles", .usersSql = !query.sql.empty() || !query.where.empty()};
 }
 
-void collectFields(const std::vector<Type>& fields, const std::string& above, std::vector<SchemaField>& into) {
-  for (const Type& field : fields) {
-    const std::string path = above.empty() ? field.name : above + "." + field.name;
-    if (field.isStruct()) {
-      collectFields(field.children, path, into);
-    } else {
-      into.push_back({.path = path, .type = field.describe(), .numeric = field.isNumeric()});
-    }
-  }
-}
-
 std::string listed(const std::vector<std::string>& paths) {
   std::string text;
   for (const std::string& path : paths) text += (text.empty() ? "" : ", ") + path;
@@ -105,14 +95,41 @@ DuckProfiles::DuckProfiles(ReaderSettings settings, std::vector<InputFile> files
 
 std::vector<SchemaField> DuckProfiles::schema() {
   std::vector<SchemaField> fields;
-  collectFields(set_.columns(), {}, fields);
+  for (const Found& field : allFields(set_.columns())) {
+    if (field.type->isStruct()) continue;
+    fields.push_back({.path = dotted(field.steps), .type = field.type->describe(), .numeric = field.type->isNumeric()});
+  }
+  return fields;
+}
+
+std::vector<SchemaField> DuckProfiles::examples(std::stop_token stop) {
+  constexpr std::uint64_t kLookedAt = 2'048;
+  const RowSource source = set_.prepare({.limit = kLookedAt}, Shape::flat);
+  CellWriter writer(source.columns);
+  std::map<std::string, std::string> found;
+  const InterruptOnStop interrupt(stop, set_.duck());
+  Rows rows(set_.duck(), source.statement, readingBlame({}), stop);
+  while (Chunk chunk = rows.next()) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    writer.bind(chunk.get());
+    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
+      for (const Leaf& leaf : writer.leaves()) {
+        if (found.contains(leaf.name) || leaf.isNull(row)) continue;
+        found.emplace(leaf.name, writer.cell(leaf, row));
+      }
+    }
+  }
+  std::vector<SchemaField> fields = schema();
+  for (SchemaField& field : fields) {
+    if (const auto example = found.find(field.path); example != found.end()) field.example = example->second;
+  }
   return fields;
 }
 
 std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) {
+  const InterruptOnStop interrupt(stop, set_.duck());
   const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
   const std::string header = makeWriter(format, source.columns)->header();
-  const InterruptOnStop interrupt(stop, set_.duck());
   // The first rows must be there before the header goes out: what fails at once shall leave no output.
   Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
   if (!header.empty() && !output.write(bytesOf(header))) return 0;
@@ -142,6 +159,7 @@ Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
   const std::uint64_t limit = query.limit.value_or(kTableRows);
   ReadQuery oneMore = query;
   oneMore.limit = limit < std::numeric_limits<std::uint64_t>::max() ? limit + 1 : limit;
+  const InterruptOnStop interrupt(stop, set_.duck());
   const RowSource source = set_.prepare(oneMore, Shape::flat);
   CellWriter writer(source.columns);
   Table table;
@@ -150,7 +168,6 @@ Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
                              .type = leaf.view->type->describe(),
                              .alignRight = leaf.view->type->isNumeric()});
   }
-  const InterruptOnStop interrupt(stop, set_.duck());
   Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
   while (Chunk chunk = rows.next()) {
     if (stop.stop_requested()) throw core::Interrupted();

@@ -11,6 +11,7 @@ class DuckProfiles final : public Profiles {
   DuckProfiles(ReaderSettings settings, std::vector<InputFile> files);
 
   std::vector<SchemaField> schema() override;
+  std::vector<SchemaField> examples(std::stop_token stop) override;
   std::uint64_t rowCount() override { return set_.rowCount(); }
   std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override;
   std::uint64_t writeParquet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override;

@@ -360,11 +360,7 @@ Tally mergedTally(const std::vector<std::unique_ptr<ChunkWork>>& workers) {
 }
 
 Found findScore(const std::vector<Type>& columns, const std::string& field) {
-  Found found = findPath(columns, field);
-  if (found.type == nullptr) {
-    throw Error(Category::usage, "there is no column `" + core::printable(field) + "`",
-                {.hint = "without --field the score column is searched for"});
-  }
+  Found found = findColumn(columns, field);
   if (!found.type->isNumeric()) {
     throw Error(Category::usage, "`" + core::printable(dotted(found.steps)) + "` is not numeric but " +
                                      found.type->describe().substr(0, 200));

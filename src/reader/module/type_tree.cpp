@@ -93,6 +93,19 @@ void findBelow(const std::vector<Type>& fields, std::string_view path, bool exac
   }
 }
 
+void collectFields(const std::vector<Type>& level, const std::vector<std::string>& above, std::vector<Found>& fields) {
+  for (const Type& field : level) {
+    std::vector<std::string> steps = above;
+    steps.push_back(field.name);
+    fields.push_back({steps, &field});
+    if (field.isStruct()) collectFields(field.children, steps, fields);
+  }
+}
+
+bool endsInSteps(std::string_view path, std::string_view end) {
+  return path == end || (path.size() > end.size() && path.ends_with(end) && path[path.size() - end.size() - 1] == '.');
+}
+
 }  // namespace
 
 bool Type::isNumeric() const {
@@ -206,6 +219,32 @@ Found findPath(const std::vector<Type>& columns, std::string_view path) {
   if (!found.empty()) return *std::ranges::min_element(found, {}, [](const Found& each) { return each.steps.size(); });
   findBelow(columns, path, false, {}, found);
   return found.size() == 1 ? found.front() : Found();
+}
+
+std::vector<Found> allFields(const std::vector<Type>& columns) {
+  std::vector<Found> fields;
+  collectFields(columns, {}, fields);
+  return fields;
+}
+
+std::vector<Found> findByEnd(const std::vector<Type>& columns, std::string_view end) {
+  const std::vector<Found> fields = allFields(columns);
+  const auto matching = [&](bool exact, bool groups) {
+    std::vector<Found> found;
+    for (const Found& field : fields) {
+      const std::string path = dotted(field.steps);
+      const bool ends = exact ? endsInSteps(path, end) : endsInSteps(core::toLower(path), core::toLower(end));
+      if (ends && field.type->isStruct() == groups) found.push_back(field);
+    }
+    return found;
+  };
+  for (const bool groups : {false, true}) {
+    for (const bool exact : {true, false}) {
+      std::vector<Found> found = matching(exact, groups);
+      if (!found.empty()) return found;
+    }
+  }
+  return {};
 }
 
 std::string dotted(const std::vector<std::string>& steps) {

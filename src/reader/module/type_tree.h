@@ -43,6 +43,13 @@ struct Found {
 /// if there is none, or if without case there are several.
 Found findPath(const std::vector<Type>& columns, std::string_view path);
 
+/// Fields whose path ends in `end`, e.g. `score` or `churn.score`: as it is spelt, else without case. Groups only where
+/// no other field is meant.
+std::vector<Found> findByEnd(const std::vector<Type>& columns, std::string_view end);
+
+/// All fields, groups before what is in them.
+std::vector<Found> allFields(const std::vector<Type>& columns);
+
 /// The names with dots between.
 std::string dotted(const std::vector<std::string>& steps);
 

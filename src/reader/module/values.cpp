@@ -430,6 +430,24 @@ void appendCsvText(std::string& out, std::string_view text) {
   }
 }
 
+/// A number with a fraction, without an exponent as long as it is shorter than a line. False, and nothing is appended,
+/// for anything else.
+bool appendFixed(std::string& out, const VectorView& view, std::uint64_t index) {
+  if (!isFloat(*view.type)) return false;
+  const bool single = view.type->id == DUCKDB_TYPE_FLOAT;
+  const double value = single ? static_cast<double>(view.at<float>(index)) : view.at<double>(index);
+  if (!std::isfinite(value)) return false;
+  std::array<char, 64> buffer{};
+  char* const end = buffer.data() + buffer.size();
+  const auto result = single ? std::to_chars(buffer.data(), end, view.at<float>(index), std::chars_format::fixed)
+                             : std::to_chars(buffer.data(), end, value, std::chars_format::fixed);
+  if (result.ec != std::errc{}) return false;
+  const std::string_view text(buffer.data(), static_cast<std::size_t>(result.ptr - buffer.data()));
+  out.append(text);
+  if (text.find('.') == text.npos) out += ".0";
+  return true;
+}
+
 void flattenInto(std::vector<Leaf>& leaves, const VectorView& view, const std::string& name,
                  std::vector<const VectorView*> above) {
   if (!view.type->isStruct()) {
@@ -621,12 +639,14 @@ CellWriter::CellWriter(const std::vector<Type>& columns) : RowWriter(columns), l
 
 std::vector<std::string> CellWriter::cells(std::uint64_t row) const {
   std::vector<std::string> cells;
-  for (const Leaf& leaf : leaves_) {
-    std::string text;
-    if (!leaf.isNull(row)) appendText(text, *leaf.view, row);
-    cells.push_back(core::printable(text));
-  }
+  for (const Leaf& leaf : leaves_) cells.push_back(leaf.isNull(row) ? std::string() : cell(leaf, row));
   return cells;
+}
+
+std::string CellWriter::cell(const Leaf& leaf, std::uint64_t row) const {
+  std::string text;
+  if (!appendFixed(text, *leaf.view, row)) appendText(text, *leaf.view, row);
+  return core::printable(text);
 }
 
 }  // namespace caiexport::reader

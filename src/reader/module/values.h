@@ -115,6 +115,8 @@ class CellWriter final : public RowWriter {
   explicit CellWriter(const std::vector<Type>& columns);
   const std::vector<Leaf>& leaves() const { return leaves_; }
   std::vector<std::string> cells(std::uint64_t row) const;
+  /// Of a value that is not null: printable, numbers without an exponent.
+  std::string cell(const Leaf& leaf, std::uint64_t row) const;
   void append(std::string&, std::uint64_t) override {}
 
  private:
