@@ -286,6 +286,7 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
   if (words.empty()) return printed(out, overviewText());
   if (words.front() == "help") return help(words.subspan(1), out);
   if (words.front() == "version") return version(words.subspan(1), out);
+  if (words.front() == "complete") return printed(out, completions(words.subspan(1), processEnvironment()));
 
   const Command& command = findCommand(words.front());
   if (options.has("help")) return printed(out, helpFor(command.page(), options));

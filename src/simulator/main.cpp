@@ -118,6 +118,10 @@ int serve(const Options& options, const std::function<void()>& waitForEnd) {
 }
 
 int perform(std::span<const char* const> words, const std::function<void()>& waitForEnd) {
+  if (!words.empty() && std::string_view(words.front()) == "complete") {
+    std::cout << completions(words.subspan(1));
+    return EXIT_SUCCESS;
+  }
   const Options options = parseOptions(words);
   if (options.help) {
     std::cout << helpText();

@@ -1,6 +1,7 @@
 #include "simulator/options.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include "caiexport/core/error.h"
@@ -50,8 +51,10 @@ std::uint64_t numberOf(const std::string& option, const std::string& text, std::
   return *number;
 }
 
+constexpr std::array<const char*, 4> kTlsVersions{"1.0", "1.1", "1.2", "1.3"};
+
 std::string tlsVersion(const std::string& option, const std::string& text) {
-  if (text != "1.0" && text != "1.1" && text != "1.2" && text != "1.3") {
+  if (std::ranges::find(kTlsVersions, text) == kTlsVersions.end()) {
     refuse(option + " must be 1.0, 1.1, 1.2 or 1.3, not '" + text + "'");
   }
   return text;
@@ -179,6 +182,43 @@ SIGTERM and SIGINT end it.
 
 Exit codes: 0 ended by a signal, 2 wrong usage or scenario, 9 files or the port could not be used.
 )";
+}
+
+std::string completions(std::span<const char* const> words) {
+  if (words.empty()) {
+    return {};
+  }
+  const std::string_view before = words.size() < 2 ? std::string_view() : words[words.size() - 2];
+  std::string_view current = words.back();
+  const std::size_t equals = current.starts_with("--") ? current.find('=') : std::string_view::npos;
+  const std::string_view option = equals == std::string_view::npos ? before : current.substr(0, equals);
+  const std::string_view shared = equals == std::string_view::npos ? std::string_view() : current.substr(0, equals + 1);
+  std::string out;
+  const auto offer = [&](const std::string& word) {
+    if (word.starts_with(current)) {
+      out += word + "\n";
+    }
+  };
+  for (const OptionText& text : optionTexts()) {
+    if (option != "--" + std::string(text.name) || text.argument.empty()) {
+      continue;
+    }
+    if (text.name == "tls-min" || text.name == "tls-max") {
+      for (const char* version : kTlsVersions) {
+        offer(std::string(shared) + version);
+      }
+    } else if (text.name == "scenario") {
+      for (const BuiltinScenario& scenario : builtinScenarios()) {
+        offer(std::string(shared) + std::string(scenario.name));
+      }
+    }
+    const bool files = text.name == "scenario" || text.name == "tls" || text.name == "port-file";
+    return out + (files ? "<FILE>\n" : text.name == "data-dir" ? "<DIR>\n" : "");
+  }
+  for (const OptionText& text : optionTexts()) {
+    offer("--" + std::string(text.name));
+  }
+  return out;
 }
 
 std::string helpText() {

@@ -48,4 +48,8 @@ std::string_view usageNotes();
 
 std::string helpText();
 
+/// For the shells' completion, hidden from help: what could stand in the place of the last word, one a line; `<FILE>`
+/// and `<DIR>` mean that the shell's own files or folders fit.
+std::string completions(std::span<const char* const> words);
+
 }  // namespace caiexport::simulator

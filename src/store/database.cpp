@@ -207,7 +207,10 @@ int waitALittle(void*, int tries) noexcept {
   return 1;
 }
 
-std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
+/// Whether a lock of another process is waited for.
+enum class Busy { wait, fail };
+
+std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags, Busy busy = Busy::wait) {
   auto connection = std::make_unique<SQLite::Database>(name, flags);
   sqlite3* handle = connection->getHandle();
   sqlite3_extended_result_codes(handle, 1);
@@ -217,7 +220,7 @@ std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags) {
   // Closing what turns out to be another program's must not change it.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   // SQLite's own would sleep longer each time, and the last of many writers longest.
-  sqlite3_busy_handler(handle, waitALittle, nullptr);
+  if (busy == Busy::wait) sqlite3_busy_handler(handle, waitALittle, nullptr);
   connection->exec("PRAGMA foreign_keys = ON");
   // In WAL mode anything less may lose the last commits when the power goes. fullfsync is macOS's real fsync.
   connection->exec("PRAGMA synchronous = FULL");
@@ -271,6 +274,12 @@ bool isWritable(const fs::path& file) {
   return ::access(file.c_str(), W_OK) == 0 && ::access(file.parent_path().c_str(), W_OK) == 0;
 }
 
+bool isEmptyOrMissing(const fs::path& file) {
+  std::error_code failed;
+  const auto bytes = fs::file_size(file, failed);
+  return failed || bytes == 0;
+}
+
 std::string immutableUri(const fs::path& file) {
   std::string uri = "file:";
   for (const char letter : file.string()) {
@@ -308,14 +317,31 @@ std::unique_ptr<SQLite::Database> openInReadOnlyFolder(const fs::path& file) {
   try {
     return openAndCheck(file.string(), SQLite::OPEN_READONLY);
   } catch (const SQLite::Exception& error) {
-    std::error_code failed;
-    const auto logBytes = fs::file_size(file.string() + "-wal", failed);
-    const bool quiet = failed || logBytes == 0;
+    const bool quiet = isEmptyOrMissing(file.string() + "-wal");
     const int code = error.getErrorCode() & 0xFF;
     const bool forLackOfShm = code == SQLITE_CANTOPEN || code == SQLITE_READONLY;
     if (!forLackOfShm || !quiet || ::access(file.c_str(), R_OK) != 0) throw;
   }
   return openAndCheck(immutableUri(file), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+}
+
+/// Without a log nobody is at work in it, and nothing needs a lock. With one, its -shm file is there too.
+std::unique_ptr<SQLite::Database> openForAGlance(const fs::path& file) {
+  std::error_code failed;
+  if (!fs::is_regular_file(file, failed)) {
+    fail(Category::notFound, "there is no job database at " + file.string(), {});
+  }
+  const bool alone = isEmptyOrMissing(file.string() + "-wal");
+  if (!alone && isEmptyOrMissing(file.string() + "-shm")) {
+    fail(Category::io, "the log of the job database " + file.string() + " has yet to be replayed", {});
+  }
+  auto connection = connect(alone ? immutableUri(file) : file.string(),
+                            SQLite::OPEN_READONLY | (alone ? SQLite::OPEN_URI : 0), Busy::fail);
+  const Bracket reading(*connection, "BEGIN");
+  if (checkedVersion(*connection, file) < newestSchemaVersion()) {
+    fail(Category::io, "the job database " + file.string() + " is not up to date", {});
+  }
+  return connection;
 }
 
 std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
@@ -341,13 +367,19 @@ Database::Database(const fs::path& file, Mode mode) : file_(realName(fs::absolut
   refuseFolder(file_);
   refuseNoDatabase(file_);
   try {
-    if (mode == Mode::readWrite) {
-      requireOwn(file_);
-      makeFile(file_);
-      mendModes(file_);
-      connection_ = openForWriting(file_);
-    } else {
-      connection_ = openForReading(file_);
+    switch (mode) {
+      case Mode::readWrite:
+        requireOwn(file_);
+        makeFile(file_);
+        mendModes(file_);
+        connection_ = openForWriting(file_);
+        break;
+      case Mode::readOnly:
+        connection_ = openForReading(file_);
+        break;
+      case Mode::glance:
+        connection_ = openForAGlance(file_);
+        break;
     }
   } catch (const SQLite::Exception& error) {
     throwDatabaseError("open", file_, error);

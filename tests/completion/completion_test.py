@@ -7,6 +7,7 @@ usage: completion_test.py SHELL SCRIPTS PROGRAMS
   PROGRAMS  folder with caiexport
 """
 
+import json
 import os
 import pty
 import select
@@ -18,6 +19,7 @@ import time
 import unittest
 
 SHELL, SCRIPTS, PROGRAMS = "", "", ""
+DATASET = "5fd1a9dea30603194baeea43"
 # What every wait may take on a busy machine; none of them takes it when things go well.
 LIMIT_S = 60
 
@@ -96,9 +98,10 @@ class Fish:
     def complete(self, line):
         script = f"source '{SCRIPTS}/caiexport.fish'; source '{SCRIPTS}/caiexport-simulator.fish'; complete -C \"$line\""
         out = subprocess.run(["fish", "--no-config", "-c", f"set line '{line}'; {script}"], cwd=self.home,
-                             env=self.environment, capture_output=True, text=True, timeout=LIMIT_S, check=True)
-        assert out.stderr == "", out.stderr
-        words = [row.split("\t")[0] for row in out.stdout.splitlines()]
+                             env=self.environment, capture_output=True, timeout=LIMIT_S, check=True)
+        assert out.stderr == b"", out.stderr
+        # As bytes: read as text, a carriage return at the end of a word would go unseen.
+        words = [row.split("\t")[0] for row in out.stdout.decode().split("\n") if row]
         return "\n".join(words), " ".join(f"<{word}>" for word in words) if len(words) == 1 else ""
 
     def close(self):
@@ -114,7 +117,18 @@ class Completion(unittest.TestCase):
         for name in ("settings.ini", "other.txt"):
             with open(os.path.join(cls.home, name), "w", encoding="utf-8"):
                 pass
+        cls.record()
         cls.shell = Fish(cls.home) if SHELL == "fish" else Terminal(cls.home)
+
+    @classmethod
+    def record(cls):
+        """A job in the record, of a dataset that no platform has: this port answers nobody."""
+        environment = {"PATH": PROGRAMS, "HOME": cls.home, "CAIEXPORT_ACCESS_TOKEN": "token", "CAIEXPORT_ORG_ID": "A@AdobeOrg",
+                       "CAIEXPORT_CLIENT_ID": "client", "CAIEXPORT_BASE_URL": "http://127.0.0.1:9"}
+        command = [os.path.join(PROGRAMS, "caiexport"), "dataset", "--id", DATASET, "--retries", "0", "--format", "json"]
+        out = subprocess.run(command, env=environment, cwd=cls.home, capture_output=True, text=True, timeout=LIMIT_S,
+                             check=False)
+        cls.job = str(json.loads(out.stdout)["job"])
 
     @classmethod
     def tearDownClass(cls):
@@ -154,12 +168,32 @@ class Completion(unittest.TestCase):
         self.offers("caiexport history --kind ", ["dataset", "segment"], ["scores"])
         self.offers("caiexport history --kind dataset --", ["--status"], ["--batch"])
 
+    def test_job_numbers(self):
+        self.becomes("caiexport show ", self.job)
+        self.offers("caiexport read ", [self.job, "settings.ini"])
+
+    def test_completed_words_have_no_carriage_return(self):
+        for line in ("caiexport show ", "caiexport dataset --id 5fd", "caiexport --sandb", "caiexport read sett"):
+            _, became = self.shell.complete(line)
+            self.assertRegex(became, "<[^<>]+>")
+            self.assertNotRegex(became, "<[^<>]*\r[^<>]*>")
+
+    def test_ids(self):
+        self.becomes("caiexport dataset --id 5fd", DATASET)
+        self.becomes("caiexport dataset --id=5fd", "--id=" + DATASET)
+        self.becomes("caiexport history --id ", DATASET)
+
+    def test_words_of_states(self):
+        self.becomes("caiexport history --status fai", "failed")
+        self.becomes("caiexport history --status failed,bl", "failed,blocked")
+
     def test_files(self):
         self.becomes("caiexport --config sett", "settings.ini")
         self.becomes("caiexport read sett", "settings.ini")
 
     def test_folders(self):
         self.becomes("caiexport dataset --output su", "sub/")
+        self.becomes("caiexport dataset --output=su", "--output=su" + "b/")
         self.becomes("caiexport dataset --output some", "some folder/")
         self.offers("caiexport verify ", ["sub/"], ["settings.ini", "other.txt"])
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -317,6 +318,45 @@ TEST_F(DatabaseTest, aReaderSeesWhatAWriterJustWrote) {
   support::FakeClock clock;
   JobStore(writer, clock).createJob(datasetRequest(), "u", model::makePlan(datasetRequest()));
   EXPECT_TRUE(History(reader, {}).newest().has_value());
+}
+
+// --- a glance
+
+TEST_F(DatabaseTest, aGlanceMakesNothing) {
+  EXPECT_EQ(openingError(folder_ / "none/jobs.db", Database::Mode::glance).category(), Category::notFound);
+  EXPECT_FALSE(fs::exists(folder_ / "none"));
+  { Database database(file_, Database::Mode::readWrite); }
+  {
+    Database database(file_, Database::Mode::glance);
+    EXPECT_EQ(database.connection().execAndGet("SELECT count(*) FROM job").getInt(), 0);
+    EXPECT_THROW(database.connection().exec("DELETE FROM job"), SQLite::Exception);
+  }
+  EXPECT_EQ(namesIn(folder_.path()), std::set<std::string>{"jobs.db"});
+}
+
+TEST_F(DatabaseTest, aGlanceSeesWhatAWriterJustWrote) {
+  Database writer(file_, Database::Mode::readWrite);
+  support::FakeClock clock;
+  JobStore(writer, clock).createJob(datasetRequest(), "u", model::makePlan(datasetRequest()));
+  Database reader(file_, Database::Mode::glance);
+  EXPECT_TRUE(History(reader, {}).newest().has_value());
+}
+
+TEST_F(DatabaseTest, aGlanceLeavesAnOlderDatabaseAsItIs) {
+  write(file_, "");
+  EXPECT_EQ(openingError(file_, Database::Mode::glance).category(), Category::io);
+  EXPECT_EQ(fs::file_size(file_), 0U);
+}
+
+TEST_F(DatabaseTest, aGlanceDoesNotWaitForALock) {
+  { Database database(file_, Database::Mode::readWrite); }
+  SQLite::Database holder(file_.string(), SQLite::OPEN_READWRITE);
+  holder.exec("CREATE TABLE in_the_log (a)");
+  holder.exec("PRAGMA locking_mode = EXCLUSIVE");
+  holder.exec("INSERT INTO in_the_log VALUES (1)");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(openingError(file_, Database::Mode::glance).what(), HasSubstr("database is locked"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));  // others wait for 60
 }
 
 TEST_F(DatabaseTest, readsInAFolderThatCanNotBeWritten) {

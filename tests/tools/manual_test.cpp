@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "caiexport/cli/application.h"
 #include "cli/config/config.h"
 #include "simulator/options.h"
@@ -24,7 +26,9 @@ std::string partOf(const std::string& page, const std::string& begin, const std:
 
 /// The page with its lines joined: where a paragraph is broken does not matter.
 std::string inOneLine(const std::string& page) {
-  return replaced(page, "\n", " ");
+  std::string text = page;
+  std::ranges::replace(text, '\n', ' ');
+  return text;
 }
 
 std::string itemOf(const cli::Option& option) {

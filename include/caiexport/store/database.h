@@ -15,7 +15,11 @@ class StatementCache;
 /// An open connection. For one thread at a time; several processes may have the same file open.
 class Database {
  public:
-  enum class Mode { readWrite, readOnly };
+  enum class Mode {
+    readWrite,
+    readOnly,
+    glance  ///< For a look in passing: as readOnly, but waits for no lock, migrates nothing, makes no file: an Error.
+  };
 
   /// readWrite: creates the file (0600) and its folder (0700) if needed and applies the migrations that it lacks, in
   /// one transaction, safe against other processes that do the same. readOnly: nothing can be written through the

@@ -37,6 +37,9 @@ CommandEnd runSegments(const ParsedOptions& options, Context& context);
 CommandEnd runDoctor(const ParsedOptions& options, Context& context);
 CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
+/// What `complete` prints for the shells' completion, see complete.cpp. Never fails.
+std::string completions(std::span<const std::string> words, const Environment& environment);
+
 /// Options that set how the platform is reached, those of all commands, how files are fetched and where they go, and
 /// those of a run that works on jobs.
 OptionGroup platformGroup();
