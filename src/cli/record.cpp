@@ -8,13 +8,7 @@ namespace caiexport::cli {
 
 namespace fs = std::filesystem;
 
-fs::path lockFileOf(const fs::path& database) {
-  fs::path file = database;
-  file += ".lock";
-  return file;
-}
-
-std::unique_ptr<Record> Record::open(const fs::path& database) {
+std::unique_ptr<Record> Record::open(const fs::path& database, Mode mode) {
   std::error_code ignored;
   // A folder above that can't be entered is an error that opening reports better.
   const fs::file_status status = fs::status(database, ignored);
@@ -22,20 +16,33 @@ std::unique_ptr<Record> Record::open(const fs::path& database) {
   // An empty file holds no jobs, and to look at it is no reason to fill it.
   const bool empty = fs::is_regular_file(status) && fs::file_size(database, ignored) == 0 && !ignored;
   if (empty && !fs::exists(database.string() + "-wal", ignored)) return nullptr;
-  return std::make_unique<Record>(database);
+  return std::make_unique<Record>(database, mode);
 }
 
-Record::Record(const fs::path& database)
-    : database_(database, store::Database::Mode::readOnly),
-      history_(database_, [this](model::JobId job) { return isHeld(job); }) {
-  const fs::path file = lockFileOf(database_.file());
+Record::Record(const fs::path& database, Mode mode)
+    : database_(database, mode), history_(database_, [this](model::JobId job) { return isHeld(job); }) {
+  if (mode == Mode::readWrite) {
+    locks();
+    return;
+  }
   std::error_code ignored;
-  if (!fs::exists(file, ignored)) return;
+  if (!fs::exists(lockFile(), ignored)) return;
   try {
-    locks_.emplace(file);
+    locks();
   } catch (const core::Error&) {
     // Someone else's database: whether a job is held stays unknown, and is shown as not held.
   }
+}
+
+fs::path Record::lockFile() const {
+  fs::path file = database_.file();
+  file += ".lock";
+  return file;
+}
+
+core::LockTable& Record::locks() {
+  if (!locks_) locks_.emplace(lockFile());
+  return *locks_;
 }
 
 std::vector<store::SourceStatus> Record::sources() {

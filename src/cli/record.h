@@ -1,5 +1,5 @@
 #pragma once
-/// The job database for those who only look: needs neither settings nor the network.
+/// The job database on disk: needs neither settings nor the network.
 
 #include <filesystem>
 #include <memory>
@@ -13,21 +13,27 @@
 
 namespace caiexport::cli {
 
-/// The lock table that belongs to a database.
-std::filesystem::path lockFileOf(const std::filesystem::path& database);
-
-/// For one thread, and not beside a Session: closing the lock file would drop the process's own locks.
+/// A job database with its lock table and its history, the only way to open the three. For one thread. A process may
+/// have one of them at a time: closing the lock file would drop the locks that it holds through another.
 class Record {
  public:
-  /// Nothing if there is no such file yet.
-  static std::unique_ptr<Record> open(const std::filesystem::path& database);
+  using Mode = store::Database::Mode;
 
-  explicit Record(const std::filesystem::path& database);
+  /// Nothing if there is no such file yet, or an empty one.
+  static std::unique_ptr<Record> open(const std::filesystem::path& database, Mode mode = Mode::readOnly);
+
+  /// With readWrite makes what is not there.
+  explicit Record(const std::filesystem::path& database, Mode mode = Mode::readOnly);
+
+  store::Database& database() { return database_; }
   store::History& history() { return history_; }
+  /// Makes it if there is none. Error(io) if it is not ours.
+  core::LockTable& locks();
+  bool isHeld(model::JobId job) const;
   std::vector<store::SourceStatus> sources();
 
  private:
-  bool isHeld(model::JobId job) const;
+  std::filesystem::path lockFile() const;
 
   store::Database database_;
   std::optional<core::LockTable> locks_;

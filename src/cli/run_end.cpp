@@ -19,13 +19,10 @@ namespace {
 
 constexpr core::Duration kHookTime = std::chrono::seconds(30);
 
-/// The command gets the user's environment, but not what only caiexport is to know.
-constexpr std::array<std::string_view, 2> kSecretVariables{"CAIEXPORT_CLIENT_SECRET", "CAIEXPORT_ACCESS_TOKEN"};
-
 /// Neither a secret nor the way to one, nor who we say we are; and an address may hold a password by mistake.
 bool isTold(const SettingSpec& spec, std::string_view value) {
-  return !spec.secret && spec.key != "client_id" && spec.key != "on_end" &&
-         value.find('@') == value.find("@AdobeOrg") && value.size() < 4096;
+  return !spec.secret && !spec.command && spec.key != "client_id" && value.find('@') == value.find("@AdobeOrg") &&
+         value.size() < 4096;
 }
 
 std::string secondsText(core::Duration time) {
@@ -132,8 +129,10 @@ void RunEnd::runHook(const CommandEnd& error, bool skipped) {
   json.endObject();
   input += '\n';
   // A run that Ctrl-C ended is told of, too: only its time is bounded.
-  const core::ShellEnd end = core::runShellCommand(
-      {.command = hook->value, .input = input, .withheld = kSecretVariables, .timeout = kHookTime}, {});
+  // It gets the user's environment, but not what only caiexport is to know.
+  const std::vector<std::string_view> secrets = secretNames(&SettingSpec::environment);
+  const core::ShellEnd end =
+      core::runShellCommand({.command = hook->value, .input = input, .withheld = secrets, .timeout = kHookTime}, {});
   if (end.kind == core::ShellEnd::Kind::exited && end.code == 0) return;
   const std::string how = core::describe(end, kHookTime);
   log_.write(core::LogLevel::error, "on_end", {{"failed", how}});

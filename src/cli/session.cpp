@@ -7,7 +7,6 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "cancel_watch.h"
-#include "record.h"
 
 namespace caiexport::cli {
 namespace {
@@ -69,18 +68,16 @@ Session::Session(Configuration& configuration, Context& context)
       settings_(configuration.platform()),
       download_(configuration.download()),
       connection_(settings_, configuration.tokenCache(), context.log, download_),
-      database_(configuration.database(), store::Database::Mode::readWrite),
-      locks_(lockFileOf(database_.file())),
-      store_(database_, core::systemClock()),
-      history_(database_, [this](model::JobId job) { return isHeld(job); }),
-      syncStore_(database_, core::systemClock()),
-      runStore_(database_, core::systemClock()),
+      record_(configuration.database(), Record::Mode::readWrite),
+      store_(record_.database(), core::systemClock()),
+      syncStore_(record_.database(), core::systemClock()),
+      runStore_(record_.database(), core::systemClock()),
       progress_(context.console, core::systemClock()),
       runner_(tools()) {}
 
 engine::Tools Session::tools() {
   return {.store = store_,
-          .jobLocks = locks_,
+          .jobLocks = record_.locks(),
           .client = connection_.client(),
           .files = core::diskFileSystem(),
           .clock = core::systemClock(),
@@ -101,7 +98,7 @@ void Session::requireSame(const model::Job& job) const {
 engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options) {
   std::stop_source run;
   const std::stop_callback signalled(context_.stop, [&run] { run.request_stop(); });
-  const CancelWatch watch(database_.file(), job, run, core::systemClock(), context_.log);
+  const CancelWatch watch(record_.database().file(), job, run, core::systemClock(), context_.log);
   struct Finish {
     Progress& progress;
     ~Finish() { progress.finish(); }

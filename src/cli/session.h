@@ -5,18 +5,16 @@
 #include <optional>
 
 #include "caiexport/cli/application.h"
-#include "caiexport/core/file_lock.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/net/poco_transport.h"
 #include "caiexport/platform/auth.h"
 #include "caiexport/platform/client.h"
-#include "caiexport/store/database.h"
-#include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"
 #include "caiexport/store/run_store.h"
 #include "caiexport/store/sync_store.h"
 #include "cli/config/config.h"
 #include "cli/output/progress.h"
+#include "record.h"
 
 namespace caiexport::cli {
 
@@ -43,12 +41,12 @@ class Session {
   const PlatformSettings& settings() const { return settings_; }
   platform::Client& client() { return connection_.client(); }
   store::JobStore& store() { return store_; }
-  store::History& history() { return history_; }
+  store::History& history() { return record_.history(); }
   store::SyncStore& syncStore() { return syncStore_; }
   store::RunStore& runStore() { return runStore_; }
   engine::Runner& runner() { return runner_; }
   engine::Tools tools();
-  bool isHeld(model::JobId job) const { return engine::holderOf(locks_, job).has_value(); }
+  bool isHeld(model::JobId job) const { return record_.isHeld(job); }
 
   /// Error(config) if the job belongs to another organisation, sandbox or platform than the settings.
   void requireSame(const model::Job& job) const;
@@ -67,11 +65,9 @@ class Session {
   core::Duration ran_{};
   PlatformSettings settings_;
   transfer::DownloadSettings download_;
-  Connection connection_;  // before the database: what it refuses must leave nothing behind
-  store::Database database_;
-  core::LockTable locks_;
+  Connection connection_;  // before the record: what it refuses must leave nothing behind
+  Record record_;
   store::JobStore store_;
-  store::History history_;
   store::SyncStore syncStore_;
   store::RunStore runStore_;
   Progress progress_;

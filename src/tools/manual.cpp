@@ -1,9 +1,10 @@
 #include "manual.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "caiexport/cli/application.h"
-#include "cli/config/config.h"
+#include "cli/config/settings.h"
 #include "program.h"
 #include "roff.h"
 #include "simulator/options.h"
@@ -91,11 +92,14 @@ void addSharedOptions(Page& page, const Program& program) {
   }
 }
 
-std::string sourcesOf(const cli::SettingSpec& setting) {
-  std::string text = "Environment " + std::string(setting.environment);
+std::string tellOf(const cli::SettingSpec& setting) {
+  std::string text(setting.help);
+  text += ". Environment " + std::string(setting.environment);
   if (!setting.option.empty()) text += ", option --" + std::string(setting.option);
-  if (!setting.fallback.empty()) text += ", default " + std::string(setting.fallback);
-  return text + ".";
+  if (const std::string_view value = cli::defaultOf(setting); !value.empty()) text += ", default " + std::string(value);
+  text += '.';
+  text.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(text.front())));
+  return text;
 }
 
 void addSettings(Page& page) {
@@ -104,7 +108,7 @@ void addSettings(Page& page) {
       "The first of these that is given wins: command line option, environment, profile of the config file, default. "
       "Secrets are never options, since other users of a machine can read a command line. The config file is an INI "
       "file with a section per profile; these are its keys.");
-  for (const cli::SettingSpec& setting : cli::settingSpecs()) page.item(setting.key, {}, sourcesOf(setting));
+  for (const cli::SettingSpec& setting : cli::settingSpecs()) page.item(setting.key, {}, tellOf(setting));
 }
 
 void addEnvironment(Page& page) {

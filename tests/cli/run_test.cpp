@@ -98,7 +98,7 @@ TEST(Record, WithoutALockFileNothingIsHeld) {
   JobFixture fixture;
   const model::JobId job = fixture.freshSegmentJob();
   EXPECT_FALSE(Record::open(fixture.file())->history().job(job).held);
-  EXPECT_FALSE(std::filesystem::exists(lockFileOf(fixture.file())));
+  EXPECT_FALSE(std::filesystem::exists(fixture.file().string() + ".lock"));
 }
 
 class ProgressTest : public testing::Test {

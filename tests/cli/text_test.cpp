@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "caiexport/reader/table.h"
+#include "cli/output/job_fields.h"
 #include "cli/output/job_text.h"
 #include "cli/output/progress.h"
 #include "job_fixture.h"

@@ -23,12 +23,6 @@ model::JobId parseJob(const ParsedOptions& options) {
   return jobNumber(options.arguments().front());
 }
 
-void requireDatabase(const std::filesystem::path& database, model::JobId job) {
-  if (Record::open(database)) return;
-  throw core::Error(core::Category::notFound,
-                    "there is no job " + std::to_string(model::numberOf(job)) + ": no job was ever made");
-}
-
 std::string sentence(const store::JobView& view) {
   const std::string job = "job " + std::to_string(model::numberOf(view.job.id));
   if (view.status == model::JobStatus::cancelled) return job + " is cancelled";
@@ -57,12 +51,12 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
   const model::JobId job = parseJob(options);
   const TextOrJson format = formatOption(options);
   Configuration configuration(options, context.environment);
-  requireDatabase(configuration.database(), job);
-
-  store::Database database(configuration.database(), store::Database::Mode::readWrite);
-  core::LockTable locks(lockFileOf(database.file()));
-  store::JobStore store(database, core::systemClock());
-  store::History history(database, [&](model::JobId id) { return engine::holderOf(locks, id).has_value(); });
+  const std::unique_ptr<Record> record = Record::open(configuration.database(), Record::Mode::readWrite);
+  if (!record) {
+    throw core::Error(core::Category::notFound,
+                      "there is no job " + std::to_string(model::numberOf(job)) + ": no job was ever made");
+  }
+  store::JobStore store(record->database(), core::systemClock());
   std::optional<Connection> connection;
   const auto connect = [&](const model::Job& of) -> platform::Client& {
     if (!connection) {
@@ -73,12 +67,12 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
     }
     return connection->client();
   };
-  engine::cancelJob({.store = store, .jobLocks = locks, .connect = connect}, job, context.stop);
+  engine::cancelJob({.store = store, .jobLocks = record->locks(), .connect = connect}, job, context.stop);
 
-  const store::JobView view = history.job(job);
+  const store::JobView view = record->history().job(job);
   if (format == TextOrJson::json) {
     json::Writer json([&](std::string_view text) { context.out.write(text); });
-    writeJob(json, view, JobDetail::summary, history);
+    writeJob(json, view, JobDetail::summary, record->history());
     context.out.write("\n");
   } else {
     context.out.write(sentence(view) + "\n");

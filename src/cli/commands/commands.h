@@ -1,7 +1,8 @@
 #pragma once
-/// The commands, and what their pages share.
+/// The commands: the help page and the work of each.
 
 #include "caiexport/cli/application.h"
+#include "cli/config/settings.h"
 
 namespace caiexport::cli {
 
@@ -39,12 +40,5 @@ CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
 /// What `complete` prints for the shells' completion, see complete.cpp. Never fails.
 std::string completions(std::span<const std::string> words, const Environment& environment);
-
-/// Options that set how the platform is reached, those of all commands, how files are fetched and where they go, and
-/// those of a run that works on jobs.
-OptionGroup platformGroup();
-OptionGroup globalGroup();
-OptionGroup transferGroup();
-OptionGroup runGroup();
 
 }  // namespace caiexport::cli

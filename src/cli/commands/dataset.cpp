@@ -6,8 +6,8 @@
 #include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "dry_run.h"
 #include "guard_options.h"
+#include "preview.h"
 
 namespace caiexport::cli {
 namespace {
@@ -110,12 +110,10 @@ CommandEnd runDataset(const ParsedOptions& options, Context& context) {
   DatasetOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
-  if (parsed.dryRun) return runDryRun(configuration, parsed.request, parsed.format, context);
+  if (parsed.dryRun) return previewDataset(configuration, parsed.request, parsed.format, context);
 
   Session session(configuration, context);
-  parsed.request.orgId = session.settings().orgId;
-  parsed.request.sandbox = session.settings().sandbox;
-  parsed.request.baseUrl = session.settings().baseUrl;
+  session.settings().stamp(parsed.request);
   const model::Job job = session.runner().create(parsed.request);
   return runAndPrint(session, job.id, {}, parsed.format, context);
 }

@@ -8,6 +8,7 @@
 #include "caiexport/json/writer.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
+#include "cli/output/job_fields.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
 #include "cli/output/line_array.h"

@@ -1,12 +1,8 @@
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/prune.h"
-#include "caiexport/engine/runner.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/store/database.h"
-#include "caiexport/store/history.h"
 #include "caiexport/store/prune_store.h"
 #include "cli/config/config.h"
 #include "cli/option_values.h"
@@ -33,14 +29,11 @@ engine::PruneRequest parse(const ParsedOptions& options) {
 }
 
 engine::PruneResult prune(const std::filesystem::path& file, const engine::PruneRequest& request, Context& context) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) return {};
-  const auto mode = request.dryRun ? store::Database::Mode::readOnly : store::Database::Mode::readWrite;
-  store::Database database(file, mode);
-  core::LockTable locks(lockFileOf(database.file()));
-  store::History history(database, [&](model::JobId job) { return engine::holderOf(locks, job).has_value(); });
-  store::PruneStore records(database);
-  return engine::prune(records, history, locks, core::diskFileSystem(), request, context.stop);
+  const std::unique_ptr<Record> record =
+      Record::open(file, request.dryRun ? Record::Mode::readOnly : Record::Mode::readWrite);
+  if (!record) return {};
+  store::PruneStore records(record->database());
+  return engine::prune(records, record->history(), record->locks(), core::diskFileSystem(), request, context.stop);
 }
 
 void printJson(const engine::PruneRequest& request, const engine::PruneResult& result, StandardOutput& out) {

@@ -239,9 +239,7 @@ CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
   Session session(configuration, context);
-  parsed.request.orgId = session.settings().orgId;
-  parsed.request.sandbox = session.settings().sandbox;
-  parsed.request.baseUrl = session.settings().baseUrl;
+  session.settings().stamp(parsed.request);
   const engine::Tools tools = session.tools();
   const engine::ReuseLock reuse(tools.jobLocks, parsed.request);
   const model::Job job = session.runner().create(parsed.request);

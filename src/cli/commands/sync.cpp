@@ -13,7 +13,7 @@
 #include "cli/session.h"
 #include "commands.h"
 #include "guard_options.h"
-#include "sync_preview.h"
+#include "preview.h"
 
 namespace caiexport::cli {
 namespace {
@@ -160,13 +160,13 @@ void recordFailedStart(Configuration& configuration, model::ExportRequest job, c
   try {
     const std::optional<Setting> org = configuration.find("org_id");
     const std::optional<Setting> sandbox = configuration.find("sandbox");
-    const std::filesystem::path file = configuration.database();
+    if (!org || !sandbox) return;
     // Nothing is made for a run that never got anywhere.
-    if (!org || !sandbox || !Record::open(file)) return;
+    const std::unique_ptr<Record> record = Record::open(configuration.database(), Record::Mode::readWrite);
+    if (!record) return;
     job.orgId = org->value;
     job.sandbox = sandbox->value;
-    store::Database database(file, store::Database::Mode::readWrite);
-    store::RunStore runs(database, core::systemClock());
+    store::RunStore runs(record->database(), core::systemClock());
     runs.end(runs.begin(placeOf(job), programVersion(), ::getpid()), outcomeOf(failure));
   } catch (const core::Error&) {
     return;
@@ -218,9 +218,7 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
     throw;
   }
   Session& session = *opened;
-  job.orgId = session.settings().orgId;
-  job.sandbox = session.settings().sandbox;
-  job.baseUrl = session.settings().baseUrl;
+  session.settings().stamp(job);
   engine::Sync sync(
       session.tools(), session.syncStore(), [&](model::JobId number) { return session.run(number, {}); },
       {.replaced = [&](const engine::Replaced& done, bool privacy) { sayReplaced(context.console, done, privacy); },

@@ -24,47 +24,6 @@ namespace fs = std::filesystem;
 using core::Category;
 using core::Error;
 
-constexpr std::string_view kScopes =
-    "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session";
-
-constexpr std::array<SettingSpec, 21> kSettings{{
-    {"client_id", "CAIEXPORT_CLIENT_ID", "", ""},
-    {"client_secret", "CAIEXPORT_CLIENT_SECRET", "", "", true},
-    {"client_secret_file", "CAIEXPORT_CLIENT_SECRET_FILE", "", ""},
-    {"secret_command", "CAIEXPORT_SECRET_COMMAND", "", "", true},
-    {"scopes", "CAIEXPORT_SCOPES", "", kScopes},
-    {"access_token", "CAIEXPORT_ACCESS_TOKEN", "", "", true},
-    {"access_token_file", "CAIEXPORT_ACCESS_TOKEN_FILE", "", ""},
-    {"org_id", "CAIEXPORT_ORG_ID", "org", ""},
-    {"sandbox", "CAIEXPORT_SANDBOX", "sandbox", "prod"},
-    {"base_url", "CAIEXPORT_BASE_URL", "base-url", "https://platform.adobe.io"},
-    {"ims_url", "CAIEXPORT_IMS_URL", "ims-url", "https://ims-na1.adobelogin.com"},
-    {"ca_file", "CAIEXPORT_CA_FILE", "ca-file", ""},
-    {"database", "CAIEXPORT_DATABASE", "database", ""},
-    {"output", "CAIEXPORT_OUTPUT", "output", ""},
-    {"connections", "CAIEXPORT_CONNECTIONS", "connections", ""},
-    {"connections_max", "CAIEXPORT_CONNECTIONS_MAX", "connections-max", "64"},
-    {"connect_timeout", "CAIEXPORT_CONNECT_TIMEOUT", "connect-timeout", "10s"},
-    {"read_timeout", "CAIEXPORT_READ_TIMEOUT", "read-timeout", "60s"},
-    {"retry_wait", "CAIEXPORT_RETRY_WAIT", "retry-wait", "1s"},
-    {"look_up", "CAIEXPORT_LOOK_UP", "", "30s"},
-    {"on_end", "CAIEXPORT_ON_END", "on-end", ""},
-}};
-
-constexpr std::array<std::string_view, 2> kSecretKeys{"client_secret", "access_token"};
-
-const SettingSpec& specOf(std::string_view key) {
-  const auto found = std::ranges::find(kSettings, key, &SettingSpec::key);
-  if (found == kSettings.end()) throw Error(Category::internal, "no setting is called " + std::string(key));
-  return *found;
-}
-
-std::array<std::string_view, kSettings.size()> settingKeys() {
-  std::array<std::string_view, kSettings.size()> keys{};
-  std::ranges::transform(kSettings, keys.begin(), &SettingSpec::key);
-  return keys;
-}
-
 /// What an option says wrong is usage; what a file or the environment says wrong is configuration. Both are exit 2.
 [[noreturn]] void throwBad(const Setting& setting, const std::string& what) {
   throw Error(setting.origin == Origin::option ? Category::usage : Category::config, setting.place + ": " + what);
@@ -154,13 +113,11 @@ fs::path absolutePath(const fs::path& path) {
 
 }  // namespace
 
-std::span<const SettingSpec> settingSpecs() {
-  return kSettings;
-}
-
 std::map<std::string, Profile, std::less<>> readConfigFile(const fs::path& file) {
-  static const auto keys = settingKeys();
-  return readIniFile(file, {.keys = keys, .secrets = kSecretKeys});
+  std::vector<std::string_view> keys;
+  for (const SettingSpec& spec : settingSpecs()) keys.push_back(spec.key);
+  const std::vector<std::string_view> secrets = secretNames(&SettingSpec::key);
+  return readIniFile(file, {.keys = keys, .secrets = secrets});
 }
 
 Configuration::Configuration(const ParsedOptions& options, const Environment& environment, BadFile badFile)
@@ -232,7 +189,7 @@ void Configuration::findProfile() {
 }
 
 std::optional<Setting> Configuration::find(std::string_view key) {
-  const SettingSpec& spec = specOf(key);
+  const SettingSpec& spec = settingSpec(key);
   if (!spec.option.empty() && options_.has(spec.option)) {
     return Setting{*options_.value(spec.option), Origin::option, "--" + std::string(spec.option)};
   }
@@ -322,7 +279,7 @@ void Configuration::requirePresent(bool haveToken) {
   std::string missing;
   const auto need = [&](bool present, std::string_view key) {
     if (present) return;
-    missing.append(missing.empty() ? "" : ", ").append(specOf(key).environment);
+    missing.append(missing.empty() ? "" : ", ").append(settingSpec(key).environment);
   };
   need(find("client_id").has_value(), "client_id");
   need(haveToken, "client_secret");
@@ -340,6 +297,12 @@ core::RetryPolicy Configuration::retryPolicy() {
   policy.firstWait = duration("retry_wait", core::Duration(0), std::chrono::hours(1));
   if (const auto tries = numberOption(options_, "retries", 0, 1000)) policy.furtherTries = static_cast<int>(*tries);
   return policy;
+}
+
+void PlatformSettings::stamp(model::ExportRequest& request) const {
+  request.orgId = orgId;
+  request.sandbox = sandbox;
+  request.baseUrl = baseUrl;
 }
 
 PlatformSettings Configuration::platform() {

@@ -12,25 +12,15 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/retry.h"
 #include "caiexport/core/secret.h"
+#include "caiexport/model/export_request.h"
 #include "caiexport/transfer/downloader.h"
 #include "environment.h"
 #include "ini_file.h"
+#include "settings.h"
 
 namespace caiexport::cli {
 
 class ParsedOptions;
-
-/// One setting: where it may come from. Each name may be empty, if there is no such way.
-struct SettingSpec {
-  std::string_view key;
-  std::string_view environment;
-  std::string_view option;
-  std::string_view fallback;
-  bool secret = false;
-};
-
-/// All settings that have a key in the config file.
-std::span<const SettingSpec> settingSpecs();
 
 enum class Origin { option, environment, profile, fallback };
 
@@ -74,6 +64,9 @@ struct PlatformSettings {
   core::Duration readTimeout{};
   core::RetryPolicy retry;
   core::Duration lookUp{};  ///< See engine::Tools.
+
+  /// Writes into the request where it belongs: organisation, sandbox, address.
+  void stamp(model::ExportRequest& request) const;
 };
 
 /// For one thread. Every function may throw Error(config), or Error(usage) for what an option says.

@@ -6,49 +6,10 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
+#include "job_fields.h"
 
 namespace caiexport::cli {
 namespace {
-
-void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
-  json.key(key);
-  if (time) {
-    json.value(core::formatTime(*time));
-  } else {
-    json.null();
-  }
-}
-
-void writeHead(json::Writer& json, const store::JobView& view) {
-  const model::Job& job = view.job;
-  json.key("job").value(model::numberOf(job.id));
-  json.key("kind").value(model::nameOf(job.request.kind));
-  json.key("source_id").value(job.request.sourceId);
-  json.key("org_id").value(job.request.orgId);
-  json.key("sandbox").value(job.request.sandbox);
-  json.key("status").value(model::nameOf(view.status));
-  json.key("held").value(view.held);
-  json.key("step");
-  if (const auto step = model::currentStep(job.steps)) {
-    json.value(model::nameOf(*step));
-  } else {
-    json.null();
-  }
-  json.key("dataset_id").textOrNull(job.datasetId.value());
-  json.key("export_job_id").textOrNull(job.exportJobId.value());
-  json.key("batch_ids").beginArray();
-  for (const model::Batch& batch : job.batches) json.value(batch.id.value());
-  json.endArray();
-  json.key("files").value(job.fileCount);
-  json.key("bytes").value(job.totalBytes);
-  json.key("records").value(job.records);
-  json.key("output").value(job.request.output.string());
-  writeTime(json, "created_at", job.createdAt);
-  writeTime(json, "updated_at", job.updatedAt);
-  writeTime(json, "finished_at", job.finishedAt);
-  writeTime(json, "evaluated_at", job.evaluatedAt);
-  if (job.expectedProfiles) json.key("expected_members").value(job.expectedProfiles);
-}
 
 void writeSteps(json::Writer& json, const model::Job& job) {
   json.key("steps").beginArray();
@@ -109,6 +70,15 @@ std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& fil
   return batchFolder(job, file.remote.batchId) / file.path;
 }
 
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
+  json.key(key);
+  if (time) {
+    json.value(core::formatTime(*time));
+  } else {
+    json.null();
+  }
+}
+
 model::JobError recordOf(const core::Error& error) {
   return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
 }
@@ -151,7 +121,7 @@ void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, 
               const std::optional<model::JobError>& error) {
   const model::Job& job = view.job;
   json.beginObject();
-  writeHead(json, view);
+  writeJobFields(json, view);
   json.key("error");
   writeError(json, error ? error : job.error);
   if (detail != JobDetail::summary) {

@@ -37,6 +37,9 @@ void writeReplacements(json::Writer& json, std::span<const model::Replacement> r
 
 void writeError(json::Writer& json, const std::optional<model::JobError>& error);
 
+/// A member; null for nothing.
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time);
+
 model::JobError recordOf(const core::Error& error);
 
 /// `{"job": null, "error": {...}}`.

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/model/job.h"
 #include "caiexport/model/replacement.h"
-#include "caiexport/reader/table.h"
 
 namespace caiexport::store {
 class History;
@@ -24,6 +24,11 @@ std::string grouped(std::uint64_t number);
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
 /// Those of one batch are profiles; of several batches they are not, since a profile may be in each.
 std::string recordsText(std::uint64_t records, std::size_t batches);
+
+/// `2026-11-24 10:00:00Z`; `-` for nothing.
+std::string timeText(const std::optional<core::TimePoint>& time);
+/// `1 batch, 2 files, 30 B, 7 customers`.
+std::string sizeText(const model::Job& job);
 
 /// `replaced by BATCH` and what became of it.
 std::string replacementText(const model::Replacement& replacement);
@@ -41,14 +46,6 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
 
 /// One job with its steps, files and newest events.
 std::string showText(const store::JobView& view, store::History& history, std::size_t width);
-
-/// The table of `history` for a terminal of that width (0: no bound): ids are cut to fit, errors shown where there is
-/// room.
-reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
-
-/// Jobs for programs: RFC 4180, lines end in CRLF.
-std::string historyCsvHeader();
-std::string historyCsvRow(const store::JobView& view);
 
 /// A field of a CSV line: in quotes if need be, printable, and with a `'` before what a spreadsheet would run (a text
 /// that begins with `=`, `+`, `-` or `@` and is no number).

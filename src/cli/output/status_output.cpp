@@ -42,15 +42,6 @@ std::string nextOf(const SourceStatus& source) {
   return last.status == "blocked" ? "caiexport show " + job : "caiexport resume " + job;
 }
 
-void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
-  json.key(key);
-  if (time) {
-    json.value(core::formatTime(*time));
-  } else {
-    json.null();
-  }
-}
-
 void writeLast(json::Writer& json, const SourceStatus::Last& last) {
   json.key("last_run").beginObject();
   json.key("sync").value(last.sync);

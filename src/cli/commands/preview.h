@@ -1,5 +1,5 @@
 #pragma once
-/// `sync --dry-run`: asks the platform, makes nothing.
+/// `dataset --dry-run` and `sync --dry-run`: ask the platform what would be fetched, make nothing.
 
 #include "caiexport/cli/application.h"
 #include "caiexport/engine/sync.h"
@@ -9,6 +9,8 @@ namespace caiexport::cli {
 
 class Configuration;
 
+CommandEnd previewDataset(Configuration& configuration, model::ExportRequest request, TextOrJson format,
+                          Context& context);
 CommandEnd previewSync(Configuration& configuration, engine::SyncRequest request, TextOrJson format, Context& context);
 
 }  // namespace caiexport::cli

@@ -1,0 +1,378 @@
+#include "job_fields.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
+#include "caiexport/model/plan.h"
+#include "caiexport/store/history.h"
+#include "job_text.h"
+
+namespace caiexport::cli {
+namespace {
+
+using store::JobView;
+
+struct Nothing {};
+/// Signed numbers are names of things (a job's), unsigned ones count something.
+using Value =
+    std::variant<Nothing, std::string, std::int64_t, std::uint64_t, bool, core::TimePoint, std::vector<std::string>>;
+
+enum class Formats {
+  jsonAndCsv,
+  csvAlone,    ///< JSON has it elsewhere.
+  jsonIfKnown  ///< Not in CSV; in JSON only where there is a value.
+};
+
+/// What the table of `history` is made for.
+struct TableSetting {
+  core::TimePoint now;
+  std::size_t sourceWidth;
+};
+
+struct JobField {
+  std::string_view name = {};  ///< Of the member in JSON and the column in CSV; empty: for people alone.
+  Value (*value)(const JobView& view) = nullptr;
+  Formats formats = Formats::jsonAndCsv;
+
+  std::string_view column = {};  ///< Its heading in the table of `history`; empty: not there.
+  bool right = false;            ///< Aligned, as numbers are.
+  /// The cell, where the value as it is would not do.
+  std::string (*cell)(const JobView& view, const TableSetting& setting) = nullptr;
+
+  std::string_view fact = {};  ///< Its name in `show`; empty: not there.
+  /// What `show` says, a line for each, where the value as it is would not do.
+  std::string (*told)(const JobView& view, std::span<const model::Replacement> replaced) = nullptr;
+};
+
+// --- values
+
+Value known(const std::string& text) {
+  return text.empty() ? Value() : Value(text);
+}
+
+template <class Type>
+Value known(const std::optional<Type>& maybe) {
+  return maybe ? Value(*maybe) : Value();
+}
+
+std::string word(std::string_view name) {
+  return std::string(name);
+}
+
+Value statusOf(const JobView& view) {
+  return word(model::nameOf(view.status));
+}
+
+Value stepOf(const JobView& view) {
+  const auto step = model::currentStep(view.job.steps);
+  return step ? Value(word(model::nameOf(*step))) : Value();
+}
+
+Value batchesOf(const JobView& view) {
+  std::vector<std::string> ids;
+  for (const model::Batch& batch : view.job.batches) ids.push_back(batch.id.value());
+  return ids;
+}
+
+template <class Get>
+Value ofError(const JobView& view, Get get) {
+  return view.job.error ? Value(std::string(get(*view.job.error))) : Value();
+}
+
+// --- for people
+
+std::string ageText(const JobView& view, const TableSetting& setting) {
+  const core::Duration age = std::max(setting.now - view.job.createdAt, core::Duration::zero());
+  if (age < std::chrono::minutes(1)) return std::to_string(age / std::chrono::seconds(1)) + "s";
+  if (age < std::chrono::hours(1)) return std::to_string(age / std::chrono::minutes(1)) + "m";
+  if (age < std::chrono::hours(48)) return std::to_string(age / std::chrono::hours(1)) + "h";
+  return std::to_string(age / std::chrono::days(1)) + "d";
+}
+
+std::string batchLines(const JobView& view, std::span<const model::Replacement> replaced) {
+  std::string lines;
+  for (const model::Batch& batch : view.job.batches) {
+    const auto gone = std::ranges::find(replaced, batch.id, &model::Replacement::batch);
+    lines += lines.empty() ? "" : "\n";
+    lines += batch.id.value() + (gone == replaced.end() ? "" : " (" + replacementText(*gone) + ")");
+  }
+  return lines;
+}
+
+std::string finishedText(const JobView& view, std::span<const model::Replacement>) {
+  const model::Job& job = view.job;
+  if (!job.finishedAt) return {};
+  return timeText(job.finishedAt) + " (" + core::formatDuration(*job.finishedAt - job.createdAt) +
+         " after it was made)";
+}
+
+std::string expectedText(const JobView& view, std::span<const model::Replacement>) {
+  const auto& expected = view.job.expectedProfiles;
+  return expected ? grouped(*expected) + " members, as counted then" : "";
+}
+
+// --- the list. JSON, CSV, the table and `show` have their parts of it in this order; what is new goes to the end,
+// since programs may count the columns of CSV.
+
+const std::vector<JobField>& jobFields() {
+  using Replaced = std::span<const model::Replacement>;
+  static const std::vector<JobField> fields{
+      {.name = "job",
+       .value = [](const JobView& v) -> Value { return model::numberOf(v.job.id); },
+       .column = "job",
+       .right = true},
+      {.name = "kind",
+       .value = [](const JobView& v) -> Value { return word(model::nameOf(v.job.request.kind)); },
+       .column = "kind"},
+      {.value = statusOf,
+       .column = "status",
+       .fact = "status",
+       .told = [](const JobView& v,
+                  Replaced) { return word(model::nameOf(v.status)) + (v.held ? " (a process runs it)" : ""); }},
+      {.name = "source_id",
+       .value = [](const JobView& v) -> Value { return v.job.request.sourceId; },
+       .column = "source",
+       .cell =
+           [](const JobView& v, const TableSetting& setting) {
+             return reader::fitTo(core::printable(v.job.request.sourceId, 200), setting.sourceWidth);
+           }},
+      {.name = "org_id", .value = [](const JobView& v) -> Value { return v.job.request.orgId; }, .fact = "org"},
+      {.name = "sandbox", .value = [](const JobView& v) -> Value { return v.job.request.sandbox; }, .fact = "sandbox"},
+      {.name = "status", .value = statusOf},
+      {.name = "held", .value = [](const JobView& v) -> Value { return v.held; }},
+      {.name = "step", .value = stepOf},
+      {.name = "dataset_id",
+       .value = [](const JobView& v) { return known(v.job.datasetId.value()); },
+       .fact = "dataset"},
+      {.name = "export_job_id",
+       .value = [](const JobView& v) { return known(v.job.exportJobId.value()); },
+       .fact = "export job"},
+      {.value = [](const JobView& v) { return known(v.job.remoteStatus); }, .fact = "platform"},
+      {.name = "batch_ids", .value = batchesOf, .fact = "batch", .told = batchLines},
+      {.fact = "holds",
+       .told = [](const JobView& v, Replaced) { return v.job.batches.empty() ? "" : sizeText(v.job); }},
+      {.name = "files",
+       .value = [](const JobView& v) -> Value { return v.job.fileCount; },
+       .column = "files",
+       .right = true},
+      {.name = "bytes",
+       .value = [](const JobView& v) -> Value { return v.job.totalBytes; },
+       .column = "size",
+       .right = true,
+       .cell = [](const JobView& v, const TableSetting&) { return core::formatBytes(v.job.totalBytes); }},
+      {.name = "records",
+       .value = [](const JobView& v) { return known(v.job.records); },
+       .column = "records",
+       .right = true},
+      {.name = "output",
+       .value = [](const JobView& v) -> Value { return v.job.request.output.string(); },
+       .fact = "output"},
+      {.name = "created_at",
+       .value = [](const JobView& v) -> Value { return v.job.createdAt; },
+       .column = "age",
+       .right = true,
+       .cell = ageText,
+       .fact = "created"},
+      {.name = "updated_at", .value = [](const JobView& v) -> Value { return v.job.updatedAt; }},
+      {.name = "finished_at",
+       .value = [](const JobView& v) { return known(v.job.finishedAt); },
+       .fact = "finished",
+       .told = finishedText},
+      {.name = "error_category",
+       .value =
+           [](const JobView& v) {
+             return ofError(v, [](const model::JobError& error) { return core::nameOf(error.category); });
+           },
+       .formats = Formats::csvAlone},
+      {.name = "error_message",
+       .value = [](const JobView& v) { return ofError(v, [](const model::JobError& e) { return e.message; }); },
+       .formats = Formats::csvAlone},
+      {.name = "error_request_id",
+       .value = [](const JobView& v) { return ofError(v, [](const model::JobError& e) { return e.requestId; }); },
+       .formats = Formats::csvAlone},
+      {.name = "error_hint",
+       .value = [](const JobView& v) { return ofError(v, [](const model::JobError& e) { return e.hint; }); },
+       .formats = Formats::csvAlone},
+      {.name = "evaluated_at", .value = [](const JobView& v) { return known(v.job.evaluatedAt); }, .fact = "evaluated"},
+      {.name = "expected_members",
+       .value = [](const JobView& v) { return known(v.job.expectedProfiles); },
+       .formats = Formats::jsonIfKnown,
+       .fact = "expected",
+       .told = expectedText},
+  };
+  return fields;
+}
+
+// --- one value in each format
+
+struct AsJson {
+  json::Writer& json;
+  void operator()(const Nothing&) const { json.null(); }
+  void operator()(const core::TimePoint& time) const { json.value(core::formatTime(time)); }
+  void operator()(const std::vector<std::string>& texts) const {
+    json.beginArray();
+    for (const std::string& text : texts) json.value(text);
+    json.endArray();
+  }
+  template <class Type>
+  void operator()(const Type& value) const {
+    json.value(value);
+  }
+};
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) list.append(list.empty() ? "" : " ").append(text);
+  return list;
+}
+
+struct AsCsv {
+  std::string operator()(const Nothing&) const { return {}; }
+  std::string operator()(const std::string& text) const { return text; }
+  std::string operator()(bool flag) const { return flag ? "true" : "false"; }
+  std::string operator()(std::int64_t number) const { return std::to_string(number); }
+  std::string operator()(std::uint64_t number) const { return std::to_string(number); }
+  std::string operator()(const core::TimePoint& time) const { return core::formatTime(time); }
+  std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
+};
+
+struct AsText {
+  std::string operator()(const Nothing&) const { return {}; }
+  std::string operator()(const std::string& text) const { return text; }
+  std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
+  std::string operator()(std::int64_t number) const { return std::to_string(number); }
+  std::string operator()(std::uint64_t number) const { return grouped(number); }
+  std::string operator()(const core::TimePoint& time) const { return timeText(time); }
+  std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
+};
+
+bool isInCsv(const JobField& field) {
+  return !field.name.empty() && field.formats != Formats::jsonIfKnown;
+}
+
+// --- the table of `history`
+
+/// How much of an id `history` shows.
+std::size_t sourceWidth(std::size_t width) {
+  // What the other columns need as a rule, with the gaps between them.
+  constexpr std::size_t kOthers = 58;
+  constexpr std::size_t kShortest = 12;
+  constexpr std::size_t kUuid = 36;
+  constexpr std::size_t kWide = 110;
+  constexpr std::size_t kDatasetId = 24;
+  if (width == 0) return 200;
+  return std::clamp(width - std::min(width, kOthers), kShortest, width >= kWide ? kDatasetId : kUuid);
+}
+
+std::size_t widthOf(const reader::Table& table) {
+  constexpr std::size_t kGap = 2;
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    std::size_t widest = reader::displayWidth(table.columns[i].name);
+    for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
+    sum += widest + kGap;
+  }
+  return sum;
+}
+
+bool anyFailed(std::span<const JobView> views) {
+  return std::ranges::any_of(views, [](const JobView& view) { return view.job.error.has_value(); });
+}
+
+/// Where a job failed, why says more than how large it was: columns of sizes make room for the reason.
+void makeRoom(reader::Table& table, std::span<const JobView> views, std::size_t width) {
+  constexpr std::size_t kFewWords = 30;
+  for (const std::string_view name : {"records", "files", "size"}) {
+    if (width == 0 || !anyFailed(views) || widthOf(table) + kFewWords <= width) return;
+    const auto column = std::ranges::find(table.columns, name, &reader::TableColumn::name);
+    const auto at = column - table.columns.begin();
+    for (auto& row : table.rows) row.erase(row.begin() + at);
+    table.columns.erase(column);
+  }
+}
+
+/// A last column for what went wrong, where there is room for some words of it.
+void addErrors(reader::Table& table, std::span<const JobView> views, std::size_t width) {
+  constexpr std::size_t kLeast = 16;
+  constexpr std::size_t kMost = 200;
+  const std::size_t used = widthOf(table);
+  const std::size_t room = width == 0 ? kMost : width - std::min(width, used);
+  if (!anyFailed(views) || room < kLeast) return;
+  table.columns.push_back({"error", "", false});
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto& error = views[i].job.error;
+    table.rows[i].push_back(error ? reader::fitTo(core::printable(error->message, kMost), std::min(room, kMost)) : "");
+  }
+}
+
+std::string cellOf(const JobField& field, const JobView& view, const TableSetting& setting) {
+  if (field.cell != nullptr) return field.cell(view, setting);
+  const std::string text = std::visit(AsText{}, field.value(view));
+  return text.empty() ? "-" : core::printable(text);
+}
+
+}  // namespace
+
+void writeJobFields(json::Writer& json, const JobView& view) {
+  for (const JobField& field : jobFields()) {
+    if (field.name.empty() || field.formats == Formats::csvAlone) continue;
+    const Value value = field.value(view);
+    if (field.formats == Formats::jsonIfKnown && std::holds_alternative<Nothing>(value)) continue;
+    json.key(field.name);
+    std::visit(AsJson{json}, value);
+  }
+}
+
+std::string historyCsvHeader() {
+  std::string line;
+  for (const JobField& field : jobFields()) {
+    if (isInCsv(field)) line.append(line.empty() ? "" : ",").append(field.name);
+  }
+  return line + "\r\n";
+}
+
+std::string historyCsvRow(const JobView& view) {
+  std::string line;
+  for (const JobField& field : jobFields()) {
+    if (isInCsv(field)) line.append(line.empty() ? "" : ",").append(csvField(std::visit(AsCsv{}, field.value(view))));
+  }
+  return line + "\r\n";
+}
+
+reader::Table historyTable(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
+  const TableSetting setting{.now = now, .sourceWidth = sourceWidth(width)};
+  reader::Table table;
+  table.rows.resize(views.size());
+  for (const JobField& field : jobFields()) {
+    if (field.column.empty()) continue;
+    table.columns.push_back({std::string(field.column), "", field.right});
+    for (std::size_t i = 0; i < views.size(); ++i) table.rows[i].push_back(cellOf(field, views[i], setting));
+  }
+  makeRoom(table, views, width);
+  addErrors(table, views, width);
+  return table;
+}
+
+std::string jobFacts(const JobView& view, std::span<const model::Replacement> replaced) {
+  constexpr std::size_t kNameWidth = 12;
+  std::string out;
+  for (const JobField& field : jobFields()) {
+    if (field.fact.empty()) continue;
+    std::string text = field.told != nullptr ? field.told(view, replaced) : std::visit(AsText{}, field.value(view));
+    while (!text.empty()) {
+      const std::size_t end = std::min(text.find('\n'), text.size());
+      std::string name(field.fact);
+      name.resize(kNameWidth, ' ');
+      out += "  " + name + core::printable(text.substr(0, end)) + "\n";
+      text.erase(0, end + 1);
+    }
+  }
+  return out;
+}
+
+}  // namespace caiexport::cli
