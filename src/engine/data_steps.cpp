@@ -1,4 +1,4 @@
-/// The tail that both paths share, up to the list of files.
+/// The tail that both paths share: which batches, and what their folders are held to.
 
 #include <algorithm>
 #include <set>
@@ -74,35 +74,6 @@ bool move(core::FileSystem& files, const std::string& tag, const std::filesystem
   return true;
 }
 
-[[noreturn]] void throwNoFiles(const model::Job& job) {
-  if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
-  throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
-              {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
-}
-
-/// All files are listed.
-void endListing(StepContext& context) {
-  context.run.listedHere = true;
-  const model::Job job = context.tools.store.load(context.job.id);
-  if (job.fileCount == 0) {
-    requireNoneWithdrawn(context);
-    throwNoFiles(job);
-  }
-  context.tools.store.finishStep(job.id, model::StepName::listFiles, {});
-}
-
-void listAllFiles(StepContext& context) {
-  store::JobStore& store = context.tools.store;
-  for (const Batch& batch : context.job.batches) {
-    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
-    store.beginListing(context.job.id, batch.id);
-    listBatch(
-        context.tools.client, batch.id,
-        [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
-    settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
-  }
-}
-
 }  // namespace
 
 std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch) {
@@ -131,25 +102,6 @@ void settleListing(StepContext& context, const model::BatchId& batch,
     if (move(context.tools.files, tag, folder / file.from, folder / file.to)) moved.push_back(file.file);
   }
   context.tools.store.finishListing(context.job.id, batch, moved);
-}
-
-Turn listFiles(StepContext& context) {
-  try {
-    if (!context.job.request.download) {
-      listAllFiles(context);
-      endListing(context);
-      return {};
-    }
-    const auto onListed = [&] {
-      endListing(context);
-      context.enter(model::StepName::downloadFiles);
-    };
-    fetchFiles(context, model::StepName::downloadFiles, {.lists = true, .onListed = onListed});
-    context.run.fetchedHere = true;
-    return {};
-  } catch (const UnreadableBatch& refused) {
-    return chooseInstead(context, refused);
-  }
 }
 
 void refuseLink(const std::filesystem::path& folder) {

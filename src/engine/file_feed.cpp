@@ -49,8 +49,8 @@ std::map<std::pair<std::string, std::uint64_t>, std::string> hashesInManifest(co
 
 }  // namespace
 
-FileFeed::FileFeed(StepContext& context, transfer::DownloadProgress& progress, const FetchOptions& options)
-    : context_(context), progress_(progress), lists_(options.lists), onListed_(options.onListed) {
+FileFeed::FileFeed(StepContext& context, transfer::DownloadProgress& progress, bool lists)
+    : context_(context), progress_(progress), lists_(lists) {
   if (lists_) return;
   progress_.totalFiles = context.job.fileCount;
   progress_.totalBytes = context.job.totalBytes;
@@ -85,7 +85,7 @@ void FileFeed::record(BatchLister::Page page) {
 
 void FileFeed::settle() {
   std::erase_if(unsettled_, [this](const model::BatchId& batch) { return settleBatch(batch); });
-  if (unsettled_.empty() && lister_->ended()) endListing();
+  if (unsettled_.empty() && lister_->ended()) listed();
 }
 
 /// Gives the files of a batch that is listed their final paths; false while one that would have to move is under way.
@@ -112,14 +112,13 @@ bool FileFeed::folderFolds() {
   return *folds_;
 }
 
-void FileFeed::endListing() {
+void FileFeed::listed() {
   lists_ = false;
   // Once more from the start: the path of some could not be relied on before.
   lastId_ = 0;
-  const model::Job job = context_.tools.store.load(context_.job.id);
+  const model::Job job = endListing(context_);
   progress_.totalFiles = job.fileCount;
   progress_.totalBytes = job.totalBytes;
-  if (onListed_) onListed_();
 }
 
 std::optional<std::chrono::nanoseconds> FileFeed::latency() const {

@@ -21,7 +21,9 @@ namespace caiexport::engine {
 /// For the thread that runs the job.
 class FileFeed final : public transfer::ItemFeed {
  public:
-  FileFeed(StepContext& context, transfer::DownloadProgress& progress, const FetchOptions& options);
+  /// `lists`: asks the platform for the files first; each is handed out as soon as it is recorded and its path can be
+  /// relied on.
+  FileFeed(StepContext& context, transfer::DownloadProgress& progress, bool lists);
 
   void begin(std::function<void()> wake) override;
   void end() override { lister_.reset(); }
@@ -40,7 +42,7 @@ class FileFeed final : public transfer::ItemFeed {
   bool settleBatch(const model::BatchId& batch);
   void settleNames(const model::BatchId& batch);
   bool folderFolds();
-  void endListing();
+  void listed();
   bool loadPage();
   std::vector<model::FileRecord> nextRecords();
   transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
@@ -56,7 +58,6 @@ class FileFeed final : public transfer::ItemFeed {
   StepContext& context_;
   transfer::DownloadProgress& progress_;
   bool lists_;
-  const std::function<void()> onListed_;
   std::function<void()> wake_;
   std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;

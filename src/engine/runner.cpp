@@ -61,10 +61,40 @@ std::string doubtAbout(const Job& job, model::StepName step) {
          " is not known: look there";
 }
 
+struct Handler {
+  Turn (*turn)(StepContext&);
+  /// Begun with the step, if the job has it: the handler does the work of both at once.
+  std::optional<model::StepName> along = {};
+};
+
+Handler handlerOf(model::StepName step) {
+  switch (step) {
+    case model::StepName::evaluateSegment:
+      return {evaluateSegment};
+    case model::StepName::createDataset:
+      return {createDataset};
+    case model::StepName::startExport:
+      return {startExport};
+    case model::StepName::awaitExport:
+      return {awaitExport};
+    case model::StepName::selectBatches:
+      return {selectBatches};
+    case model::StepName::listFiles:
+      return {listAndDownload, model::StepName::downloadFiles};
+    case model::StepName::downloadFiles:
+      return {listAndDownload};
+    case model::StepName::verifyFiles:
+      return {verifyFiles};
+    case model::StepName::deleteDataset:
+      return {deleteDataset};
+  }
+  throw Error(Category::internal, "a step without a handler");
+}
+
 /// One call of Runner::advance.
-class Run {
+class JobRun {
  public:
-  Run(Tools& tools, JobId job, const RunOptions& options, std::stop_token stop)
+  JobRun(Tools& tools, JobId job, const RunOptions& options, std::stop_token stop)
       : tools_(tools),
         lock_(tools.jobLocks, job),
         job_(tools.store.load(job)),
@@ -97,14 +127,10 @@ class Run {
   /// One turn of the step; false if the job is to be left waiting.
   bool advance(model::StepName step) {
     stopIfAsked();
-    enter(step);
-    StepContext context{.tools = tools_,
-                        .job = job_,
-                        .step = stepOf(job_, step),
-                        .run = state_,
-                        .stop = stop_,
-                        .enter = [this](model::StepName next) { enter(next); }};
-    const Turn turn = takeTurn(context);
+    const Handler handler = handlerOf(step);
+    if (state_.entered != step) enter(step, handler.along);
+    StepContext context{.tools = tools_, .job = job_, .step = stepOf(job_, step), .run = state_, .stop = stop_};
+    const Turn turn = handler.turn(context);
     const bool worked = isAtWorkFor(job_);
     job_ = tools_.store.load(job_.id);
     // Whoever asked to cancel meanwhile could not know of what this turn has started.
@@ -117,12 +143,17 @@ class Run {
     return true;
   }
 
-  void enter(model::StepName step) {
-    if (state_.entered == step) return;
-    tools_.store.beginAttempt(job_.id, step);
-    job_ = tools_.store.load(job_.id);
+  void enter(model::StepName step, std::optional<model::StepName> along) {
+    begin(step);
+    const bool both = along && std::ranges::find(job_.steps, *along, &model::Step::name) != job_.steps.end();
+    if (both) begin(*along);
     state_.entered = step;
     state_.polls = 0;
+  }
+
+  void begin(model::StepName step) {
+    tools_.store.beginAttempt(job_.id, step);
+    job_ = tools_.store.load(job_.id);
     tools_.log.write(core::LogLevel::info, "step",
                      {{"job", model::numberOf(job_.id)}, {"step", std::string(model::nameOf(step))}});
     tools_.observer.stepStarted(job_, step);
@@ -143,7 +174,7 @@ class Run {
 
   /// Records how the run ended, as far as the database lets us.
   Outcome ended(model::StepName step, Error error) {
-    // A handler may have gone on to the next step.
+    // A handler of two steps may have finished the first.
     step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
     // The platform's job ends as cancelled, too, when it is asked to.
     const bool stopped = error.category() == Category::interrupted || error.category() == Category::remoteFailed;
@@ -238,30 +269,6 @@ void requireAllFiles(Tools& tools, const Job& job) {
 
 }  // namespace
 
-Turn takeTurn(StepContext& context) {
-  switch (context.step.name) {
-    case model::StepName::evaluateSegment:
-      return evaluateSegment(context);
-    case model::StepName::createDataset:
-      return createDataset(context);
-    case model::StepName::startExport:
-      return startExport(context);
-    case model::StepName::awaitExport:
-      return awaitExport(context);
-    case model::StepName::selectBatches:
-      return selectBatches(context);
-    case model::StepName::listFiles:
-      return listFiles(context);
-    case model::StepName::downloadFiles:
-      return downloadFiles(context);
-    case model::StepName::verifyFiles:
-      return verifyFiles(context);
-    case model::StepName::deleteDataset:
-      return deleteDataset(context);
-  }
-  throw Error(Category::internal, "a step without a handler");
-}
-
 Runner::Runner(Tools tools) : tools_(std::move(tools)) {}
 Runner::~Runner() = default;
 
@@ -270,7 +277,7 @@ Job Runner::create(const model::ExportRequest& request) {
 }
 
 Outcome Runner::advance(JobId job, const RunOptions& options, std::stop_token stop) {
-  return Run(tools_, job, options, std::move(stop)).toTheEnd();
+  return JobRun(tools_, job, options, std::move(stop)).toTheEnd();
 }
 
 void Runner::requireSame(const Job& job, const Surroundings& now) {

@@ -31,9 +31,8 @@ struct SegmentFacts {
 /// What lives as long as one call of Runner::advance.
 struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
-  bool listedHere = false;                      ///< The file list was made (or made again) in this run.
+  bool listIsFresh = false;                     ///< The file list on record is what the platform said in this run.
   bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
-  bool fetchedHere = false;                     ///< All files were fetched in this run.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
   unsigned relistings = 0;                      ///< Because files had changed since they were listed.
   bool acceptRows = false;                      ///< As RunOptions::acceptRows.
@@ -54,12 +53,10 @@ struct RunState {
 
 struct StepContext {
   Tools& tools;
-  const model::Job& job;  ///< As recorded before this turn, or before the last call of `enter`.
+  const model::Job& job;  ///< As recorded before this turn.
   model::Step step;       ///< The one to work on.
   RunState& run;
   std::stop_token stop;
-  /// For a handler that goes on with the next step's work itself once it has recorded its own as done.
-  std::function<void(model::StepName)> enter = {};
 };
 
 /// How a turn ended: the step is recorded as done, or it is to be called again after `wait`.
@@ -73,16 +70,13 @@ Turn createDataset(StepContext& context);
 Turn startExport(StepContext& context);
 Turn awaitExport(StepContext& context);
 Turn selectBatches(StepContext& context);
-Turn listFiles(StepContext& context);
-Turn downloadFiles(StepContext& context);
+/// Two steps on record, one piece of work: a file is fetched as soon as it is listed and its path can be relied on.
+Turn listAndDownload(StepContext& context);
 Turn verifyFiles(StepContext& context);
 Turn deleteDataset(StepContext& context);
 
 /// selectBatches for the result of an export job.
 Turn selectOfExport(StepContext& context);
-
-/// The handler of a step.
-Turn takeTurn(StepContext& context);
 
 // --- shared by handlers
 
@@ -116,18 +110,12 @@ void requireStillReadable(StepContext& context, const model::Batch& chosen);
 void settleListing(StepContext& context, const model::BatchId& batch,
                    std::span<const store::JobStore::Displaced> displaced);
 
-struct FetchOptions {
-  /// Asks the platform for the files first; each is fetched as soon as it is recorded and its path can be relied on.
-  bool lists = false;
-  /// Once all files are listed and recorded; may throw.
-  std::function<void()> onListed = {};
-};
+/// All files are listed and recorded: so is the step. Returns the job. Error(notFound) if there are none.
+model::Job endListing(StepContext& context);
 
-/// Downloads whatever is not here yet. Throws if a file could not be had. `step`: what events are recorded under.
-void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& options);
-
-/// The same for a run whose list is made, or made earlier and to be made again.
-void fetchMissing(StepContext& context);
+/// Downloads whatever is not here yet; lists the files again first, unless this run did. Throws if a file could not be
+/// had. `step`: what events are recorded under.
+void fetchMissing(StepContext& context, model::StepName step);
 
 /// Error(io) for a link in place of one of the job's own folders, which would take the data elsewhere.
 void refuseLink(const std::filesystem::path& folder);

@@ -287,7 +287,7 @@ void repair(StepContext& context, const Verification::Wrong& wrong) {
                            " fetched again: " + (wrong.count == 1 ? "" : "the first because ") + wrong.first;
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, context.step.name, "files_fetched_again", text);
-  fetchMissing(context);
+  fetchMissing(context, context.step.name);
 }
 
 /// The number of records.
@@ -300,9 +300,9 @@ Rows verified(StepContext& context) {
       continue;
     }
     const auto mismatch = verification.mismatch();
-    if (mismatch && !context.run.listedHere) {
+    if (mismatch && !context.run.listIsFresh) {
       // An earlier run's list may have lacked files: lists can change between two pages.
-      fetchMissing(context);
+      fetchMissing(context, context.step.name);
       continue;
     }
     if (mismatch && !context.run.acceptRows) throwMismatch(context, *mismatch);
@@ -318,7 +318,7 @@ Rows verified(StepContext& context) {
 Turn verifyFiles(StepContext& context) {
   holdFolders(context);
   // What an earlier try found wrong is fetched again first.
-  if (hasFailedFile(context)) fetchMissing(context);
+  if (hasFailedFile(context)) fetchMissing(context, context.step.name);
   const Rows records = verified(context);
   for (const model::Batch& batch : context.job.batches) {
     writeManifest(context.job, batch, context.tools.store, context.tools.files);

@@ -1,6 +1,7 @@
 /// Files are fetched while others are still being listed: what comes first, names that turn out to collide, and
 /// crashes.
 
+#include <SQLiteCpp/Database.h>
 #include <gmock/gmock.h>
 
 #include <condition_variable>
@@ -9,6 +10,7 @@
 #include <mutex>
 #include <sstream>
 
+#include "caiexport/model/plan.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {
@@ -72,6 +74,63 @@ TEST(Overlap, TheFirstByteIsAskedForBeforeTheLastPageIsListed) {
   EXPECT_EQ(outcome.job.fileCount, 9U);
   EXPECT_EQ(outcome.job.totalBytes, 9 * kFileBytes);
   EXPECT_THAT(process.observer.steps, ElementsAre("select_batches", "list_files", "download_files", "verify_files"));
+}
+
+/// A job that was stopped before or after its list was complete, as it is on record and, `older`, as versions that
+/// began the two steps one after the other left it.
+void resumesFrom(model::StepName stoppedIn, bool older) {
+  Journey journey(R"({"files": 9, "page_limit": 3})", kFileBytes);
+  journey.listedTogether = 3;
+  std::stop_source stop;
+  journey.onRequest = [&](const std::string& call) {
+    const bool listing = call.starts_with("before ") && call.find("/export/files/") != std::string::npos;
+    if (stoppedIn == model::StepName::listFiles ? listing : isData(call)) stop.request_stop();
+  };
+  model::JobId id{};
+  {
+    Journey::Process process(journey);
+    id = process.runner.create(journey.datasetRequest()).id;
+    if (stoppedIn == model::StepName::downloadFiles) journey.listedTogether = 9;
+    process.runner.advance(id, {}, stop.get_token());
+    if (older) {
+      // The list's step is done or not; what came of the next one before it was, is not on record.
+      process.database.connection().exec(
+          "UPDATE step SET attempts = 0, started_at = NULL WHERE name = 'download_files' AND EXISTS (SELECT 1 FROM step"
+          " AS list WHERE list.job = step.job AND list.name = 'list_files' AND list.state <> 'done')");
+    }
+  }
+  journey.onRequest = {};
+  Journey::Process process(journey);
+  ASSERT_TRUE(model::currentStep(process.store.load(id).steps));
+  const Outcome outcome = process.runner.advance(id, {}, {});
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_FALSE(model::currentStep(outcome.job.steps));
+  EXPECT_EQ(contentOf(journey.directory / "out").size(), 9U);
+  EXPECT_EQ(process.observer.steps.back(), "verify_files");
+}
+
+TEST(Overlap, AJobThatWasStoppedWhileItListedGoesOn) {
+  resumesFrom(model::StepName::listFiles, false);
+  resumesFrom(model::StepName::listFiles, true);
+}
+
+TEST(Overlap, AJobThatWasStoppedWhileItDownloadedGoesOn) {
+  resumesFrom(model::StepName::downloadFiles, false);
+  resumesFrom(model::StepName::downloadFiles, true);
+}
+
+/// The rate of a finished download is what the preview counts with: its time begins with the first byte.
+TEST(Overlap, BothStepsBeginTogether) {
+  Journey journey(R"({"files": 9, "page_limit": 3})", kFileBytes);
+  Journey::Process process(journey);
+  const Outcome outcome = process.runner.advance(process.runner.create(journey.datasetRequest()).id, {}, {});
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  const auto step = [&](model::StepName name) {
+    return *std::ranges::find(outcome.job.steps, name, &model::Step::name);
+  };
+  EXPECT_EQ(step(model::StepName::listFiles).attempts, 1U);
+  EXPECT_EQ(step(model::StepName::downloadFiles).attempts, 1U);
+  EXPECT_LE(step(model::StepName::downloadFiles).startedAt, step(model::StepName::listFiles).finishedAt);
 }
 
 TEST(Overlap, OneBatchIsFetchedWhileAnotherIsListed) {

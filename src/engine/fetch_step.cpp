@@ -1,5 +1,7 @@
-/// Brings the files of the job's batches to disk: adapts the platform client and the job store to the downloader.
+/// Lists the files of the job's batches and brings them to disk, both at once: adapts the platform client and the job
+/// store to the downloader.
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -10,6 +12,7 @@
 #include "caiexport/store/job_store.h"
 #include "file_feed.h"
 #include "steps.h"
+#include "unreadable_batch.h"
 
 namespace caiexport::engine {
 namespace {
@@ -114,13 +117,14 @@ class ShownProgress {
   bool ended_ = false;
 };
 
-[[noreturn]] void throwSomeFailed(const StepContext& context, const transfer::DownloadSummary& summary) {
+[[noreturn]] void throwSomeFailed(const StepContext& context, const transfer::DownloadSummary& summary,
+                                  std::uint64_t files) {
   const std::string job = std::to_string(model::numberOf(context.job.id));
   const Error& first = *summary.firstError;
   throw Error(
       first.category() == Category::verification || first.category() == Category::protocol ? first.category()
                                                                                            : Category::unavailable,
-      std::to_string(summary.failed) + " of " + std::to_string(context.job.fileCount) +
+      std::to_string(summary.failed) + " of " + std::to_string(files) +
           " files could not be downloaded; the first: " + first.what(),
       {.requestId = first.requestId(), .hint = "what arrived is kept; caiexport resume " + job + " fetches the rest"});
 }
@@ -159,14 +163,17 @@ bool mayHaveChanged(StepContext& context, const transfer::DownloadSummary& summa
          context.run.relistings++ < kMostRelistings;
 }
 
+/// Whether what the platform lists is asked for along the way.
+enum class List { fromPlatform, onRecord };
+
 void fetchChanged(StepContext& context, model::StepName step, const transfer::DownloadSummary& summary) {
   const std::string text =
       std::to_string(summary.failed) + (summary.failed == 1 ? " file is" : " files are") +
       " not what was listed, so the batch is listed again; the first: " + summary.firstError->what();
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, step, "files_changed", text);
-  context.run.listedHere = false;
-  fetchMissing(context);
+  context.run.listIsFresh = false;
+  fetchMissing(context, step);
 }
 
 transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorder& recorder,
@@ -182,19 +189,18 @@ transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorde
   }
 }
 
-}  // namespace
-
-void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& options) {
+/// Downloads whatever is not here yet. Throws if a file could not be had. `step`: what events are recorded under.
+void fetchFiles(StepContext& context, model::StepName step, List list) {
   Tools& tools = context.tools;
   ShownProgress shown(context);
-  FileFeed feed(context, shown.progress, options);
+  FileFeed feed(context, shown.progress, list == List::fromPlatform);
   Recorder recorder(context, feed, step);
   const transfer::DownloadSummary summary = download(context, feed, recorder, shown.progress);
   shown.end();
   if (summary.failed > 0 && mayHaveChanged(context, summary)) return fetchChanged(context, step, summary);
-  if (summary.failed > 0) throwSomeFailed(context, summary);
+  if (summary.failed > 0) throwSomeFailed(context, summary, shown.progress.totalFiles);
   if (recorder.kept() > 0) {
-    const std::string text = recorder.kept() == context.job.fileCount
+    const std::string text = recorder.kept() == shown.progress.totalFiles
                                  ? "all files are here already"
                                  : std::to_string(recorder.kept()) + " files were here already";
     tools.observer.notice(text);
@@ -202,17 +208,70 @@ void fetchFiles(StepContext& context, model::StepName step, const FetchOptions& 
   }
 }
 
-void fetchMissing(StepContext& context) {
-  holdFolders(context);
-  if (context.run.listedHere) return fetchFiles(context, context.step.name, {});
-  // Time has passed since the list was made: files may have changed, the batch may have been withdrawn.
-  for (const model::Batch& batch : context.job.batches) requireStillReadable(context, batch);
-  fetchFiles(context, context.step.name, {.lists = true, .onListed = [&] { context.run.listedHere = true; }});
+[[noreturn]] void throwNoFiles(const model::Job& job) {
+  if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
+  throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
+              {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
 }
 
-Turn downloadFiles(StepContext& context) {
-  if (!context.run.fetchedHere) fetchMissing(context);
-  context.tools.store.finishStep(context.job.id, context.step.name, {});
+void listAllFiles(StepContext& context) {
+  store::JobStore& store = context.tools.store;
+  for (const model::Batch& batch : context.job.batches) {
+    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    store.beginListing(context.job.id, batch.id);
+    listBatch(
+        context.tools.client, batch.id,
+        [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
+    settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
+  }
+  endListing(context);
+}
+
+bool isDone(const model::Job& job, model::StepName name) {
+  const auto step = std::ranges::find(job.steps, name, &model::Step::name);
+  return step != job.steps.end() && step->state == model::StepState::done;
+}
+
+}  // namespace
+
+model::Job endListing(StepContext& context) {
+  context.run.listIsFresh = true;
+  model::Job job = context.tools.store.load(context.job.id);
+  // Listed again.
+  if (isDone(job, model::StepName::listFiles)) return job;
+  if (job.fileCount == 0) {
+    requireNoneWithdrawn(context);
+    throwNoFiles(job);
+  }
+  context.tools.store.finishStep(job.id, model::StepName::listFiles, {});
+  return job;
+}
+
+void fetchMissing(StepContext& context, model::StepName step) {
+  holdFolders(context);
+  if (context.run.listIsFresh) return fetchFiles(context, step, List::onRecord);
+  // Time has passed since the list was made: files may have changed, the batch may have been withdrawn.
+  for (const model::Batch& batch : context.job.batches) requireStillReadable(context, batch);
+  fetchFiles(context, step, List::fromPlatform);
+}
+
+Turn listAndDownload(StepContext& context) {
+  const bool listed = isDone(context.job, model::StepName::listFiles);
+  try {
+    if (!context.job.request.download) {
+      listAllFiles(context);
+      return {};
+    }
+    if (listed) {
+      fetchMissing(context, model::StepName::downloadFiles);
+    } else {
+      fetchFiles(context, model::StepName::downloadFiles, List::fromPlatform);
+    }
+  } catch (const UnreadableBatch& refused) {
+    if (listed) throw;
+    return chooseInstead(context, refused);
+  }
+  context.tools.store.finishStep(context.job.id, model::StepName::downloadFiles, {});
   return {};
 }
 
