@@ -13,8 +13,6 @@
 #include "caiexport/store/database.h"
 #include "cli/commands/commands.h"
 #include "cli/config/environment.h"
-#include "cli/config/home_path.h"
-#include "cli/output/addresses.h"
 #include "cli/output/job_json.h"
 #include "cli/output/log_sink.h"
 #include "option_values.h"

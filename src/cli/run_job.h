@@ -1,9 +1,11 @@
 #pragma once
-/// What `dataset`, `segment` and `resume` share: options of a transfer, and running one job with its result printed.
+/// What `dataset`, `segment`, `sync` and `resume` share: options of a transfer, what a result must be like to count,
+/// and running one job with its result printed.
 
 #include <string>
 
 #include "caiexport/cli/application.h"
+#include "caiexport/cli/options.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/model/export_request.h"
 
@@ -27,5 +29,9 @@ void printResultText(const std::string& text, Context& context);
 
 /// The job as it is now, as a document of its own.
 void printJobDocument(Session& session, model::JobId job, const CommandEnd& error, Context& context);
+
+/// Options that `dataset`, `segment` and `sync` share: what a result must be like for it to count.
+OptionGroup guardGroup();
+model::Guards guardOptions(const ParsedOptions& options);
 
 }  // namespace caiexport::cli

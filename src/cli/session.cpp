@@ -6,7 +6,7 @@
 #include "caiexport/core/log.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/parquet_reader.h"
-#include "cancel_watch.h"
+#include "watches.h"
 
 namespace caiexport::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "cli/config/profile_edit.h"
+#include "cli/config/ini_file.h"
 
 #include <gtest/gtest.h>
 

@@ -9,9 +9,9 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/log.h"
-#include "cli/cancel_watch.h"
 #include "cli/output/progress.h"
 #include "cli/record.h"
+#include "cli/watches.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

@@ -5,12 +5,12 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "cli/config/config.h"
-#include "cli/config/home_path.h"
-#include "cli/config/profile_edit.h"
+#include "cli/config/environment.h"
+#include "cli/config/ini_file.h"
 #include "cli/doctor/doctor.h"
 #include "cli/option_values.h"
-#include "cli/prompt.h"
 #include "commands.h"
+#include "prompt.h"
 
 namespace caiexport::cli {
 namespace {

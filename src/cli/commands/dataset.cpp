@@ -6,7 +6,6 @@
 #include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "guard_options.h"
 #include "preview.h"
 
 namespace caiexport::cli {

@@ -13,7 +13,7 @@
 #include "cli/output/job_text.h"
 #include "cli/output/line_array.h"
 #include "cli/record.h"
-#include "cli/stop_limit.h"
+#include "cli/watches.h"
 #include "commands.h"
 #include "history_actions.h"
 

@@ -5,7 +5,7 @@
 #include "caiexport/core/text.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
-#include "cli/output/output_format.h"
+#include "cli/output/output_file.h"
 #include "commands.h"
 #include "read_schema.h"
 #include "reading.h"

@@ -10,7 +10,7 @@
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
 #include "cli/output/listing.h"
-#include "cli/output/output_format.h"
+#include "cli/output/output_file.h"
 #include "reading.h"
 
 namespace caiexport::cli {

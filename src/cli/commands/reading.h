@@ -8,8 +8,8 @@
 #include "caiexport/cli/application.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "cli/output/output_file.h"
+#include "cli/watches.h"
 #include "input_files.h"
-#include "read_watch.h"
 
 namespace caiexport::cli {
 

@@ -4,7 +4,7 @@
 #include "caiexport/reader/score_report.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
-#include "cli/output/output_format.h"
+#include "cli/output/output_file.h"
 #include "commands.h"
 #include "reading.h"
 

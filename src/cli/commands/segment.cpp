@@ -9,7 +9,6 @@
 #include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "guard_options.h"
 
 namespace caiexport::cli {
 namespace {

@@ -10,9 +10,9 @@
 #include "cli/output/job_text.h"
 #include "cli/output/sync_output.h"
 #include "cli/record.h"
+#include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "guard_options.h"
 #include "preview.h"
 
 namespace caiexport::cli {

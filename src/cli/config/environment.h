@@ -1,5 +1,5 @@
 #pragma once
-/// The process's surroundings, as an argument.
+/// The process's surroundings, as an argument, and paths below the home folder that they name.
 
 #include <filesystem>
 #include <functional>
@@ -28,5 +28,12 @@ class Environment {
 
 /// The process's own.
 const Environment& processEnvironment();
+
+// `~` in paths.
+
+/// The path that a setting or an option names: `~` and `~/x` are the home folder and what is in it, as in a shell,
+/// which does not see what stands in a file, in a service's environment or behind `--name=`. Error(config) that names
+/// `place` where there is no home, and for `~somebody`; `./~x` is a file of such a name.
+std::filesystem::path pathFrom(std::string_view text, std::string_view place, const Environment& environment);
 
 }  // namespace caiexport::cli

@@ -4,12 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <Poco/RegularExpression.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <string>
 
-#include "addresses.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
@@ -18,6 +19,7 @@
 #include "caiexport/json/writer.h"
 
 namespace caiexport::cli {
+
 namespace {
 
 using core::LogLevel;
@@ -171,6 +173,29 @@ void LogSink::makeRoomFor(std::size_t bytes) {
   } catch (const core::Error&) {
     ::flock(full, LOCK_UN);  // it goes on under its other name
   }
+}
+
+namespace {
+
+const Poco::RegularExpression& address() {
+  static const Poco::RegularExpression expression(
+      R"(\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) https?://([^/\s:]+(?::\d+)?)\S*: )");
+  return expression;
+}
+
+}  // namespace
+
+std::string withoutAddress(std::string_view message) {
+  std::string text(message);
+  address().subst(text, "", Poco::RegularExpression::RE_GLOBAL);
+  return text;
+}
+
+std::string hostIn(std::string_view message) {
+  Poco::RegularExpression::MatchVec found;
+  const std::string text(message);
+  if (address().match(text, 0, found) < 2) return {};
+  return text.substr(found[1].offset, found[1].length);
 }
 
 }  // namespace caiexport::cli

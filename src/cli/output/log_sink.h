@@ -62,4 +62,12 @@ class LogSink final : public core::Log {
   std::atomic<std::int64_t> job_ = 0;  ///< 0: none
 };
 
+// Messages about requests begin with the method and the address; people want to read what happened first.
+
+/// The message without `GET https://host/path: `, wherever it stands.
+std::string withoutAddress(std::string_view message);
+
+/// `host:port` of the first address; empty if there is none.
+std::string hostIn(std::string_view message);
+
 }  // namespace caiexport::cli

@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "caiexport/cli/application.h"
 #include "caiexport/reader/parquet_reader.h"
@@ -69,5 +71,11 @@ void deliverText(const OutputTarget& target, const std::filesystem::path& scratc
 
 /// What is in the file at --output now, on standard error: `what`, its size, its name. Nothing where there is no file.
 void tellWritten(const OutputTarget& target, const std::string& what, Context& context);
+
+class ParsedOptions;
+
+/// As wordOption(), but the ending of --output tells which word where `name` was not given. Error(usage) where the two
+/// contradict each other, and for an ending that no word is for.
+std::string formatFor(const ParsedOptions& options, std::string_view name, std::span<const std::string_view> words);
 
 }  // namespace caiexport::cli

@@ -14,6 +14,7 @@
 #include "caiexport/core/text.h"
 
 namespace caiexport::cli {
+
 namespace {
 
 /// Becomes readable when a stop is requested, so that poll() can wait for it.

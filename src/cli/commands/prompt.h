@@ -8,6 +8,7 @@
 
 namespace caiexport::cli {
 
+/// Questions to a person at a terminal.
 class Console;
 
 /// Reads lines from a terminal, and asks on standard error. For one thread.
