@@ -41,6 +41,7 @@ LIBRARIES = [
      ["src/json/", "src/platform/", "src/store/", "src/reader/tables", "src/engine/", "src/cli/", "src/simulator/", MAIN_FILE]),
     ("Poco::Util", r"Poco/Util/", ["src/cli/", "src/simulator/", MAIN_FILE]),
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
+    ("libxlsxwriter", r"xlsxwriter", ["src/reader/module/sheet_file"]),
     ("SQLite", r"(SQLiteCpp/|sqlite3)", ["src/store/", "include/caiexport/store/"]),
     ("OpenSSL", r"openssl/", ["src/net/", "src/platform/", "src/transfer/", "src/cli/", "src/simulator/"]),
     ("GoogleTest", r"(gtest|gmock)/", []),

@@ -107,6 +107,10 @@ std::string engineVersion() {
   return functionOf<EngineFunction>(kEngineSymbol)();
 }
 
+void writeWorkbook(const fs::path& path, const std::vector<Sheet>& sheets) {
+  functionOf<WorkbookFunction>(kWorkbookSymbol)(path, sheets);
+}
+
 std::uint64_t defaultMemoryBytes() {
   return usableMemoryBytes() / 2;
 }

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "short_names.h"
+
 namespace caiexport::reader {
 namespace {
 
@@ -112,26 +114,6 @@ std::size_t sumWithGaps(const std::vector<std::size_t>& widths) {
   return sum;
 }
 
-bool endsWithStep(std::string_view path, std::string_view end) {
-  return path == end || (path.ends_with(end) && path[path.size() - end.size() - 1] == '.');
-}
-
-/// Dotted paths as short as they can be told apart by: their ends.
-std::vector<std::string> shortNames(const std::vector<TableColumn>& columns) {
-  std::vector<std::string> names;
-  for (const TableColumn& column : columns) {
-    const std::string_view path = column.name;
-    std::size_t dot = path.rfind('.');
-    const auto isShared = [&columns](std::string_view end) {
-      return std::count_if(columns.begin(), columns.end(),
-                           [end](const TableColumn& other) { return endsWithStep(other.name, end); }) > 1;
-    };
-    while (dot != std::string_view::npos && dot > 0 && isShared(path.substr(dot + 1))) dot = path.rfind('.', dot - 1);
-    names.emplace_back(dot == std::string_view::npos ? path : path.substr(dot + 1));
-  }
-  return names;
-}
-
 std::vector<std::size_t> naturalWidths(const Table& table, const std::vector<std::string>& names) {
   std::vector<std::size_t> widths;
   for (std::size_t column = 0; column < table.columns.size(); ++column) {
@@ -212,7 +194,9 @@ std::string fitTo(std::string_view text, std::size_t width) {
 }
 
 std::string renderTable(const Table& table, std::size_t width) {
-  const std::vector<std::string> names = shortNames(table.columns);
+  std::vector<std::string> paths;
+  for (const TableColumn& column : table.columns) paths.push_back(column.name);
+  const std::vector<std::string> names = shortNames(paths);
   const std::vector<std::size_t> widths = fittingWidths(naturalWidths(table, names), width);
   if (widths.empty()) return {};
   const auto lineOf = [&](const auto& cellAt) {

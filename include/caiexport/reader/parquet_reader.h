@@ -81,6 +81,10 @@ struct ReadQuery {
   /// one that no row has, where rows have others.
   std::vector<std::string> identities = {};
   std::optional<std::uint64_t> limit = {};
+  /// Where neither `columns` nor `sql` is given and the set has scores: only who they are about (`identities`, else all
+  /// namespaces that there are, else `_id`), and of each score itself, its bucket (`low`, `medium`, `high`), percentile
+  /// and date.
+  bool scoreColumns = false;
 };
 
 enum class RowFormat {
@@ -91,6 +95,13 @@ enum class RowFormat {
   csv,
   /// The same with all text as it is.
   csvExact,
+  /// For Excel to open: a byte order mark, no exponents, times as `2025-06-01 03:17:05` (UTC), and what Excel would
+  /// take
+  /// for a number or date although it is text (`00123`, `1E5`, `2-1`) as `="00123"`. Fields are parted by `,`; by `;`
+  /// with decimal commas, as Excel wants it where numbers are written so; or by tabs.
+  csvExcel,
+  csvExcelSemicolon,
+  csvExcelTab,
   /// One JSON object a line, nesting kept; `columns` that are dotted stand nested too. NaN and infinite are null.
   jsonl,
 };
@@ -104,6 +115,11 @@ class Output {
   /// Takes all of `bytes`, then true; false if nobody reads any more (a closed pipe), which ends the run quietly.
   /// Throws core::Error for any other failure. Called by one thread at a time, not always the one that called rows().
   virtual bool write(std::span<const std::byte> bytes) = 0;
+};
+
+struct SheetFacts {
+  std::uint64_t rows = 0;
+  std::size_t sheets = 0;
 };
 
 /// Several files as one set, read where they lie. Columns are united by name, inside groups too: a column or field
@@ -129,6 +145,11 @@ class Profiles {
   /// Not synced and not renamed: give it a `.part` path and do both.
   virtual std::uint64_t writeParquet(const ReadQuery& query, const std::filesystem::path& path,
                                      std::stop_token stop) = 0;
+
+  /// The same rows as a spreadsheet file (.xlsx); fields of groups are columns, named as short as they can be told
+  /// apart by. Returns how many rows, and how many sheets they took: one holds 1,048,575. Error(usage) for what no
+  /// spreadsheet holds: more than 16,384 columns, a cell of more than 32,767 characters. As writeParquet() otherwise.
+  virtual SheetFacts writeSheet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) = 0;
 
   /// The first `query.limit` rows (20 if not given) as text for people, columns flat as in CSV, every cell printable.
   virtual Table table(const ReadQuery& query, std::stop_token stop) = 0;

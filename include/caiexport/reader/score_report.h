@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "caiexport/reader/scores.h"
+#include "caiexport/reader/workbook.h"
 
 namespace caiexport::reader {
 
@@ -24,5 +25,8 @@ std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts = {
 
 /// One self-contained page: inline SVG, no scripts, nothing fetched; follows the reader's light or dark setting.
 std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts);
+
+/// Figures, buckets, histogram and factors as sheets for writeWorkbook().
+std::vector<Sheet> sheetReport(const ScoreSummary& summary, const SourceFacts& facts);
 
 }  // namespace caiexport::reader

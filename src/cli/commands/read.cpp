@@ -3,6 +3,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "cli/config/environment.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
 #include "cli/output/output_file.h"
@@ -15,48 +16,77 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Option, 12> kRows{{
+constexpr std::array<Option, 15> kRows{{
     {"last", "", "the newest job that brought files"},
     {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,score"},
+    {"all-columns", "",
+     "all of them: csv and xlsx of scores have identities, score, bucket, percentile and date alone"},
     {"where", "SQL", "rows for which this holds, e.g. \"score >= 75\""},
     {"sql", "SELECT", "one SELECT over the view profiles instead"},
     {"identity", "NAMESPACES", "identities of identityMap as columns, e.g. ECID,CRMID"},
     {"schema", "", "the columns instead, with their types and an example (--format table, json, csv)"},
     {"limit", "N", "at most N rows [a table 20, other formats all]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "table|csv|jsonl|parquet|json",
+    {"format", "table|csv|jsonl|parquet|xlsx|json",
      "nested columns are dotted in csv and stay nested in jsonl [as --output ends, else table]"},
+    {"for", "excel", "csv that Excel opens as it is meant: marked as UTF-8, ids kept as text, no exponents"},
+    {"separator", "comma|semicolon|tab",
+     "between the fields of --for excel; a semicolon goes with decimal commas [as the locale writes numbers]"},
     {"exact", "", "csv text as it is: without the ' before what a spreadsheet would run (=, +, -, @, tab)"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
 
-enum class Format { table, csv, jsonl, parquet };
+enum class Format { table, csv, jsonl, parquet, xlsx };
 
 struct ReadOptions {
   reader::ReadQuery query;
   Format format = Format::table;
-  bool exact = false;
+  reader::RowFormat csv = reader::RowFormat::csv;
 };
 
+reader::RowFormat csvFormat(const ParsedOptions& options, const Environment& environment) {
+  requireWith(options, "separator", "for");
+  refuseTogether(options, {"for", "exact"});
+  if (!options.has("for")) return options.has("exact") ? reader::RowFormat::csvExact : reader::RowFormat::csv;
+  constexpr std::array<std::string_view, 1> kPrograms{"excel"};
+  wordOption(options, "for", kPrograms);
+  constexpr std::array<std::string_view, 3> kSeparators{"comma", "semicolon", "tab"};
+  const std::string word = options.has("separator")            ? wordOption(options, "separator", kSeparators)
+                           : environment.writesDecimalCommas() ? "semicolon"
+                                                               : "comma";
+  if (word == "semicolon") return reader::RowFormat::csvExcelSemicolon;
+  return word == "tab" ? reader::RowFormat::csvExcelTab : reader::RowFormat::csvExcel;
+}
+
 Format parseFormat(const ParsedOptions& options) {
-  constexpr std::array<std::string_view, 4> kFormats{"table", "csv", "jsonl", "parquet"};
-  const std::string word = formatFor(options, "format", kFormats);
+  constexpr std::array<std::string_view, 5> kFormats{"table", "csv", "jsonl", "parquet", "xlsx"};
+  std::string word = formatFor(options, "format", kFormats);
+  if (options.has("for")) {
+    if (word == "table" && !options.has("format")) word = "csv";
+    if (word != "csv") throw core::Error(core::Category::usage, "--for excel is about csv, not " + word);
+  }
   if (word == "csv") return Format::csv;
   if (word == "jsonl") return Format::jsonl;
+  if (word == "xlsx") return Format::xlsx;
   return word == "parquet" ? Format::parquet : Format::table;
 }
 
-ReadOptions parse(const ParsedOptions& options) {
+ReadOptions parse(const ParsedOptions& options, const Environment& environment) {
   refuseTogether(options, {"sql", "columns"});
   refuseTogether(options, {"sql", "where"});
+  refuseTogether(options, {"all-columns", "columns"});
+  refuseTogether(options, {"all-columns", "sql"});
+  const Format format = parseFormat(options);
+  const bool forPeople = format == Format::csv || format == Format::xlsx;
   return {.query = {.columns = listOption(options, "columns"),
                     .where = options.value("where").value_or(""),
                     .sql = options.value("sql").value_or(""),
                     .identities = listOption(options, "identity"),
-                    .limit = numberOption(options, "limit", 1, std::numeric_limits<std::int64_t>::max())},
-          .format = parseFormat(options),
-          .exact = options.has("exact")};
+                    .limit = numberOption(options, "limit", 1, std::numeric_limits<std::int64_t>::max()),
+                    .scoreColumns = forPeople && !options.has("all-columns")},
+          .format = format,
+          .csv = csvFormat(options, environment)};
 }
 
 void refuseEmptySql(const ParsedOptions& options) {
@@ -72,8 +102,7 @@ void tellRows(const Reading& reading, std::uint64_t rows, Context& context) {
 }
 
 void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
-  const reader::RowFormat csv = parsed.exact ? reader::RowFormat::csvExact : reader::RowFormat::csv;
-  const reader::RowFormat format = parsed.format == Format::csv ? csv : reader::RowFormat::jsonl;
+  const reader::RowFormat format = parsed.format == Format::csv ? parsed.csv : reader::RowFormat::jsonl;
   std::uint64_t rows = 0;
   deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
               [&](reader::Output& out) { rows = reading.profiles().rows(parsed.query, format, out, reading.stop()); });
@@ -89,6 +118,17 @@ void writeParquet(Reading& reading, const ReadOptions& parsed, Context& context)
   tellRows(reading, rows, context);
 }
 
+void writeSheet(Reading& reading, const ReadOptions& parsed, Context& context) {
+  reader::SheetFacts facts;
+  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+              [&](const fs::path& file) { facts = reading.profiles().writeSheet(parsed.query, file, reading.stop()); });
+  tellRows(reading, facts.rows, context);
+  if (facts.sheets > 1) {
+    context.console.notice("caiexport: a sheet holds 1,048,575 rows: they go on in further ones, " +
+                           grouped(facts.sheets) + " in all");
+  }
+}
+
 void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::Table table = reading.profiles().table(parsed.query, reading.stop());
   const std::size_t width = reading.output().given() ? 0 : context.out.width();
@@ -96,7 +136,7 @@ void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
   tellRows(reading, table.rows.size(), context);
   if (table.more) {
     context.console.notice("caiexport: these are the first " + grouped(table.rows.size()) +
-                           " rows; --limit shows more, --format csv|jsonl|parquet writes all");
+                           " rows; --limit shows more, --format csv|jsonl|parquet|xlsx writes all");
   }
 }
 
@@ -105,7 +145,7 @@ void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
 const CommandPage& readPage() {
   static const CommandPage page{
       .name = "read",
-      .summary = "rows of what was downloaded: table, CSV, JSON lines, Parquet, SQL",
+      .summary = "rows of what was downloaded: table, CSV, JSON lines, Parquet, xlsx, SQL",
       .arguments = "JOB|PATH...|--last",
       .description =
           "Reads the Parquet files of jobs, folders or files as one set. A number is a job, unless a file of "
@@ -116,6 +156,8 @@ const CommandPage& readPage() {
           {{"caiexport read 12", "the first rows of job 12"},
            {"caiexport read 12 --identity CRMID --columns CRMID,_tenant.churn.score --format csv --output scores.csv",
             "scores by customer number, to join with your own tables"},
+           {"caiexport read 12 --output scores.xlsx",
+            "identities, score, bucket, percentile and date as a spreadsheet"},
            {"caiexport read 12 --sql \"SELECT count(*) FROM profiles\"", "any question"}},
       .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
   return page;
@@ -124,9 +166,12 @@ const CommandPage& readPage() {
 CommandEnd runRead(const ParsedOptions& options, Context& context) {
   refuseEmptySql(options);
   if (options.has("schema")) return runSchema(options, context);
-  const ReadOptions parsed = parse(options);
-  if (parsed.format == Format::parquet && !options.has("output") && context.out.terminal()) {
-    throw core::Error(core::Category::usage, "Parquet is not for a terminal", {.hint = "name a file with --output"});
+  const ReadOptions parsed = parse(options, context.environment);
+  const bool binary = parsed.format == Format::parquet || parsed.format == Format::xlsx;
+  if (binary && !options.has("output") && context.out.terminal()) {
+    throw core::Error(core::Category::usage,
+                      std::string(parsed.format == Format::xlsx ? "xlsx" : "Parquet") + " is not for a terminal",
+                      {.hint = "name a file with --output"});
   }
   Reading reading(options, context);
   reading.run([&] {
@@ -138,6 +183,8 @@ CommandEnd runRead(const ParsedOptions& options, Context& context) {
         return writeRows(reading, parsed, context);
       case Format::parquet:
         return writeParquet(reading, parsed, context);
+      case Format::xlsx:
+        return writeSheet(reading, parsed, context);
     }
   });
   return {};

@@ -63,7 +63,8 @@ std::string tableOf(const std::vector<reader::SchemaField>& fields, std::size_t 
 }  // namespace
 
 CommandEnd runSchema(const ParsedOptions& options, Context& context) {
-  for (const std::string_view other : {"columns", "where", "sql", "identity", "limit", "exact"}) {
+  for (const std::string_view other :
+       {"columns", "where", "sql", "identity", "limit", "exact", "all-columns", "for", "separator"}) {
     refuseTogether(options, {"schema", other});
   }
   constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};

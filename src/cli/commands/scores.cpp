@@ -15,14 +15,18 @@ constexpr std::array<Option, 6> kHow{{
     {"last", "", "the newest job that brought files"},
     {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "text|json|html", "html is one self-contained page [as --output ends, else text]"},
+    {"format", "text|json|html|xlsx", "html is one self-contained page [as --output ends, else text]"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
 
-std::string report(const reader::ScoreSummary& summary, const std::string& format, const InputSet& input) {
+reader::SourceFacts factsOf(const InputSet& input) {
   reader::SourceFacts facts{.source = input.description};
   for (const model::Batch& batch : input.batches) facts.batches.push_back(batch.id.value());
+  return facts;
+}
+
+std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts) {
   if (format == "json") return reader::jsonReport(summary, facts);
   if (format == "html") return reader::htmlReport(summary, facts);
   return reader::textReport(summary, facts);
@@ -47,13 +51,23 @@ const CommandPage& scoresPage() {
 }
 
 CommandEnd runScores(const ParsedOptions& options, Context& context) {
-  constexpr std::array<std::string_view, 3> kFormats{"text", "json", "html"};
+  constexpr std::array<std::string_view, 4> kFormats{"text", "json", "html", "xlsx"};
   const std::string format = formatFor(options, "format", kFormats);
   const std::string field = textOption(options, "field").value_or("");
+  if (format == "xlsx" && !options.has("output") && context.out.terminal()) {
+    throw core::Error(core::Category::usage, "xlsx is not for a terminal", {.hint = "name a file with --output"});
+  }
   Reading reading(options, context);
   reading.run([&] {
     const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());
-    deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, reading.input()));
+    const reader::SourceFacts facts = factsOf(reading.input());
+    if (format == "xlsx") {
+      deliverFile(reading.output(), reading.scratch(), context, reading.stop(), [&](const std::filesystem::path& file) {
+        reader::writeWorkbook(file, reader::sheetReport(summary, facts));
+      });
+    } else {
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, facts));
+    }
     tellWritten(reading.output(), grouped(summary.records) + " records, " + grouped(summary.scored) + " scored",
                 context);
   });

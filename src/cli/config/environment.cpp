@@ -32,6 +32,26 @@ bool Environment::speaksUtf8() const {
   return false;
 }
 
+bool Environment::writesDecimalCommas() const {
+  // Unicode CLDR, languages with an Excel of their own; and the countries that write otherwise than their language.
+  static constexpr std::string_view kLanguages =
+      " af az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk lt lv mk nb nl nn no pl pt ro ru sk sl "
+      "sq sr "
+      "sv tr uk uz vi ";
+  static constexpr std::string_view kPoints =
+      " de_ch de_li it_ch es_mx es_us es_pr es_gt es_hn es_ni es_pa es_do es_sv es_pe ";
+  for (const std::string_view name : {"LC_ALL", "LC_NUMERIC", "LANG"}) {
+    const auto value = get(name);
+    if (!value) continue;
+    const std::string lower = core::toLower(*value);
+    const std::string language = lower.substr(0, lower.find_first_of("_.@"));
+    const std::string country = lower.substr(0, lower.find_first_of(".@"));
+    return kLanguages.find(" " + language + " ") != std::string_view::npos &&
+           kPoints.find(" " + country + " ") == std::string_view::npos;
+  }
+  return false;
+}
+
 const Environment& processEnvironment() {
   static const Environment environment([](std::string_view name) -> std::optional<std::string> {
     const char* value = std::getenv(std::string(name).c_str());

@@ -21,6 +21,9 @@ class Environment {
   std::optional<std::filesystem::path> xdgFolder(std::string_view variable, std::string_view below) const;
   /// Whether the locale's characters are UTF-8.
   bool speaksUtf8() const;
+  /// Whether the locale writes 0,5 (then Excel parts the fields of a CSV file by semicolons). By its name, since the
+  /// locale itself need not be installed where files are made for others.
+  bool writesDecimalCommas() const;
 
  private:
   Lookup lookup_;

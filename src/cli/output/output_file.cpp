@@ -349,7 +349,7 @@ constexpr std::array<Ending, 16> kEndings{{
     {".html", "html"},
     {".htm", "html"},
     {".tsv", ""},
-    {".xlsx", ""},
+    {".xlsx", "xlsx"},
     {".xls", ""},
     {".gz", ""},
     {".zip", ""},

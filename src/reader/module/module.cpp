@@ -8,6 +8,7 @@
 #include "inspector.h"
 #include "module_abi.h"
 #include "profiles.h"
+#include "sheet_rows.h"
 
 namespace caiexport::reader {
 namespace {
@@ -41,6 +42,11 @@ __attribute__((visibility("default"))) const char* caiexportReaderAbi() {
 
 __attribute__((visibility("default"))) const char* caiexportReaderEngine() {
   return duckdb_library_version();
+}
+
+__attribute__((visibility("default"))) void caiexportReaderWorkbook(
+    const std::filesystem::path& path, const std::vector<caiexport::reader::Sheet>& sheets) {
+  caiexport::reader::writeSheets(path, sheets);
 }
 
 __attribute__((visibility("default"))) caiexport::reader::ParquetReader* caiexportReaderOpen(

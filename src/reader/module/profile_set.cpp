@@ -10,6 +10,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "parquet_footer.h"
+#include "score_count.h"
 
 namespace caiexport::reader {
 namespace {
@@ -204,9 +205,10 @@ const Type* identityType(const Type& map, const std::string& name) {
   throw Error(error.category(), error.what(), {.hint = "there are several of that name: " + listedPaths(meant)});
 }
 
-/// The namespaces of the rows, as SQL of one column.
-std::string namespacesSql(const std::string& column, const std::string& from) {
-  return "SELECT DISTINCT unnest(map_keys(" + column + ")) AS n FROM " + from + " ORDER BY n LIMIT 20";
+/// The column of a score's bucket, as if it stood beside it.
+std::string bucketName(std::vector<std::string> score) {
+  score.back() = "bucket";
+  return dotted(score);
 }
 
 }  // namespace
@@ -319,6 +321,16 @@ std::vector<ProfileSet::Added> ProfileSet::addedBy(const ReadQuery& query) const
         std::any_of(added.begin(), added.end(), [&name](const Added& each) { return sameName(each.name, name); });
     if (!isThere) added.push_back({.name = name, .sql = identitySql(identity), .identity = true});
   }
+  if (query.scoreColumns) {
+    for (const Found& score : scoreFields(columns_)) {
+      const std::string name = bucketName(score.steps);
+      if (findPath(columns_, name).type != nullptr) continue;
+      const std::string value = "CAST(" + sqlOf(score.steps) + " AS DOUBLE)";
+      added.push_back({.name = name,
+                       .sql = "CASE WHEN " + value + " IS NULL OR NOT isfinite(" + value + ") THEN NULL WHEN " + value +
+                              " < 25 THEN 'low' WHEN " + value + " < 75 THEN 'medium' ELSE 'high' END"});
+    }
+  }
   for (const std::string_view name : kExtraNames) {
     if (mentions(query, name)) added.push_back({.name = std::string(name), .sql = extraSql(name)});
   }
@@ -345,17 +357,45 @@ void ProfileSet::moveColumns(const ReadQuery& query) {
   if (!union_ && (hidden || !moved_.empty())) union_.emplace(duck_, paths_, std::vector<RawField>());
 }
 
+std::vector<std::string> ProfileSet::namespaces() {
+  std::vector<std::string> names;
+  const Type* map = columnNamed(columns_, "identityMap");
+  if (map == nullptr) return names;
+  if (map->isStruct()) {
+    for (const Type& field : map->children) names.push_back(field.name);
+  } else if (map->id == DUCKDB_TYPE_MAP) {
+    names = duck_.texts("SELECT DISTINCT unnest(map_keys(" + sqlName(names_.sqlOf(map->name)) + ")) AS n FROM " +
+                            source() + " ORDER BY n",
+                        {.what = "cannot read the identities"});
+  }
+  return names;
+}
+
+ReadQuery ProfileSet::withScoreColumns(ReadQuery query) {
+  const std::vector<Found> scores = scoreFields(columns_);
+  query.scoreColumns = query.scoreColumns && query.columns.empty() && query.sql.empty() && !scores.empty();
+  if (!query.scoreColumns) return query;
+  if (query.identities.empty()) query.identities = namespaces();
+  if (query.identities.empty() && columnNamed(columns_, "_id") != nullptr) query.columns.emplace_back("_id");
+  for (const Found& score : scores) {
+    query.columns.push_back(dotted(score.steps));
+    query.columns.push_back(bucketName(score.steps));
+    const Found percentile = percentileBeside(columns_, score.steps);
+    if (percentile.type != nullptr) query.columns.push_back(dotted(percentile.steps));
+    const Found date = dateBeside(columns_, score.steps);
+    if (date.type != nullptr) query.columns.push_back(dotted(date.steps));
+  }
+  return query;
+}
+
 void ProfileSet::checkNamespaces(const ReadQuery& query) {
   const Type* map = columnNamed(columns_, "identityMap");
   if (map == nullptr) return;  // said where the column is made
   const std::string column = sqlName(names_.sqlOf(map->name));
   const Blame blame{.what = "cannot read the identities"};
   for (const std::string& name : query.identities) {
-    std::vector<std::string> others;
-    if (map->isStruct()) {
-      if (fieldNamed(*map, name) != nullptr) continue;
-      for (const Type& field : map->children) others.push_back(field.name);
-    } else if (map->id == DUCKDB_TYPE_MAP) {
+    if (map->isStruct() && fieldNamed(*map, name) != nullptr) continue;
+    if (map->id == DUCKDB_TYPE_MAP) {
       // Nearly always the first rows tell; only for a wrong name all are read.
       const std::string keys = "list_transform(map_keys(" + column + "), lambda k: lower(k))";
       const bool known = !duck_
@@ -364,8 +404,8 @@ void ProfileSet::checkNamespaces(const ReadQuery& query) {
                                      blame)
                               .empty();
       if (known) continue;
-      others = duck_.texts(namespacesSql(column, source()), blame);
     }
+    const std::vector<std::string> others = namespaces();
     if (others.empty()) continue;
     throw Error(Category::usage, "no profile has an identity of the namespace `" + core::printable(name) + "`",
                 {.hint = "there are: " + core::printable(joined(others, ", "))});
@@ -456,7 +496,7 @@ std::string ProfileSet::selectSql(const ReadQuery& query, Shape shape) const {
 }
 
 ReadQuery ProfileSet::forSql(const ReadQuery& query) {
-  ReadQuery own = query;
+  ReadQuery own = withScoreColumns(query);
   own.where = names_.forSql(duck_, query.where);
   own.sql = names_.forSql(duck_, query.sql);
   return own;

@@ -70,6 +70,9 @@ class ProfileSet {
   std::string identitySql(const std::string& name) const;
   /// Error(usage) for a namespace that no row has.
   void checkNamespaces(const ReadQuery& query);
+  /// The query with its columns, where they are to be those of scores.
+  ReadQuery withScoreColumns(ReadQuery query);
+  std::vector<std::string> namespaces();
   /// Makes the view `profiles`.
   void makeView();
   /// For words that DuckDB could not find: names that only one field has. Returns the fields of names that several

@@ -11,6 +11,7 @@
 #include "caiexport/core/text.h"
 #include "row_pipeline.h"
 #include "score_count.h"
+#include "sheet_rows.h"
 #include "values.h"
 
 namespace caiexport::reader {
@@ -32,6 +33,12 @@ std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>&
       return std::make_unique<CsvWriter>(columns, false);
     case RowFormat::csvExact:
       return std::make_unique<CsvWriter>(columns, true);
+    case RowFormat::csvExcel:
+      return std::make_unique<ExcelCsvWriter>(columns, ',');
+    case RowFormat::csvExcelSemicolon:
+      return std::make_unique<ExcelCsvWriter>(columns, ';');
+    case RowFormat::csvExcelTab:
+      return std::make_unique<ExcelCsvWriter>(columns, '\t');
     case RowFormat::jsonl:
       return std::make_unique<JsonLinesWriter>(columns);
   }
@@ -155,6 +162,27 @@ std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path&
   return rows;
 }
 
+SheetFacts DuckProfiles::writeSheet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
+  // Beyond this many cells the parts of the file may exceed 4 GiB.
+  constexpr std::uint64_t kCellsOfALargeFile = 20'000'000;
+  const InterruptOnStop interrupt(stop, set_.duck());
+  const RowSource source = set_.prepare(query, Shape::flat);
+  SheetFile file(path, set_.rowCount() * allFields(source.columns).size() > kCellsOfALargeFile);
+  SheetWriter writer(file, source.columns);
+  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
+  std::uint64_t left = query.limit.value_or(std::numeric_limits<std::uint64_t>::max());
+  while (left > 0) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    const Chunk chunk = rows.next();
+    if (chunk == nullptr) break;
+    const std::uint64_t count = std::min<std::uint64_t>(left, duckdb_data_chunk_get_size(chunk.get()));
+    writer.append(chunk.get(), count);
+    left -= count;
+  }
+  file.close();
+  return {.rows = file.rows(), .sheets = file.sheets()};
+}
+
 Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
   const std::uint64_t limit = query.limit.value_or(kTableRows);
   ReadQuery oneMore = query;
@@ -184,10 +212,7 @@ Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
 
 std::vector<std::string> DuckProfiles::scoreFields() {
   std::vector<std::string> paths;
-  for (const SchemaField& field : schema()) {
-    const std::string name = core::toLower(std::string_view(field.path).substr(field.path.rfind('.') + 1));
-    if (field.numeric && name == "score") paths.push_back(field.path);
-  }
+  for (const Found& field : reader::scoreFields(set_.columns())) paths.push_back(dotted(field.steps));
   return paths;
 }
 

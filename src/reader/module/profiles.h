@@ -15,6 +15,7 @@ class DuckProfiles final : public Profiles {
   std::uint64_t rowCount() override { return set_.rowCount(); }
   std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override;
   std::uint64_t writeParquet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
+  SheetFacts writeSheet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
   Table table(const ReadQuery& query, std::stop_token stop) override;
   std::vector<std::string> scoreFields() override;
   ScoreSummary scores(const std::string& field, std::stop_token stop) override;

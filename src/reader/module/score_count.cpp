@@ -374,7 +374,33 @@ void checkMemory(std::uint64_t rows, std::uint64_t memoryBytes) {
                           core::formatBytes(rows * sizeof(double)) + " of memory");
 }
 
+Found fieldBeside(const Type* field, const std::vector<std::string>& score) {
+  if (field == nullptr) return {};
+  Found found{.steps = std::vector<std::string>(score.begin(), score.end() - 1), .type = field};
+  found.steps.push_back(field->name);
+  return found;
+}
+
 }  // namespace
+
+std::vector<Found> scoreFields(const std::vector<Type>& columns) {
+  std::vector<Found> scores;
+  for (Found& field : allFields(columns)) {
+    if (field.type->isNumeric() && core::toLower(field.steps.back()) == "score") scores.push_back(std::move(field));
+  }
+  return scores;
+}
+
+Found percentileBeside(const std::vector<Type>& columns, const std::vector<std::string>& score) {
+  for (const Type& field : siblingsOf(columns, score)) {
+    if (field.isNumeric() && core::toLower(field.name) == "percentile") return fieldBeside(&field, score);
+  }
+  return {};
+}
+
+Found dateBeside(const std::vector<Type>& columns, const std::vector<std::string>& score) {
+  return fieldBeside(scoreDateOf(siblingsOf(columns, score)), score);
+}
 
 ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
                          std::stop_token stop) {

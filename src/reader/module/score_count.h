@@ -9,6 +9,13 @@
 
 namespace caiexport::reader {
 
+/// Numeric fields named `score`; lists and maps are not searched.
+std::vector<Found> scoreFields(const std::vector<Type>& columns);
+
+/// What stands beside a score: its percentile and the time it was made. `type` is null for what there is not.
+Found percentileBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
+Found dateBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
+
 ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
                          std::stop_token stop);
 

@@ -422,6 +422,25 @@ bool wouldRun(std::string_view text) {
   return false;
 }
 
+bool isDigit(char letter) {
+  return letter >= '0' && letter <= '9';
+}
+
+/// Text that a spreadsheet takes for a number or a date: leading zeros, long ids and `1E5` would be lost.
+bool wouldBeGuessed(std::string_view text) {
+  constexpr std::size_t kLongest = 250;  // a text in a formula ends at 255
+  if (text.empty() || text.size() > kLongest) return false;
+  if (text.find_first_not_of("0123456789 .,:/eE+-%") == text.npos)
+    return std::any_of(text.begin(), text.end(), isDigit);
+  const std::string lower = core::toLower(text);
+  if (lower == "true" || lower == "false" || lower == "wahr" || lower == "falsch") return true;
+  static constexpr std::array<std::string_view, 15> kMonths{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug",
+                                                            "sep", "oct", "nov", "dec", "mai", "okt", "dez"};
+  const std::string_view rest = std::string_view(lower).substr(std::min<std::size_t>(3, lower.size()));
+  const bool month = std::find(kMonths.begin(), kMonths.end(), lower.substr(0, 3)) != kMonths.end();
+  return month && !rest.empty() && rest.find_first_not_of("0123456789 .-/") == rest.npos;
+}
+
 void appendCsvText(std::string& out, std::string_view text) {
   if (text.empty() || needsQuotes(text)) {
     appendQuoted(out, text);
@@ -617,6 +636,59 @@ void CsvWriter::appendField(std::string& out, const Leaf& leaf, std::uint64_t ro
   scratch_.clear();
   appendText(scratch_, view, row);
   appendCell(out, scratch_);
+}
+
+ExcelCsvWriter::ExcelCsvWriter(const std::vector<Type>& columns, char separator)
+    : RowWriter(columns), separator_(separator), leaves_(flatten(columns_)) {}
+
+void ExcelCsvWriter::appendCell(std::string& out, std::string_view text) const {
+  if (wouldBeGuessed(text)) {
+    // Short and without quotes, so that the formula is one and harmless.
+    appendQuoted(out, "=\"" + std::string(text) + "\"");
+    return;
+  }
+  const std::string shown = wouldRun(text) ? "'" + std::string(text) : std::string(text);
+  const bool quotes = shown.empty() || needsQuotes(shown) || shown.find(separator_) != std::string::npos;
+  quotes ? appendQuoted(out, shown) : void(out += shown);
+}
+
+std::string ExcelCsvWriter::header() const {
+  std::string line;
+  for (const Leaf& leaf : leaves_) {
+    if (!line.empty()) line += separator_;
+    appendCell(line, leaf.name);
+  }
+  return "\uFEFF" + line + "\r\n";
+}
+
+void ExcelCsvWriter::append(std::string& out, std::uint64_t row) {
+  for (std::size_t column = 0; column < leaves_.size(); ++column) {
+    if (column > 0) out += separator_;
+    if (!leaves_[column].isNull(row)) appendField(out, leaves_[column], row);
+  }
+  out += "\r\n";
+}
+
+void ExcelCsvWriter::appendField(std::string& out, const Leaf& leaf, std::uint64_t row) {
+  const VectorView& view = *leaf.view;
+  if (view.type->id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
+  scratch_.clear();
+  if (!appendFixed(scratch_, view, row)) appendText(scratch_, view, row);
+  if (view.type->isNumeric()) {
+    constexpr std::size_t kDigitsKept = 15;
+    const bool tooLong = !isFloat(*view.type) && scratch_.size() > kDigitsKept + 1;
+    if (tooLong) return appendCell(out, scratch_);
+    if (separator_ == ';') std::replace(scratch_.begin(), scratch_.end(), '.', ',');
+    out += scratch_;
+  } else if (view.type->isTime() && scratch_.size() > 19 && scratch_[10] == 'T') {
+    scratch_.resize(19);
+    scratch_[10] = ' ';
+    out += scratch_;
+  } else if (view.type->isTime() || view.type->id == DUCKDB_TYPE_BOOLEAN) {
+    out += scratch_;
+  } else {
+    appendCell(out, scratch_);
+  }
 }
 
 JsonLinesWriter::JsonLinesWriter(const std::vector<Type>& columns) : RowWriter(columns) {

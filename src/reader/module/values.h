@@ -100,6 +100,22 @@ class CsvWriter final : public RowWriter {
   std::string scratch_;
 };
 
+/// CSV that Excel opens as it is meant; see RowFormat::csvExcel.
+class ExcelCsvWriter final : public RowWriter {
+ public:
+  ExcelCsvWriter(const std::vector<Type>& columns, char separator);
+  std::string header() const override;
+  void append(std::string& out, std::uint64_t row) override;
+
+ private:
+  void appendField(std::string& out, const Leaf& leaf, std::uint64_t row);
+  void appendCell(std::string& out, std::string_view text) const;
+
+  char separator_;
+  std::vector<Leaf> leaves_;
+  std::string scratch_;
+};
+
 class JsonLinesWriter final : public RowWriter {
  public:
   explicit JsonLinesWriter(const std::vector<Type>& columns);
