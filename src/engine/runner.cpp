@@ -296,6 +296,11 @@ void Runner::moveTo(JobId id, const std::filesystem::path& output) {
   tools_.store.addEvent(id, std::nullopt, "output_moved", core::printable(output.string()));
 }
 
+void Runner::reopen(JobId id, std::span<const store::JobStore::Wrong> files) {
+  const JobLock lock(tools_.jobLocks, id);
+  tools_.store.recordWrong(id, model::StepName::verifyFiles, files);
+}
+
 void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
   const JobLock lock(tools_.jobLocks, id);
   const Job job = tools_.store.load(id);

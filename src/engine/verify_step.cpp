@@ -165,6 +165,7 @@ class Verification {
 
   void checkPage(const std::vector<FileRecord>& page) {
     std::vector<store::JobStore::Verified> verified;
+    std::vector<store::JobStore::Wrong> wrong;
     for (const FileRecord& file : page) {
       if (context_.stop.stop_requested()) {
         context_.tools.store.recordVerified(verified);
@@ -174,10 +175,14 @@ class Verification {
         const Rows rows = checkFile(file);
         verified.push_back({.file = file.id, .records = rows});
       } catch (const WrongFile& problem) {
-        noteWrong(file, problem.what());
+        wrong.push_back({.file = file.id, .why = problem.what()});
       }
     }
     context_.tools.store.recordVerified(verified);
+    if (wrong.empty()) return;
+    context_.tools.store.recordWrong(context_.job.id, context_.step.name, wrong);
+    if (wrong_.count == 0) wrong_.first = wrong.front().why;
+    wrong_.count += wrong.size();
   }
 
   Rows checkFile(const FileRecord& file) {
@@ -226,12 +231,6 @@ class Verification {
   reader::ParquetReader& reader() {
     if (!reader_) reader_ = context_.tools.openReader();
     return *reader_;
-  }
-
-  void noteWrong(const FileRecord& file, const std::string& what) {
-    context_.tools.store.recordFileFailed(file.id);
-    context_.tools.store.addEvent(context_.job.id, context_.step.name, "file_wrong", what);
-    if (wrong_.count++ == 0) wrong_.first = what;
   }
 
   StepContext& context_;
@@ -300,6 +299,9 @@ Rows verified(StepContext& context) {
       continue;
     }
     const auto mismatch = verification.mismatch();
+    // A job that was done and goes on again: these rows were taken then.
+    const bool taken = context.job.records && context.job.records == verification.total();
+    if (taken) return verification.total();
     if (mismatch && !context.run.listIsFresh) {
       // An earlier run's list may have lacked files: lists can change between two pages.
       fetchMissing(context, context.step.name);

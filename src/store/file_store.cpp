@@ -70,6 +70,13 @@ void deleteRanges(Database& database, std::int64_t file) {
   Query(database, "DELETE FROM file_part WHERE file = ?").with(file).run();
 }
 
+/// Its content is wrong or gone: nothing that was recorded of it counts any more.
+void failFile(Database& database, std::int64_t file) {
+  deleteRanges(database, file);
+  Query update(database, "UPDATE file SET state = 'failed', sha256 = NULL, records = NULL WHERE id = ?");
+  requireFile(file, update.with(file).run());
+}
+
 void savePart(Database& database, std::int64_t file, const model::PartFacts& facts) {
   if (!facts.sum) return;
   Query insert(database,
@@ -427,10 +434,19 @@ void JobStore::recordVerified(std::span<const Verified> files) {
 
 void JobStore::recordFileFailed(std::int64_t file) {
   recorded(database_, probe_, "recordFileFailed", [&] {
-    deleteRanges(database_, file);
-    Query update(database_, "UPDATE file SET state = 'failed', sha256 = NULL, records = NULL WHERE id = ?");
-    requireFile(file, update.with(file).run());
+    failFile(database_, file);
     touchJobOf(database_, file, clock_.now());
+  });
+}
+
+void JobStore::recordWrong(model::JobId job, model::StepName step, std::span<const Wrong> files) {
+  recorded(database_, probe_, "recordWrong", [&] {
+    const core::TimePoint now = clock_.now();
+    for (const Wrong& file : files) {
+      failFile(database_, file.file);
+      saveEvent(database_, job, now, step, "file_wrong", file.why);
+    }
+    reopenStep(database_, job, step, now);
   });
 }
 

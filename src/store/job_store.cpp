@@ -217,6 +217,21 @@ void saveResult(Database& database, model::JobId job, const StepResult& result) 
 
 }  // namespace
 
+void reopenStep(Database& database, model::JobId job, model::StepName name, core::TimePoint now) {
+  std::vector<model::Step> steps = loadSteps(database, job);
+  const Place place = placeOf(steps, job, name);
+  if (place.step.state != StepState::done) return touch(database, job, now);
+  enter(place.step, StepState::pending);
+  saveStep(database, job, place);
+  setStatus(database, job, steps, now);
+}
+
+void saveEvent(Database& database, model::JobId job, core::TimePoint now, std::optional<model::StepName> step,
+               std::string_view what, std::string_view detail) {
+  Query insert(database, "INSERT INTO event (job, at, step, what, detail) VALUES (?, ?, ?, ?, ?)");
+  insert.with(numberOf(job), now, step ? std::optional(nameOf(*step)) : std::nullopt, what, detail).run();
+}
+
 void sumUpJob(Database& database, model::JobId job) {
   Query update(database,
                "UPDATE job"
@@ -398,6 +413,21 @@ void JobStore::recordRemoteJob(model::JobId job, const StepResult& result) {
   });
 }
 
+bool JobStore::claimRemoteJob(model::JobId job, const StepResult& result) {
+  return recorded(database_, probe_, "claimRemoteJob", [&] {
+    Query taken(database_,
+                "SELECT 1"
+                " FROM job AS other"
+                " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
+                " WHERE this.id = ?1 AND other.id <> ?1"
+                " AND (other.export_job_id = ?2 OR other.segment_job_id = ?3)");
+    if (taken.with(numberOf(job), valueOf(result.exportJobId), valueOf(result.segmentJobId)).next()) return false;
+    saveResult(database_, job, result);
+    touch(database_, job, clock_.now());
+    return true;
+  });
+}
+
 bool JobStore::isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than) {
   return reading(database_, [&] {
     Query row(database_,
@@ -509,8 +539,7 @@ void JobStore::addEvent(model::JobId job, std::optional<model::StepName> step, s
   recorded(database_, probe_, "addEvent", [&] {
     const core::TimePoint now = clock_.now();
     touch(database_, job, now);
-    Query insert(database_, "INSERT INTO event (job, at, step, what, detail) VALUES (?, ?, ?, ?, ?)");
-    insert.with(numberOf(job), now, step ? std::optional(nameOf(*step)) : std::nullopt, what, detail).run();
+    saveEvent(database_, job, now, step, what, detail);
   });
 }
 

@@ -35,4 +35,10 @@ auto recorded(Database& database, const JobStore::Probe& probe, std::string_view
 /// Sums the files of the job up from those of its batches.
 void sumUpJob(Database& database, model::JobId job);
 
+/// A step that was done is to be worked on again, and the job with it.
+void reopenStep(Database& database, model::JobId job, model::StepName step, core::TimePoint now);
+
+void saveEvent(Database& database, model::JobId job, core::TimePoint now, std::optional<model::StepName> step,
+               std::string_view what, std::string_view detail);
+
 }  // namespace caiexport::store

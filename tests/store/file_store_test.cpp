@@ -113,6 +113,23 @@ TEST_F(FileStoreTest, aSecondListingKeepsWhatIsKnown) {
   EXPECT_EQ(fileNamed(job, "new").state, FileState::pending);
 }
 
+TEST_F(FileStoreTest, aDoneJobGoesOnWhereFilesAreWrong) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "kept"), remoteFile("b1", "d", "gone")});
+  for (const char* name : {"kept", "gone"}) download(fileNamed(job, name).id);
+  for (const char* name : {"kept", "gone"}) verify(fileNamed(job, name).id, 3);
+  using model::StepName;
+  for (const model::Step& step : store().load(job).steps) store().finishStep(job, step.name, {});
+  ASSERT_FALSE(model::currentStep(store().load(job).steps));
+  const std::vector<JobStore::Wrong> wrong{{.file = fileNamed(job, "gone").id, .why = "'gone' is gone"}};
+  store().recordWrong(job, StepName::verifyFiles, wrong);
+  EXPECT_EQ(model::currentStep(store().load(job).steps), StepName::verifyFiles);
+  EXPECT_EQ(fileNamed(job, "gone").state, FileState::failed);
+  EXPECT_TRUE(fileNamed(job, "gone").sha256.empty());
+  EXPECT_EQ(fileNamed(job, "kept").state, FileState::verified);
+  EXPECT_THAT(store().unfinishedJobs(), testing::ElementsAre(job));
+}
+
 TEST_F(FileStoreTest, aListingDropsWhatItNoLongerHasUnlessDownloaded) {
   const JobId job = jobWithBatches({"b1", "b2"}).id;
   list(job, "b1",

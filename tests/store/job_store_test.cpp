@@ -456,6 +456,10 @@ std::vector<Act> lifeOfAJob() {
         store.recordVerified(std::vector<JobStore::Verified>{{.file = 1, .records = 3}, {.file = 2}});
       },
       [=](JobStore& store) { store.recordFileFailed(2); },
+      [=](JobStore& store) {
+        store.recordWrong(job, StepName::listFiles, std::vector<JobStore::Wrong>{{.file = 1, .why = "gone"}});
+      },
+      [=](JobStore& store) { store.claimRemoteJob(job, {.exportJobId = model::ExportJobId("e")}); },
       [=](JobStore& store) { store.addEvent(job, {}, "x", "y"); },
       [=](JobStore& store) { store.failStep(job, StepName::listFiles, kError); },
       [=](JobStore& store) { store.requestCancel(job); },

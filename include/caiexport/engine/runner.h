@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/retry.h"
 #include "caiexport/model/job.h"
+#include "caiexport/store/job_store.h"
 #include "caiexport/transfer/downloader.h"
 
 namespace caiexport::core {
@@ -27,9 +29,6 @@ class Client;
 }
 namespace caiexport::reader {
 class ParquetReader;
-}
-namespace caiexport::store {
-class JobStore;
 }
 
 namespace caiexport::engine {
@@ -111,6 +110,9 @@ class Runner {
   /// The job's files lie, or are to lie, below `output` from now on. Of a job that is done all must be there already,
   /// else Error(notFound).
   void moveTo(model::JobId job, const std::filesystem::path& output);
+
+  /// A job that is done is to look at its files again, and to fetch these, which are wrong or gone.
+  void reopen(model::JobId job, std::span<const store::JobStore::Wrong> files);
 
   /// Error(usage) if the job is not blocked, Error(notFound) if there is nothing of that id to adopt.
   void decide(model::JobId job, const Decision& decision, std::stop_token stop);

@@ -83,6 +83,9 @@ class JobStore {
   void unblock(model::JobId job, model::StepName step);
   /// Before an id is known for good, e.g. the segment job that is awaited: records it without finishing the step.
   void recordRemoteJob(model::JobId job, const StepResult& result);
+  /// Records an export or segment job of the platform as this job's, unless another job of the same organisation and
+  /// sandbox has it: false then.
+  bool claimRemoteJob(model::JobId job, const StepResult& result);
   /// Whether another job of the same organisation and sandbox has recorded it.
   bool isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than);
   /// The batches that another job of the same organisation and sandbox has recorded for that export job.
@@ -189,6 +192,12 @@ class JobStore {
   void recordVerified(std::span<const Verified> files);
   /// Its content turned out wrong or gone; it will be fetched again from its start.
   void recordFileFailed(std::int64_t file);
+  struct Wrong {
+    std::int64_t file = 0;
+    std::string why = {};
+  };
+  /// The same of several, with an event each. If the step was done, the job goes on from there again.
+  void recordWrong(model::JobId job, model::StepName step, std::span<const Wrong> files);
   /// A partial file is pending again.
   void forgetRanges(std::int64_t file);
   /// The newest record of another job with the same output folder, dataset and batch of a file with this path and

@@ -98,6 +98,12 @@ void noteSeveralBatches(InputSet& set) {
 
 }  // namespace
 
+bool isPutAway(const model::Job& job, const model::Replacement& one) {
+  if (one.action == model::ReplaceAction::keep || one.action == model::ReplaceAction::skip) return false;
+  std::error_code ignored;
+  return model::isPrivacyDeletion(one.reason) || !fs::exists(batchFolder(job, one.batch), ignored);
+}
+
 InputFinder::InputFinder(Configuration& configuration, Batches batches)
     : configuration_(configuration), batches_(batches) {}
 InputFinder::~InputFinder() = default;
@@ -151,10 +157,7 @@ std::vector<model::Replacement> InputFinder::replacementsOf(const model::Job& jo
 /// What `sync` put away is read only by the name of its folder.
 void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set) {
   for (const model::Replacement& one : replacementsOf(view.job)) {
-    if (one.action == model::ReplaceAction::keep || one.action == model::ReplaceAction::skip) continue;
-    // Fetched again since, it is where the record says.
-    std::error_code ignored;
-    if (fs::exists(batchFolder(view.job, one.batch), ignored)) continue;
+    if (!isPutAway(view.job, one)) continue;
     std::erase_if(files, [&](const model::FileRecord& file) { return file.remote.batchId == one.batch; });
     std::erase_if(view.job.batches, [&](const model::Batch& batch) { return batch.id == one.batch; });
     const std::string text = "batch " + one.batch.value() + " is " + replacementText(one);

@@ -33,6 +33,10 @@ struct InputSet {
 /// Which batches of a dataset's folder are meant.
 enum class Batches { newest, all };
 
+/// Whether `sync` put the batch away and it was not fetched again since, when it is where the record says. What the law
+/// has taken away stays away.
+bool isPutAway(const model::Job& job, const model::Replacement& one);
+
 /// For one thread.
 class InputFinder {
  public:

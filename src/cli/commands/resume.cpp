@@ -2,6 +2,8 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/log.h"
+#include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/json/writer.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
@@ -10,17 +12,20 @@
 #include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
+#include "expectation.h"
+#include "input_files.h"
 
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 7> kWhat{{
+constexpr std::array<Option, 8> kWhat{{
     {"last", "", "the newest job"},
     {"all", "", "all waiting and interrupted jobs, oldest first"},
     {"resubmit", "", "of a blocked job: it did not happen, do it again"},
     {"adopt", "ID", "of a blocked job: it did happen, and this is its id on the platform"},
     {"accept-rows", "", "take the rows that were counted, though others were promised"},
     {"output", "DIR", "the job's files lie, or are to lie, below DIR from now on"},
+    {"hashes", "", "of a job that is done: compare the contents of its files, of more than 1 GiB too"},
     {"format", "text|json", "of the result on standard output [text]"},
 }};
 
@@ -35,6 +40,7 @@ struct ResumeOptions {
   std::optional<model::JobId> job = {};  ///< Nothing: the newest.
   std::optional<engine::Decision> decision = {};
   bool moves = false;  ///< To the folder that --output names.
+  bool hashes = false;
   engine::RunOptions run = {};
   TextOrJson format = TextOrJson::text;
 };
@@ -46,9 +52,11 @@ ResumeOptions parse(const ParsedOptions& options) {
   refuseTogether(options, {"all", "adopt"});
   refuseTogether(options, {"all", "accept-rows"});
   refuseTogether(options, {"all", "output"});
+  refuseTogether(options, {"all", "hashes"});
   ResumeOptions parsed;
   parsed.all = options.has("all");
   parsed.moves = options.has("output");
+  parsed.hashes = options.has("hashes");
   parsed.format = formatOption(options);
   if (parsed.all && !options.arguments().empty()) {
     throw core::Error(core::Category::usage, "--all and a job number contradict each other");
@@ -75,10 +83,13 @@ store::JobView findJob(const std::filesystem::path& database, const std::optiona
                     {.hint = "caiexport dataset --id ID, or caiexport segment --id ID, makes one"});
 }
 
-CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, TextOrJson format, Context& context) {
+// --- a job that is done
+
+CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, const std::string& files, TextOrJson format,
+                   Context& context) {
   const std::unique_ptr<Record> record = Record::open(database);
   const store::JobView view = record->history().job(job);
-  context.console.notice("caiexport: job " + std::to_string(model::numberOf(job)) + " is done already");
+  context.console.notice("caiexport: job " + std::to_string(model::numberOf(job)) + " is done already" + files);
   if (format == TextOrJson::text) {
     printResultText(resultText(view), context);
     return {};
@@ -89,11 +100,104 @@ CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, Text
   return {};
 }
 
+/// What is not on disk as it was recorded.
+struct Damage {
+  std::vector<store::JobStore::Wrong> files = {};
+  std::optional<std::filesystem::path> manifest = {};  ///< The first that is gone or can't be read.
+
+  bool any() const { return !files.empty() || manifest; }
+  std::string text() const {
+    if (files.empty()) return "'" + core::printable(manifest->string()) + "' is written again: it can't be read";
+    if (files.size() == 1) return "1 file is fetched again: " + files.front().why;
+    return std::to_string(files.size()) + " files are fetched again: the first because " + files.front().why;
+  }
+};
+
+Damage damageOf(const Expectation& expectation, const VerifyReport& report) {
+  Damage damage;
+  for (const Problem& problem : report.problems) {
+    if (problem.file == 0) continue;
+    const std::string path = "'" + core::printable(problem.path.string()) + "'";
+    damage.files.push_back({.file = problem.file,
+                            .why = problem.difference == Difference::missing
+                                       ? path + " is gone"
+                                       : path + " was changed: " + core::printable(problem.detail)});
+  }
+  for (const ExpectedBatch& batch : expectation.batches) {
+    if (damage.manifest || engine::manifestHead(batch.folder)) continue;
+    damage.manifest = batch.folder / engine::kManifestName;
+  }
+  return damage;
+}
+
+/// Batches that `sync` put away on purpose: they are not fetched again, so neither is anything else of their job, whose
+/// files are fetched and verified as a whole.
+CommandEnd refuseToRepair(const store::JobView& view, const std::vector<model::Replacement>& putAway,
+                          const Damage& damage) {
+  const std::string job = "job " + std::to_string(model::numberOf(view.job.id));
+  std::string wrong = damage.files.empty() ? "a manifest" : damage.files.front().why;
+  if (damage.files.size() > 1) wrong = std::to_string(damage.files.size()) + " files, the first: " + wrong;
+  return core::Error(
+      core::Category::verification,
+      job + " is not repaired (" + wrong + "), since batch " + core::printable(putAway.front().batch.value(), 80) +
+          " of it was put away on purpose: " + replacementText(putAway.front()),
+      {.hint = "caiexport dataset --id " + view.job.datasetId.value() + " --batch ID fetches one batch"});
+}
+
+CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, Configuration& configuration,
+                      Context& context) {
+  // Of larger jobs, reading everything takes its time.
+  constexpr std::uint64_t kCheapBytes = std::uint64_t{1} << 30U;
+  const model::JobId id = view.job.id;
+  if (!view.job.request.download) return sayDone(configuration.database(), id, "", parsed.format, context);
+  const std::string number = std::to_string(model::numberOf(id));
+  std::vector<model::Replacement> putAway;
+  Damage damage;
+  std::string looked = ", and its files are as recorded";
+  {
+    InputFinder finder(configuration);
+    const Expectation expectation = expectedOfJob(finder, number);
+    const bool reads = parsed.hashes || expectation.bytes <= kCheapBytes;
+    const VerifyReport report =
+        checkAll(expectation, reads ? VerifyCheck::Look::contents : VerifyCheck::Look::sizes, context);
+    damage = damageOf(expectation, report);
+    for (const model::Replacement& one : expectation.replaced) {
+      if (isPutAway(view.job, one)) putAway.push_back(one);
+    }
+    if (!reads) looked = ", and its files have the sizes that were recorded (--hashes compares contents, too)";
+    for (const Problem& problem : report.problems) {
+      if (problem.file != 0) continue;
+      const std::string detail = problem.detail.empty() ? "" : ": " + core::printable(problem.detail);
+      context.console.notice("caiexport: " + std::string(nameOf(problem.difference)) + "  " +
+                             core::printable(problem.path.string()) + detail);
+      looked.clear();
+    }
+  }
+  for (const model::Replacement& one : putAway) {
+    context.console.notice("caiexport: batch " + core::printable(one.batch.value(), 80) +
+                           " is not fetched again: " + replacementText(one));
+  }
+  if (!damage.any()) return sayDone(configuration.database(), id, looked, parsed.format, context);
+  if (!putAway.empty()) return refuseToRepair(view, putAway, damage);
+
+  Session session(configuration, context);
+  session.requireSame(view.job);
+  session.runner().reopen(id, damage.files);
+  context.console.notice("caiexport: job " + number + " was done, but " + damage.text());
+  return runAndPrint(session, id, parsed.run, parsed.format, context);
+}
+
 CommandEnd resumeOne(const ResumeOptions& parsed, Configuration& configuration, Context& context) {
   const std::filesystem::path database = configuration.database();
-  const store::JobView view = findJob(database, parsed.job);
-  if (view.status == model::JobStatus::succeeded && !parsed.decision && !parsed.moves) {
-    return sayDone(database, view.job.id, parsed.format, context);
+  store::JobView view = findJob(database, parsed.job);
+  if (view.status == model::JobStatus::succeeded && !parsed.decision) {
+    if (parsed.moves) {
+      Session session(configuration, context);
+      session.requireSame(view.job);
+      session.runner().moveTo(view.job.id, configuration.output());
+      view.job.request.output = configuration.output();
+    }
+    return resumeDone(parsed, view, configuration, context);
   }
   Session session(configuration, context);
   session.requireSame(view.job);
@@ -156,7 +260,9 @@ const CommandPage& resumePage() {
       .arguments = "JOB|--last|--all",
       .description =
           "Continues a job from exactly where it stopped: after an interruption, a crash, a lost network, a "
-          "wait that timed out, or a decision about a blocked job. What is on disk is not fetched again.",
+          "wait that timed out, or a decision about a blocked job. What is on disk is not fetched again. Of a job that "
+          "is done, files that are gone or were changed since are (--all looks at unfinished jobs alone); batches that "
+          "sync put away, or history prune deleted, stay away.",
       .groups = {{"What", kWhat}, {"Transfer", kTransfer}, runGroup(), platformGroup(), globalGroup()},
       .examples = {{"caiexport resume 12", "go on with job 12"},
                    {"caiexport resume --last", "go on with the newest job"},

@@ -21,6 +21,7 @@ struct ExpectedFile {
   std::uint64_t bytes = 0;
   std::string sha256;                    ///< Empty: unknown, not compared.
   std::optional<std::uint64_t> records;  ///< Nothing: was not counted.
+  std::int64_t id = 0;                   ///< In the database; 0 for one that a manifest names.
 };
 
 struct ExpectedBatch {
@@ -38,6 +39,7 @@ struct Problem {
   std::string batchId;
   Difference difference = Difference::changed;
   std::string detail;
+  std::int64_t file = 0;  ///< ExpectedFile::id; 0 for one that nobody expects, and for a batch.
 };
 
 struct VerifyReport {
@@ -52,8 +54,11 @@ struct VerifyReport {
 class VerifyCheck {
  public:
   using OpenReader = std::function<std::unique_ptr<reader::ParquetReader>()>;
+  /// `sizes`: without reading the files.
+  enum class Look { contents, sizes };
   /// `progress` is told the number of files done.
-  VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop);
+  VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop,
+              Look look = Look::contents);
 
   /// Size, SHA-256, rows of every file; what is in the folder and should not be. Error(io), Interrupted.
   void check(const ExpectedBatch& batch);
@@ -66,11 +71,13 @@ class VerifyCheck {
   std::string wrongRows(const std::filesystem::path& path, const ExpectedFile& file,
                         std::optional<std::uint64_t>& rows);
   void findForeign(const ExpectedBatch& batch);
-  void add(const ExpectedBatch& batch, const std::filesystem::path& path, Difference difference, std::string detail);
+  void add(const ExpectedBatch& batch, const std::filesystem::path& path, Difference difference, std::string detail,
+           std::int64_t file = 0);
 
   OpenReader openReader_;
   std::function<void(std::uint64_t)> progress_;
   std::stop_token stop_;
+  Look look_;
   std::unique_ptr<reader::ParquetReader> reader_;
   reader::TableFinder tables_;  ///< Of the batch at hand.
   VerifyReport report_;

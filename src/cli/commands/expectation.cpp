@@ -1,0 +1,144 @@
+#include "expectation.h"
+
+#include <algorithm>
+#include <map>
+
+#include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
+#include "cli/output/job_json.h"
+#include "cli/output/job_text.h"
+#include "cli/record.h"
+#include "input_files.h"
+
+namespace caiexport::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void expect(Expectation& expectation, ExpectedBatch batch) {
+  expectation.files += batch.files.size();
+  for (const ExpectedFile& file : batch.files) expectation.bytes += file.bytes;
+  expectation.batches.push_back(std::move(batch));
+}
+
+bool isDeleted(std::span<const model::Replacement> replaced, const model::BatchId& batch) {
+  return std::ranges::any_of(replaced, [&](const model::Replacement& one) {
+    return one.batch == batch && one.action == model::ReplaceAction::remove;
+  });
+}
+
+/// What the manifests of a dataset's folder name as replaced, by what.
+using Heirs = std::map<model::BatchId, model::BatchId>;
+
+Heirs heirsIn(const fs::path& datasetFolder) {
+  Heirs heirs;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(datasetFolder, error)) {
+    const auto manifest = engine::manifestHead(entry.path());
+    if (!manifest) continue;
+    for (const model::BatchId& id : manifest->replaces) heirs.emplace(id, model::BatchId(manifest->batchId));
+  }
+  return heirs;
+}
+
+/// A batch folder whose neighbours say that one of them replaces it.
+void noteReplaced(const ExpectedBatch& batch, std::map<fs::path, Heirs>& heirs, Expectation& expectation) {
+  std::error_code ignored;
+  fs::path dataset = fs::weakly_canonical(batch.folder, ignored).parent_path();
+  const bool aside = dataset.filename() == engine::kReplacedName;
+  if (aside) dataset = dataset.parent_path();
+  if (!heirs.contains(dataset)) heirs.emplace(dataset, heirsIn(dataset));
+  const auto heir = heirs.at(dataset).find(model::BatchId(batch.batchId));
+  if (heir == heirs.at(dataset).end()) return;
+  model::Replacement replacement;
+  replacement.batch = heir->first;
+  replacement.by = heir->second;
+  replacement.action = aside ? model::ReplaceAction::aside : model::ReplaceAction::keep;
+  if (aside) replacement.path = batch.folder;
+  expectation.replaced.push_back(std::move(replacement));
+}
+
+}  // namespace
+
+Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
+  const store::JobView view = finder.job(argument);
+  std::uint64_t missing = 0;
+  std::map<std::string, ExpectedBatch> byBatch;
+  for (const model::Batch& batch : view.job.batches) {
+    ExpectedBatch& expected = byBatch[batch.id.value()];
+    expected = {
+        .folder = batchFolder(view.job, batch.id), .batchId = batch.id.value(), .files = {}, .records = batch.records};
+  }
+  std::vector<model::Replacement> replaced = finder.replacementsOf(view.job);
+  std::erase_if(replaced, [&](const model::Replacement& one) {
+    return one.action != model::ReplaceAction::keep && one.action != model::ReplaceAction::skip &&
+           !isPutAway(view.job, one);
+  });
+  for (const model::Replacement& one : replaced) {
+    if (one.action == model::ReplaceAction::aside) byBatch[one.batch.value()].folder = one.path;
+  }
+  for (const model::FileRecord& file : finder.filesOf(view.job, missing)) {
+    ExpectedBatch& expected = byBatch[file.remote.batchId.value()];
+    // What was counted stands: where another number had been promised, it was accepted.
+    if (file.records) expected.records.reset();
+    expected.files.push_back({.path = file.path,
+                              .bytes = file.remote.lengthBytes,
+                              .sha256 = file.sha256,
+                              .records = file.records,
+                              .id = file.id});
+  }
+  Expectation expectation;
+  expectation.job = model::numberOf(view.job.id);
+  expectation.replaced = replaced;
+  for (const model::Batch& batch : view.job.batches) {
+    if (!isDeleted(replaced, batch.id)) expect(expectation, std::move(byBatch[batch.id.value()]));
+  }
+  if (missing > 0 || (expectation.files == 0 && replaced.empty())) {
+    throw core::Error(core::Category::notFound,
+                      "job " + argument + " has not brought all its files to disk: there is nothing to verify yet",
+                      {.hint = "caiexport resume " + argument});
+  }
+  return expectation;
+}
+
+Expectation expectedInFolder(const fs::path& folder) {
+  Expectation expectation;
+  std::map<fs::path, Heirs> heirs;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    ExpectedBatch batch{.folder = place, .batchId = manifest.batchId, .files = {}, .records = manifest.records};
+    for (engine::ManifestFile& file : manifest.files) {
+      batch.files.push_back({.path = std::move(file.path),
+                             .bytes = file.bytes,
+                             .sha256 = std::move(file.sha256),
+                             .records = file.records});
+    }
+    noteReplaced(batch, heirs, expectation);
+    expect(expectation, std::move(batch));
+  }
+  if (expectation.batches.empty()) {
+    throw core::Error(core::Category::notFound,
+                      "there is no " + std::string(engine::kManifestName) + " in " + core::printable(folder.string()) +
+                          ", so it is not known what should be there",
+                      {.hint = "name a batch folder, or a job"});
+  }
+  return expectation;
+}
+
+VerifyReport checkAll(const Expectation& expectation, VerifyCheck::Look look, Context& context) {
+  const std::string of = " of " + grouped(expectation.files) + " files";
+  const auto showCount = [&, last = core::SteadyTime()](std::uint64_t done) mutable {
+    const core::SteadyTime now = core::systemClock().steadyNow();
+    if (now - last < std::chrono::milliseconds(100)) return;
+    last = now;
+    context.console.live("verifying: " + grouped(done) + of);
+  };
+  VerifyCheck check([] { return reader::openReader({}); }, showCount, context.stop, look);
+  for (const ExpectedBatch& batch : expectation.batches) check.check(batch);
+  context.console.live({});
+  return check.report();
+}
+
+}  // namespace caiexport::cli
