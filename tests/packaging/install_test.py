@@ -60,6 +60,16 @@ class Install(unittest.TestCase):
             paths = [line.split("[")[1].rstrip("]") for line in out.splitlines() if "(RUNPATH)" in line]
             self.assertEqual(paths, [expected], path)
 
+    def test_no_symbols_are_installed(self):
+        with open(os.path.join(BUILD, "CMakeCache.txt"), encoding="utf-8") as cache:
+            if "CMAKE_BUILD_TYPE:STRING=Debug\n" in cache.read():
+                self.skipTest("a Debug build is installed with them")
+        for path in ("bin/caiexport", "bin/caiexport-simulator", "lib/caiexport/caiexport-reader.so"):
+            out = subprocess.run(["readelf", "-S", "-W", os.path.join(self.prefix, path)], check=True,
+                                 capture_output=True, text=True).stdout
+            self.assertNotIn(" .symtab", out, path)
+            self.assertNotIn(" .debug", out, path)
+
     def test_the_programs_work(self):
         programs = os.path.join(self.prefix, "bin")
         work = os.path.join(self.home, "work")
