@@ -22,7 +22,7 @@ std::string millisecondsOf(core::TimePoint time) {
   return std::to_string(time.time_since_epoch().count());
 }
 
-std::string urlFor(const Caller& caller, const BatchQuery& query) {
+std::string urlFor(const Caller& caller, const BatchQuery& query, const std::string& moreProperties = "") {
   std::string url =
       caller.url(std::string(kCatalog) + "/batches?dataSet=" + core::percentEncode(query.dataset.value()));
   if (!query.createdClient.empty()) url += "&createdClient=" + core::percentEncode(query.createdClient);
@@ -34,7 +34,7 @@ std::string urlFor(const Caller& caller, const BatchQuery& query) {
   // Unfiltered answers can be huge.
   url +=
       "&properties=status,created,createdClient,createdUser,recordCount,metrics,replay,relatedObjects,tags,externalId";
-  return url + "&orderBy=desc:created";
+  return url + moreProperties + "&orderBy=desc:created";
 }
 
 /// `*` stands for anything.
@@ -90,6 +90,15 @@ bool isPlainFilterValue(const std::string& name) {
 
 }  // namespace
 
+std::optional<Json> Client::Implementation::batchEntry(const model::BatchId& batch, std::stop_token stop) {
+  const Call call{.what = "find batch " + batch.value(),
+                  .url = caller.url(std::string(kCatalog) + "/batches/" + core::percentEncode(batch.value()))};
+  const auto answer = caller.findJson(call, std::move(stop));
+  if (!answer) return std::nullopt;
+  Json entry = onlyEntry(*answer, batch.value());
+  return entry.exists() ? std::optional(std::move(entry)) : std::nullopt;
+}
+
 CatalogPages Client::Implementation::datasetPages(std::string what, const std::string& filter, std::stop_token stop) {
   return {
       caller,
@@ -132,13 +141,31 @@ void Client::forEachBatch(const BatchQuery& query, const std::function<bool(cons
 }
 
 std::optional<model::Batch> Client::findBatch(const model::BatchId& batch, std::stop_token stop) {
+  const auto entry = implementation_->batchEntry(batch, std::move(stop));
+  return entry ? std::optional(batchFrom(batch.value(), *entry)) : std::nullopt;
+}
+
+void Client::forEachFailedBatch(const model::DatasetId& dataset, std::optional<core::TimePoint> since,
+                                const std::function<bool(const FailedBatch&)>& visit, std::stop_token stop) {
   Caller& caller = implementation_->caller;
-  const Call call{.what = "find batch " + batch.value(),
-                  .url = caller.url(std::string(kCatalog) + "/batches/" + core::percentEncode(batch.value()))};
-  const auto answer = caller.findJson(call, stop);
-  if (!answer) return std::nullopt;
-  const Json entry = onlyEntry(*answer, batch.value());
-  return entry.exists() ? std::optional(batchFrom(batch.value(), entry)) : std::nullopt;
+  const BatchQuery query{.dataset = dataset,
+                         .since = since,
+                         .statuses = {"failed", "failure", "aborted", "abandoned", "stalled"},
+                         .everyKind = true};
+  forEachEntry<FailedBatch>(
+      CatalogPages(caller, implementation_->pageSize, "list the failed batches of dataset " + dataset.value(),
+                   urlFor(caller, query, ",errors,failedRecordCount"), query.enough, std::move(stop)),
+      [](const CatalogPages::Entry& entry) {
+        return failedBatchFrom(batchListed(entry.key, entry.value), entry.value);
+      },
+      [&](const FailedBatch& batch) {
+        return batch.kind != model::BatchKind::ordinary || !matches(batch, query) || visit(batch);
+      });
+}
+
+std::optional<FailedBatch> Client::findFailedBatch(const model::BatchId& batch, std::stop_token stop) {
+  const auto entry = implementation_->batchEntry(batch, std::move(stop));
+  return entry ? std::optional(failedBatchFrom(batchFrom(batch.value(), *entry), *entry)) : std::nullopt;
 }
 
 std::vector<std::string> Client::resolvePredecessors(std::span<model::Batch> batches, const model::DatasetId& dataset,

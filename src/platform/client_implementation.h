@@ -27,6 +27,8 @@ class Client::Implementation {
   std::optional<Json> poll(Call call, std::stop_token stop);
   std::optional<core::Duration> lastRetryAfter() const;
 
+  /// What Catalog has of a batch; nothing if it has none.
+  std::optional<Json> batchEntry(const model::BatchId& batch, std::stop_token stop);
   CatalogPages datasetPages(std::string what, const std::string& filter, std::stop_token stop);
 
   const std::size_t listedTogether;

@@ -13,13 +13,6 @@
 namespace caiexport::platform {
 namespace {
 
-constexpr std::size_t kDeepest = 8;
-
-/// "Data Access API guide": an object with `data`; "ETL integration guide": the bare array.
-std::vector<Json> entriesOf(const Json& answer) {
-  return answer.isArray() ? answer.elements() : answer.at("data").elements();
-}
-
 /// By two unlike functions (the other is FNV-1a): 128 bits, so that no two names of a list share them.
 std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
   std::uint64_t hash = 14695981039346656037U;
@@ -28,15 +21,6 @@ std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
     hash *= 1099511628211U;
   }
   return {std::hash<std::string>()(name), hash};
-}
-
-/// What writers leave beside their files. By name: folders are listed with length 0 too, and those of partitions begin
-/// with `_` (`_ACP_DATE=2026-04-01`).
-bool isMarker(const std::string& name, std::uint64_t lengthBytes) {
-  if (lengthBytes > 0) return false;
-  return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name == "_temporary" ||
-         name.starts_with("_started_") || name.starts_with("_committed_") || name.starts_with('.') ||
-         core::toLower(name).ends_with(".crc");
 }
 
 bool isListing(const net::HttpResponse& response) {
@@ -55,6 +39,23 @@ model::DatasetFileId folderId(const model::DatasetFileId& above, const std::stri
 }
 
 }  // namespace
+
+std::vector<Json> listedEntries(const Json& answer) {
+  return answer.isArray() ? answer.elements() : answer.at("data").elements();
+}
+
+bool isMarker(const std::string& name, std::uint64_t lengthBytes) {
+  if (lengthBytes > 0) return false;
+  return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name == "_temporary" ||
+         name.starts_with("_started_") || name.starts_with("_committed_") || name.starts_with('.') ||
+         core::toLower(name).ends_with(".crc");
+}
+
+std::optional<std::string> nextPageOf(const Caller& caller, const Call& call, const Json& answer) {
+  const Json href = answer.at("_links").at("next").at("href");
+  if (!href.exists()) return std::nullopt;
+  return sameOriginLink(caller.origin(), call.url, href);
+}
 
 FileListing::FileListing(Caller& caller, model::BatchId batch, std::size_t together, const Deliver& deliver,
                          std::stop_token stop)
@@ -76,11 +77,11 @@ void FileListing::run() {
 Page FileListing::readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found) {
   const Json answer = Caller::parse(call, response);
   Page page;
-  for (const Json& entry : entriesOf(answer)) {
+  for (const Json& entry : listedEntries(answer)) {
     ++page.entries;
     if (addDirectory(call, entry, found)) ++page.fresh;
   }
-  page.next = nextOf(call, answer);
+  page.next = nextPageOf(caller_, call, answer);
   return page;
 }
 
@@ -88,9 +89,9 @@ void FileListing::walk(const Directory& directory) {
   const Call call{.what = "list the files of batch " + batch_.value(),
                   .url = directory.url,
                   .mayBeMissing = directory.orFile.has_value()};
-  if (ancestors_.size() >= kDeepest) {
+  if (ancestors_.size() >= kDeepestFolder) {
     throw core::Error(core::Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) +
-                                                    ": directories are nested deeper than " + std::to_string(kDeepest) +
+                                                    ": directories are nested deeper than " + std::to_string(kDeepestFolder) +
                                                     " levels");
   }
   ancestors_.push_back(directory.id.value());
@@ -116,7 +117,7 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
   }
   const Json answer = Caller::parse(call, response);
   Page page;
-  for (const Json& entry : entriesOf(answer)) {
+  for (const Json& entry : listedEntries(answer)) {
     ++page.entries;
     const Json name = entry.at("name");
     if (!name.exists()) {
@@ -126,7 +127,7 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
       addFile(call, entry, directory, found);
     }
   }
-  page.next = nextOf(call, answer);
+  page.next = nextPageOf(caller_, call, answer);
   // A full page that holds a marker is not worth waiting for the next one.
   if (page.next && waiting_.size() >= together_ / 2 + 1) deliver_(std::exchange(waiting_, {}));
   return page;
@@ -197,12 +198,6 @@ void FileListing::addRawFile(const Call& call, const net::HttpResponse& response
 void FileListing::add(model::RemoteFile file) {
   waiting_.push_back(std::move(file));
   if (waiting_.size() >= together_) deliver_(std::exchange(waiting_, {}));
-}
-
-std::optional<std::string> FileListing::nextOf(const Call& call, const Json& answer) const {
-  const Json href = answer.at("_links").at("next").at("href");
-  if (!href.exists()) return std::nullopt;
-  return sameOriginLink(caller_.origin(), call.url, href);
 }
 
 }  // namespace caiexport::platform

@@ -18,6 +18,17 @@
 
 namespace caiexport::platform {
 
+/// "Data Access API guide": an object with `data`; "ETL integration guide": the bare array.
+std::vector<Json> listedEntries(const Json& answer);
+/// What writers leave beside their files. By name: folders are listed with length 0 too, and those of partitions begin
+/// with `_` (`_ACP_DATE=2026-04-01`).
+bool isMarker(const std::string& name, std::uint64_t lengthBytes);
+/// Where a list goes on; nothing at its end. Error(protocol) for another origin.
+std::optional<std::string> nextPageOf(const Caller& caller, const Call& call, const Json& answer);
+
+/// Levels of folders that are followed.
+inline constexpr std::size_t kDeepestFolder = 8;
+
 /// One walk. A directory's entries are files (they have a name) or further dataset file ids, to be asked in turn.
 class FileListing {
  public:
@@ -49,7 +60,6 @@ class FileListing {
   std::string neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const;
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
   void add(model::RemoteFile file);
-  std::optional<std::string> nextOf(const Call& call, const Json& answer) const;
 
   Caller& caller_;
   model::BatchId batch_;

@@ -284,6 +284,29 @@ model::Batch batchListed(const Json& key, const Json& value) {
   }
 }
 
+FailedBatch failedBatchFrom(model::Batch batch, const Json& value) {
+  FailedBatch failed{{std::move(batch)}, {}, {}};
+  const Json errors = value.at("errors");
+  std::vector<Json> listed;
+  if (errors.isArray()) listed = errors.elements();
+  if (errors.isObject()) listed.push_back(errors);
+  for (const Json& error : listed) {
+    BatchError one{.code = error.at("code").textIfAny().value_or("")};
+    for (const char* name : {"description", "message", "msg"}) {
+      if (one.description.empty()) one.description = error.at(name).textIfAny().value_or("");
+    }
+    if (one.description.empty()) one.description = error.textIfAny().value_or("");
+    one.rows = looseTexts(error.at("rows"));
+    failed.errors.push_back(std::move(one));
+  }
+  const Json metrics = value.at("metrics");
+  for (const Json& count :
+       {value.at("failedRecordCount"), metrics.at("failedRecordCount"), metrics.at("recordsFailed")}) {
+    if (!failed.failedRecords) failed.failedRecords = count.unsignedIfAny();
+  }
+  return failed;
+}
+
 Dataset datasetFrom(const std::string& id, const Json& value) {
   return {.id = model::DatasetId(id),
           .name = value.at("name").textIfAny().value_or(""),

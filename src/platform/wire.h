@@ -20,6 +20,7 @@ Json onlyEntry(const Json& answer, const std::string& id);
 model::Batch batchFrom(const std::string& id, const Json& value);
 /// The same, but what can't be read of it makes its `flaw`: an odd entry spoils itself, not the list.
 model::Batch batchListed(const Json& key, const Json& value);
+FailedBatch failedBatchFrom(model::Batch batch, const Json& value);
 Dataset datasetFrom(const std::string& id, const Json& value);
 SegmentDefinition segmentFrom(const Json& value);
 SegmentDefinition audienceFrom(const Json& value);

@@ -71,6 +71,19 @@ struct BatchQuery {
 enum class BatchPhase { readable, moving, failed, withdrawn, unknown };
 BatchPhase phaseOf(const std::string& batchStatus);
 
+/// One of the reasons that Catalog gives for the failure of a batch.
+struct BatchError {
+  std::string code = {};
+  std::string description = {};
+  std::vector<std::string> rows = {};  ///< That it concerns, as Catalog names them.
+};
+
+/// A batch, with what Catalog says of what went wrong in it.
+struct FailedBatch : model::Batch {
+  std::vector<BatchError> errors = {};
+  std::optional<std::uint64_t> failedRecords = {};  ///< Where Catalog counts them.
+};
+
 struct Dataset {
   model::DatasetId id = {};
   std::string name = {};
@@ -189,6 +202,12 @@ class FileSink {
   virtual void write(std::span<const std::byte> data) = 0;
 };
 
+/// A file that Data Access keeps of a batch that went wrong.
+struct FailureFile {
+  std::string path = {};  ///< `failed/NAME` or `meta/FOLDER/NAME`: parts that are plain file names.
+  model::RemoteFile remote = {};
+};
+
 struct Sandbox {
   std::string name = {};
   std::string title = {};
@@ -208,6 +227,12 @@ class Client {
   void forEachBatch(const BatchQuery& query, const std::function<bool(const model::Batch&)>& visit,
                     std::stop_token stop);
   std::optional<model::Batch> findBatch(const model::BatchId& batch, std::stop_token stop);
+  /// Those that failed or were given up, newest first, as forEachBatch; also those whose entries are odd. `since`:
+  /// created at or after.
+  void forEachFailedBatch(const model::DatasetId& dataset, std::optional<core::TimePoint> since,
+                          const std::function<bool(const FailedBatch&)>& visit, std::stop_token stop);
+  /// A batch of any status.
+  std::optional<FailedBatch> findFailedBatch(const model::BatchId& batch, std::stop_token stop);
   /// Adds to the batches' `predecessors` those that they name by external id: one of the list, else one of the dataset
   /// that Catalog finds, whatever its status. The external ids that no batch bears.
   std::vector<std::string> resolvePredecessors(std::span<model::Batch> batches, const model::DatasetId& dataset,
@@ -233,6 +258,9 @@ class Client {
   /// small Parquet file itself in place of its directory, the file is called `DATASETFILEID.parquet`.
   void listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
                  std::stop_token stop);
+  /// What Data Access keeps of the batch under `/failed` and `/meta`, in the order of its lists; folders are walked as by
+  /// listFiles, and names are as there. Empty if there is nothing.
+  std::vector<FailureFile> listFailureFiles(const model::BatchId& batch, std::stop_token stop);
   /// One attempt (401 aside) at [range.first, range.end). A range that covers the whole file is asked for without a
   /// Range header. TransientError for what may be asked again, from where the sink got to; 404 is Error(notFound); 416,
   /// and a total that is not the listed length, are Error(verification). The sink is begun at most once, and gets no

@@ -1,0 +1,217 @@
+#include "caiexport/engine/failed_files.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+
+#include <map>
+#include <sstream>
+
+#include "batch_folder.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/json/document.h"
+#include "platform_source.h"
+#include "steps.h"
+
+namespace caiexport::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+using platform::FailureFile;
+
+/// Part of the names of incomplete files.
+constexpr const char* kPartTag = "failed";
+constexpr std::uint64_t kLongestRecord = 64U << 20U;
+
+/// Paths below the folder that are ours, with the SHA-256 of those that are whole.
+using Known = std::map<std::string, std::string>;
+
+[[noreturn]] void throwForeign(const fs::path& path) {
+  throw Error(Category::io, "'" + core::printable(path.string()) + "' is there already and was not brought by `failed`",
+              {.hint = "move it away, or choose another --output"});
+}
+
+Known readRecord(const fs::path& file, const model::BatchId& batch) {
+  std::error_code ignored;
+  const auto type = fs::symlink_status(file, ignored).type();
+  if (type == fs::file_type::not_found) return {};
+  if (type != fs::file_type::regular) throwForeign(file);
+  const auto parsed = json::Document::parse(core::readFile(file, kLongestRecord));
+  if (!parsed.document) throwForeign(file);
+  const json::Document& document = *parsed.document;
+  const auto textOf = [&](json::Document::Index object, std::string_view name) {
+    const auto found = document.member(object, name);
+    const bool isText = found != 0 && document.kind(found) == json::Kind::text;
+    return isText ? std::string(document.text(found)) : std::string();
+  };
+  if (document.kind(0) != json::Kind::object || textOf(0, "batch_id") != batch.value()) throwForeign(file);
+  Known known;
+  const auto list = document.member(0, "files");
+  if (list == 0 || document.kind(list) != json::Kind::array) return known;
+  for (const auto entry : document.elements(list)) {
+    if (document.kind(entry) == json::Kind::object) known[textOf(entry, "name")] = textOf(entry, "sha256");
+  }
+  return known;
+}
+
+void writeRecord(core::FileSystem& files, const fs::path& file, const model::DatasetId& dataset,
+                 const platform::FailedBatch& batch, const std::vector<FailureFile>& listed, const Known& known) {
+  using Poco::JSON::Array;
+  using Poco::JSON::Object;
+  Object record(Poco::JSON_PRESERVE_KEY_ORDER);
+  record.set("dataset_id", dataset.value());
+  record.set("batch_id", batch.id.value());
+  record.set("status", batch.status);
+  record.set("created", core::formatTime(batch.created));
+  Array errors;
+  for (const platform::BatchError& error : batch.errors) {
+    Object one(Poco::JSON_PRESERVE_KEY_ORDER);
+    one.set("code", error.code);
+    one.set("description", error.description);
+    Array rows;
+    for (const std::string& row : error.rows) rows.add(row);
+    one.set("rows", rows);
+    errors.add(one);
+  }
+  record.set("errors", errors);
+  Array entries;
+  for (const FailureFile& one : listed) {
+    Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
+    entry.set("name", one.path);
+    entry.set("bytes", one.remote.lengthBytes);
+    const auto sum = known.find(one.path);
+    const bool whole = sum != known.end() && !sum->second.empty();
+    entry.set("sha256", whole ? Poco::Dynamic::Var(sum->second) : Poco::Dynamic::Var());
+    entries.add(entry);
+  }
+  record.set("files", entries);
+  std::ostringstream text;
+  record.stringify(text, 2);
+  core::writeFileAtomically(files, file, text.str() + "\n");
+}
+
+/// A link in place of one of our folders would take the data elsewhere.
+void refuseLinksAbove(const fs::path& folder, const std::string& path) {
+  fs::path at = folder;
+  for (const fs::path& part : fs::path(path).parent_path()) {
+    at /= part;
+    refuseLink(at);
+  }
+}
+
+class Feed final : public transfer::ItemFeed {
+ public:
+  Feed(const fs::path& folder, const std::vector<FailureFile>& listed, const Known& known)
+      : folder_(folder), listed_(listed), known_(known) {}
+
+  std::optional<transfer::DownloadItem> next() override {
+    if (at_ == listed_.size()) return std::nullopt;
+    const FailureFile& file = listed_[at_];
+    transfer::DownloadItem item{.key = static_cast<std::int64_t>(at_),
+                                .remote = file.remote,
+                                .target = folder_ / file.path,
+                                .partTag = kPartTag,
+                                .replaces = false};
+    if (const auto ours = known_.find(file.path); ours != known_.end()) {
+      item.replaces = true;
+      item.existingSha256 = ours->second;
+    }
+    ++at_;
+    return item;
+  }
+
+ private:
+  const fs::path& folder_;
+  const std::vector<FailureFile>& listed_;
+  const Known& known_;
+  std::size_t at_ = 0;
+};
+
+class Recorder final : public transfer::Observer {
+ public:
+  explicit Recorder(const std::vector<FailureFile>& listed) : listed_(listed) {}
+
+  void rangesOnDisk(std::int64_t, std::span<const model::ByteRange>, const model::PartFacts&) override {}
+  void completed(std::span<const transfer::Completion> files) override {
+    for (const transfer::Completion& file : files) {
+      whole[listed_[static_cast<std::size_t>(file.key)].path] = file.sha256;
+      if (!file.transferred) ++kept;
+    }
+  }
+  void failed(std::int64_t, const Error&) override {}
+  void restarted(std::int64_t, const std::string&) override {}
+
+  Known whole;
+  std::uint64_t kept = 0;
+
+ private:
+  const std::vector<FailureFile>& listed_;
+};
+
+void requireAllFetched(const transfer::DownloadSummary& summary, std::size_t listed) {
+  if (!summary.firstError) return;
+  const Error& first = *summary.firstError;
+  const bool wrong = first.category() == Category::verification || first.category() == Category::protocol ||
+                     first.category() == Category::io;
+  throw Error(wrong ? first.category() : Category::unavailable,
+              std::to_string(summary.failed) + " of " + std::to_string(listed) +
+                  " files could not be downloaded; the first: " + first.what(),
+              {.requestId = first.requestId(),
+               .hint = first.hint().empty() ? "the same command fetches the rest" : first.hint()});
+}
+
+}  // namespace
+
+fs::path failureFolder(const fs::path& output, const model::DatasetId& dataset, const model::BatchId& batch) {
+  const fs::path usual = batchFolder(output, dataset, batch);
+  return output / (dataset.value() + ".failed") / usual.filename();
+}
+
+FetchedFailure fetchFailure(const FailureTools& tools, const platform::FailedBatch& batch,
+                            const model::DatasetId& dataset, const fs::path& output, std::stop_token stop) {
+  const fs::path folder = failureFolder(output, dataset, batch.id);
+  const std::vector<FailureFile> listed = tools.client.listFailureFiles(batch.id, stop);
+  tools.files.createDirectories(folder);
+  refuseLink(folder.parent_path());
+  refuseLink(folder);
+  const core::DirectoryLock lock(folder);
+  const fs::path record = folder / kFailureRecordName;
+  Known known = readRecord(record, batch.id);
+  for (const FailureFile& file : listed) {
+    refuseLinksAbove(folder, file.path);
+    std::error_code ignored;
+    const bool there = fs::exists(fs::symlink_status(folder / file.path, ignored));
+    if (there && !known.contains(file.path)) throwForeign(folder / file.path);
+  }
+  // From here on what lies under these names is ours.
+  writeRecord(tools.files, record, dataset, batch, listed, known);
+
+  Recorder recorder(listed);
+  Feed feed(folder, listed, known);
+  PlatformSource source(tools.client);
+  transfer::Downloader downloader(source, tools.files, tools.clock, tools.random, tools.log, tools.download);
+  transfer::DownloadProgress progress;
+  const auto recordWhole = [&] {
+    Known now = known;
+    for (const auto& [path, sum] : recorder.whole) now[path] = sum;
+    writeRecord(tools.files, record, dataset, batch, listed, now);
+  };
+  transfer::DownloadSummary summary;
+  try {
+    summary = downloader.run(feed, recorder, progress, stop);
+  } catch (const Error&) {
+    recordWhole();
+    throw;
+  }
+  recordWhole();
+  requireAllFetched(summary, listed.size());
+  FetchedFailure fetched{.folder = folder, .files = listed.size(), .kept = recorder.kept};
+  for (const FailureFile& file : listed) fetched.bytes += file.remote.lengthBytes;
+  return fetched;
+}
+
+}  // namespace caiexport::engine
