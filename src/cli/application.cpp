@@ -26,7 +26,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 15> kCommands{{
+constexpr std::array<Command, 16> kCommands{{
     {configurePage, runConfigure},
     {doctorPage, runDoctor},
     {datasetsPage, runDatasets},
@@ -42,6 +42,7 @@ constexpr std::array<Command, 15> kCommands{{
     {readPage, runRead},
     {scoresPage, runScores},
     {verifyPage, runVerify},
+    {failedPage, runFailed},
 }};
 
 /// What people type who know other programs.

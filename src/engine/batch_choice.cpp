@@ -42,7 +42,8 @@ std::string describeFilters(const ExportRequest& request) {
   return text;
 }
 
-/// The newest batch that the filters leave out: the likely reason why there was none.
+/// The newest batch that the filters leave out: the likely reason why there was none. Of one that failed, where the
+/// reasons are.
 std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_token stop) {
   std::string text;
   client.forEachBatch(
@@ -51,6 +52,9 @@ std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_
         text = "its newest batch of any kind is " + batch.id.value() + ", status " + core::printable(batch.status, 40) +
                ", created " + core::formatTime(batch.created) + " by " + core::printable(batch.createdClient, 80) +
                "; ";
+        if (platform::phaseOf(batch.status) == BatchPhase::failed) {
+          text += "caiexport failed --id " + request.sourceId + " tells why it failed; ";
+        }
         return false;
       },
       stop);
@@ -221,11 +225,14 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
     throw Error(Category::notFound, "batch '" + id.value() + "'" + became.value_or(" can't be read"),
                 {.hint = "choose another batch; without --batch the newest one is taken"});
   }
-  throw Error(
-      Category::notFound,
-      "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
-      {.hint = platform::phaseOf(batch->status) == BatchPhase::moving ? "the platform is still at work on it; try later"
-                                                                      : "choose another batch"});
+  std::string hint = "choose another batch";
+  if (platform::phaseOf(batch->status) == BatchPhase::moving) hint = "the platform is still at work on it; try later";
+  if (platform::phaseOf(batch->status) == BatchPhase::failed) {
+    hint += "; caiexport failed --id " + request.sourceId + " --batch " + id.value() + " tells why it failed";
+  }
+  throw Error(Category::notFound,
+              "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
+              {.hint = std::move(hint)});
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <Poco/JSON/Object.h>
 
 #include <map>
+#include <span>
 #include <sstream>
 
 #include "batch_folder.h"
@@ -91,7 +92,17 @@ void writeRecord(core::FileSystem& files, const fs::path& file, const model::Dat
   record.set("files", entries);
   std::ostringstream text;
   record.stringify(text, 2);
-  core::writeFileAtomically(files, file, text.str() + "\n");
+  text << '\n';
+  // Left by a process that was killed while it wrote: the folder is locked, so nobody else is at it.
+  const fs::path part = transfer::partPathFor(file, kPartTag);
+  files.remove(part);
+  const std::unique_ptr<core::WritableFile> out = files.create(part);
+  if (!out) throwForeign(part);
+  const std::string written = text.str();
+  out->writeAt(0, std::as_bytes(std::span(written)));
+  out->sync();
+  files.rename(part, file);
+  files.syncDirectory(file.parent_path());
 }
 
 /// A link in place of one of our folders would take the data elsewhere.

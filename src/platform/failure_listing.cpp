@@ -19,8 +19,8 @@ bool isListing(const net::HttpResponse& response) {
   if (!answer || !(answer->isArray() || answer->at("data").isArray())) return false;
   const std::vector<Json> entries = listedEntries(*answer);
   if (entries.empty()) return !answer->isArray();
-  return std::ranges::all_of(entries,
-                             [](const Json& entry) { return entry.at("name").isText() && entry.at("length").exists(); });
+  return std::ranges::all_of(
+      entries, [](const Json& entry) { return entry.at("name").isText() && entry.at("length").exists(); });
 }
 
 }  // namespace
@@ -44,10 +44,11 @@ std::string FailureListing::urlOf(const std::string& path) const {
 
 void FailureListing::walk(const Folder& folder, std::size_t depth) {
   if (!seenUrls_.insert(folder.url).second) return;
-  const Call call{.what = "list what is kept of batch " + batch_.value() + " under " + core::printable(folder.path, 200),
-                  .url = folder.url,
-                  .accept = "application/json, application/octet-stream",
-                  .mayBeMissing = true};
+  const Call call{
+      .what = "list what is kept of batch " + batch_.value() + " under " + core::printable(folder.path, 200),
+      .url = folder.url,
+      .accept = "application/json, application/octet-stream",
+      .mayBeMissing = true};
   if (depth > kDeepestFolder) {
     throw core::Error(core::Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) +
                                                     ": directories are nested deeper than " +

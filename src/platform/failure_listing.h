@@ -13,8 +13,8 @@
 
 namespace caiexport::platform {
 
-/// One walk. Unlike the files of a batch that can be read these lie in folders below the batch itself, and a length of 0
-/// may also be that of a file that nobody measured.
+/// One walk. Unlike the files of a batch that can be read these lie in folders below the batch itself, and a length of
+/// 0 may also be that of a file that nobody measured.
 class FailureListing {
  public:
   FailureListing(Caller& caller, model::BatchId batch, std::stop_token stop);

@@ -77,7 +77,9 @@ JsonObject shownBatch(const State& state, const Batch& batch, const std::string&
                                  {"reason", batch.replayReason}}));
   }
   if (status == "failed") {
-    shown->set("errors", array({object({{"code", "ACP-9999"}, {"description", "scoring failed"}})}));
+    shown->set("errors",
+               array({object({{"code", "ACP-9999"}, {"description", "scoring failed"}, {"rows", array({"1", "2"})}})}));
+    shown->set("failedRecordCount", rowsRefused(state.scenario));
   }
   return shown;
 }

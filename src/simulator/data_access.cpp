@@ -1,6 +1,7 @@
 /// Data Access: what files a batch has, and their bytes.
 #include <algorithm>
 #include <functional>
+#include <map>
 
 #include "caiexport/core/text.h"
 #include "simulator/range.h"
@@ -14,6 +15,7 @@ constexpr std::uint64_t largestPage = 100;
 /// A listing before it is cut into pages.
 struct Listing {
   std::string path = {};               ///< Of the call, for links.
+  std::string folder = {};             ///< Asked for by the parameter `path`.
   std::vector<std::string> keys = {};  ///< What `start` may name, where it is a name.
   std::function<JsonObject(std::uint64_t index)> entry = {};
   bool startIsName = false;
@@ -79,7 +81,8 @@ std::uint64_t startOf(const Call& call, const Listing& listing) {
 
 std::string pageLink(State& state, const Call& call, const Listing& listing, std::uint64_t index, std::uint64_t limit) {
   const std::string start = listing.startIsName ? core::percentEncode(listing.keys[index]) : std::to_string(index);
-  return linkOrigin(state, call) + listing.path + "?start=" + start + "&limit=" + std::to_string(limit);
+  const std::string folder = listing.folder.empty() ? "" : "path=" + core::percentEncode(listing.folder) + "&";
+  return linkOrigin(state, call) + listing.path + "?" + folder + "start=" + start + "&limit=" + std::to_string(limit);
 }
 
 /// The page that follows, by its index; nothing at the end. The faulty lists are made here.
@@ -126,6 +129,8 @@ bool isReadable(const Batch& batch) {
          (batch.status == "success" || batch.status == "active");
 }
 
+Response keptOf(State& state, const Call& call, const Batch& batch);
+
 Response batchFiles(State& state, const Call& call) {
   Batch* batch = state.findBatch(call.path[1], call.sandbox);
   if (batch == nullptr || batch->hiddenLookUps > 0 || batch->status == "inactive") {
@@ -138,8 +143,11 @@ Response batchFiles(State& state, const Call& call) {
                                     "The queried batch is a consolidation batch, which is not supported by "
                                     "Data Access API now."}}));
   }
+  if (call.path[2] != "files") {
+    return keptOf(state, call, *batch);
+  }
   Listing listing{.path = call.rawPath};
-  if (call.path[2] == "files" && isReadable(*batch)) {
+  if (isReadable(*batch)) {
     makeFiles(state, *batch);
     listing.keys = batch->datasetFileIds;
     listing.entry = [&](std::uint64_t index) { return shownId(state, call, batch->datasetFileIds[index], batch); };
@@ -215,6 +223,63 @@ Response fileBytes(const Scenario& scenario, const Call& call, const ListedFile&
   return response;
 }
 
+constexpr std::uint64_t rowsOfAFile = 2;
+
+/// A file below `/failed` or `/meta`, by its path there.
+struct KeptFile {
+  std::string text = {};
+  bool measured = true;  ///< Else it is listed with length 0, as a folder is.
+};
+
+std::map<std::string, KeptFile> keptFiles(const State& state, const Batch& batch, const std::string& root) {
+  std::map<std::string, KeptFile> kept;
+  const std::uint64_t count = batch.status == "failed" ? state.scenario.failedFiles : 0;
+  for (std::uint64_t number = 0; number < count; ++number) {
+    const std::string digit = std::to_string(number);
+    const std::string row = "{\"_id\": \"" + batch.id + "-" + digit + "\", \"_errors\": [\"no score\"]}\n";
+    if (root == "failed") {
+      kept["part-0000" + digit + "-44c7b669-5e38-43fb-b56c-a0686dabb982-c000.json"] = {.text = row + row};
+    } else {
+      kept["row_errors/conversion_errors_" + digit + ".json"] = {.text = "[" + row + "]"};
+      kept["input_files/input_" + digit + ".csv"] = {.text = "id,score\n" + digit + ",none\n"};
+    }
+  }
+  if (count > 0) {
+    root == "failed" ? kept["_SUCCESS"] = {}
+                     : kept["row_errors_sample.json"] = {.text = "[{\"row\": 1}]", .measured = false};
+  }
+  return kept;
+}
+
+Response keptOf(State& state, const Call& call, const Batch& batch) {
+  const std::map<std::string, KeptFile> kept = keptFiles(state, batch, call.path[2]);
+  const std::string asked = call.query.get("path").value_or("");
+  if (const auto file = kept.find(asked); file != kept.end()) {
+    return fileBytes(state.scenario, call, {.name = asked, .content = memoryContent(file->second.text)});
+  }
+  const std::string above = asked.empty() ? "" : asked + "/";
+  std::map<std::string, std::uint64_t> entries;
+  for (const auto& [path, file] : kept) {
+    if (!path.starts_with(above)) continue;
+    const std::string rest = path.substr(above.size());
+    const std::size_t slash = rest.find('/');
+    const bool measured = slash == std::string::npos && file.measured;
+    entries[rest.substr(0, slash)] = measured ? file.text.size() : 0;
+  }
+  if (entries.empty() && !asked.empty()) {
+    return problem(404, "EXEG-0105", "Not Found", "no such file in the directory");
+  }
+  Listing listing{.path = call.rawPath, .folder = asked};
+  for (const auto& entry : entries) listing.keys.push_back(entry.first);
+  listing.entry = [&, above](std::uint64_t index) {
+    const std::string& name = listing.keys[index];
+    const std::string href = linkOrigin(state, call) + call.rawPath + "?path=" + core::percentEncode(above + name);
+    return object(
+        {{"name", name}, {"length", number(state, std::to_string(entries[name]))}, {"_links", selfLink(href)}});
+  };
+  return page(state, call, listing);
+}
+
 /// A folder of a partition: its one file, under its own name.
 Response listFolder(State& state, const Call& call, const Directory& directory, std::size_t number) {
   const ListedFile& file = directory.files[number];
@@ -280,6 +345,10 @@ Response files(State& state, const Call& call) {
 }
 
 }  // namespace
+
+std::uint64_t rowsRefused(const Scenario& scenario) {
+  return scenario.failedFiles * rowsOfAFile;
+}
 
 Response dataAccess(State& state, Call& call) {
   const std::string resource = call.path.empty() ? "" : call.path[0];

@@ -146,6 +146,7 @@ const std::map<std::string, Key>& keys() {
       {"token_lifetime_seconds", count(&Scenario::tokenLifetimeSeconds)},
       {"batches", shape(count(&Scenario::batches))},
       {"failed_batches", shape(count(&Scenario::failedBatches))},
+      {"failed_files", count(&Scenario::failedFiles)},
       {"files", shape(count(&Scenario::files))},
       {"older_batch_files", shape(count(&Scenario::olderBatchFiles))},
       {"dataset_files", shape(count(&Scenario::datasetFiles, 1))},

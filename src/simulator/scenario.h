@@ -24,6 +24,7 @@ struct Scenario {
   // The shape of the world: a change makes the score batches anew.
   std::uint64_t batches = 3;
   std::uint64_t failedBatches = 1;
+  std::uint64_t failedFiles = 1;
   std::uint64_t files = 3;
   std::uint64_t olderBatchFiles = 0;
   std::uint64_t datasetFiles = 1;

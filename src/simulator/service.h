@@ -54,6 +54,8 @@ void checkSandbox(const State& state, Call& call);
 
 Response ims(State& state, Call& call);
 Response catalog(State& state, Call& call);
+/// Rows in the files of a batch that failed.
+std::uint64_t rowsRefused(const Scenario& scenario);
 Response dataAccess(State& state, Call& call);
 Response segmentation(State& state, Call& call);
 Response schemaRegistry(State& state, Call& call);

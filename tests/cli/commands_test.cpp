@@ -74,6 +74,7 @@ const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
     {"verify", {"last", "format"}},
     {"datasets", {"search", "limit", "format"}},
     {"segments", {"search", "limit", "format"}},
+    {"failed", {"batch", "since", "output", "connections", "connections-max", "max-rate", "format"}},
     {"doctor", {"dataset", "segment", "output", "format"}},
     {"configure", {"all", "no-input", "no-check"}},
 };

@@ -29,14 +29,15 @@ struct FetchedFailure {
   std::uint64_t kept = 0;  ///< Of the files: they were here already.
 };
 
-/// OUTPUT/<dataset id>.failed/<batch id>: not where readers look for rows. Error(protocol) for ids that can't be folders.
+/// OUTPUT/<dataset id>.failed/<batch id>: not where readers look for rows. Error(protocol) for ids that can't be
+/// folders.
 std::filesystem::path failureFolder(const std::filesystem::path& output, const model::DatasetId& dataset,
                                     const model::BatchId& batch);
 
-/// Brings everything under `/failed` and `/meta` of the batch into its folder, under `failed/` and `meta/`. Each file gets
-/// its final name when it is whole; those that an earlier call brought are kept while they are what they were. Error(io)
-/// before anything is fetched if something lies there that no earlier call brought; Error(busy) while another process is
-/// at it.
+/// Brings everything under `/failed` and `/meta` of the batch into its folder, under `failed/` and `meta/`. Each file
+/// gets its final name when it is whole; those that an earlier call brought are kept while they are what they were.
+/// Error(io) before anything is fetched if something lies there that no earlier call brought; Error(busy) while another
+/// process is at it.
 FetchedFailure fetchFailure(const FailureTools& tools, const platform::FailedBatch& batch,
                             const model::DatasetId& dataset, const std::filesystem::path& output, std::stop_token stop);
 

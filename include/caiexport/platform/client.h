@@ -258,8 +258,8 @@ class Client {
   /// small Parquet file itself in place of its directory, the file is called `DATASETFILEID.parquet`.
   void listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
                  std::stop_token stop);
-  /// What Data Access keeps of the batch under `/failed` and `/meta`, in the order of its lists; folders are walked as by
-  /// listFiles, and names are as there. Empty if there is nothing.
+  /// What Data Access keeps of the batch under `/failed` and `/meta`, in the order of its lists; folders are walked as
+  /// by listFiles, and names are as there. Empty if there is nothing.
   std::vector<FailureFile> listFailureFiles(const model::BatchId& batch, std::stop_token stop);
   /// One attempt (401 aside) at [range.first, range.end). A range that covers the whole file is asked for without a
   /// Range header. TransientError for what may be asked again, from where the sink got to; 404 is Error(notFound); 416,

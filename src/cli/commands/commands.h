@@ -19,6 +19,7 @@ const CommandPage& verifyPage();
 const CommandPage& syncPage();
 const CommandPage& datasetsPage();
 const CommandPage& segmentsPage();
+const CommandPage& failedPage();
 const CommandPage& doctorPage();
 const CommandPage& configurePage();
 
@@ -35,6 +36,7 @@ CommandEnd runVerify(const ParsedOptions& options, Context& context);
 CommandEnd runSync(const ParsedOptions& options, Context& context);
 CommandEnd runDatasets(const ParsedOptions& options, Context& context);
 CommandEnd runSegments(const ParsedOptions& options, Context& context);
+CommandEnd runFailed(const ParsedOptions& options, Context& context);
 CommandEnd runDoctor(const ParsedOptions& options, Context& context);
 CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
