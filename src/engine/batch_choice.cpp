@@ -4,8 +4,10 @@
 #include <iterator>
 #include <set>
 
+#include "caiexport/core/category.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 
 namespace caiexport::engine {
@@ -137,6 +139,14 @@ Found newestBatches(Client& client, const platform::BatchQuery& query, std::opti
 constexpr std::string_view kTakenInstead =
     " is a consolidation batch, which Data Access does not read: what it holds is taken instead";
 
+/// For whom a failed look-up ends the run, but for an entry that is odd and stays so.
+OnPartLeftOut tellingOf(const Tell& tell) {
+  return [&tell](const model::BatchId& part, const std::string& why, const Error* failure) {
+    if (failure != nullptr && failure->category() == Category::unavailable) throw *failure;
+    say(tell, "batch '" + core::printable(part.value(), 80) + "', which a consolidation holds, is left out: " + why);
+  };
+}
+
 [[noreturn]] void throwNothingInside(const Batch& consolidation) {
   throw Error(
       Category::notFound,
@@ -149,7 +159,7 @@ constexpr std::string_view kTakenInstead =
 /// Batches that a consolidation holds and that are not listed by themselves any more. Where only the newest are wanted,
 /// a consolidation that holds one of those listed tells of nothing newer.
 std::vector<Batch> hiddenInConsolidations(Client& client, const platform::BatchQuery& query, const Found& found,
-                                          bool newestOnly, std::stop_token stop) {
+                                          bool newestOnly, const Tell& tell, std::stop_token stop) {
   std::set<model::BatchId> listed;
   for (const Batch& batch : found.ordinary) listed.insert(batch.id);
   std::vector<model::BatchId> unlisted;
@@ -158,7 +168,7 @@ std::vector<Batch> hiddenInConsolidations(Client& client, const platform::BatchQ
     if (newestOnly && std::ranges::any_of(consolidation.absorbed, isListed)) continue;
     std::ranges::remove_copy_if(consolidation.absorbed, std::back_inserter(unlisted), isListed);
   }
-  std::vector<Batch> hidden = absorbedBatches(client, query.dataset, std::move(unlisted), stop);
+  std::vector<Batch> hidden = absorbedBatches(client, query.dataset, std::move(unlisted), tellingOf(tell), stop);
   std::erase_if(hidden, [&](const Batch& batch) {
     return listed.contains(batch.id) || (query.since && batch.created < *query.since) ||
            (query.until && batch.created >= *query.until);
@@ -180,7 +190,7 @@ std::vector<Batch> unnamedBatches(Client& client, const ExportRequest& request, 
       found = newestBatches(client, query, limit, tell, stop);
     }
   }
-  std::vector<Batch> hidden = hiddenInConsolidations(client, query, found, limit.has_value(), stop);
+  std::vector<Batch> hidden = hiddenInConsolidations(client, query, found, limit.has_value(), tell, stop);
   if (hidden.empty()) {
     if (found.ordinary.empty() && found.consolidations.empty() && found.odd)
       throw Error(Category::protocol, flawText(*found.odd));
@@ -214,7 +224,8 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
         {.hint = "choose another batch; without --batch the newest one is taken"});
   }
   if (batch->kind == model::BatchKind::consolidation) {
-    std::vector<Batch> parts = absorbedBatches(client, DatasetId(request.sourceId), batch->absorbed, stop);
+    std::vector<Batch> parts =
+        absorbedBatches(client, DatasetId(request.sourceId), batch->absorbed, tellingOf(tell), stop);
     if (parts.empty()) throwNothingInside(*batch);
     say(tell, "batch " + id.value() + std::string(kTakenInstead));
     return parts;
@@ -245,24 +256,74 @@ std::vector<Batch> chooseBatches(Client& client, const ExportRequest& request, s
 }
 
 std::vector<Batch> absorbedBatches(Client& client, const DatasetId& dataset, std::vector<model::BatchId> absorbed,
-                                   std::stop_token stop) {
+                                   const OnPartLeftOut& leftOut, std::stop_token stop) {
   std::vector<Batch> batches;
   std::set<model::BatchId> seen;
   for (std::size_t at = 0; at < absorbed.size(); ++at) {
-    if (!model::isWellFormedId(absorbed[at].value()) || !seen.insert(absorbed[at]).second) continue;
-    const std::optional<Batch> batch = client.findBatch(absorbed[at], stop);
-    if (!batch) continue;
-    if (!batch->datasets.empty() && std::ranges::find(batch->datasets, dataset) == batch->datasets.end()) continue;
-    const BatchPhase phase = platform::phaseOf(batch->status);
-    if (batch->kind == model::BatchKind::consolidation) {
+    const model::BatchId id = absorbed[at];
+    if (!seen.insert(id).second) continue;
+    if (!model::isWellFormedId(id.value())) {
+      leftOut(id, "that can't be a batch", nullptr);
+      continue;
+    }
+    std::optional<Batch> batch;
+    try {
+      batch = client.findBatch(id, stop);
+    } catch (const Error& error) {
+      if (!core::factsOf(error.category()).concernsOneBatch && error.category() != Category::unavailable) throw;
+      leftOut(id, error.what(), &error);
+      continue;
+    }
+    const BatchPhase phase = batch ? platform::phaseOf(batch->status) : BatchPhase::unknown;
+    if (!batch) {
+      leftOut(id, "Catalog does not have it any more", nullptr);
+    } else if (!batch->datasets.empty() && std::ranges::find(batch->datasets, dataset) == batch->datasets.end()) {
+      leftOut(id, "it belongs to dataset '" + core::printable(batch->datasets.front().value(), 80) + "'", nullptr);
+    } else if (batch->kind == model::BatchKind::consolidation) {
       absorbed.insert(absorbed.end(), batch->absorbed.begin(), batch->absorbed.end());
-    } else if (batch->kind == model::BatchKind::ordinary && phase != BatchPhase::failed &&
-               phase != BatchPhase::moving) {
+    } else if (batch->kind == model::BatchKind::tracking) {
+      leftOut(id, "it holds no rows of the dataset", nullptr);
+    } else if (phase == BatchPhase::failed || phase == BatchPhase::moving) {
+      leftOut(id, "its status is " + core::printable(batch->status, 40), nullptr);
+    } else {
       batches.push_back(*batch);
     }
   }
   std::ranges::stable_sort(batches, std::ranges::greater(), &Batch::created);
   return batches;
+}
+
+bool isRefusedConsolidation(const Error& error) {
+  return error.code().starts_with("DTAC-4000");
+}
+
+std::vector<Batch> partsOf(Client& client, const DatasetId& dataset, const model::BatchId& refused, const Tell& tell,
+                           std::stop_token stop) {
+  const std::optional<Batch> now = client.findBatch(refused, stop);
+  if (!now) return {};
+  // One that is not marked as what it is shows them as what it replaces.
+  return absorbedBatches(client, dataset, now->absorbed.empty() ? now->predecessors : now->absorbed, tellingOf(tell),
+                         std::move(stop));
+}
+
+std::vector<Batch> withParts(std::vector<Batch> batches, const model::BatchId& refused, const std::vector<Batch>& parts,
+                             bool includeReplaced) {
+  std::erase_if(batches, [&](const Batch& batch) { return batch.id == refused; });
+  for (const Batch& part : parts) {
+    if (std::ranges::find(batches, part.id, &Batch::id) == batches.end()) batches.push_back(part);
+  }
+  if (!includeReplaced) {
+    const std::vector<model::BatchId> replaced = model::replacedAmong(batches);
+    std::erase_if(batches, [&](const Batch& batch) { return std::ranges::find(replaced, batch.id) != replaced.end(); });
+  }
+  std::ranges::stable_sort(batches, std::ranges::greater(), &Batch::created);
+  return batches;
+}
+
+std::string takenInstead(const model::BatchId& refused, const std::vector<Batch>& taken) {
+  std::string names;
+  for (const Batch& batch : taken) names += (names.empty() ? "" : ", ") + batch.id.value();
+  return "batch " + refused.value() + std::string(kTakenInstead) + " (" + names + ")";
 }
 
 std::optional<std::string> whatBecameOf(Client& client, const DatasetId& dataset, const model::BatchId& id,

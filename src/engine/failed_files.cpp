@@ -1,11 +1,7 @@
 #include "caiexport/engine/failed_files.h"
 
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-
 #include <map>
 #include <span>
-#include <sstream>
 
 #include "batch_folder.h"
 #include "caiexport/core/error.h"
@@ -13,6 +9,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/document.h"
+#include "caiexport/json/writer.h"
 #include "platform_source.h"
 #include "steps.h"
 
@@ -61,45 +58,42 @@ Known readRecord(const fs::path& file, const model::BatchId& batch) {
 
 void writeRecord(core::FileSystem& files, const fs::path& file, const model::DatasetId& dataset,
                  const platform::FailedBatch& batch, const std::vector<FailureFile>& listed, const Known& known) {
-  using Poco::JSON::Array;
-  using Poco::JSON::Object;
-  Object record(Poco::JSON_PRESERVE_KEY_ORDER);
-  record.set("dataset_id", dataset.value());
-  record.set("batch_id", batch.id.value());
-  record.set("status", batch.status);
-  record.set("created", core::formatTime(batch.created));
-  Array errors;
+  std::string text;
+  json::Writer json(text);
+  json.beginObject();
+  json.key("dataset_id").value(dataset.value());
+  json.key("batch_id").value(batch.id.value());
+  json.key("status").value(batch.status);
+  json.key("created").value(core::formatTime(batch.created));
+  json.key("errors").beginLines();
   for (const platform::BatchError& error : batch.errors) {
-    Object one(Poco::JSON_PRESERVE_KEY_ORDER);
-    one.set("code", error.code);
-    one.set("description", error.description);
-    Array rows;
-    for (const std::string& row : error.rows) rows.add(row);
-    one.set("rows", rows);
-    errors.add(one);
+    json.beginObject();
+    json.key("code").value(error.code);
+    json.key("description").value(error.description);
+    json.key("rows").beginArray();
+    for (const std::string& row : error.rows) json.value(row);
+    json.endArray();
+    json.endObject();
   }
-  record.set("errors", errors);
-  Array entries;
+  json.endArray();
+  json.key("files").beginLines();
   for (const FailureFile& one : listed) {
-    Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
-    entry.set("name", one.path);
-    entry.set("bytes", one.remote.lengthBytes);
     const auto sum = known.find(one.path);
-    const bool whole = sum != known.end() && !sum->second.empty();
-    entry.set("sha256", whole ? Poco::Dynamic::Var(sum->second) : Poco::Dynamic::Var());
-    entries.add(entry);
+    json.beginObject();
+    json.key("name").value(one.path);
+    json.key("bytes").value(one.remote.lengthBytes);
+    json.key("sha256").textOrNull(sum == known.end() ? "" : sum->second);
+    json.endObject();
   }
-  record.set("files", entries);
-  std::ostringstream text;
-  record.stringify(text, 2);
-  text << '\n';
+  json.endArray();
+  json.endObject();
+  text += '\n';
   // Left by a process that was killed while it wrote: the folder is locked, so nobody else is at it.
   const fs::path part = transfer::partPathFor(file, kPartTag);
   files.remove(part);
   const std::unique_ptr<core::WritableFile> out = files.create(part);
   if (!out) throwForeign(part);
-  const std::string written = text.str();
-  out->writeAt(0, std::as_bytes(std::span(written)));
+  out->writeAt(0, std::as_bytes(std::span(text)));
   out->sync();
   files.rename(part, file);
   files.syncDirectory(file.parent_path());

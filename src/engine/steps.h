@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -32,6 +33,7 @@ struct SegmentFacts {
 struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
   bool listIsFresh = false;                     ///< The file list on record is what the platform said in this run.
+  std::set<model::BatchId> parts = {};          ///< Batches taken in the place of a consolidation, in this run.
   bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
   unsigned relistings = 0;                      ///< Because files had changed since they were listed.

@@ -76,7 +76,7 @@ class Run {
         }
       } while (planAgain_ && ++rounds_ < kMostRounds);
       moveMark();
-      for (const Batch& batch : plan_.flawed) noteFlaw(batch);
+      for (const Batch& batch : plan_.flawed) note(notFetched(plan_, batch, place_.dataset));
       if (!result_.error) requireNewest(request_, result_.newest, result_.mark, tools_.client);
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
@@ -113,13 +113,6 @@ class Run {
          "grows by a whole copy a day" +
          (records > 0 ? " (" + std::to_string(records) + " profiles now)" : std::string()) +
          "; --replayed delete keeps one copy");
-  }
-
-  void noteFlaw(const Batch& batch) {
-    note(Error(Category::protocol,
-               "batch '" + core::printable(batch.id.value(), 80) + "' of dataset '" + place_.dataset.value() +
-                   "' was not fetched, since its entry in Catalog is odd: " + batch.flaw,
-               {.hint = "the others are not held up by it, but the mark stays before it"}));
   }
 
   // --- what an earlier run left
@@ -321,6 +314,13 @@ class Run {
 
 std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source) {
   return holderOf(locks, JobId(kFirstSyncLock + source));
+}
+
+Error notFetched(const SyncPlan& plan, const Batch& flawed, const model::DatasetId& dataset) {
+  return {plan.outOfReach.contains(flawed.id) ? Category::unavailable : Category::protocol,
+          "batch '" + core::printable(flawed.id.value(), 80) + "' of dataset '" + dataset.value() +
+              "' is not fetched: " + flawed.flaw,
+          {.hint = "the others are not held up by it, but the mark stays before it"}};
 }
 
 void requireNewest(const SyncRequest& request, const std::optional<Batch>& newest,

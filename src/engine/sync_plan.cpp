@@ -5,6 +5,7 @@
 #include <set>
 
 #include "batch_folder.h"
+#include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/engine/manifest.h"
@@ -87,7 +88,9 @@ class Planner {
   /// An entry of the list.
   void take(const Batch& batch) {
     if (!batch.flaw.empty()) {
-      if (mayBeOfClient(batch)) plan_.flawed.push_back(batch);
+      if (!mayBeOfClient(batch)) return;
+      plan_.flawed.push_back(batch);
+      plan_.flawed.back().flaw = "its entry in Catalog is odd: " + batch.flaw;
     } else if (batch.kind == model::BatchKind::consolidation) {
       absorbed_.insert(absorbed_.end(), batch.absorbed.begin(), batch.absorbed.end());
     } else if (batch.kind == model::BatchKind::ordinary && isRefused(batch.id)) {
@@ -149,7 +152,17 @@ class Planner {
       if (!known) unknown.push_back(id);
     }
     if (unknown.empty()) return;
-    const std::vector<Batch> hidden = absorbedBatches(client_, place_.dataset, std::move(unknown), stop_);
+    const auto leftOut = [&](const BatchId& part, const std::string& why, const Error* failure) {
+      // What can't be looked up now may be there: no mark passes it.
+      if (failure != nullptr) {
+        if (failure->category() == Category::unavailable) plan_.outOfReach.insert(part);
+        plan_.flawed.push_back({.id = part, .flaw = why});
+        return;
+      }
+      plan_.notices.push_back("batch '" + core::printable(part.value(), 80) +
+                              "', which a consolidation holds, is not to be had: " + why);
+    };
+    const std::vector<Batch> hidden = absorbedBatches(client_, place_.dataset, std::move(unknown), leftOut, stop_);
     for (const Batch& batch : hidden) {
       const bool wanted = !request_.job.batches.since || batch.created >= *request_.job.batches.since;
       if (wanted && listedIds_.insert(batch.id).second) chain_.push_back(batch);
@@ -180,11 +193,32 @@ class Planner {
           return;
         }
         ++lookUps;
-        std::optional<Batch> batch = client_.findBatch(id, stop_);
+        std::optional<Batch> batch = lookUp(id, at);
         if (!batch) continue;
         tidyPredecessors(std::span(&*batch, 1));
         chain_.push_back(std::move(*batch));
       }
+    }
+  }
+
+  /// A predecessor of the chain's batch number `at`. What fails spoils that batch alone: without the look nobody knows
+  /// what else it replaces. An entry that is odd will stay so, and is passed over.
+  std::optional<Batch> lookUp(const BatchId& id, std::size_t at) {
+    try {
+      return client_.findBatch(id, stop_);
+    } catch (const Error& error) {
+      if (!core::factsOf(error.category()).concernsOneBatch && error.category() != Category::unavailable) throw;
+      const std::string what = "batch '" + core::printable(id.value(), 80) + "', which batch " + chain_[at].id.value() +
+                               " replaces, could not be looked up: " + error.what();
+      if (error.category() != Category::unavailable) {
+        plan_.notices.push_back(what + "; what that one replaced is not known");
+        return std::nullopt;
+      }
+      Batch spoilt = chain_[at];
+      spoilt.flaw = what;
+      plan_.outOfReach.insert(spoilt.id);
+      plan_.flawed.push_back(std::move(spoilt));
+      return std::nullopt;
     }
   }
 
@@ -262,6 +296,8 @@ class Planner {
     const bool recorded = row != rows_.end() && row->second.done;
     model::Replacement replacement{
         .batch = one.batch, .by = one.by, .reason = one.reason, .action = wantedAction(one), .path = {}};
+    // What replaces it does not come in this run.
+    if (plan_.outOfReach.contains(one.by) && !one.privacy) return;
     const bool here = liesAnywhere(one);
     // Those that were put away earlier stay there.
     if (!here && (recorded || replacement.action == ReplaceAction::keep)) return;
@@ -276,6 +312,7 @@ class Planner {
   bool isListed(const BatchId& id) const { return listedIds_.contains(id); }
 
   void planBatch(const Batch& batch) {
+    if (plan_.outOfReach.contains(batch.id)) return;
     if (superseded_.contains(batch.id) && request_.replayed != ReplaceAction::keep) return;
     if (hasManifest(batch.id)) return;
     const auto row = rows_.find(batch.id);
@@ -291,7 +328,16 @@ class Planner {
   }
 
   bool isWithdrawn(const BatchId& id) {
-    const std::optional<Batch> batch = client_.findBatch(id, stop_);
+    std::optional<Batch> batch;
+    try {
+      batch = client_.findBatch(id, stop_);
+    } catch (const Error& error) {
+      if (!core::factsOf(error.category()).concernsOneBatch && error.category() != Category::unavailable) throw;
+      // Until that is known, it stands for what it replaced.
+      plan_.notices.push_back("batch '" + core::printable(id.value(), 80) +
+                              "' could not be looked up: " + error.what());
+      return false;
+    }
     return !batch || platform::phaseOf(batch->status) != platform::BatchPhase::readable;
   }
 

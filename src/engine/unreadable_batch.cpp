@@ -30,36 +30,30 @@ std::string namesOf(const std::vector<Batch>& batches) {
 }
 
 Turn takeAbsorbed(StepContext& context, const UnreadableBatch& refused) {
-  platform::Client& client = context.tools.client;
-  const std::optional<Batch> now = client.findBatch(refused.batch(), context.stop);
-  std::vector<BatchId> absorbed;
-  if (now) absorbed = now->absorbed.empty() ? now->predecessors : now->absorbed;
-  const std::vector<Batch> parts = absorbedBatches(client, context.job.datasetId, absorbed, context.stop);
+  const auto tell = [&](const std::string& text) {
+    context.tools.observer.notice(text);
+    context.tools.store.addEvent(context.job.id, context.step.name, "batch_passed_over", text);
+  };
+  const std::vector<Batch> parts =
+      partsOf(context.tools.client, context.job.datasetId, refused.batch(), tell, context.stop);
   if (parts.empty()) {
     throw Error(Category::notFound, std::string(refused.what()) + "; none of the batches that it holds is to be had",
                 {.requestId = refused.requestId(), .hint = "choose another batch (--batch)", .code = refused.code()});
   }
-  std::vector<Batch> batches;
-  const auto add = [&](const Batch& batch) {
-    if (std::ranges::find(batches, batch.id, &Batch::id) == batches.end()) batches.push_back(batch);
-  };
-  for (const Batch& batch : context.job.batches) {
-    if (batch.id != refused.batch()) add(batch);
-  }
-  std::ranges::for_each(parts, add);
-  const model::BatchSelection& selection = context.job.request.batches;
-  if (!selection.includeReplaced) {
-    for (const BatchId& id : model::replacedAmong(batches))
-      std::erase_if(batches, [&](const Batch& one) { return one.id == id; });
-  }
-  std::ranges::stable_sort(batches, std::ranges::greater(), &Batch::created);
-  // Where the newest are wanted, they are the newest of what it holds.
-  if (selection.batch.empty() && selection.limit && batches.size() > *selection.limit) batches.resize(*selection.limit);
-  const std::string chosen = namesOf(batches);
-  record(context, std::move(batches), "batch_consolidated",
-         "batch " + refused.batch().value() +
-             " is a consolidation batch, which Data Access does not read: what it holds is taken instead (" + chosen +
-             ")");
+  std::vector<Batch> batches =
+      withParts(context.job.batches, refused.batch(), parts, context.job.request.batches.includeReplaced);
+  const std::string text = takenInstead(refused.batch(), parts);
+  for (const Batch& part : parts) context.run.parts.insert(part.id);
+  record(context, std::move(batches), "batch_consolidated", text);
+  return {};
+}
+
+/// A part that was replaced meanwhile takes nothing from the others.
+Turn leaveOutPart(StepContext& context, const UnreadableBatch& refused, const std::string& became) {
+  std::vector<Batch> batches = context.job.batches;
+  std::erase_if(batches, [&](const Batch& batch) { return batch.id == refused.batch(); });
+  record(context, std::move(batches), "batch_passed_over",
+         "batch '" + refused.batch().value() + "', which a consolidation holds, is left out: it" + became);
   return {};
 }
 
@@ -72,7 +66,7 @@ void listBatch(platform::Client& client, const BatchId& batch,
   } catch (const core::TransientError&) {
     throw;
   } catch (const Error& error) {
-    const bool consolidation = error.code().starts_with("DTAC-4000");
+    const bool consolidation = isRefusedConsolidation(error);
     if (!consolidation && error.category() != Category::notFound && !error.code().starts_with("DTAC-4045")) throw;
     throw UnreadableBatch(batch, consolidation, error);
   }
@@ -92,6 +86,9 @@ Turn chooseInstead(StepContext& context, const UnreadableBatch& refused) {
   const auto became = whatBecameOf(context.tools.client, job.datasetId, refused.batch(), context.stop);
   // Catalog has it still: what Data Access said is all that is known.
   if (!became) throw refused;
+  if (context.run.parts.contains(refused.batch()) && job.batches.size() > 1) {
+    return leaveOutPart(context, refused, *became);
+  }
   const std::string text = "batch '" + refused.batch().value() + "'" + *became + " since it was chosen";
   const bool mayChoose = job.request.kind == model::Kind::dataset && job.request.batches.batch.empty();
   if (!mayChoose || context.run.chosenAgain) {

@@ -91,8 +91,8 @@ void FileListing::walk(const Directory& directory) {
                   .mayBeMissing = directory.orFile.has_value()};
   if (ancestors_.size() >= kDeepestFolder) {
     throw core::Error(core::Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) +
-                                                    ": directories are nested deeper than " + std::to_string(kDeepestFolder) +
-                                                    " levels");
+                                                    ": directories are nested deeper than " +
+                                                    std::to_string(kDeepestFolder) + " levels");
   }
   ancestors_.push_back(directory.id.value());
   Hashes names;

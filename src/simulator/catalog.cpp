@@ -1,5 +1,6 @@
 /// Catalog: batches and datasets.
 #include <algorithm>
+#include <unordered_set>
 
 #include "caiexport/core/text.h"
 #include "simulator/catalog_query.h"
@@ -98,16 +99,15 @@ std::optional<std::string> statusAtLookUp(Batch& batch) {
   return batch.status;
 }
 
-/// What another readable batch replaces is not what it was, where the scenario says so.
-std::string statusOf(const State& state, const Batch& batch, const std::string& status) {
-  if (state.scenario.supersededStatus.empty()) {
-    return status;
+/// What readable batches replace, where the scenario says that it is not what it was.
+std::unordered_set<std::string> supersededIn(const State& state) {
+  std::unordered_set<std::string> ids;
+  for (const Batch& batch : state.batches) {
+    if (!state.scenario.supersededStatus.empty() && !batch.consolidation && batch.status == "success") {
+      ids.insert(batch.predecessors.begin(), batch.predecessors.end());
+    }
   }
-  const bool superseded = std::any_of(state.batches.begin(), state.batches.end(), [&](const Batch& other) {
-    return !other.consolidation && other.status == "success" &&
-           std::find(other.predecessors.begin(), other.predecessors.end(), batch.id) != other.predecessors.end();
-  });
-  return superseded ? state.scenario.supersededStatus : status;
+  return ids;
 }
 
 Response listBatches(State& state, const Call& call) {
@@ -117,14 +117,16 @@ Response listBatches(State& state, const Call& call) {
   const std::vector<std::string>& ignored = state.scenario.ignoredFilters;
   const bool anyDataset = std::find(ignored.begin(), ignored.end(), "dataSet") != ignored.end();
   const auto dataset = anyDataset ? std::nullopt : call.query.get("dataSet");
+  const std::unordered_set<std::string> superseded = supersededIn(state);
   std::vector<CatalogEntry> entries;
   for (Batch& batch : state.batches) {
     const bool asked = batch.sandbox == call.sandbox && (!dataset || *dataset == batch.datasetId);
     const auto status = asked ? statusAtLookUp(batch) : std::nullopt;
     if (status) {
-      entries.push_back({.id = batch.id,
-                         .shown = shownBatch(state, batch, statusOf(state, batch, *status)),
-                         .hidden = {{"dataSet", batch.datasetId}, {"batch", batch.id}}});
+      entries.push_back(
+          {.id = batch.id,
+           .shown = shownBatch(state, batch, superseded.contains(batch.id) ? state.scenario.supersededStatus : *status),
+           .hidden = {{"dataSet", batch.datasetId}, {"batch", batch.id}}});
     }
   }
   // A list may lag behind: the last ones made are not in it yet.
@@ -138,7 +140,10 @@ Response oneBatch(State& state, const Call& call) {
   if (!status) {
     return notFound("batch " + call.path[1]);
   }
-  return jsonAnswer(200, object({{batch->id.c_str(), shownBatch(state, *batch, statusOf(state, *batch, *status))}}));
+  const bool superseded = supersededIn(state).contains(batch->id);
+  return jsonAnswer(
+      200,
+      object({{batch->id.c_str(), shownBatch(state, *batch, superseded ? state.scenario.supersededStatus : *status)}}));
 }
 
 const Batch* newestBatch(const State& state, const std::string& datasetId, bool good) {
@@ -194,6 +199,12 @@ JsonObject shownDataset(const State& state, const Dataset& dataset) {
                              {"fileDescription", object({{"format", "parquet"}})},
                              {"schemaRef", object({{"id", dataset.schemaId}, {"contentType", dataset.contentType}})},
                              {"tags", dataset.tags ? dataset.tags : object()}});
+  if (dataset.id == scoreDatasetId && state.scenario.trackingBatches) {
+    shown->set("tags", object({{"adobe/siphon/table/format", array({"delta"})},
+                               {"unifiedProfile", array({"enabled:true"})},
+                               {"unifiedIdentity", array({"enabled:true"})}}));
+    shown->set("classification", object({{"dataBehavior", "record"}, {"managedBy", "SYSTEM"}}));
+  }
   if (dataset.id == scoreDatasetId && state.scenario.snapshot) {
     shown->set("tags", object({{"mergePolicyId", array({"b5f2a1de-0000-4000-8000-000000000001"})}}));
   }

@@ -76,7 +76,7 @@ JsonObject commandOf(const Call& call) {
 Batch* newestScoreBatch(State& state) {
   Batch* newest = nullptr;
   for (Batch& batch : state.batches) {
-    const bool counts = batch.datasetId == scoreDatasetId && batch.status != "failed";
+    const bool counts = batch.datasetId == scoreDatasetId && batch.status != "failed" && batch.isOrdinary();
     newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
   }
   return newest;

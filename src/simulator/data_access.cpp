@@ -129,11 +129,21 @@ bool isReadable(const Batch& batch) {
          (batch.status == "success" || batch.status == "active");
 }
 
+/// What readable batches replace is not given any more, where the scenario says so.
+bool isWithdrawn(const State& state, const Batch& batch) {
+  const bool superseded =
+      state.scenario.supersededStatus == "inactive" && std::ranges::any_of(state.batches, [&](const Batch& other) {
+        return !other.consolidation && other.status == "success" &&
+               std::ranges::find(other.predecessors, batch.id) != other.predecessors.end();
+      });
+  return superseded || batch.status == "inactive";
+}
+
 Response keptOf(State& state, const Call& call, const Batch& batch);
 
 Response batchFiles(State& state, const Call& call) {
   Batch* batch = state.findBatch(call.path[1], call.sandbox);
-  if (batch == nullptr || batch->hiddenLookUps > 0 || batch->status == "inactive") {
+  if (batch == nullptr || batch->hiddenLookUps > 0 || isWithdrawn(state, *batch)) {
     return jsonAnswer(
         404, object({{"type", "DTAC-4045"}, {"title", "Batch not found"}, {"detail", "Batch not found in Catalog"}}));
   }

@@ -161,6 +161,7 @@ const std::map<std::string, Key>& keys() {
       {"replay", shape(flag(&Scenario::replay))},
       {"tracking_batches", shape(flag(&Scenario::trackingBatches))},
       {"consolidations", shape(count(&Scenario::consolidations))},
+      {"superseded_batches", shape(count(&Scenario::supersededBatches))},
       {"consolidation_marked", flag(&Scenario::consolidationMarked)},
       {"partition_folders", shape(flag(&Scenario::partitionFolders))},
       {"snapshot", shape(flag(&Scenario::snapshot))},

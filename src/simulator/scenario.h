@@ -39,6 +39,7 @@ struct Scenario {
   bool replay = false;
   bool trackingBatches = false;
   std::uint64_t consolidations = 0;
+  std::uint64_t supersededBatches = 0;
   bool consolidationMarked = true;
   bool partitionFolders = false;
   bool snapshot = false;

@@ -146,7 +146,7 @@ Batch& addBatch(State& state, const NewBatch& wanted) {
               .createdClient = wanted.createdClient,
               .created = wanted.created,
               .data = wanted.data};
-  batch.id = wanted.idPrefix + padded(++state.lastNumber, 20);
+  batch.id = wanted.idPrefix + padded(wanted.isOther ? ++state.lastOther : ++state.lastNumber, 20);
   return state.batches.emplace_back(std::move(batch));
 }
 
@@ -188,7 +188,7 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
   std::vector<std::string> readable;
   std::uint64_t records = 0;
   for (const Batch& batch : state.batches) {
-    if (batch.datasetId == scoreDatasetId) {
+    if (batch.datasetId == scoreDatasetId && batch.status != "failed") {
       readable.push_back(batch.id);
       records += recordsOf(batch);
     }
@@ -198,7 +198,8 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
                                     .idPrefix = "01JXCO",
                                     .createdClient = state.scenario.createdClient,
                                     .created = newest + std::chrono::minutes(10 + number),
-                                    .data = {.seed = 0, .records = records, .files = 1}});
+                                    .data = {.seed = 0, .records = records, .files = 1},
+                                    .isOther = true});
     batch.consolidation = true;
     batch.predecessors = readable;
     batch.replayReason = "";
@@ -211,8 +212,28 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
                                     .idPrefix = "01JXTR",
                                     .createdClient = client,
                                     .created = newest + std::chrono::minutes(20),
-                                    .data = {.seed = 0, .records = 1, .files = 0}});
+                                    .data = {.seed = 0, .records = 1, .files = 0},
+                                    .isOther = true});
     batch.relatedBatch = readable.back();
+  }
+}
+
+/// What the oldest score batch replaced.
+void addSuperseded(State& state) {
+  const auto isScores = [](const Batch& batch) { return batch.datasetId == scoreDatasetId; };
+  const auto oldest = std::ranges::find_if(state.batches, isScores);
+  if (oldest == state.batches.end()) {
+    return;
+  }
+  for (std::uint64_t number = 0; number < state.scenario.supersededBatches; ++number) {
+    const Batch& batch =
+        addBatch(state, {.datasetId = scoreDatasetId,
+                         .idPrefix = "01JXOL",
+                         .createdClient = state.scenario.createdClient,
+                         .created = oldest->created - batchSpacing * (number + 1),
+                         .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
+                         .isOther = true});
+    oldest->predecessors.push_back(batch.id);
   }
 }
 
@@ -240,7 +261,6 @@ void rebuildScoreBatches(State& state) {
       batch.createdUser = "acp_core_unifiedProfile_export@AdobeID";
     }
   }
-  addWhatCannotBeRead(state, newest);
   for (std::uint64_t number = 0; number < scenario.failedBatches; ++number) {
     addBatch(state, {.datasetId = scoreDatasetId,
                      .idPrefix = "01JXSC",
@@ -248,6 +268,8 @@ void rebuildScoreBatches(State& state) {
                      .status = "failed",
                      .created = newest + std::chrono::minutes(1 + number)});
   }
+  addWhatCannotBeRead(state, newest);
+  addSuperseded(state);
 }
 
 }  // namespace caiexport::simulator

@@ -62,7 +62,9 @@ struct Batch {
   std::vector<std::string> predecessorsByExternalId = {};
   std::uint64_t hiddenLookUps = 0;            ///< Not found so many times more.
   std::list<std::string> earlyStatuses = {};  ///< Shown before `status`, one a look-up.
-  bool made = false;                          ///< The files exist: they are made when first listed.
+  /// Data Access has files of it, or had before it was replaced; else it is a consolidation, or Profile's own.
+  bool isOrdinary() const { return !consolidation && relatedBatch.empty(); }
+  bool made = false;  ///< The files exist: they are made when first listed.
   std::vector<std::string> datasetFileIds = {};
 };
 
@@ -120,6 +122,7 @@ struct State {
   std::vector<SegmentJob> segmentJobs = {};
   std::uint64_t lastNumber = 0;  ///< For new ids.
   std::uint64_t lastScoreSeed = 0;
+  std::uint64_t lastOther = 0;  ///< For ids of batches that are not score batches.
   bool alternatePort = false;
 
   core::TimePoint now() const { return clock.now() + advanced; }
@@ -146,6 +149,7 @@ struct NewBatch {
   std::string status = "success";
   core::TimePoint created = {};
   DataRequest data = {};
+  bool isOther = false;  ///< Has numbers of its own, so that those of score batches stay what they are.
 };
 Batch& addBatch(State& state, const NewBatch& wanted);
 /// Makes a batch's files, if that has not been done.

@@ -163,11 +163,13 @@ void World::change(const std::string& scenarioJson) {
 void World::prepare() {
   const std::lock_guard lock(guarded_->mutex);
   State& state = guarded_->state;
-  for (auto batch = state.batches.rbegin(); batch != state.batches.rend(); ++batch) {
-    if (batch->status != "failed") {
-      makeFiles(state, *batch);
-      return;
-    }
+  Batch* newest = nullptr;
+  for (Batch& batch : state.batches) {
+    const bool counts = batch.status != "failed" && batch.isOrdinary();
+    newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
+  }
+  if (newest != nullptr) {
+    makeFiles(state, *newest);
   }
 }
 

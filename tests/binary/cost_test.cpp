@@ -44,6 +44,26 @@ TEST_F(Cost, ManyFilesTakeOneConnectionPerWorkerAndOneRequestPerFile) {
   EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
 }
 
+TEST_F(Cost, TheDefaultRunMakesTheFewRequestsOfAdobesPage) {
+  startWith(
+      R"({"files": 1, "success_marker": false, "records": 50, "tracking_batches": false, "consolidations": 0, "batches": 40})");
+  ASSERT_EQ(download(1).code, 0);
+  const auto requests = platformState()->getObject("requests");
+  EXPECT_EQ(requests->getValue<uint64_t>("POST /ims/token/v3"), 1U);
+  EXPECT_EQ(requests->getValue<uint64_t>("GET /data/foundation/catalog/batches"), 1U);
+  EXPECT_EQ(requests->getValue<uint64_t>("GET /data/foundation/export/batches/{id}/files"), 1U);
+  EXPECT_EQ(requests->getValue<uint64_t>("GET /data/foundation/export/files/{id}"), 1U);
+  EXPECT_EQ(requests->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"), 1U);
+  EXPECT_EQ(sumOf(requests), 5U) << "a token, a batch, its dataset file, its file, the bytes";
+}
+
+TEST_F(Cost, WhatCannotBeReadCostsOneQuestionMore) {
+  startWith(R"({"files": 1, "success_marker": false, "records": 50, "tracking_batches": true, "consolidations": 1})");
+  ASSERT_EQ(download(1).code, 0);
+  EXPECT_LE(platformState()->getObject("requests")->getValue<uint64_t>("GET /data/foundation/catalog/batches"), 3U)
+      << "one for the consolidation, which came first, and one that is larger, with the look whether the list moved";
+}
+
 TEST_F(Cost, LargeFileTakesOneRequestPerRangeAndEachByteComesOnce) {
   useTls();
   startWith(R"({"files": 1, "file_bytes": 67108864, "success_marker": false})");

@@ -10,6 +10,9 @@
 
 #include "caiexport/model/job.h"
 
+namespace caiexport::core {
+class Error;
+}
 namespace caiexport::platform {
 class Client;
 }
@@ -22,10 +25,34 @@ namespace caiexport::engine {
 std::vector<model::Batch> chooseBatches(platform::Client& client, const model::ExportRequest& request,
                                         std::stop_token stop, const std::function<void(const std::string&)>& tell = {});
 
+/// Told of a batch that a consolidation holds and that can't be read: why, and the failure of its look-up if it was
+/// that.
+using OnPartLeftOut =
+    std::function<void(const model::BatchId& part, const std::string& why, const core::Error* lookUpFailure)>;
+
 /// The ordinary batches that a consolidation holds, and those that it holds through others, as far as Catalog still
-/// knows them; newest first. Data Access reads them one by one, whatever their status.
+/// knows them; newest first. Data Access reads them one by one, whatever their status. A look-up that fails leaves its
+/// batch out, but for failures that concern them all.
 std::vector<model::Batch> absorbedBatches(platform::Client& client, const model::DatasetId& dataset,
-                                          std::vector<model::BatchId> absorbed, std::stop_token stop);
+                                          std::vector<model::BatchId> absorbed, const OnPartLeftOut& leftOut,
+                                          std::stop_token stop);
+
+/// Whether Data Access said so of a batch: that it is a consolidation, which it does not read.
+bool isRefusedConsolidation(const core::Error& error);
+
+/// What is read in the place of a batch that Data Access refused as a consolidation, marked or not: all that it holds.
+/// `tell` is told of what can't be had. Empty if nothing can.
+std::vector<model::Batch> partsOf(platform::Client& client, const model::DatasetId& dataset,
+                                  const model::BatchId& refused, const std::function<void(const std::string&)>& tell,
+                                  std::stop_token stop);
+
+/// `batches` with `parts` in the place of `refused`, newest first; without what others of them replace, unless that is
+/// wanted.
+std::vector<model::Batch> withParts(std::vector<model::Batch> batches, const model::BatchId& refused,
+                                    const std::vector<model::Batch>& parts, bool includeReplaced);
+
+/// "batch X is a consolidation batch, which Data Access does not read: what it holds is taken instead (P, Q)".
+std::string takenInstead(const model::BatchId& refused, const std::vector<model::Batch>& taken);
 
 /// " was replaced by batch X", or what else is known of a batch that was there; nothing while it can be read.
 std::optional<std::string> whatBecameOf(platform::Client& client, const model::DatasetId& dataset,

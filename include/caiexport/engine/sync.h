@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -32,8 +33,10 @@ struct SyncPlan {
   std::vector<model::Batch> missing = {};  ///< Of those: to be fetched, oldest first.
   std::vector<PlannedReplacement> replacements = {};
   std::vector<model::BatchId> movedAway = {};  ///< Fetched earlier, but not in the folder any more: left alone.
-  std::vector<model::Batch> flawed = {};       ///< Their entries in Catalog are odd: named, not fetched.
-  bool snapshot = false;                       ///< Each day's batch replaces all that was there.
+  /// Named, not fetched: their entries in Catalog are odd, or what they replace can't be looked up; `flaw` says it.
+  std::vector<model::Batch> flawed = {};
+  std::set<model::BatchId> outOfReach = {};  ///< Those of them for which only a look-up failed.
+  bool snapshot = false;                     ///< Each day's batch replaces all that was there.
   std::optional<store::SyncMark> mark = {};
   std::vector<std::string> notices = {};  ///< Of replays that can't be made sense of.
 };
@@ -41,6 +44,9 @@ struct SyncPlan {
 /// What would be done. `records` is nullptr where no job was ever made. Error(notFound) if the dataset does not exist.
 SyncPlan planSync(platform::Client& client, store::SyncStore* records, const SyncRequest& request,
                   std::stop_token stop);
+
+/// Why such a batch is not fetched: how a run ends that meets one.
+core::Error notFetched(const SyncPlan& plan, const model::Batch& flawed, const model::DatasetId& dataset);
 
 /// As requireFresh() for the newest batch that was listed, else the one at the mark; Error(notFound) if there is none.
 void requireNewest(const SyncRequest& request, const std::optional<model::Batch>& newest,

@@ -8,11 +8,11 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/failed_files.h"
+#include "caiexport/json/writer.h"
 #include "cli/commands/commands.h"
 #include "cli/option_values.h"
 #include "cli/output/job_json.h"
 #include "cli/output/job_text.h"
-#include "cli/output/json.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {
@@ -97,10 +97,6 @@ std::vector<Entry> listFailed(platform::Client& client, const FailedOptions& opt
   client.forEachFailedBatch(
       options.dataset, options.since,
       [&](const FailedBatch& batch) {
-        if (!batch.flaw.empty()) {
-          context.console.notice("caiexport: the entry of batch '" + core::printable(batch.id.value(), 80) +
-                                 "' in Catalog is odd: " + batch.flaw);
-        }
         entries.push_back({.batch = batch});
         return true;
       },
@@ -147,6 +143,7 @@ void printText(const std::vector<Entry>& entries, StandardOutput& out) {
       if (!error.rows.empty()) text += " (" + counted(error.rows.size(), "row", "rows") + ")";
       text += "\n";
     }
+    if (!batch.flaw.empty()) text += "    its entry in Catalog is odd: " + core::printable(batch.flaw) + "\n";
     if (batch.errors.empty()) text += "    Catalog gives no reason\n";
     if (entry.fetched) {
       text += "    " + counted(entry.fetched->files, "file", "files") + ", " + core::formatBytes(entry.fetched->bytes) +
@@ -159,7 +156,7 @@ void printText(const std::vector<Entry>& entries, StandardOutput& out) {
 
 void printJson(const std::vector<Entry>& entries, const FailedOptions& options, const CommandEnd& end,
                StandardOutput& out) {
-  JsonWriter json([&](std::string_view text) { out.write(text); });
+  json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("dataset_id").value(options.dataset.value());
   json.key("batches").beginArray();
@@ -182,6 +179,7 @@ void printJson(const std::vector<Entry>& entries, const FailedOptions& options, 
       json.endObject();
     }
     json.endArray();
+    json.key("flaw").textOrNull(batch.flaw);
     json.key("files").value(entry.fetched ? std::optional(entry.fetched->files) : std::nullopt);
     json.key("bytes").value(entry.fetched ? std::optional(entry.fetched->bytes) : std::nullopt);
     json.key("folder").textOrNull(entry.fetched ? entry.fetched->folder.string() : "");

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/json/writer.h"
@@ -57,6 +59,12 @@ void add(Preview& preview, platform::Client& client, model::Batch batch, std::ui
   preview.files += asked.files;
   preview.bytes += asked.bytes;
   preview.batches.push_back(std::move(asked));
+}
+
+using Tell = std::function<void(const std::string&)>;
+
+Tell tellOn(Context& context) {
+  return [&context](const std::string& text) { context.console.notice("caiexport: " + text); };
 }
 
 void writeBatches(json::Writer& json, const Preview& preview) {
@@ -149,10 +157,35 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
   preview.plan = engine::planSync(connection.client(), records ? &*records : nullptr, request, context.stop);
   if (records) preview.rate = records->measuredRate(request.job.orgId);
   const std::uint64_t rangeBytes = configuration.download().rangeBytes;
-  for (const model::Batch& batch : preview.plan.missing) {
-    add(preview.preview, connection.client(), batch, rangeBytes, context.stop);
-    preview.records =
-        preview.records && batch.records ? std::optional(*preview.records + *batch.records) : std::nullopt;
+  const Tell tell = tellOn(context);
+  std::ranges::for_each(preview.plan.notices, tell);
+  std::vector<model::Batch> missing = preview.plan.missing;
+  for (std::size_t at = 0; at < missing.size();) {
+    const model::Batch batch = missing[at];
+    try {
+      add(preview.preview, connection.client(), batch, rangeBytes, context.stop);
+      preview.records =
+          preview.records && batch.records ? std::optional(*preview.records + *batch.records) : std::nullopt;
+      ++at;
+    } catch (const core::Error& error) {
+      if (!core::factsOf(error.category()).concernsOneBatch) throw;
+      missing.erase(missing.begin() + static_cast<std::ptrdiff_t>(at));
+      std::vector<model::Batch> parts;
+      if (engine::isRefusedConsolidation(error)) {
+        parts =
+            engine::partsOf(connection.client(), model::DatasetId(request.job.sourceId), batch.id, tell, context.stop);
+      }
+      if (parts.empty()) {
+        if (!preview.error) preview.error = error;
+        continue;
+      }
+      tell(engine::takenInstead(batch.id, parts));
+      // Those that are here, or come anyway, are not asked for twice.
+      for (const model::Batch& part : parts) {
+        const auto& listed = preview.plan.listed;
+        if (std::ranges::find(listed, part.id, &model::Batch::id) == listed.end()) missing.push_back(part);
+      }
+    }
   }
   std::optional<model::Batch> newest;
   if (!preview.plan.listed.empty()) newest = preview.plan.listed.back();
@@ -160,6 +193,11 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
     engine::requireNewest(request, newest, preview.plan.mark, connection.client());
   } catch (const core::Error& error) {
     preview.error = error;
+  }
+  for (const model::Batch& flawed : preview.plan.flawed) {
+    if (!preview.error) {
+      preview.error = engine::notFetched(preview.plan, flawed, model::DatasetId(request.job.sourceId));
+    }
   }
   for (const engine::PlannedReplacement& planned : preview.plan.replacements) {
     preview.replaced.push_back(planned.replacement);
@@ -174,6 +212,14 @@ void printJson(const SyncPreview& preview, const engine::SyncRequest& request, S
   json.key("dataset_id").value(request.job.sourceId);
   json.key("output").value(request.job.output.string());
   writeBatches(json, preview.preview);
+  json.key("not_fetched").beginArray();
+  for (const model::Batch& flawed : preview.plan.flawed) {
+    json.beginObject();
+    json.key("batch_id").value(flawed.id.value());
+    json.key("why").value(flawed.flaw);
+    json.endObject();
+  }
+  json.endArray();
   json.key("replaced");
   writeReplacements(json, preview.replaced);
   json.key("files").value(preview.preview.files);
@@ -205,6 +251,9 @@ void printText(const SyncPreview& preview, const engine::SyncRequest& request, S
   for (const model::Replacement& one : preview.replaced) {
     out.write(core::printable(one.batch.value(), 80) + " would be " + replacementText(one) + "\n");
   }
+  for (const model::Batch& flawed : preview.plan.flawed) {
+    out.write(core::printable(flawed.id.value(), 80) + " would not be fetched: " + core::printable(flawed.flaw) + "\n");
+  }
   if (preview.preview.batches.empty()) {
     out.write("nothing new; nothing was made\n");
     return;
@@ -228,18 +277,36 @@ CommandEnd previewDataset(Configuration& configuration, model::ExportRequest req
   settings.stamp(request);
   Connection connection(settings, configuration.tokenCache(), context.log);
   platform::Client& client = connection.client();
-  std::vector<model::Batch> batches = engine::chooseBatches(client, request, context.stop);
+  const Tell tell = tellOn(context);
+  const model::DatasetId dataset(request.sourceId);
+  const bool includeReplaced = request.batches.includeReplaced;
+  std::vector<model::Batch> batches = engine::chooseBatches(client, request, context.stop, tell);
+  client.resolvePredecessors(batches, dataset, context.stop);
   const auto newest = std::ranges::max_element(batches, {}, &model::Batch::created);
   engine::requireFresh(request.guards.maxAge,
                        "the newest batch of dataset " + request.sourceId + ", " + newest->id.value() + ", was created",
                        newest->created, client);
   std::vector<model::BatchId> replaced;
-  if (!request.batches.includeReplaced) replaced = model::replacedAmong(batches);
+  if (!includeReplaced) replaced = model::replacedAmong(batches);
+  std::erase_if(batches,
+                [&](const model::Batch& batch) { return std::ranges::find(replaced, batch.id) != replaced.end(); });
   Preview preview;
   const std::uint64_t rangeBytes = configuration.download().rangeBytes;
-  for (model::Batch& batch : batches) {
-    if (std::ranges::find(replaced, batch.id) != replaced.end()) continue;
-    add(preview, client, std::move(batch), rangeBytes, context.stop);
+  for (std::size_t at = 0; at < batches.size();) {
+    const model::BatchId id = batches[at].id;
+    try {
+      add(preview, client, batches[at], rangeBytes, context.stop);
+      ++at;
+    } catch (const core::Error& error) {
+      if (!engine::isRefusedConsolidation(error)) throw;
+      const std::vector<model::Batch> parts = engine::partsOf(client, dataset, id, tell, context.stop);
+      if (parts.empty()) throw;
+      tell(engine::takenInstead(id, parts));
+      batches = engine::withParts(std::move(batches), id, parts, includeReplaced);
+      // The order is another one now.
+      preview = {};
+      at = 0;
+    }
   }
   printDataset(preview, replaced, request, format, context.out);
   return {};
