@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <string_view>
@@ -12,34 +11,13 @@
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
+#include "report_text.h"
 
 namespace caiexport::reader {
 namespace {
 
 constexpr std::string_view kRelative =
     "A score is relative: it ranks people against each other. It is not a probability.";
-
-std::string fixed(double value, int places) {
-  std::array<char, 64> buffer{};
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, places);
-  // Only values beyond 10^50 do not fit.
-  if (result.ec != std::errc{}) {
-    return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-  }
-  return {buffer.data(), result.ptr};
-}
-
-std::string shown(const std::optional<double>& value, int places = 2) {
-  return value ? fixed(*value, places) : "-";
-}
-
-/// 1,234,567.
-std::string grouped(std::uint64_t count) {
-  std::string digits = std::to_string(count);
-  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
-  return digits;
-}
 
 std::string_view unitOf(const SourceFacts& facts) {
   return facts.batches.size() > 1 ? "records" : "profiles";

@@ -180,6 +180,33 @@ TEST_F(SeveralBatches, OfADatasetsFolderTheNewestIsReadAndALineSaysSo) {
   EXPECT_THAT(run({"read", folder, "--sql", "SELECT count(*) FROM profiles", "--format", "csv"}).out, HasSubstr("100"));
 }
 
+TEST_F(SeveralBatches, AreComparedWithTheOneBefore) {
+  startSimulator({"--records", "100", "--files", "2"});
+  const auto ids =
+      parseObject(run({"dataset", "--id", kScoreDataset, "--all", "--format", "json"}).out)->getArray("batch_ids");
+  const std::string folder = path("out/" + std::string(kScoreDataset));
+  const Ended previous = run({"scores", folder, "--against", "previous", "--format", "json"});
+  ASSERT_EQ(previous.code, 0) << previous.err;
+  const auto compared = parseObject(previous.out);
+  EXPECT_EQ(compared->getObject("now")->getArray("batch_ids")->getElement<std::string>(0),
+            ids->getElement<std::string>(0));
+  EXPECT_EQ(compared->getObject("before")->getArray("batch_ids")->getElement<std::string>(0),
+            ids->getElement<std::string>(1));
+  EXPECT_EQ(compared->getValue<int>("both"), 100);
+  const std::string oldest = ids->getElement<std::string>(2);
+  const auto named = parseObject(run({"scores", folder, "--against", oldest, "--format", "json"}).out);
+  EXPECT_EQ(named->getObject("before")->getArray("batch_ids")->getElement<std::string>(0), oldest);
+  EXPECT_EQ(run({"scores", folder + "/" + oldest, "--against", "previous"}).code, 4);
+  EXPECT_EQ(run({"scores", folder, "--customers"}).code, 2);
+  // Everybody in the list is counted, and the other way round.
+  const Ended list = run({"scores", folder, "--against", "previous", "--customers", "--format", "csv"});
+  ASSERT_EQ(list.code, 0) << list.err;
+  EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n') - 1,
+            compared->getValue<int>("changed") + compared->getValue<int>("new") + compared->getValue<int>("gone"));
+  EXPECT_EQ(run({"scores", folder, "--against", "previous", "--customers", "--output", path("moved.xlsx")}).code, 0);
+  EXPECT_EQ(run({"scores", folder, "--against", "previous", "--output", path("page.html")}).code, 0);
+}
+
 TEST_F(SeveralBatches, OfTwoJobsThatBroughtTheSameAreCountedOnceBySync) {
   startSimulator({"--records", "100", "--files", "4"});
   changeScenario(

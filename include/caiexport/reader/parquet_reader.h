@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/reader/comparison.h"
 #include "caiexport/reader/scores.h"
 #include "caiexport/reader/table.h"
 
@@ -162,6 +163,27 @@ class Profiles {
   virtual ScoreSummary scores(const std::string& field, std::stop_token stop) = 0;
 };
 
+/// What of two sets is compared.
+struct PairQuery {
+  std::string field = {};     ///< As for Profiles::scores, in both.
+  std::string identity = {};  ///< The namespace to know people again by; empty for the primary identity, else `_id`.
+};
+
+/// The scores of the same people in two sets, joined by their identity: `primary` in `identityMap`, where several or
+/// none are, the first namespace in the order of letters. Memory is bounded: what does not fit goes to disk.
+class ScorePair {
+ public:
+  virtual ~ScorePair() = default;
+
+  /// Error(notFound) and Error(usage) as Profiles::scores.
+  virtual Comparison compare(const PairQuery& query, std::stop_token stop) = 0;
+
+  /// Those who are new, gone or in another bucket, a row each: namespace, id, score_before, score_now, change,
+  /// bucket_before, bucket_now, moved (`low to high`, `new`, `gone`). In the order of `moved`, namespace and id.
+  virtual std::uint64_t rows(const PairQuery& query, RowFormat format, Output& output, std::stop_token stop) = 0;
+  virtual SheetFacts writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) = 0;
+};
+
 class ParquetReader {
  public:
   virtual ~ParquetReader() = default;
@@ -173,6 +195,9 @@ class ParquetReader {
   /// Opens a set of files; Error(usage) if it is empty, Error(verification) if a file is no Parquet file or the
   /// columns can't be united. Links are followed. The files must stay unchanged while the set is in use.
   virtual std::unique_ptr<Profiles> open(std::vector<InputFile> files) = 0;
+
+  /// Opens two sets, as open().
+  virtual std::unique_ptr<ScorePair> openPair(std::vector<InputFile> now, std::vector<InputFile> before) = 0;
 };
 
 /// Half of what this process may use (limits of its cgroup count).

@@ -1,17 +1,26 @@
 #pragma once
 /// A ScoreSummary for people (text, a web page) and for programs (JSON). Pure functions.
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "caiexport/reader/comparison.h"
 #include "caiexport/reader/scores.h"
 #include "caiexport/reader/workbook.h"
 
 namespace caiexport::reader {
 
+/// What became of the same people since another set.
+struct Since {
+  Comparison scores = {};
+  std::string before = {};  ///< What that set was, e.g. `job 11`.
+};
+
 struct SourceFacts {
   std::string title = "Customer AI scores";
   std::string source = {};                ///< What was read, e.g. `job 12` or a folder.
+  std::optional<Since> comparison = {};   ///< For the page.
   std::vector<std::string> batches = {};  ///< Ids. With several, records are not people, and are not called profiles.
 };
 

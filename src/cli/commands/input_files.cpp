@@ -119,6 +119,67 @@ Record* InputFinder::recordIfAny() {
   return record_.get();
 }
 
+namespace {
+
+/// The folder with the folders of batches that the files lie in; empty where that can't be told.
+fs::path datasetFolderOf(const InputSet& set) {
+  for (const reader::InputFile& file : set.files) {
+    std::error_code ignored;
+    fs::path folder = fs::absolute(file.path, ignored).parent_path();
+    while (!file.batchId.empty() && folder.has_relative_path()) {
+      if (folder.filename() == file.batchId) return folder.parent_path();
+      folder = folder.parent_path();
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+InputSet InputFinder::findPrevious(const fs::path& dataset, const InputSet& now) {
+  std::optional<core::TimePoint> oldest;
+  for (const model::Batch& batch : now.batches) {
+    if (batch.created != core::TimePoint() && (!oldest || batch.created < *oldest)) oldest = batch.created;
+  }
+  if (dataset.empty() || !oldest) {
+    throw Error(Category::notFound,
+                "it is not known which batch came before: " + core::printable(now.description, 200) +
+                    " has no batch whose time is known",
+                {.hint = "name the job, folder or file to compare with"});
+  }
+  std::vector<Known> found;
+  std::vector<model::Batch> all;
+  for (const fs::path& place : engine::foldersWithManifest(dataset)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    model::Batch batch = batchOf(manifest);
+    all.push_back(batch);
+    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
+  }
+  const std::vector<model::BatchId> replaced = model::replacedAmong(all);
+  const Known* newest = nullptr;
+  for (const Known& each : found) {
+    const bool isOlder = each.batch.created != core::TimePoint() && each.batch.created < *oldest;
+    if (!isOlder || std::ranges::find(replaced, each.batch.id) != replaced.end()) continue;
+    if (newest == nullptr || newest->batch.created < each.batch.created) newest = &each;
+  }
+  if (newest == nullptr) {
+    throw Error(
+        Category::notFound,
+        "no batch in " + core::printable(dataset.string()) + " is older than that of " + core::formatTime(*oldest),
+        {.hint = "caiexport dataset --id ID --limit 2 fetches the newest two"});
+  }
+  return find({newest->manifest.folder.string()});
+}
+
+InputSet InputFinder::findAgainst(const std::string& what, const InputSet& now) {
+  const fs::path dataset = datasetFolderOf(now);
+  if (what == "previous") return findPrevious(dataset, now);
+  std::error_code ignored;
+  const bool batch = !isJob(what) && !fs::exists(what, ignored) && !dataset.empty() && what.find('/') == what.npos &&
+                     fs::is_directory(dataset / what, ignored);
+  return find({batch ? (dataset / what).string() : what});
+}
+
 bool InputFinder::isJob(const std::string& argument) {
   std::error_code ignored;
   return core::parseUnsigned(argument).has_value() && !fs::exists(argument, ignored);

@@ -49,6 +49,10 @@ class InputFinder {
   /// The files of the newest job that brought any.
   InputSet findLast();
 
+  /// What `now` is to be compared with: a job, folder or file; a batch of the same dataset's folder by its id; or
+  /// `previous`, the newest batch there that is older than all of `now` and not superseded. Error(notFound).
+  InputSet findAgainst(const std::string& what, const InputSet& now);
+
   /// Whether the argument means a job.
   static bool isJob(const std::string& argument);
   /// Error(notFound).
@@ -62,6 +66,7 @@ class InputFinder {
 
  private:
   static InputSet completed(InputSet set);
+  InputSet findPrevious(const std::filesystem::path& dataset, const InputSet& now);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   std::string wayTo(const store::JobView& view, const std::string& argument);
   void addJob(const std::string& argument, InputSet& set);

@@ -72,6 +72,16 @@ void Reading::open() {
   profiles_ = reader_->open(input_.files);
 }
 
+Reading::Pair Reading::openAgainst(const std::string& what, const ParsedOptions& options, Context& context) {
+  Configuration configuration(options, context.environment);
+  Pair pair{.before = InputFinder(configuration).findAgainst(what, input_), .scores = {}};
+  for (const std::string& notice : pair.before.notices) context.console.notice("caiexport: " + notice);
+  for (const reader::InputFile& file : pair.before.files) output_.refuse(file.path);
+  for (const fs::path& manifest : pair.before.manifests) output_.refuse(manifest);
+  pair.scores = reader_->openPair(input_.files, pair.before.files);
+  return pair;
+}
+
 void Reading::run(const std::function<void()>& work) {
   try {
     work();

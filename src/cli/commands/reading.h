@@ -19,6 +19,12 @@ class Reading {
   /// Error(usage) if the output is one of the files that are read.
   Reading(const ParsedOptions& options, Context& context);
   reader::Profiles& profiles() { return *profiles_; }
+  /// The same set beside what `what` names; see InputFinder::findAgainst.
+  struct Pair {
+    InputSet before;
+    std::unique_ptr<reader::ScorePair> scores;
+  };
+  Pair openAgainst(const std::string& what, const ParsedOptions& options, Context& context);
   const InputSet& input() const { return input_; }
   const OutputTarget& output() const { return output_; }
   const std::filesystem::path& scratch() const { return scratch_.path(); }

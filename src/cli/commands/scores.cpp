@@ -1,7 +1,7 @@
 #include <array>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/reader/score_report.h"
+#include "caiexport/reader/comparison_report.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
 #include "cli/output/output_file.h"
@@ -11,11 +11,14 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 6> kHow{{
+constexpr std::array<Option, 9> kHow{{
     {"last", "", "the newest job that brought files"},
     {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
+    {"against", "JOB|PATH|BATCH|previous", "who moved since: compare with an earlier job, folder, file or batch"},
+    {"identity", "NAMESPACE", "know people again by this identity [the primary one, else _id]"},
+    {"customers", "", "with --against: list those who are new, gone or in another bucket (csv, jsonl, xlsx)"},
     {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "text|json|html|xlsx", "html is one self-contained page [as --output ends, else text]"},
+    {"format", "text|json|html|xlsx|csv|jsonl", "html is one self-contained page [as --output ends, else text]"},
     {"output", "FILE", "write there instead of standard output"},
     {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
 }};
@@ -26,10 +29,67 @@ reader::SourceFacts factsOf(const InputSet& input) {
   return facts;
 }
 
+void refuseOnTerminal(const std::string& format, const ParsedOptions& options, const Context& context) {
+  if (format != "xlsx" || options.has("output") || !context.out.terminal()) return;
+  throw core::Error(core::Category::usage, "xlsx is not for a terminal", {.hint = "name a file with --output"});
+}
+
 std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts) {
   if (format == "json") return reader::jsonReport(summary, facts);
   if (format == "html") return reader::htmlReport(summary, facts);
   return reader::textReport(summary, facts);
+}
+
+void deliverSheets(Reading& reading, Context& context, const std::vector<reader::Sheet>& sheets) {
+  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+              [&](const std::filesystem::path& file) { reader::writeWorkbook(file, sheets); });
+}
+
+/// Those who moved.
+void listCustomers(Reading& reading, reader::ScorePair& pair, const reader::PairQuery& query, const std::string& format,
+                   Context& context) {
+  std::uint64_t rows = 0;
+  if (format == "xlsx") {
+    deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+                [&](const std::filesystem::path& file) { rows = pair.writeSheet(query, file, reading.stop()).rows; });
+  } else {
+    const reader::RowFormat form = format == "csv" ? reader::RowFormat::csv : reader::RowFormat::jsonl;
+    deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
+                [&](reader::Output& out) { rows = pair.rows(query, form, out, reading.stop()); });
+  }
+  tellWritten(reading.output(), grouped(rows) + " identities that moved", context);
+}
+
+CommandEnd compareScores(const ParsedOptions& options, Context& context) {
+  constexpr std::array<std::string_view, 4> kReports{"text", "json", "html", "xlsx"};
+  constexpr std::array<std::string_view, 3> kLists{"csv", "jsonl", "xlsx"};
+  const bool list = options.has("customers");
+  const std::string format = list ? formatFor(options, "format", kLists) : formatFor(options, "format", kReports);
+  refuseOnTerminal(format, options, context);
+  const reader::PairQuery query{.field = textOption(options, "field").value_or(""),
+                                .identity = textOption(options, "identity").value_or("")};
+  Reading reading(options, context);
+  reading.run([&] {
+    const Reading::Pair pair = reading.openAgainst(*textOption(options, "against"), options, context);
+    if (list) return listCustomers(reading, *pair.scores, query, format, context);
+    const reader::Comparison comparison = pair.scores->compare(query, reading.stop());
+    const reader::SourceFacts now = factsOf(reading.input());
+    const reader::SourceFacts before = factsOf(pair.before);
+    if (format == "xlsx") {
+      deliverSheets(reading, context, reader::sheetReport(comparison, now, before));
+    } else if (format == "html") {
+      const reader::ScoreSummary summary = reading.profiles().scores(query.field, reading.stop());
+      reader::SourceFacts facts = now;
+      facts.comparison = reader::Since{.scores = comparison, .before = before.source};
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::htmlReport(summary, facts));
+    } else {
+      deliverText(
+          reading.output(), reading.scratch(), context, reading.stop(),
+          format == "json" ? reader::jsonReport(comparison, now, before) : reader::textReport(comparison, now, before));
+    }
+    tellWritten(reading.output(), "the comparison of " + grouped(comparison.now.identities) + " identities", context);
+  });
+  return {};
 }
 
 }  // namespace
@@ -45,26 +105,27 @@ const CommandPage& scoresPage() {
       .groups = {{"How", kHow}, globalGroup()},
       .examples = {{"caiexport scores 12", "for people"},
                    {"caiexport scores 12 --format json", "for programs"},
+                   {"caiexport scores 12 --against previous", "who moved since the batch before"},
+                   {"caiexport scores 12 --against 11 --customers --output moved.xlsx", "those who moved, by name"},
                    {"caiexport scores 12 --format html --output scores.html", "a page to send around"}},
       .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
   return page;
 }
 
 CommandEnd runScores(const ParsedOptions& options, Context& context) {
+  requireWith(options, "identity", "against");
+  requireWith(options, "customers", "against");
+  if (options.has("against")) return compareScores(options, context);
   constexpr std::array<std::string_view, 4> kFormats{"text", "json", "html", "xlsx"};
   const std::string format = formatFor(options, "format", kFormats);
   const std::string field = textOption(options, "field").value_or("");
-  if (format == "xlsx" && !options.has("output") && context.out.terminal()) {
-    throw core::Error(core::Category::usage, "xlsx is not for a terminal", {.hint = "name a file with --output"});
-  }
+  refuseOnTerminal(format, options, context);
   Reading reading(options, context);
   reading.run([&] {
     const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());
     const reader::SourceFacts facts = factsOf(reading.input());
     if (format == "xlsx") {
-      deliverFile(reading.output(), reading.scratch(), context, reading.stop(), [&](const std::filesystem::path& file) {
-        reader::writeWorkbook(file, reader::sheetReport(summary, facts));
-      });
+      deliverSheets(reading, context, reader::sheetReport(summary, facts));
     } else {
       deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, facts));
     }

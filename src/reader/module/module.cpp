@@ -8,6 +8,7 @@
 #include "inspector.h"
 #include "module_abi.h"
 #include "profiles.h"
+#include "score_pair.h"
 #include "sheet_rows.h"
 
 namespace caiexport::reader {
@@ -24,6 +25,10 @@ class DuckReader final : public ParquetReader {
 
   std::unique_ptr<Profiles> open(std::vector<InputFile> files) override {
     return std::make_unique<DuckProfiles>(settings_, std::move(files));
+  }
+
+  std::unique_ptr<ScorePair> openPair(std::vector<InputFile> now, std::vector<InputFile> before) override {
+    return std::make_unique<DuckScorePair>(settings_, std::move(now), std::move(before));
   }
 
  private:

@@ -388,6 +388,61 @@ ReadQuery ProfileSet::withScoreColumns(ReadQuery query) {
   return query;
 }
 
+std::vector<std::string> ProfileSet::allowed() const {
+  return allowedPaths(paths_, {});
+}
+
+std::string ProfileSet::identityName(const std::string& space) const {
+  if (!space.empty()) return space;
+  return columnNamed(columns_, "identityMap") == nullptr ? "_id" : "the primary identity";
+}
+
+/// The least of (not primary, namespace, id): the primary one where there is one.
+ProfileSet::IdentitySql ProfileSet::identityOfRows(const std::string& space) {
+  if (!space.empty()) {
+    checkNamespaces({.identities = {space}});
+    return {.space = sqlText(space), .id = identitySql(space)};
+  }
+  const Type* map = columnNamed(columns_, "identityMap");
+  if (map == nullptr) {
+    const Type* id = columnNamed(columns_, "_id");
+    if (id == nullptr) {
+      throw Error(Category::usage, "there is neither `identityMap` nor `_id` to know profiles again by",
+                  {.hint = "the columns are: " + pathsLike(columns_, "id")});
+    }
+    return {.space = "'_id'", .id = "CAST(" + sqlOf({id->name}) + " AS VARCHAR)"};
+  }
+  const auto entries = [](const Type& identity, const std::string& list, const std::string& name) {
+    const Type* id = fieldNamed(identity, "id");
+    const Type* primary = fieldNamed(identity, "primary");
+    if (id == nullptr) throw Error(Category::usage, "the identities have no field `id`");
+    const bool marked = primary != nullptr && primary->id == DUCKDB_TYPE_BOOLEAN;
+    return "list_transform(" + list + ", lambda v: {'o': " +
+           (marked ? "NOT coalesce(struct_extract(v, " + sqlText(primary->name) + "), false)" : std::string("true")) +
+           ", 'n': " + name + ", 'i': CAST(struct_extract(v, " + sqlText(id->name) + ") AS VARCHAR)})";
+  };
+  const std::string column = sqlOf({map->name});
+  std::string all;
+  if (map->id == DUCKDB_TYPE_MAP) {
+    const Type* identity = identityType(*map, {});
+    if (identity == nullptr) {
+      throw Error(Category::usage, "identities can't be taken from `identityMap`: it is " + map->describe());
+    }
+    all = "flatten(list_transform(map_entries(" + column + "), lambda e: " + entries(*identity, "e.value", "e.key") +
+          "))";
+  } else {
+    for (const Type& field : map->children) {
+      const Type* identity = identityType(*map, field.name);
+      if (identity == nullptr) continue;
+      const std::string list = "coalesce(" + sqlOf({map->name, field.name}) + ", [])";
+      all += (all.empty() ? "" : ", ") + entries(*identity, list, sqlText(field.name));
+    }
+    all = "flatten([" + all + "])";
+  }
+  const std::string least = "list_min(list_filter(" + all + ", lambda t: struct_extract(t, 'i') IS NOT NULL))";
+  return {.space = "struct_extract(" + least + ", 'n')", .id = "struct_extract(" + least + ", 'i')"};
+}
+
 void ProfileSet::checkNamespaces(const ReadQuery& query) {
   const Type* map = columnNamed(columns_, "identityMap");
   if (map == nullptr) return;  // said where the column is made

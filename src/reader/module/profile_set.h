@@ -52,6 +52,18 @@ class ProfileSet {
   /// SQL of a field over source(), by its real name.
   std::string sqlOf(const std::vector<std::string>& steps) const;
   const ColumnNames& names() const { return names_; }
+  /// What a database must be allowed to open for source().
+  std::vector<std::string> allowed() const;
+
+  /// Who a row of source() is about, as SQL of a namespace and an id: the identity of that namespace, or for empty text
+  /// the primary one, or `_id` where there are no identities. Error(usage).
+  struct IdentitySql {
+    std::string space;
+    std::string id;
+  };
+  IdentitySql identityOfRows(const std::string& space);
+  /// How that is called.
+  std::string identityName(const std::string& space) const;
 
  private:
   /// A column that is not in the files.

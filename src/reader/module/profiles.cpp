@@ -4,14 +4,12 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <span>
 #include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
-#include "row_pipeline.h"
+#include "row_output.h"
 #include "score_count.h"
-#include "sheet_rows.h"
 #include "values.h"
 
 namespace caiexport::reader {
@@ -22,48 +20,6 @@ using core::Category;
 using core::Error;
 
 constexpr std::uint64_t kTableRows = 20;
-
-std::span<const std::byte> bytesOf(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
-std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>& columns) {
-  switch (format) {
-    case RowFormat::csv:
-      return std::make_unique<CsvWriter>(columns, false);
-    case RowFormat::csvExact:
-      return std::make_unique<CsvWriter>(columns, true);
-    case RowFormat::csvExcel:
-      return std::make_unique<ExcelCsvWriter>(columns, ',');
-    case RowFormat::csvExcelSemicolon:
-      return std::make_unique<ExcelCsvWriter>(columns, ';');
-    case RowFormat::csvExcelTab:
-      return std::make_unique<ExcelCsvWriter>(columns, '\t');
-    case RowFormat::jsonl:
-      return std::make_unique<JsonLinesWriter>(columns);
-  }
-  throw Error(Category::internal, "an unknown format of rows");
-}
-
-/// Turns chunks into lines and writes them when it is their turn.
-class LineWork final : public ChunkWork {
- public:
-  LineWork(RowFormat format, const std::vector<Type>& columns, Output& output)
-      : writer_(makeWriter(format, columns)), output_(output) {}
-
-  void prepare(duckdb_data_chunk chunk, std::uint64_t rows) override {
-    lines_.clear();
-    writer_->bind(chunk);
-    for (std::uint64_t row = 0; row < rows; ++row) writer_->append(lines_, row);
-  }
-
-  bool finish() override { return output_.write(bytesOf(lines_)); }
-
- private:
-  std::unique_ptr<RowWriter> writer_;
-  Output& output_;
-  std::string lines_;
-};
 
 Blame readingBlame(const ReadQuery& query) {
   return {.what = "cannot read the profiles", .usersSql = !query.sql.empty() || !query.where.empty()};
@@ -136,15 +92,7 @@ std::vector<SchemaField> DuckProfiles::examples(std::stop_token stop) {
 std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) {
   const InterruptOnStop interrupt(stop, set_.duck());
   const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
-  const std::string header = makeWriter(format, source.columns)->header();
-  // The first rows must be there before the header goes out: what fails at once shall leave no output.
-  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
-  if (!header.empty() && !output.write(bytesOf(header))) return 0;
-  std::vector<std::unique_ptr<ChunkWork>> workers;
-  for (unsigned index = 0; index < settings_.threads; ++index) {
-    workers.push_back(std::make_unique<LineWork>(format, source.columns, output));
-  }
-  return processRows(rows, query.limit.value_or(std::numeric_limits<std::uint64_t>::max()), workers, stop);
+  return writeLines(set_.duck(), source, readingBlame(query), format, output, settings_.threads, query.limit, stop);
 }
 
 std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
@@ -163,24 +111,9 @@ std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path&
 }
 
 SheetFacts DuckProfiles::writeSheet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
-  // Beyond this many cells the parts of the file may exceed 4 GiB.
-  constexpr std::uint64_t kCellsOfALargeFile = 20'000'000;
   const InterruptOnStop interrupt(stop, set_.duck());
   const RowSource source = set_.prepare(query, Shape::flat);
-  SheetFile file(path, set_.rowCount() * allFields(source.columns).size() > kCellsOfALargeFile);
-  SheetWriter writer(file, source.columns);
-  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
-  std::uint64_t left = query.limit.value_or(std::numeric_limits<std::uint64_t>::max());
-  while (left > 0) {
-    if (stop.stop_requested()) throw core::Interrupted();
-    const Chunk chunk = rows.next();
-    if (chunk == nullptr) break;
-    const std::uint64_t count = std::min<std::uint64_t>(left, duckdb_data_chunk_get_size(chunk.get()));
-    writer.append(chunk.get(), count);
-    left -= count;
-  }
-  file.close();
-  return {.rows = file.rows(), .sheets = file.sheets()};
+  return writeSheetRows(set_.duck(), source, readingBlame(query), path, set_.rowCount(), query.limit, stop);
 }
 
 Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
