@@ -32,6 +32,22 @@ class LivePlatform : public BinaryTest {
   }
 };
 
+TEST_F(LivePlatform, IsWhatTheSimulatorIsWithoutAScenario) {
+  startSimulator();
+  std::string kinds;
+  const auto batches = platformState()->getArray("batches");
+  for (unsigned i = 0; i < batches->size(); ++i) {
+    kinds += batches->getObject(i)->getValue<std::string>("id").substr(0, 6) + " ";
+  }
+  EXPECT_EQ(kinds, "01JXSC 01JXSC 01JXSC 01JXSC 01JXCO 01JXTR 01JXTR 01JXOL ");
+  const Ended ended = dataset();
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::ElementsAre(kNewest));
+  const Ended old = run({"dataset", "--id", kScoreDataset, "--batch", "01JXOL00000000000000000004"});
+  EXPECT_EQ(old.code, 4);
+  EXPECT_THAT(old.err, HasSubstr("was replaced by batch 01JXSC00000000000000000001"));
+}
+
 TEST_F(LivePlatform, TheNewestOrdinaryBatchIsTaken) {
   startLive();
   const Ended ended = dataset();
