@@ -66,7 +66,7 @@ inline Identity makeIdentity(const std::string& name, const CertificateWish& wis
                              0);
   X509_set_issuer_name(certificate, issuer != nullptr ? X509_get_subject_name(issuer->certificate.get()) : subject);
   addExtension(certificate, NID_basic_constraints, wish.isAuthority ? "critical,CA:TRUE" : "CA:FALSE");
-  if (!wish.isAuthority) addExtension(certificate, NID_subject_alt_name, wish.altNames);
+  if (!wish.isAuthority && !wish.altNames.empty()) addExtension(certificate, NID_subject_alt_name, wish.altNames);
   X509_sign(certificate, issuer != nullptr ? issuer->key.get() : identity.key.get(), EVP_sha256());
   return identity;
 }
@@ -80,7 +80,9 @@ class Authority {
   }
   std::filesystem::path file() const { return folder_.path() / "ca.pem"; }
   std::filesystem::path folder() const { return folder_.path(); }
-  Identity issue(const CertificateWish& wish = {}) const { return makeIdentity("server", wish, &identity_); }
+  Identity issue(const CertificateWish& wish = {}, const std::string& name = "server") const {
+    return makeIdentity(name, wish, &identity_);
+  }
 
  private:
   support::TempDirectory folder_;

@@ -100,6 +100,14 @@ TEST(Framing, KnowsOneTransferCoding) {
   expectBroken([] { frame("Transfer-Encoding: chunked\r\n", "GET", "HTTP/1.0 200 OK"); }, "1.0");
 }
 
+TEST(Framing, RefusesATransferCodingGivenTwice) {
+  for (const char* second : {"chunked", "CHUNKED", "identity", "", "gzip"}) {
+    expectBroken([&] { frame("Transfer-Encoding: chunked\r\ntransfer-encoding: " + std::string(second) + "\r\n"); },
+                 second);
+  }
+  expectBroken([] { frame("Transfer-Encoding: chunked, chunked\r\n"); }, "in one field");
+}
+
 TEST(Framing, KnowsAnswersWithoutBody) {
   const Framing head = frame("Content-Length: 99\r\n", "HEAD");
   EXPECT_EQ(head.kind, Framing::Kind::none);

@@ -82,6 +82,16 @@ TEST_F(TlsTest, RefusesANameCertificateForAnAddress) {
   expectRefused(failureOf([&] { get(transport_, server.url()); }), "is for another host than 127.0.0.1");
 }
 
+TEST_F(TlsTest, RefusesACommonNameWithoutAnAlternativeName) {
+  // What old programs went by: RFC 9525 has put an end to it.
+  RawServer server(answering(kHello), {.tls = makeServerContext(testAuthority().issue({.altNames = ""}, "localhost"))});
+  expectRefused(failureOf([&] { get(transport_, server.url("/", "localhost")); }),
+                "is for another host than localhost");
+  RawServer address(answering(kHello),
+                    {.tls = makeServerContext(testAuthority().issue({.altNames = ""}, "127.0.0.1"))});
+  expectRefused(failureOf([&] { get(transport_, address.url()); }), "is for another host than 127.0.0.1");
+}
+
 TEST_F(TlsTest, RefusesAnExpiredCertificate) {
   expectRefused(failureWith(testAuthority().issue({.beginsInSeconds = -7200, .endsInSeconds = -3600})), "has expired");
 }
