@@ -191,6 +191,13 @@ class DiskFileSystem final : public FileSystem {
     // renameat2(2): EINVAL is what a file system without the flag says.
     if (errno != EINVAL && errno != ENOSYS) throwFailed("rename " + shown(from) + " to " + shown(to), to, errno);
 #endif
+    // link(2) never replaces anything either. What is between the two calls at a crash has both names.
+    if (::link(from.c_str(), to.c_str()) == 0) {
+      remove(from);
+      return true;
+    }
+    if (errno == EEXIST) return false;
+    // A file system without links, or any other failure: renaming says what is wrong, if anything is.
     return FileSystem::renameNew(from, to);
   }
 
@@ -271,7 +278,12 @@ class DiskFileSystem final : public FileSystem {
     std::error_code ignored;
     if (errorNumber == ELOOP && fs::is_symlink(path, ignored)) refuseSpecial(path, "it is a symbolic link");
     if (errorNumber == EISDIR) refuseSpecial(path, "it is a folder");
-    throwIoError("open", path, errorNumber);
+    // Windows' file systems refuse some letters in names, each driver with a word of its own.
+    const bool badName = errorNumber == EINVAL || errorNumber == EILSEQ || errorNumber == ENAMETOOLONG ||
+                         (errorNumber == ENOENT && isDirectory(folderOf(path)));
+    if (!badName) throwIoError("open", path, errorNumber);
+    throw Error(Category::io, "cannot open " + shown(path) + ": " + reasonFor(errorNumber, path),
+                {.hint = "the file system there does not take this name: choose an --output on another file system"});
   }
 };
 

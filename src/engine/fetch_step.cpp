@@ -33,7 +33,7 @@ class Recorder final : public transfer::Observer {
     std::vector<store::JobStore::Downloaded> rows;
     rows.reserve(files.size());
     for (const transfer::Completion& file : files) {
-      rows.push_back({.file = file.key, .sha256 = file.sha256});
+      rows.push_back({.file = file.key, .sha256 = file.sha256, .unproven = file.unproven});
       if (!file.transferred) ++kept_;
     }
     context_.tools.store.recordDownloaded(rows);

@@ -181,25 +181,14 @@ transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::Do
   const std::filesystem::file_type type = typeOf(item.target);
   const bool nothing = type == std::filesystem::file_type::not_found;
   const auto there = nothing ? std::nullopt : context_.tools.files.sizeOf(item.target);
-  if (record.state != FileState::pending) {
-    if (isOursAndWhole(record, item.target, there)) {
-      item.done = {{0, record.remote.lengthBytes}};
-    } else if (there && record.state == FileState::partial) {
-      // Another job of ours may have completed it meanwhile.
-      useExisting(record, item, *there);
-    } else {
-      item.replaces = !nothing;
-    }
-    return item;
-  }
+  item.replaces = !nothing;
   if (there) {
     useExisting(record, item, *there);
     return item;
   }
   // A link is somebody's too: completing the file would put it in the link's place.
   if (type == std::filesystem::file_type::symlink) requireReplaceable(record, item.target);
-  started.push_back(record.id);
-  item.replaces = !nothing;
+  if (record.state == FileState::pending) started.push_back(record.id);
   return item;
 }
 
@@ -211,14 +200,6 @@ transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) const {
           .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
           .part = record.part,
           .partTag = transfer::partTagOf(context_.job.uuid)};
-}
-
-/// A file is marked as started only while nothing lies at its path, and gets its final name only when it is whole
-/// and synced. So what lies there after a crash is whole, only its hash was not recorded.
-bool FileFeed::isOursAndWhole(const FileRecord& record, const std::filesystem::path& target,
-                              std::optional<std::uint64_t> there) const {
-  if (record.state != FileState::partial || !record.done.empty() || there != record.remote.lengthBytes) return false;
-  return !context_.tools.files.sizeOf(transfer::partPathFor(target, transfer::partTagOf(context_.job.uuid)));
 }
 
 /// What lies there is kept if a record, or the manifest beside it, knows its hash; what a record knows, by whatever
@@ -234,6 +215,12 @@ void FileFeed::useExisting(const FileRecord& record, transfer::DownloadItem& ite
     item.existingSha256 = hashInManifest(record);
     item.replaces = item.existingSha256.empty() || isReplaceable(record);
     if (!item.existingSha256.empty()) return;
+    // Of a file that was begun: what a run left that ended before it could record it, or something foreign that has
+    // turned up since. Which of them, the downloader finds out.
+    if (record.state == FileState::partial) {
+      item.replaces = isReplaceable(record);
+      return;
+    }
   }
   requireReplaceable(record, item.target);
 }

@@ -48,8 +48,6 @@ class FileFeed final : public transfer::ItemFeed {
   transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
                                   std::vector<std::int64_t>& started);
   transfer::DownloadItem itemFor(const model::FileRecord& record) const;
-  bool isOursAndWhole(const model::FileRecord& record, const std::filesystem::path& target,
-                      std::optional<std::uint64_t> there) const;
   void useExisting(const model::FileRecord& record, transfer::DownloadItem& item, std::uint64_t sizeBytes);
   std::string hashInManifest(const model::FileRecord& record);
   bool isReplaceable(const model::FileRecord& record) const;

@@ -275,9 +275,11 @@ class Planner {
     return canBeFolder(batch.value()) && fs::exists(fs::symlink_status(folderOf(place_, batch), ignored));
   }
 
+  /// Of that batch: anything else in its place hides nothing.
   bool hasManifest(const BatchId& batch) const {
-    std::error_code ignored;
-    return canBeFolder(batch.value()) && fs::is_regular_file(folderOf(place_, batch) / kManifestName, ignored);
+    if (!canBeFolder(batch.value())) return false;
+    const std::optional<Manifest> manifest = manifestHead(folderOf(place_, batch));
+    return manifest && manifest->batchId == batch.value();
   }
 
   ReplaceAction wantedAction(const model::Superseded& one) const {

@@ -220,7 +220,9 @@ class Verification {
     // Found good by an earlier try of this step.
     if (file.state == model::FileState::verified && file.records) return *file.records;
     try {
-      const auto depth = context_.job.request.verify == VerifyLevel::full ? reader::Depth::full : reader::Depth::footer;
+      // Nothing but its content shows that a file of several runs is of one version.
+      const bool full = context_.job.request.verify == VerifyLevel::full || file.unproven;
+      const auto depth = full ? reader::Depth::full : reader::Depth::footer;
       return reader().inspect(path, depth, context_.stop).rows;
     } catch (const Error& error) {
       if (error.category() == Category::verification) throw WrongFile(error.what());

@@ -1,5 +1,6 @@
 #include "catalog_list.h"
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <optional>
@@ -51,7 +52,7 @@ std::optional<std::vector<CatalogPages::Entry>> CatalogPages::next() {
     }
     // The page got smaller on the way, and holds nothing but what is known.
     if (overlap > 0 && lastLimit_ == 1) continue;
-    if (page.entries <= overlap) return std::nullopt;
+    if (page.entries <= overlap && (overlap == 0 || !readOn(page))) return std::nullopt;
     position_ = start + page.entries;
     asked_ = std::min(asked_ * kGrowth, kMost);
     stale_ = page.fresh.empty() && position_ > furthest_ ? stale_ + 1 : 0;
@@ -60,6 +61,16 @@ std::optional<std::vector<CatalogPages::Entry>> CatalogPages::next() {
     if (stale_ >= kMostStale) return std::nullopt;
     if (!page.fresh.empty()) return std::move(page.fresh);
   }
+}
+
+/// Behind a page that held nothing but what is known: a server that hands out a single entry, whatever it is asked for,
+/// never gets further than that. False at the end of the list.
+bool CatalogPages::readOn(Page& page) {
+  if (largestPage_ > 1) return false;
+  Page after = fetch(position_);
+  page.entries += after.entries;
+  page.fresh = std::move(after.fresh);
+  return after.entries > 0;
 }
 
 /// Something left the list, and what followed slid over the border between two pages: it is looked for further up.
@@ -88,6 +99,7 @@ CatalogPages::Page CatalogPages::fetch(std::size_t start) {
         if (!isNew) page.sawKnown = true;
         if (isNew) page.fresh.push_back({.id = std::move(id), .key = key, .value = value});
       });
+      largestPage_ = std::max(largestPage_, page.entries);
       return page;
     } catch (const core::TransientError& failure) {
       if (!call.asksForLess || !failure.cause().tooSlow) throw;

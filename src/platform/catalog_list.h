@@ -57,6 +57,7 @@ class CatalogPages {
 
  private:
   Page fetch(std::size_t start);
+  bool readOn(Page& page);
   void goBack();
 
   Caller& caller_;
@@ -69,6 +70,7 @@ class CatalogPages {
   std::size_t position_ = 0;  ///< Of the entry to be read next.
   std::size_t furthest_ = 0;
   std::size_t lastLimit_ = 0;
+  std::size_t largestPage_ = 0;
   std::size_t stepBack_ = 0;
   int timesBack_ = 0;
   int stale_ = 0;  ///< Pages in a row that brought nothing new where something new was to come.

@@ -249,6 +249,10 @@ model::Batch batchFrom(const std::string& id, const Json& value) {
   model::Batch batch{.id = model::BatchId(id)};
   batch.status = value.at("status").text();
   batch.created = value.at("created").time();
+  // It would be older than whatever is asked for, and pass for fetched long ago.
+  if (batch.created <= core::TimePoint()) {
+    value.at("created").fail("is no time at which a batch was created: '" + value.at("created").text() + "'");
+  }
   batch.createdClient = value.at("createdClient").textOrEmpty();
   batch.createdUser = value.at("createdUser").textIfAny().value_or("");
   batch.records = recordsFrom(value);
@@ -279,7 +283,8 @@ model::Batch batchListed(const Json& key, const Json& value) {
     batch.status = value.at("status").textIfAny().value_or("");
     batch.createdClient = value.at("createdClient").textIfAny().value_or("");
     readRelated(value.at("relatedObjects"), batch.datasets);
-    batch.created = tolerantTime(value.at("created"));
+    // Nothing rather than a time that no batch can have: that would be older than whatever is asked for.
+    batch.created = std::max(tolerantTime(value.at("created")), core::TimePoint());
     return batch;
   }
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <fstream>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMagic = "PAR1";
+// Both of them, and the length of the footer.
+constexpr std::uint64_t kLeastBytes = 12;
 
 bool endsLikeATable(const std::string& name) {
   constexpr std::array<std::string_view, 3> kEndings{".parquet", ".parq", ".pq"};
@@ -40,7 +43,8 @@ bool isMarkerName(const std::string& name) {
 struct Ends {
   bool known = false;
   bool empty = false;
-  bool magic = false;  ///< At one end at least: the other one may be damaged.
+  bool magic = false;  ///< At one end at least.
+  bool whole = false;  ///< At both, and there is room for the footer that it claims to have.
 };
 
 Ends endsOf(const fs::path& path) {
@@ -50,13 +54,29 @@ Ends endsOf(const fs::path& path) {
   if (!file || failure) return {};
   Ends ends{.known = true, .empty = bytes == 0};
   if (bytes < kMagic.size()) return ends;
-  std::array<char, kMagic.size()> letters{};
-  for (const std::uint64_t offset : {std::uint64_t{0}, bytes - kMagic.size()}) {
+  const auto lettersAt = [&](std::uint64_t offset) {
+    std::array<char, kMagic.size()> letters{};
     file.seekg(static_cast<std::streamoff>(offset));
     file.read(letters.data(), letters.size());
-    ends.magic = ends.magic || (file && std::string_view(letters.data(), letters.size()) == kMagic);
+    return file ? std::string(letters.data(), letters.size()) : std::string();
+  };
+  const bool begins = lettersAt(0) == kMagic;
+  const bool closes = lettersAt(bytes - kMagic.size()) == kMagic;
+  ends.magic = begins || closes;
+  if (!begins || !closes || bytes < kLeastBytes) return ends;
+  // In front of the last letters stands the length of the footer, least byte first.
+  std::uint64_t footer = 0;
+  const std::string length = lettersAt(bytes - 2 * kMagic.size());
+  for (std::size_t at = 0; at < length.size(); ++at) {
+    footer |= std::uint64_t{static_cast<unsigned char>(length[at])} << (8 * at);
   }
+  ends.whole = footer <= bytes - kLeastBytes;
   return ends;
+}
+
+/// A text may begin with the letters of a table, but has an ending that says what it is.
+bool isTable(const std::string& name, const Ends& ends) {
+  return ends.whole || (ends.magic && name.find('.') == std::string::npos);
 }
 
 /// The texts in the lists that an object holds, by their keys. Nothing else is kept, whatever the marker is.
@@ -91,6 +111,10 @@ class ListedTexts final : public Poco::JSON::Handler {
 };
 
 }  // namespace
+
+bool isOfBooks(const std::string& folderName) {
+  return folderName == "_temporary" || folderName == "_delta_log" || folderName == "_spark_metadata";
+}
 
 void TableFinder::note(const fs::path& file) {
   if (!isMarkerName(file.filename().string())) return;
@@ -132,7 +156,7 @@ Content TableFinder::contentOf(const fs::path& file) const {
   const bool claims = endsLikeATable(name);
   const Ends ends = claims ? Ends{} : endsOf(file);
   if (ends.known && ends.empty) return Content::marker;
-  if (!claims && !ends.magic) return Content::other;
+  if (!claims && !isTable(name, ends)) return Content::other;
   return isCommitted(file) ? Content::table : Content::uncommitted;
 }
 

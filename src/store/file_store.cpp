@@ -80,11 +80,11 @@ void failFile(Database& database, std::int64_t file) {
 void savePart(Database& database, std::int64_t file, const model::PartFacts& facts) {
   if (!facts.sum) return;
   Query insert(database,
-               "INSERT INTO file_part (file, content_sum, etag, last_modified, tail_first)"
-               " VALUES (?, ?, ?, ?, ?)");
+               "INSERT INTO file_part (file, content_sum, etag, last_modified, tail_first, several_runs)"
+               " VALUES (?, ?, ?, ?, ?, ?)");
   insert
       .with(file, static_cast<std::int64_t>(*facts.sum), orNull(facts.version.etag), orNull(facts.version.lastModified),
-            facts.tailFirst)
+            facts.tailFirst, facts.severalRuns)
       .run();
 }
 
@@ -183,9 +183,9 @@ void saveDownloaded(Database& database, const JobStore::Downloaded& downloaded) 
   const std::string sha256 = bytesOf(downloaded.sha256);
   Query update(database,
                "UPDATE file"
-               " SET state = 'downloaded', claimed = 1, sha256 = ?, records = NULL"
+               " SET state = 'downloaded', claimed = 2, sha256 = ?, unproven = ?, records = NULL"
                " WHERE id = ?");
-  requireFile(downloaded.file, update.with(Blob{sha256}, downloaded.file).run());
+  requireFile(downloaded.file, update.with(Blob{sha256}, downloaded.unproven, downloaded.file).run());
 }
 
 void saveVerified(Database& database, const JobStore::Verified& verified) {
@@ -212,7 +212,7 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
   }
   if (!ranges.empty()) savePart(database, file, facts);
   const auto state = ranges.empty() ? model::FileState::pending : model::FileState::partial;
-  Query(database, "UPDATE file SET state = ?, claimed = 1, sha256 = NULL, records = NULL WHERE id = ?")
+  Query(database, "UPDATE file SET state = ?, claimed = max(claimed, 1), sha256 = NULL, records = NULL WHERE id = ?")
       .with(nameOf(state), file)
       .run();
 }
@@ -233,7 +233,7 @@ std::string filesSql(std::size_t states, std::string_view condition = {}) {
 
 constexpr std::string_view kOnceListed =
     " AND file.listing = batch.listing"
-    " AND (file.claimed = 1 OR file.in_folder > 0 OR NOT EXISTS ("
+    " AND (file.claimed > 0 OR file.in_folder > 0 OR NOT EXISTS ("
     "   SELECT 1"
     "   FROM file AS other"
     "   WHERE other.batch = file.batch AND other.name_hash = file.name_hash AND other.id <> file.id"
@@ -313,7 +313,7 @@ std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, cons
     // Of the files that dropUnlisted leaves.
     const std::string wanted = wantedFolder(" AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified'))");
     Query rows(database_, "SELECT id, dataset_file_id, name, in_folder, " + wanted + kOfBatch +
-                              "AND claimed = 1 AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
+                              "AND claimed > 0 AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
                               " AND in_folder <> " +
                               wanted);
     rows.with(row.id, row.listing);
@@ -401,7 +401,7 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
     for (const std::int64_t file : files) {
       Query update(database_,
                    "UPDATE file"
-                   " SET claimed = 1, state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
+                   " SET claimed = max(claimed, 1), state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
                    " WHERE id = ?");
       requireFile(file, update.with(file).run());
     }
@@ -492,7 +492,7 @@ JobStore::Fetched JobStore::fetched(model::JobId job) {
 bool JobStore::isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path) {
   return reading(database_, [&] {
     const auto isRecordedIn = [&](const std::string& output) {
-      Query row(database_, samePathSql("1") + " AND file.claimed = 1 LIMIT 1");
+      Query row(database_, samePathSql("1") + " AND file.claimed = 2 LIMIT 1");
       return row.with(batch.value(), output, job.datasetId.value(), hashOf(path), hashOf(nameInFolder(path)), path)
           .next();
     };

@@ -80,7 +80,7 @@ std::vector<PruneStore::Sharer> PruneStore::sharersOf(std::int64_t file) {
                " JOIN job AS other_job ON other_job.id = other_batch.job"
                "  AND other_job.dataset_id = this_job.dataset_id"
                " JOIN file AS other ON other.batch = other_batch.id AND other.name_hash = this.name_hash"
-               "  AND other.name = this.name AND other.claimed = 1"
+               "  AND other.name = this.name AND other.claimed > 0"
                " WHERE this.id = ? AND other_job.id <> this_job.id");
     rows.with(file);
     std::vector<Sharer> sharers;

@@ -58,11 +58,13 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
 }
 
 model::PartFacts readPart(Database& database, std::int64_t file) {
-  Query row(database, "SELECT content_sum, etag, last_modified, tail_first FROM file_part WHERE file = ?");
+  Query row(database,
+            "SELECT content_sum, etag, last_modified, tail_first, several_runs FROM file_part WHERE file = ?");
   if (!row.with(file).next()) return {};
   return {.sum = static_cast<std::uint64_t>(row.integer(0)),
           .version = {.etag = row.text(1), .lastModified = row.text(2)},
-          .tailFirst = row.flag(3)};
+          .tailFirst = row.flag(3),
+          .severalRuns = row.flag(4)};
 }
 
 std::optional<model::JobError> readError(const Query& row, int column) {
@@ -151,7 +153,8 @@ void throwNoSuchJob(model::JobId job) {
 }
 
 const char* const kFileColumns =
-    "file.id, batch.remote_id, dataset_file_id, name, length, href, in_folder, state, sha256, file.records";
+    "file.id, batch.remote_id, dataset_file_id, name, length, href, in_folder, state, sha256, file.records,"
+    " file.unproven";
 
 model::FileRecord readFile(Database& database, const Query& row) {
   model::FileRecord file;
@@ -165,6 +168,7 @@ model::FileRecord readFile(Database& database, const Query& row) {
   file.state = known(model::fileStateFrom(row.text(7)), row.text(7));
   file.sha256 = hexOf(row.text(8));
   file.records = row.optionalSize(9);
+  file.unproven = row.flag(10);
   if (file.state != model::FileState::partial) return file;
   Query ranges(database, "SELECT first, \"end\" FROM file_range WHERE file = ? ORDER BY first");
   ranges.with(file.id);

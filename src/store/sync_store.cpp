@@ -141,7 +141,7 @@ std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const 
                " FROM file"
                " JOIN batch ON batch.id = file.batch"
                " JOIN job ON job.id = batch.job"
-               " WHERE batch.remote_id = ? AND file.claimed = 1"
+               " WHERE batch.remote_id = ? AND file.claimed > 0"
                " AND job.org_id = ? AND job.sandbox = ? AND job.dataset_id = ?"
                " ORDER BY 1");
     rows.with(batch.value(), place.orgId, place.sandbox, place.dataset.value());

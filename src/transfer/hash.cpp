@@ -11,6 +11,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/transfer/downloader.h"
+#include "content_sum.h"
 
 namespace caiexport::transfer {
 namespace {
@@ -58,6 +59,18 @@ class ReadOnlyFile {
   int descriptor_ = -1;
 };
 
+template <class Take>
+void readAll(const std::filesystem::path& path, const std::stop_token& stop, const Take& take) {
+  ReadOnlyFile file(path);
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kReadBytes);
+  while (true) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    const auto data = file.read({buffer.get(), kReadBytes});
+    if (data.empty()) return;
+    take(data);
+  }
+}
+
 }  // namespace
 
 void Sha256::Free::operator()(evp_md_ctx_st* context) const {
@@ -82,15 +95,21 @@ std::string Sha256::finish() {
 }
 
 std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop) {
-  ReadOnlyFile file(path);
   Sha256 hash;
-  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kReadBytes);
-  while (true) {
-    if (stop.stop_requested()) throw core::Interrupted();
-    const auto data = file.read({buffer.get(), kReadBytes});
-    if (data.empty()) return hash.finish();
+  readAll(path, stop, [&](std::span<const std::byte> data) { hash.update(data); });
+  return hash.finish();
+}
+
+ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop) {
+  Sha256 hash;
+  std::uint64_t offset = 0;
+  std::uint64_t sum = 0;
+  readAll(path, stop, [&](std::span<const std::byte> data) {
     hash.update(data);
-  }
+    sum += contentSum(offset, data);
+    offset += data.size();
+  });
+  return {.sha256 = hash.finish(), .sum = sum};
 }
 
 }  // namespace caiexport::transfer

@@ -1,9 +1,12 @@
 #pragma once
-/// SHA-256, bit by bit.
+/// SHA-256, bit by bit, and of files on disk.
 
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 
 struct evp_md_ctx_st;
@@ -28,5 +31,12 @@ class Sha256 {
   };
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
+
+struct ReadBack {
+  std::string sha256;     ///< As Sha256::finish().
+  std::uint64_t sum = 0;  ///< As contentSum().
+};
+/// Of a file's content. Error(io) if it can't be read. Ends early with Interrupted.
+ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop);
 
 }  // namespace caiexport::transfer

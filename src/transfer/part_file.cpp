@@ -153,7 +153,7 @@ void PartFile::close() {
   file_.reset();
 }
 
-void PartFile::publish(bool replaces) {
+void PartFile::publish(bool replaces, const std::string& sha256, const std::stop_token& stop) {
   close();
   const auto there = identity_ ? files_.identityOf(path_) : std::nullopt;
   if (identity_ && (!there || !there->isSameFile(*identity_))) {
@@ -164,6 +164,8 @@ void PartFile::publish(bool replaces) {
   }
   if (replaces) return files_.rename(path_, target_);
   if (files_.renameNew(path_, target_)) return;
+  // What an earlier run brought, if it ended before it could record that.
+  if (files_.sizeOf(target_) == lengthBytes_ && sha256OfFile(target_, stop) == sha256) return discard();
   throw core::Error(core::Category::io,
                     "'" + core::printable(target_.string()) + "' has turned up meanwhile, and is not overwritten",
                     {.hint = "move it away, then run it again"});

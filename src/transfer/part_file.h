@@ -60,9 +60,10 @@ class PartFile {
   /// Makes an empty file. For files of no bytes.
   void createEmpty();
   void close();
-  /// Closes, and gives the file its final name. Syncing the folder is the caller's. Error(io) if another file bears the
-  /// name of the `.part` file by now, or if something has turned up at the final name that may not be replaced.
-  void publish(bool replaces);
+  /// Closes, and gives the file, whose hash is given, its final name. Syncing the folder is the caller's. Error(io) if
+  /// another file bears the name of the `.part` file by now, or if something bears the final name that may not be
+  /// replaced and is not the same.
+  void publish(bool replaces, const std::string& sha256, const std::stop_token& stop);
   /// Closes and deletes.
   void discard();
 

@@ -132,7 +132,7 @@ void Run::finish(const File& file) {
 }
 
 void Run::publish(const File& file) {
-  file->part.publish(file->item.replaces);
+  file->part.publish(file->item.replaces, file->sha256, inner_.get_token());
   const std::lock_guard lock(mutex_);
   renamed_.push_back(file);
 }
@@ -154,7 +154,7 @@ void Run::announce(Announce when) {
     for (const File& each : files) {
       push({.kind = Result::Kind::completed,
             .file = each,
-            .completion = {.key = each->item.key, .sha256 = each->sha256},
+            .completion = {.key = each->item.key, .sha256 = each->sha256, .unproven = each->isUnproven()},
             .newBytes = each->syncedBytes});
     }
   }
@@ -205,7 +205,10 @@ void Run::giveUpAdopted(const File& file) {
 
 /// With the lock held.
 model::PartFacts Run::factsOf(const FileTask& file, const PartFile::Synced& synced) {
-  return {.sum = synced.sum, .version = file.versions.known(), .tailFirst = file.tailFirst};
+  return {.sum = synced.sum,
+          .version = file.versions.known(),
+          .tailFirst = file.tailFirst,
+          .severalRuns = file.severalRuns};
 }
 
 /// Nothing of it is wanted, or on its way, any more.

@@ -1,15 +1,32 @@
 /// How a file is begun: what is on disk of it decides what is left to do.
+#include <algorithm>
 #include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
+#include "hash.h"
 #include "run.h"
 
 namespace caiexport::transfer {
+namespace {
 
 using model::ByteRange;
+
+/// The end of what is here in front of each missing range: a file that was rewritten mostly shows by it.
+std::vector<ByteRange> seamsBefore(const std::vector<ByteRange>& missing, const std::vector<ByteRange>& done,
+                                   std::uint64_t mostBytes) {
+  std::vector<ByteRange> seams;
+  for (const ByteRange& gap : missing) {
+    const auto before = std::ranges::find(done, gap.first, &ByteRange::end);
+    if (before == done.end()) continue;
+    seams.push_back({gap.first - std::min(mostBytes, before->sizeBytes()), gap.first});
+  }
+  return seams;
+}
+
+}  // namespace
 
 /// Looks at what is on disk and decides what is to be done for the file.
 void Run::prepare(const File& file) {
@@ -58,6 +75,8 @@ void Run::prepareResumed(const File& file, const std::vector<ByteRange>& missing
   file->part.preallocate();
   const std::lock_guard lock(mutex_);
   file->tailFirst = item.part.tailFirst;
+  file->severalRuns = item.part.severalRuns || !missing.empty();
+  file->seams = seamsBefore(missing, item.done, at_.settings.tailBytes);
   file->recorded = true;
   schedule_.open(file, missing);
   requestChore(file);
@@ -100,7 +119,11 @@ bool Run::keepsExisting(const File& file) {
 bool Run::finishRenamed(const File& file) {
   const DownloadItem& item = file->item;
   if (at_.files.sizeOf(item.target) != item.remote.lengthBytes) return false;
-  Completion completion{.key = item.key, .sha256 = sha256OfFile(item.target, inner_.get_token())};
+  // Something else may have taken the name since.
+  const ReadBack there = readBack(item.target, inner_.get_token());
+  if (there.sum != item.part.sum) return false;
+  Completion completion{
+      .key = item.key, .sha256 = there.sha256, .unproven = item.part.severalRuns && item.part.version.empty()};
   at_.files.syncDirectory(PartFile::folderOf(item.target));
   progress_.bytesKept += item.remote.lengthBytes;
   const std::lock_guard lock(mutex_);

@@ -243,7 +243,6 @@ void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, con
   if (piece->rest().sizeBytes() == 0 && sink.leftOut().empty() && !sink.failure()) {
     // All is here: what happened afterwards does not matter.
     ++piecesCompleted_;
-    if (piece->purpose() == Purpose::check) file->checked = true;
     // The answer was compared with all that was here before it.
     if (sink.fromTheFront() && !file->tailFirst && piece->asked().end == file->item.remote.lengthBytes) {
       file->versions.startOver();
@@ -267,8 +266,11 @@ void Run::goOn(const File& file) {
   }
   if (at_.settings.tailBytes == 0 || file->versions.agree() || file->checked) return;
   if (!file->tailFirst) return beginAgain(file, unprovable(file->item.remote), {});
-  schedule_.giveBack(
-      *file, {.range = tailOf(file->item.remote.lengthBytes, at_.settings.tailBytes), .purpose = Purpose::check});
+  file->checked = true;
+  file->seams.push_back(tailOf(file->item.remote.lengthBytes, at_.settings.tailBytes));
+  for (const ByteRange& range : std::exchange(file->seams, {})) {
+    schedule_.giveBack(*file, {.range = range, .purpose = Purpose::check});
+  }
   wakeForWork();
 }
 

@@ -89,6 +89,8 @@ struct FileTask {
   FileTask(core::FileSystem& files, DownloadItem what)
       : item(std::move(what)), part(files, item.target, item.partTag, item.remote.lengthBytes) {}
 
+  /// Of several runs, and no validator shows that all of it is of one version.
+  bool isUnproven() const { return severalRuns && (versions.known().empty() || !versions.agree()); }
   /// Its failure, if any, says that what came is worth nothing. With the lock held, or by its only chore.
   bool isOfAnotherFile() const { return failure && failure->category() == core::Category::verification; }
 
@@ -107,7 +109,9 @@ struct FileTask {
   bool ignoresRanges = false;                ///< The source answers with the whole file.
   std::vector<model::ByteRange> later = {};  ///< To be fetched once the tail is here.
   bool tailFirst = false;                    ///< The tail was, or is, read before all else.
-  bool checked = false;                      ///< It was read again, and is the same.
+  bool severalRuns = false;                  ///< As PartFacts::severalRuns.
+  std::vector<model::ByteRange> seams = {};  ///< Of an earlier run, right before what was missing.
+  bool checked = false;                      ///< Tail and seams are, or were, read again.
   bool isToBegin = false;                    ///< The failure is none: the file starts again, as `again` if that is set.
   std::shared_ptr<FileTask> again = {};
   unsigned restarts = 0;  ///< Because of another version.

@@ -1,5 +1,7 @@
 #include "versions.h"
 
+#include <string_view>
+
 #include "caiexport/core/text.h"
 
 namespace caiexport::transfer {
@@ -9,8 +11,24 @@ bool differ(const std::string& one, const std::string& other) {
   return !one.empty() && !other.empty() && one != other;
 }
 
+/// RFC 9110, 8.8.1: it stays the same where only bytes changed that somebody thought of no account.
+bool isWeak(std::string_view etag) {
+  return etag.starts_with("W/");
+}
+
+/// The same tag comes weak and strong, where a proxy packs some answers, and with or without its quotes.
+std::string tagIn(std::string_view etag) {
+  if (isWeak(etag)) etag.remove_prefix(2);
+  if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
+  return std::string(etag);
+}
+
+bool areStrong(const std::string& one, const std::string& other) {
+  return !one.empty() && !other.empty() && !isWeak(one) && !isWeak(other);
+}
+
 bool canBeCompared(const model::FileVersion& one, const model::FileVersion& other) {
-  return (!one.etag.empty() && !other.etag.empty()) || (!one.lastModified.empty() && !other.lastModified.empty());
+  return areStrong(one.etag, other.etag) || (!one.lastModified.empty() && !other.lastModified.empty());
 }
 
 std::string nameOf(const model::FileVersion& version) {
@@ -27,7 +45,7 @@ void Versions::resume(const model::FileVersion& version) {
 
 void Versions::answered(const model::FileVersion& version, const std::string& name) {
   const std::lock_guard lock(mutex_);
-  if (differ(known_.etag, version.etag) || differ(known_.lastModified, version.lastModified)) {
+  if (differ(tagIn(known_.etag), tagIn(version.etag)) || differ(known_.lastModified, version.lastModified)) {
     throw FileChanged("cannot download " + core::printable(name) + ": it was rewritten while it was fetched (from " +
                       nameOf(known_) + " to " + nameOf(version) + ")");
   }

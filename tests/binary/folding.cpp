@@ -1,9 +1,12 @@
-/// For LD_PRELOAD: a file system that ignores case, below the folder that FOLDED_ROOT names. Names are kept in small
-/// letters there, whatever a program calls them.
+/// For LD_PRELOAD: a memory stick, below the folder that FOLDED_ROOT names. Names are kept as it likes, whatever a
+/// program calls them: in small letters, the accent of an e as a letter of its own, without dots and blanks at their
+/// end. Some characters it does not take at all, and it knows no links.
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -12,14 +15,46 @@
 
 namespace {
 
-std::string folded(const char* path) {
-  std::string text = path;
+// As in <fcntl.h>, which would declare open() otherwise.
+constexpr int kCreate = 0100;
+
+bool isBelow(const char* path) {
   const char* root = std::getenv("FOLDED_ROOT");
-  if (root == nullptr || !text.starts_with(root)) return text;
-  for (std::size_t at = std::strlen(root); at < text.size(); ++at) {
-    text[at] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[at])));
+  return root != nullptr && std::strncmp(path, root, std::strlen(root)) == 0;
+}
+
+/// A name within a path.
+std::string foldedName(std::string name) {
+  if (name == "." || name == "..") return name;
+  while (!name.empty() && (name.back() == '.' || name.back() == ' ')) name.pop_back();
+  for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  for (const char* accented : {"\xC3\xA9", "\xC3\x89"}) {
+    for (std::size_t at = name.find(accented); at != std::string::npos; at = name.find(accented)) {
+      name.replace(at, 2, "e\xCC\x81");
+    }
+  }
+  return name;
+}
+
+std::string folded(const char* path) {
+  if (!isBelow(path)) return path;
+  const std::size_t root = std::strlen(std::getenv("FOLDED_ROOT"));
+  std::string text(path, root);
+  const std::string rest = path + root;
+  for (std::size_t from = 0; from < rest.size();) {
+    const std::size_t end = std::min(rest.find('/', from), rest.size());
+    text += foldedName(rest.substr(from, end - from));
+    if (end < rest.size()) text += '/';
+    from = end + 1;
   }
   return text;
+}
+
+/// Whether the name can't be made; errno says so.
+bool isRefused(const char* path) {
+  if (!isBelow(path) || std::strpbrk(path, ":?*|<>\"") == nullptr) return false;
+  errno = EINVAL;
+  return true;
 }
 
 template <class Function>
@@ -28,6 +63,7 @@ Function real(const char* name) {
 }
 
 int openAs(const char* function, const char* path, int flags, unsigned mode) {
+  if ((flags & kCreate) != 0 && isRefused(path)) return -1;
   return real<int (*)(const char*, int, unsigned)>(function)(folded(path).c_str(), flags, mode);
 }
 
@@ -113,12 +149,29 @@ int rename(const char* from, const char* to) {
 }
 
 int renameat2(int fromFolder, const char* from, int toFolder, const char* to, unsigned flags) {
+  // Like most file systems that are no native ones.
+  if (isBelow(to) && flags != 0) {
+    errno = EINVAL;
+    return -1;
+  }
   return real<int (*)(int, const char*, int, const char*, unsigned)>("renameat2")(fromFolder, folded(from).c_str(),
                                                                                   toFolder, folded(to).c_str(), flags);
 }
 
 int symlink(const char* target, const char* path) {
-  return real<int (*)(const char*, const char*)>("symlink")(target, folded(path).c_str());
+  if (!isBelow(path)) return real<int (*)(const char*, const char*)>("symlink")(target, path);
+  errno = EPERM;
+  return -1;
+}
+
+int link(const char* from, const char* to) {
+  if (!isBelow(to)) return real<int (*)(const char*, const char*)>("link")(from, to);
+  errno = EPERM;
+  return -1;
+}
+
+char* realpath(const char* path, char* into) {
+  return real<char* (*)(const char*, char*)>("realpath")(folded(path).c_str(), into);
 }
 
 }  // extern "C"

@@ -82,6 +82,19 @@ TEST_F(Settings, TheEndingOfTheOutputIsItsFormat) {
   ASSERT_EQ(run({"read", "1", "--columns", "_id", "--output", path("x.json"), "--format", "jsonl"}).code, 0);
 }
 
+TEST_F(Settings, WhatIsNotHeededIsRefusedOrSaid) {
+  startSimulator({"--files", "1", "--records", "10"});
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
+  EXPECT_EQ(run({"read", "1", "--exact"}).code, 2);
+  EXPECT_EQ(run({"read", "1", "--exact", "--format", "jsonl"}).code, 2);
+  EXPECT_EQ(run({"read", "1", "--exact", "--output", path("x.csv")}).code, 0);
+  for (const std::string command : {"dataset", "sync"}) {
+    const Ended tried = run({command, "--id", kScoreDataset, "--dry-run", "--min-records", "1000"});
+    EXPECT_EQ(tried.code, 0);
+    EXPECT_THAT(tried.err, HasSubstr("--min-records and --max-change are not checked by a dry run"));
+  }
+}
+
 TEST_F(Settings, HistoryFiltersBySandboxAndOrganisation) {
   startSimulator({"--files", "1", "--records", "10"});
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);

@@ -139,23 +139,121 @@ TEST_F(Versions, AnotherJobDoesNotTouchThePartOfTheFirst) {
   expectUndisturbed();
 }
 
-class FoldingFolder : public BinaryTest {};
+class FoldingFolder : public BinaryTest {
+ protected:
+  /// By the record, by the manifest, and by what is read.
+  void expectAllIsGood() {
+    for (const std::string& what : {std::string("1"), path("out")}) {
+      SCOPED_TRACE(what);
+      const Ended verified = run({"verify", what});
+      EXPECT_EQ(verified.code, 0) << verified.out << verified.err;
+      EXPECT_EQ(run({"read", what, "--limit", "1"}).code, 0);
+    }
+    for (const std::string& name : filesUnder("out")) {
+      if (name.ends_with("manifest.json")) {
+        std::ofstream(std::filesystem::path(path("out")) / std::filesystem::path(name).parent_path() / "more") << "x";
+      }
+    }
+    const Ended foreign = run({"verify", "1"});
+    EXPECT_EQ(foreign.code, 8);
+    EXPECT_THAT(foreign.out, testing::StartsWith("foreign  "));
+  }
+};
+
+/// Some of these are one name to most file systems that are no native ones.
+constexpr const char* kNamesTakenForOne = R"({"batches": 1, "failed_batches": 0, "files": 8, "file_names":
+    ["A.parquet", "a.parquet", "b.parquet", "caf\u00e9.parquet", "CAF\u00c9.parquet", "cafe\u0301.parquet",
+     "Dots", "dots. ."]})";
 
 TEST_F(FoldingFolder, FilesWhoseNamesAreTakenForOneAreBothKept) {
   std::filesystem::create_directories(folder_ / "out");
-  startWith(R"({"batches": 1, "failed_batches": 0, "files": 3, "file_bytes": 1000, "file_names":
-      ["A.parquet", "a.parquet", "b.parquet"]})");
+  startWith(kNamesTakenForOne);
   environment["LD_PRELOAD"] = kFolding;
   environment["FOLDED_ROOT"] = path("out");
   for (int round = 0; round < 2; ++round) {
-    const Ended ended = run({"dataset", "--id", kScoreDataset, "--verify", "size"});
+    const Ended ended = run({"dataset", "--id", kScoreDataset});
     ASSERT_EQ(ended.code, 0) << ended.err;
-    EXPECT_EQ(filesUnder("out").size(), 4U) << testing::PrintToString(filesUnder("out"));
+    EXPECT_THAT(ended.err, HasSubstr("this file system has no symbolic links"));
+    EXPECT_EQ(filesUnder("out").size(), 9U) << testing::PrintToString(filesUnder("out"));
   }
-  // Not `verify`: the preloaded library lacks realpath() and lists names in small letters, and `verify` compares the
-  // names in a folder with the recorded ones as texts. On a file system that changes names it would call such files
-  // foreign.
+  expectAllIsGood();
 }
+
+TEST_F(FoldingFolder, WhatWasInterruptedIsGoneOnWith) {
+  std::filesystem::create_directories(folder_ / "out");
+  startWith(R"({"batches": 1, "failed_batches": 0, "files": 3, "file_names": ["A.parquet", "a.parquet", "b.parquet"],
+      "faults": [{"match": {"path": "path=b.parquet"}, "times": -1, "do": {"status": 500}}]})");
+  environment["LD_PRELOAD"] = kFolding;
+  environment["FOLDED_ROOT"] = path("out");
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--retries", "0"}).code, 7);
+  changeScenario(R"({"faults": []})");
+  const Ended resumed = run({"resume", "1"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(filesUnder("out").size(), 4U) << testing::PrintToString(filesUnder("out"));
+  expectAllIsGood();
+}
+
+TEST_F(FoldingFolder, ANameThatItDoesNotTakeIsSaidWithWhatToDo) {
+  std::filesystem::create_directories(folder_ / "out");
+  startWith(R"({"batches": 1, "failed_batches": 0, "files": 2, "file_names": ["a:b.parquet", "c.parquet"]})");
+  environment["LD_PRELOAD"] = kFolding;
+  environment["FOLDED_ROOT"] = path("out");
+  const Ended ended = run({"dataset", "--id", kScoreDataset});
+  EXPECT_EQ(ended.code, 9) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("a:b.parquet"));
+  EXPECT_THAT(ended.err, HasSubstr("choose an --output on another file system"));
+}
+
+struct Mount {
+  std::string name;
+  std::string script;  ///< Mounts `image`, a file of 64 MiB, at `out`.
+};
+
+void PrintTo(const Mount& mount, std::ostream* out) {
+  *out << mount.name;
+}
+
+/// Real file systems, as far as this machine can mount them.
+class FoldingMount : public FoldingFolder, public testing::WithParamInterface<Mount> {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(folder_ / "out");
+    std::ofstream(folder_ / "image").close();
+    std::filesystem::resize_file(folder_ / "image", 64U << 20U);
+    if (!shell("set -e; " + GetParam().script))
+      GTEST_SKIP() << "this machine can't mount " << GetParam().name << ": its programs, kernel or rights";
+  }
+  void TearDown() override {
+    EXPECT_TRUE(shell("while umount out; do :; done; losetup -j image | cut -d: -f1 | xargs -r losetup -d"));
+  }
+
+ private:
+  bool shell(const std::string& script) const {
+    return std::system(
+               ("cd '" + folder_.path().string() + "' && (PATH=$PATH:/usr/sbin:/sbin; " + script + ") >mount.log 2>&1")
+                   .c_str()) == 0;
+  }
+};
+
+TEST_P(FoldingMount, FilesWhoseNamesAreTakenForOneAreBothKept) {
+  startWith(kNamesTakenForOne);
+  for (int round = 0; round < 2; ++round) {
+    const Ended ended = run({"dataset", "--id", kScoreDataset});
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    EXPECT_EQ(filesUnder("out").size(), 9U) << testing::PrintToString(filesUnder("out"));
+  }
+  expectAllIsGood();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Systems, FoldingMount,
+    testing::Values(Mount{"Vfat", "mkfs.vfat image; mount -o loop,utf8 image out"},
+                    Mount{"Ntfs", "mkfs.ntfs -Q -F image; lowntfs-3g -o ignore_case image out"},
+                    Mount{"Exfat", "mkfs.exfat image; mount.exfat-fuse $(losetup -f --show image) out"},
+                    Mount{"Ext4",
+                          "mkfs.ext4 -O casefold image; mount -o loop image out; mkdir out/x; "
+                          "chattr +F out/x; umount out; mount -o loop image out; mount --bind out/x out"}),
+    [](const auto& row) { return row.param.name; });
 
 }  // namespace
 }  // namespace caiexport::binary

@@ -144,12 +144,15 @@ TEST_F(InputTest, ATableIsKnownByItsContentWhateverItsEnding) {
              {"_metadata", table},
              {"_committed_1", "{}"},
              {".a.crc", "x"},
-             {"e.csv", "1,2"}});
+             {"e.csv", "1,2"},
+             {"f.txt", std::string("PAR1\0\0\0\0PAR1", 12)},
+             {"g.txt", "PAR1 is what a table begins and ends with: PAR1"}});
   const InputSet set = find({(folder_ / "b1").string()});
-  EXPECT_THAT(names(set), ElementsAre("b1:a.parquet", "b1:b.PARQUET", "b1:c.parq", "b1:d"));
-  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("1 file is left out, being no Parquet: e.csv")));
+  EXPECT_THAT(names(set), ElementsAre("b1:a.parquet", "b1:b.PARQUET", "b1:c.parq", "b1:d", "b1:f.txt"));
+  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("2 files are left out, being no Parquet: e.csv, g.txt")));
   fs::remove(folder_ / "b1" / engine::kManifestName);
-  EXPECT_THAT(names(find({(folder_ / "b1").string()})), ElementsAre(":a.parquet", ":b.PARQUET", ":c.parq", ":d"));
+  EXPECT_THAT(names(find({(folder_ / "b1").string()})),
+              ElementsAre(":a.parquet", ":b.PARQUET", ":c.parq", ":d", ":f.txt"));
 }
 
 TEST_F(InputTest, APartThatNoCommitMarkerNamesIsNotReadTwice) {
@@ -184,6 +187,16 @@ TEST_F(InputTest, AFolderWithoutManifestsIsReadByEnding) {
   EXPECT_THAT(names(find({(folder_ / "x").string()})), ElementsAre(":a.parquet", ":b.parquet"));
 }
 
+TEST_F(InputTest, PartsOfAJobThatHasNotEndedAreNotReadTwice) {
+  write(folder_ / "part-0.parquet", "PAR1 rows PAR1");
+  write(folder_ / "_ACP_DATE=2026-04-01/part-1.parquet", "PAR1 rows PAR1");
+  write(folder_ / "_temporary/0/attempt_1/part-0.parquet", "PAR1 rows PAR1");
+  write(folder_ / "_delta_log/00000000000000000010.checkpoint.parquet", "PAR1 rows PAR1");
+  const InputSet set = find({folder_.path().string()});
+  EXPECT_THAT(names(set), ElementsAre(":part-1.parquet", ":part-0.parquet"));
+  EXPECT_THAT(set.notices, testing::UnorderedElementsAre(HasSubstr("_temporary is left out"), HasSubstr("_delta_log")));
+}
+
 TEST_F(InputTest, NothingToReadIsNotFound) {
   fs::create_directories(folder_ / "empty");
   EXPECT_EQ(categoryOf([&] { find({(folder_ / "empty").string()}); }), Category::notFound);
@@ -210,6 +223,18 @@ TEST_F(InputTest, WhatIsNamedTwiceIsReadOnce) {
   makeBatch(folder_ / "b1", "b1", {{"a.parquet", "1"}});
   const std::string place = (folder_ / "b1").string();
   EXPECT_EQ(find({place, place, place + "/a.parquet"}).files.size(), 1U);
+}
+
+TEST_F(InputTest, WhatHasASecondNameOrIsACopyOfABatchIsReadOnce) {
+  makeBatch(folder_ / "ds1/b1", "b1", {{"a.parquet", "1"}});
+  const std::string batch = (folder_ / "ds1/b1").string();
+  fs::create_hard_link(folder_ / "ds1/b1/a.parquet", folder_ / "second.parquet");
+  EXPECT_EQ(find({batch, (folder_ / "second.parquet").string()}).files.size(), 1U);
+  EXPECT_EQ(find({(folder_ / "second.parquet").string(), batch}).files.size(), 1U);
+  fs::copy(folder_ / "ds1/b1", folder_ / "copy", fs::copy_options::recursive);
+  const InputSet set = find({batch, (folder_ / "copy").string()});
+  EXPECT_THAT(names(set), ElementsAre("b1:a.parquet"));
+  EXPECT_THAT(set.notices, ElementsAre(HasSubstr("1 file is left out, since the same files of the same batches")));
 }
 
 TEST_F(InputTest, TheRecordTellsWhichBatchesAreReplaced) {

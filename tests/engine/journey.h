@@ -183,15 +183,22 @@ class CrashingFileSystem final : public core::FileSystem {
 class FakeReader final : public reader::ParquetReader {
  public:
   using RowsOf = std::function<std::uint64_t(const std::filesystem::path& file)>;
-  explicit FakeReader(RowsOf rowsOf) : rowsOf_(std::move(rowsOf)) {}
+  using OnInspect = std::function<void(const std::filesystem::path& file, reader::Depth)>;
+  explicit FakeReader(RowsOf rowsOf, OnInspect onInspect = {})
+      : rowsOf_(std::move(rowsOf)), onInspect_(std::move(onInspect)) {}
   using reader::ParquetReader::inspect;
-  reader::FileFacts inspect(const std::filesystem::path& file, reader::Depth, std::stop_token) override {
+  reader::FileFacts inspect(const std::filesystem::path& file, reader::Depth depth, std::stop_token) override {
+    if (onInspect_) onInspect_(file, depth);
     return {.rows = rowsOf_(file)};
   }
   std::unique_ptr<reader::Profiles> open(std::vector<reader::InputFile>) override { return nullptr; }
+  std::unique_ptr<reader::ScorePair> openPair(std::vector<reader::InputFile>, std::vector<reader::InputFile>) override {
+    return nullptr;
+  }
 
  private:
   RowsOf rowsOf_;
+  OnInspect onInspect_;
 };
 
 /// The platform, the disk and the clock: what outlives a crash.
@@ -236,7 +243,7 @@ class Journey {
                 .random = journey.random,
                 .log = core::nullLog(),
                 .observer = observer,
-                .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsOf); },
+                .openReader = [&journey] { return std::make_unique<FakeReader>(journey.rowsOf, journey.onInspect); },
                 .download = journey.download},
           runner(tools) {}
 
@@ -263,6 +270,7 @@ class Journey {
   std::reference_wrapper<core::FileSystem> disk = core::diskFileSystem();
   std::string sandbox = "prod";
   std::uint64_t rowsPerFile = 0;
+  FakeReader::OnInspect onInspect = {};
   FakeReader::RowsOf rowsOf = [this](const std::filesystem::path&) { return rowsPerFile; };
   std::size_t listedTogether = 100;
   /// Told of each request, "before METHOD TARGET" and "after METHOD TARGET", on the thread that sends it.
@@ -290,5 +298,12 @@ class Journey {
   simulator::PatternSource source_;
   simulator::World world_;
 };
+
+/// Of the newest job: that are whole by the record.
+inline std::uint64_t recordedFilesOf(Journey& journey) {
+  Journey::Process process(journey);
+  const std::optional<model::JobId> job = process.store.newestJob();
+  return job ? process.store.fetched(*job).files : 0;
+}
 
 }  // namespace caiexport::engine

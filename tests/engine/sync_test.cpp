@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 
+#include "caiexport/engine/manifest.h"
 #include "caiexport/model/plan.h"
 #include "engine/journey.h"
 
@@ -102,6 +103,26 @@ TEST_F(SyncJourney, FetchesEveryBatchOldestFirstAndThenNothing) {
   EXPECT_FALSE(second.error);
   EXPECT_THAT(second.jobs, IsEmpty());
   EXPECT_EQ(journey->world().statistics().fileBytesServed, served);
+}
+
+/// On a file system that ignores case the folder of one batch may be that of another.
+TEST_F(SyncJourney, AManifestOfSomethingElseHidesNoBatch) {
+  start(R"({"batches": 2, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const auto batches = batchesIn(folder());
+  for (const std::string text : {R"({"job": 1, "dataset_id": "x", "batch_id": "other", "files": []})", "mine"}) {
+    // Without the record: a new database.
+    std::filesystem::remove_all(folder() / batches[0]);
+    std::filesystem::create_directories(folder() / batches[0]);
+    std::ofstream(folder() / batches[0] / kManifestName) << text;
+    const auto fresh = std::make_unique<Journey>(R"({"batches": 2, "files": 1})", kFileBytes);
+    SyncRequest wanted = request();
+    wanted.job = fresh->datasetRequest();
+    wanted.job.output = journey->directory / "out";
+    const SyncResult result = SyncProcess(*fresh).sync(wanted);
+    ASSERT_TRUE(result.error) << "it was passed over";
+    EXPECT_THAT(result.error->what(), HasSubstr("is no manifest of this batch"));
+  }
 }
 
 TEST_F(SyncJourney, ABatchThatIsListedLateIsFetchedAllTheSame) {

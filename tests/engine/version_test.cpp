@@ -106,6 +106,66 @@ TEST_P(FileVersions, WithoutARewriteAResumedFileIsGoneOnWith) {
   EXPECT_LE(journey_.world().statistics().fileBytesServed - before, 2 * kFileBytes + 6000U + 2 * 500U);
 }
 
+TEST_P(FileVersions, AFileOfSeveralRunsIsReadInFullWhereItsVersionHasNoName) {
+  const auto first = expected(0);
+  std::stop_source stop;
+  atFileRequest(5, [&] { stop.request_stop(); });
+  std::map<std::string, reader::Depth> depths;
+  unsigned broken = 0;
+  journey_.onInspect = [&](const std::filesystem::path& file, reader::Depth depth) {
+    depths[file.filename().string()] = depth;
+    if (depth == reader::Depth::full && broken++ == 0) {
+      throw core::Error(core::Category::verification, "a page can't be read");
+    }
+  };
+  Journey::Process process(journey_);
+  journey_.world().change(R"({"metrics_form": "none"})");
+  model::ExportRequest request = journey_.datasetRequest();
+  request.verify = model::VerifyLevel::footer;
+  const model::Job job = process.runner.create(request);
+  ASSERT_TRUE(process.runner.advance(job.id, {}, stop.get_token()).error);
+  journey_.onRequest = {};
+  const Outcome outcome = process.runner.advance(job.id, {}, {});
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_EQ(found(), first);
+  ASSERT_EQ(depths.size(), 2U);
+  // Found broken, it came anew in one run.
+  EXPECT_EQ(broken, GetParam() == "none" ? 1U : 0U);
+  for (const auto& [file, depth] : depths) EXPECT_EQ(depth, reader::Depth::footer) << file;
+}
+
+TEST_P(FileVersions, WhatHasTurnedUpUnderAFinalNameIsNeverTakenForOurs) {
+  const auto first = expected(0);
+  // With the files recorded in parts, and as a whole only.
+  for (const std::uint64_t rangeBytes : {4000U, 1U << 20U}) {
+    SCOPED_TRACE(rangeBytes);
+    journey_.download.rangeBytes = rangeBytes;
+    model::ExportRequest request = journey_.datasetRequest();
+    request.output = journey_.directory / ("out" + std::to_string(rangeBytes));
+    const std::string foreign(kFileBytes, 'f');
+    std::string name;
+    atFileRequest(2, [&] {
+      for (const auto& [file, content] : first) {
+        if (!std::filesystem::exists(request.output / file)) name = file;
+      }
+      std::ofstream(request.output / name) << foreign;
+    });
+    Journey::Process process(journey_);
+    const model::Job job = process.runner.create(request);
+    for (int run = 0; run < 3; ++run) {
+      const Outcome outcome = process.runner.advance(job.id, {}, {});
+      ASSERT_TRUE(outcome.error);
+      EXPECT_EQ(outcome.error->category(), core::Category::io) << outcome.error->what();
+      EXPECT_TRUE(contentOf(request.output).at(name) == foreign);
+      journey_.onRequest = {};
+    }
+    std::filesystem::remove(request.output / name);
+    const Outcome outcome = process.runner.advance(job.id, {}, {});
+    ASSERT_FALSE(outcome.error) << outcome.error->what();
+    EXPECT_EQ(contentOf(request.output), first);
+  }
+}
+
 TEST_P(FileVersions, FilesMovedElsewhereAreGoneOnWith) {
   const auto first = expected(0);
   std::stop_source stop;

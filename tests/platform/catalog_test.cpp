@@ -95,6 +95,12 @@ TEST_F(BatchListTest, IsReadToItsEndWhateverThePagesHold) {
   EXPECT_EQ(list().size(), 229U);
 }
 
+TEST_F(BatchListTest, IsReadToItsEndWhereAPageNeverHoldsMoreThanOne) {
+  served.most = 1;
+  serve(300, 5);
+  EXPECT_EQ(list().size(), 5U);
+}
+
 TEST_F(BatchListTest, FindsWhatSlidOverTheBorderOfAPage) {
   serve(500, 350);
   served.between = [&](std::size_t request) {
@@ -296,6 +302,7 @@ TEST_F(BatchTest, AnOddEntrySpoilsItselfAlone) {
            {R"("B1": {"created": 1500})", "B1.status is missing"},
            {R"("B1": {"status": "success"})", "B1.created is missing"},
            {R"("B1": {"status": "success", "created": null})", "B1.created is missing"},
+           {R"("B1": {"status": "success", "created": -5})", "B1.created is no time at which a batch was created"},
            {R"("B1": {"status": "success", "created": "today"})", "B1.created"},
            {R"("B1": {"status": "success", "created": 99999999999999999999})", "B1.created"},
            {R"("B1": {"status": true, "created": 1500})", "B1.status"},

@@ -384,11 +384,14 @@ TEST_F(KnownFileTest, pathsWithFoldersAreToldFromNames) {
   EXPECT_FALSE(store().knownFile(job, batch_, "d3/x", 10));
 }
 
-TEST_F(KnownFileTest, aPathIsRecordedOnceWritingBeganAndForGood) {
+TEST_F(KnownFileTest, aPathIsRecordedOnceAWholeFileWasThereAndForGood) {
   const model::Job job = jobWithBatches({"b1"});
   list(job.id, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 10)});
   EXPECT_FALSE(store().isRecordedPath(job, batch_, "x"));
   start(fileNamed(job.id, "x").id);
+  store().recordRanges(fileNamed(job.id, "x").id, std::vector<model::ByteRange>{{0, 5}});
+  EXPECT_FALSE(store().isRecordedPath(job, batch_, "x")) << "whatever lies there, it is not ours";
+  download(fileNamed(job.id, "x").id);
   EXPECT_TRUE(store().isRecordedPath(job, batch_, "x"));
   EXPECT_FALSE(store().isRecordedPath(job, batch_, "y"));
   download(fileNamed(job.id, "y").id);

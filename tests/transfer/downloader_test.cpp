@@ -12,6 +12,7 @@
 #include "support/fixed_random.h"
 #include "support/recording_file_system.h"
 #include "support/temp_directory.h"
+#include "transfer/content_sum.h"
 #include "transfer/doubles.h"
 
 namespace caiexport::transfer {
@@ -227,6 +228,7 @@ TEST_F(DownloaderTest, TakesAFileThatWasRenamedButNotRecorded) {
   fs::create_directories(folder_ / "out");
   writeAll(resumed.target, contentOf("f1", 10'000));
   resumed.done = {{0, 10'000}};
+  resumed.part.sum = contentSum(0, std::as_bytes(std::span<const char>(contentOf("f1", 10'000))));
   MemorySource source;
   run(source, {resumed});
   expectComplete(resumed);

@@ -46,7 +46,7 @@ TEST_F(PartFileTest, WritesInOrderHashesWithoutReadingAndRenames) {
   EXPECT_EQ(part.bytesBehind(), 0U);
   EXPECT_EQ(part.sync().ranges, (Ranges{{0, 10'000}}));
   EXPECT_EQ(part.sha256(), hashOf(content));
-  part.publish(true);
+  part.publish(true, "", {});
   EXPECT_EQ(readAll(target_), content);
   EXPECT_EQ(files_.calls(), (std::vector<std::string>{"open a.part", "write a.part 0+4000", "write a.part 4000+6000",
                                                       "sync a.part", "rename a.part a"}));
@@ -176,7 +176,7 @@ TEST_F(PartFileTest, ManyWritersAndAHasherAtOnce) {
   }
   part.hash(false, {});
   EXPECT_EQ(part.sha256(), hashOf(content));
-  part.publish(true);
+  part.publish(true, "", {});
   EXPECT_EQ(readAll(target_), content);
 }
 

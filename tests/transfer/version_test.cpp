@@ -35,7 +35,7 @@ using testing::writeAll;
 constexpr std::uint64_t kLength = 10'000;
 constexpr std::uint64_t kTail = 500;
 
-enum class Names { etag, date, nothing };
+enum class Names { etag, date, weak, nothing };
 
 /// What a server says of its versions 1, 2, ...
 model::FileVersion versionOf(Names names, unsigned version) {
@@ -44,6 +44,9 @@ model::FileVersion versionOf(Names names, unsigned version) {
       return {.etag = "\"v" + std::to_string(version) + "\""};
     case Names::date:
       return {.lastModified = "Fri, 27 Nov 2026 10:00:0" + std::to_string(version) + " GMT"};
+    case Names::weak:
+      // Whatever changes, somebody thought it of no account.
+      return {.etag = "W/\"always\""};
     case Names::nothing:
       break;
   }
@@ -78,6 +81,7 @@ class VersionTest : public ::testing::TestWithParam<Names> {
   }
 
   DownloadItem item() const { return itemOf(1, kLength, folder_ / "out"); }
+  DownloadItem interrupted();
 
   DownloadSummary run(ByteSource& source, const DownloadItem& item) {
     Downloader downloader(source, files_, clock_, random_, core::nullLog(), settings_);
@@ -105,10 +109,21 @@ class VersionTest : public ::testing::TestWithParam<Names> {
 };
 
 std::string nameOf(const ::testing::TestParamInfo<Names>& info) {
-  return info.param == Names::etag ? "Etag" : info.param == Names::date ? "LastModified" : "Nothing";
+  switch (info.param) {
+    case Names::etag:
+      return "Etag";
+    case Names::date:
+      return "LastModified";
+    case Names::weak:
+      return "WeakEtag";
+    case Names::nothing:
+      break;
+  }
+  return "Nothing";
 }
 
-INSTANTIATE_TEST_SUITE_P(Servers, VersionTest, ::testing::Values(Names::etag, Names::date, Names::nothing), nameOf);
+INSTANTIATE_TEST_SUITE_P(Servers, VersionTest, ::testing::Values(Names::etag, Names::date, Names::weak, Names::nothing),
+                         nameOf);
 
 TEST_P(VersionTest, AFileRewrittenBetweenTwoRangesIsFetchedAnew) {
   MemorySource source = serving([&](const Call& call) {
@@ -187,6 +202,52 @@ TEST_P(VersionTest, AResumedFileIsOfOneVersion) {
     expectVersion(later);
     EXPECT_EQ(ledger_.restarts.size(), later - 1);
   }
+}
+
+/// What a run leaves that is interrupted in the middle.
+DownloadItem VersionTest::interrupted() {
+  stop_ = {};
+  MemorySource first = serving([&](const Call& call) {
+    if (call.number == 6) stop_.request_stop();
+    if (stop_.stop_requested()) throw core::Interrupted();
+  });
+  EXPECT_THROW(run(first, item()), core::Interrupted);
+  DownloadItem resumed = item();
+  resumed.done = ledger_.done.at(1);
+  resumed.part = ledger_.facts.at(1);
+  stop_ = {};
+  progress_.bytes = 0;
+  progress_.bytesKept = 0;
+  return resumed;
+}
+
+TEST_P(VersionTest, AFileOfSeveralRunsIsUnprovenWhereItsVersionHasNoName) {
+  const DownloadItem resumed = interrupted();
+  EXPECT_FALSE(resumed.part.severalRuns);
+  MemorySource source = serving([](const Call&) {});
+  EXPECT_EQ(run(source, resumed).completed, 1U);
+  EXPECT_EQ(ledger_.completions.at(1).unproven, names_ == Names::nothing || names_ == Names::weak);
+  EXPECT_TRUE(ledger_.facts.at(1).severalRuns);
+  fs::remove_all(folder_ / "out");
+  EXPECT_EQ(run(source, item()).completed, 1U);
+  EXPECT_FALSE(ledger_.completions.at(1).unproven) << "of one run";
+}
+
+TEST_P(VersionTest, ARewriteThatLeavesTheEndShowsAtTheSeam) {
+  const std::string oldEnd = contentNow(1).substr(kLength - 2 * kTail);
+  const auto withOldEnd = [&](const std::string& content) { return content.substr(0, kLength - 2 * kTail) + oldEnd; };
+  const DownloadItem resumed = interrupted();
+  version_ = 2;
+  MemorySource source([&](const Call& call, const std::string&, RangeSink& sink, std::stop_token) {
+    const std::string content = withOldEnd(contentNow(2));
+    sink.isOf(versionOf(names_, 2));
+    sink.begin(call.range.first, content.size());
+    sink.write(bytesOf(content, call.range.first, call.range.end));
+    return true;
+  });
+  EXPECT_EQ(run(source, resumed).completed, 1U);
+  EXPECT_TRUE(readAll(item().target) == withOldEnd(contentNow(2))) << "bytes of two versions";
+  EXPECT_EQ(ledger_.restarts.size(), 1U);
 }
 
 TEST_P(VersionTest, ASourceThatIgnoresRangesIsComparedAsItComesAgain) {
@@ -288,6 +349,37 @@ TEST_P(PartTest, AFileThatTurnsUpMeanwhileIsNotOverwritten) {
   MemorySource source = serving([&](const Call&) { writeAll(fresh.target, "precious"); });
   EXPECT_THROW(run(source, fresh), core::Error);
   EXPECT_EQ(readAll(fresh.target), "precious");
+  writeAll(fresh.target, std::string(kLength, 'p'));
+  MemorySource another = serving([](const Call&) {});
+  EXPECT_THROW(run(another, fresh), core::Error) << "of the right length";
+  EXPECT_EQ(readAll(fresh.target), std::string(kLength, 'p'));
+}
+
+TEST_P(PartTest, WhatTurnsUpMeanwhileAndIsTheSameIsKept) {
+  DownloadItem fresh = item();
+  fresh.replaces = false;
+  MemorySource source = serving([&](const Call&) { writeAll(fresh.target, contentNow(1)); });
+  EXPECT_EQ(run(source, fresh).completed, 1U);
+  expectVersion(1);
+  EXPECT_FALSE(fs::exists(partPathFor(fresh.target, "")));
+}
+
+TEST_P(PartTest, WhatBearsTheFinalNameIsOursOnlyIfItHoldsWhatWasRecorded) {
+  DownloadItem whole = item();
+  whole.replaces = false;
+  whole.done = {{0, kLength}};
+  whole.part = {.sum = contentSum(0, bytesOf(contentNow(1), 0, kLength)), .version = versionOf(names_, 1)};
+  fs::create_directories(whole.target.parent_path());
+  writeAll(whole.target, contentNow(1));
+  MemorySource source = serving([](const Call&) {});
+  EXPECT_EQ(run(source, whole).completed, 1U);
+  EXPECT_TRUE(source.calls().empty());
+
+  writeAll(whole.target, std::string(kLength, 'p'));
+  ledger_ = Ledger();
+  EXPECT_THROW(run(source, whole), core::Error);
+  EXPECT_TRUE(ledger_.completions.empty());
+  EXPECT_EQ(readAll(whole.target), std::string(kLength, 'p'));
 }
 
 TEST_P(PartTest, AFileThatWasReplacedWhileItWasWrittenIsNotTakenForOurs) {

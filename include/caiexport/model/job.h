@@ -137,7 +137,8 @@ struct PartFacts {
   /// Of all of them, by transfer's own formula. Nothing: they can't be told from others and are not used.
   std::optional<std::uint64_t> sum = {};
   FileVersion version = {};
-  bool tailFirst = false;  ///< The end of the file was read before all else, to be compared later.
+  bool tailFirst = false;    ///< The end of the file was read before all else, to be compared later.
+  bool severalRuns = false;  ///< More of it was fetched by a run that found some of it here.
 };
 
 /// A file of a job, with what has happened to it.
@@ -150,6 +151,8 @@ struct FileRecord {
   PartFacts part = {};               ///< Of those bytes.
   std::string sha256 = {};           ///< Lower-case hex, once downloaded.
   std::optional<std::uint64_t> records = {};
+  /// It came in several runs, and the server named no version: only its content shows whether all of it is of one.
+  bool unproven = false;
 };
 
 struct Event {

@@ -16,6 +16,10 @@ enum class Content {
   other,        ///< Anything else: whether it has rows is not known.
 };
 
+/// Whether a folder of that name holds no tables of a batch, Parquet though it may hold: parts of a job that has not
+/// ended (`_temporary`), or the books of a table format (`_delta_log`).
+bool isOfBooks(const std::string& folderName);
+
 /// Tells the contents of files. Markers are to be noted first: some list the parts that were committed.
 class TableFinder {
  public:

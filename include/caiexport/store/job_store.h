@@ -172,14 +172,14 @@ class JobStore {
   /// whose path can be relied on: no other file is known to bear the same name, or something was written there before.
   std::vector<model::FileRecord> filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                  std::span<const model::FileState> states);
-  /// The files are about to be fetched, and nothing foreign lies at their paths: from here on, what lies there is ours
-  /// (see isRecordedPath), also after a crash between the renaming and recordDownloaded. pending becomes partial.
+  /// The files are about to be fetched, and nothing lies at their paths. pending becomes partial.
   void markStarted(std::span<const std::int64_t> files);
   /// All synced ranges of its `.part` file; they replace what was recorded. The file is partial (pending without any).
   void recordRanges(std::int64_t file, std::span<const model::ByteRange> done, const model::PartFacts& facts = {});
   struct Downloaded {
     std::int64_t file = 0;
     std::string sha256 = {};  ///< Lower-case hex.
+    bool unproven = false;    ///< As FileRecord::unproven.
   };
   /// Complete at their paths. Several at the price of one: a commit costs about half a millisecond, a file in it a few
   /// microseconds.
@@ -210,8 +210,9 @@ class JobStore {
     std::uint64_t bytes = 0;
   };
   Fetched fetched(model::JobId job);
-  /// Whether a job with the same output folder and dataset, this one included, has ever begun to write that path (any
-  /// length): it was marked as started, or ranges or a download were recorded. A mere listing does not count.
+  /// Whether a job with the same output folder and dataset, this one included, has ever recorded a download to that
+  /// path (any length), so that what lies there may be replaced. A start does not count: something foreign may have
+  /// turned up there since.
   bool isRecordedPath(const model::Job& job, const model::BatchId& batch, std::string_view path);
 
   // --- what happened

@@ -61,7 +61,8 @@ struct DownloadItem {
   std::vector<model::ByteRange> done = {};  ///< Of the `.part` file: normalized, synced by an earlier run.
   model::PartFacts part = {};               ///< Of those bytes.
   std::string partTag = {};                 ///< Part of the name of the `.part` file: whose it is.
-  /// Whether something at `target` may be replaced. If not, and something turns up there, it is Error(io).
+  /// Whether something at `target` may be replaced. If not, and something is there in the end, it is kept if it holds
+  /// what came, and Error(io) otherwise.
   bool replaces = true;
   std::string existingSha256 = {};  ///< If not empty: a file at `target` with this hash and the right length is kept.
 };
@@ -70,6 +71,7 @@ struct Completion {
   std::int64_t key = 0;
   std::string sha256 = {};  ///< Lower-case hex of the whole file.
   bool transferred = true;  ///< False: it was already there.
+  bool unproven = false;    ///< It came in several runs, and the source named no version of it.
 };
 
 /// Told what happened; every call comes from the thread that called Downloader::run. What it throws ends the run.

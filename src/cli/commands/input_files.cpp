@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
@@ -74,13 +75,27 @@ void dropReplaced(InputSet& set) {
   }
 }
 
+/// Each file once, by whatever path, link or second name it was given; of copies of a batch the first.
 void dropRepeated(InputSet& set) {
-  std::set<fs::path> seen;
+  std::set<fs::path> paths;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> linked;
+  std::set<std::pair<std::string, std::string>> places;
+  std::vector<std::string> copies;
   std::erase_if(set.files, [&](const reader::InputFile& file) {
     std::error_code error;
-    const fs::path whole = fs::weakly_canonical(file.path, error);
-    return !seen.insert(error ? file.path : whole).second;
+    const fs::path canonical = fs::weakly_canonical(file.path, error);
+    const fs::path& path = error ? file.path : canonical;
+    if (!paths.insert(path).second) return true;
+    const auto identity = core::diskFileSystem().identityOf(path);
+    if (identity && identity->links > 1 && !linked.emplace(identity->device, identity->inode).second) return true;
+    if (file.batchId.empty() || places.emplace(file.batchId, file.label).second) return false;
+    copies.push_back(file.path.string());
+    return true;
   });
+  if (copies.empty()) return;
+  set.notices.push_back(
+      counted(copies.size(), "file is", "files are") +
+      " left out, since the same files of the same batches are read from elsewhere: " + named(copies));
 }
 
 void noteSeveralBatches(InputSet& set) {
@@ -89,6 +104,10 @@ void noteSeveralBatches(InputSet& set) {
   for (const model::Batch& batch : set.batches) ids.push_back(batch.id.value());
   set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + named(ids) +
                         "; a profile may be in several of them, so records are not people");
+  if (set.datasets.size() < 2) return;
+  const std::vector<std::string> datasets(set.datasets.begin(), set.datasets.end());
+  set.notices.push_back("the batches are of " + std::to_string(datasets.size()) + " datasets, " + named(datasets) +
+                        ": their scores may be those of different models");
 }
 
 [[noreturn]] void throwNothing(const fs::path& folder) {
@@ -259,6 +278,7 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
   keepTables(
       files, [&](const model::FileRecord& file) { return pathOf(view.job, file); },
       [](const model::FileRecord& file) { return file.records.has_value(); }, "job " + argument, set);
+  set.datasets.insert(view.job.datasetId.value());
   std::map<std::string, core::TimePoint> created;
   for (const model::Batch& batch : view.job.batches) {
     addBatch(batch, set);
@@ -298,6 +318,7 @@ void InputFinder::addManifest(const engine::Manifest& manifest, const model::Bat
       files, [&](const engine::ManifestFile& file) { return manifest.folder / file.path; },
       [](const engine::ManifestFile& file) { return file.records.has_value(); },
       "batch " + core::printable(manifest.batchId, 80), set);
+  set.datasets.insert(manifest.datasetId);
   set.manifests.push_back(manifest.folder / engine::kManifestName);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
@@ -316,8 +337,12 @@ void InputFinder::addLooseFiles(const fs::path& folder, InputSet& set) {
   if (error) core::throwIoError("read the folder", folder, error.value());
   for (; entries != fs::recursive_directory_iterator(); entries.increment(error)) {
     if (error) core::throwIoError("read the folder", folder, error.value());
-    if (engine::isPassedOver(entries->path())) {
-      if (entries->is_directory(error)) entries.disable_recursion_pending();
+    const bool isFolder = entries->is_directory(error);
+    if (isFolder && reader::isOfBooks(entries->path().filename().string())) {
+      entries.disable_recursion_pending();
+      set.notices.push_back(core::printable(entries->path().string()) + " is left out: it holds no rows of its own");
+    } else if (engine::isPassedOver(entries->path())) {
+      if (isFolder) entries.disable_recursion_pending();
     } else if (entries->is_regular_file(error)) {
       found.push_back(entries->path());
     }

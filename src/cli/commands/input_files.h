@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct InputSet {
   std::vector<reader::InputFile> files;
   std::vector<std::filesystem::path> manifests;  ///< By which they were found.
   std::vector<model::Batch> batches;             ///< That are read.
+  std::set<std::string> datasets;                ///< Of these batches.
   std::vector<model::BatchId> replaced;          ///< Left out, since another one supersedes them.
   std::vector<std::string> notices;              ///< What people should know about the set.
   std::string description;                       ///< E.g. `job 12`.

@@ -269,6 +269,11 @@ void printText(const SyncPreview& preview, const engine::SyncRequest& request, S
   out.write(text + "\nThey would go to " + placeText(request.job));
 }
 
+void sayUncounted(const model::Guards& guards, Console& console) {
+  if (!guards.minRecords && !guards.maxChangePercent) return;
+  console.notice("caiexport: --min-records and --max-change are not checked by a dry run: it counts no rows");
+}
+
 }  // namespace
 
 CommandEnd previewDataset(Configuration& configuration, model::ExportRequest request, TextOrJson format,
@@ -308,6 +313,7 @@ CommandEnd previewDataset(Configuration& configuration, model::ExportRequest req
       at = 0;
     }
   }
+  sayUncounted(request.guards, context.console);
   printDataset(preview, replaced, request, format, context.out);
   return {};
 }
@@ -315,6 +321,7 @@ CommandEnd previewDataset(Configuration& configuration, model::ExportRequest req
 CommandEnd previewSync(Configuration& configuration, engine::SyncRequest request, TextOrJson format, Context& context) {
   configuration.platform().stamp(request.job);
   const SyncPreview preview = lookAt(configuration, request, context);
+  sayUncounted(request.job.guards, context.console);
   if (format == TextOrJson::json) {
     printJson(preview, request, context.out);
   } else {

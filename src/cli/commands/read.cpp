@@ -66,6 +66,9 @@ Format parseFormat(const ParsedOptions& options) {
     if (word == "table" && !options.has("format")) word = "csv";
     if (word != "csv") throw core::Error(core::Category::usage, "--for excel is about csv, not " + word);
   }
+  if (options.has("exact") && word != "csv") {
+    throw core::Error(core::Category::usage, "--exact is about csv, not " + word);
+  }
   if (word == "csv") return Format::csv;
   if (word == "jsonl") return Format::jsonl;
   if (word == "xlsx") return Format::xlsx;

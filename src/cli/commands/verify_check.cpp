@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
@@ -122,13 +123,31 @@ void VerifyCheck::findForeign(const ExpectedBatch& batch) {
     const bool folder = entries->is_directory(error) && !entries->is_symlink(error);
     if (engine::isPassedOver(entries->path())) {
       if (folder) entries.disable_recursion_pending();
-    } else if (!folder && !expected.contains(entries->path().lexically_relative(batch.folder).string())) {
+    } else if (!folder && expected.erase(entries->path().lexically_relative(batch.folder).string()) == 0) {
       foreign.push_back(entries->path());
     }
   }
+  dropRenamed(foreign, batch, expected);
   if (error) core::throwIoError("read the folder", batch.folder, error.value());
   std::ranges::sort(foreign);
   for (const fs::path& path : foreign) add(batch, path, Difference::foreign, "");
+}
+
+/// Some file systems keep names as they like: in small letters, or with accents as letters of their own. A file that is
+/// found under its recorded name is the one that is listed under another.
+void VerifyCheck::dropRenamed(std::vector<fs::path>& foreign, const ExpectedBatch& batch,
+                              const std::set<std::string>& notListed) {
+  if (foreign.empty()) return;
+  core::FileSystem& files = core::diskFileSystem();
+  std::set<std::pair<std::uint64_t, std::uint64_t>> recorded;
+  for (const std::string& name : notListed) {
+    if (const auto there = files.identityOf(batch.folder / name)) recorded.emplace(there->device, there->inode);
+  }
+  // Once each: a second name of the same file is foreign.
+  std::erase_if(foreign, [&](const fs::path& path) {
+    const auto identity = files.identityOf(path);
+    return identity && recorded.erase({identity->device, identity->inode}) > 0;
+  });
 }
 
 }  // namespace caiexport::cli

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -71,6 +72,8 @@ class VerifyCheck {
   std::string wrongRows(const std::filesystem::path& path, const ExpectedFile& file,
                         std::optional<std::uint64_t>& rows);
   void findForeign(const ExpectedBatch& batch);
+  static void dropRenamed(std::vector<std::filesystem::path>& foreign, const ExpectedBatch& batch,
+                          const std::set<std::string>& notListed);
   void add(const ExpectedBatch& batch, const std::filesystem::path& path, Difference difference, std::string detail,
            std::int64_t file = 0);
 
