@@ -34,6 +34,14 @@ FLOORS = {
 MAIN_FILE = "src/main.cpp"
 TOP_FLOOR = "cli"
 
+# Rooms of a floor: what the files of each may include of the other rooms, as prefixes of paths. A room that is not named
+# here (`commands`, and application.cpp, which lists them) may include all.
+ROOMS = {
+    "src/cli/config/": ("src/cli/option_values.h",),
+    "src/cli/output/": ("src/cli/config/", "src/cli/option_values.h", "src/cli/run_job.h"),
+    "src/cli/doctor/": ("src/cli/config/", "src/cli/output/", "src/cli/session.h"),
+}
+
 # Which files may name which library: (what, pattern of the included path, prefixes of the files that may).
 LIBRARIES = [
     ("Poco::Net", r"Poco/Net/", ["src/net/poco_transport", "src/simulator/"]),
@@ -63,6 +71,24 @@ def floor_of(path):
     return None
 
 
+def own_file(root, path, included):
+    """The file of this tree that an include in quotes names, or None."""
+    for base in (os.path.dirname(path), "src", "include"):
+        candidate = os.path.normpath(os.path.join(base, included))
+        if os.path.isfile(os.path.join(root, candidate)):
+            return candidate
+    return None
+
+
+def violations_of_rooms(root, path, included):
+    for room, others in ROOMS.items():
+        target = own_file(root, path, included)
+        if not path.startswith(room) or target is None or not target.startswith("src/"):
+            continue
+        if floor_of(target) == floor_of(path) and not target.startswith((room, *others)):
+            yield f'{room} may not include {target}'
+
+
 def target_floor(root, path, quoted, included):
     """The floor that an included path belongs to, or None for a library, the system, or the file's own folder."""
     if included.startswith("caiexport/"):
@@ -70,11 +96,8 @@ def target_floor(root, path, quoted, included):
         return parts[1] if len(parts) > 2 else ""
     if not quoted:
         return None
-    for base in (os.path.dirname(path), "src", "include"):
-        candidate = os.path.normpath(os.path.join(base, included))
-        if os.path.isfile(os.path.join(root, candidate)):
-            return floor_of(candidate)
-    return None
+    target = own_file(root, path, included)
+    return None if target is None else floor_of(target)
 
 
 def violations_of_line(root, path, floor, quoted, included):
@@ -100,6 +123,9 @@ def check_file(root, path):
             match = INCLUDE.match(line)
             if match:
                 for message in violations_of_line(root, path, floor, match[1] == '"', match[2]):
+                    yield number, message
+            if match and match[1] == '"':
+                for message in violations_of_rooms(root, path, match[2]):
                     yield number, message
 
 
@@ -131,6 +157,10 @@ GOOD = {
     "src/reader/module/module.cpp": '#include <duckdb.h>\n// #include "caiexport/net/http.h"\n',
     "src/simulator/server.cpp": '#include <duckdb.h>\n#include <Poco/Net/HTTPServer.h>\n#include "caiexport/core/error.h"\n',
     "src/engine/steps.cpp": '#include "caiexport/store/store.h"\n#include "caiexport/net/http.h"\n',
+    "src/cli/commands/show.cpp": '#include "cli/output/text.h"\n#include "cli/config/config.h"\n',
+    "src/cli/output/text.h": '#include "cli/config/config.h"\n',
+    "src/cli/config/config.h": "",
+    "src/cli/commands/commands.h": "",
     "src/main.cpp": '#include <Poco/Util/Application.h>\n#include "caiexport/cli/cli.h"\n',
 }
 
@@ -146,6 +176,9 @@ BAD = [
     ("src/store/around.cpp", '#include "engine/private.h"', "store may not include engine"),
     ("src/cli/unknown.cpp", '#include "caiexport/basement/x.h"', "no known floor"),
     ("src/cli/umbrella.cpp", '#include "caiexport/all.h"', "no known floor"),
+    ("src/cli/config/up.cpp", '#include "cli/output/text.h"', "src/cli/config/ may not include"),
+    ("src/cli/output/up.cpp", '#include "cli/commands/commands.h"', "src/cli/output/ may not include"),
+    ("src/cli/doctor/round.cpp", '#include "../commands/commands.h"', "src/cli/doctor/ may not include"),
     ("src/attic/x.cpp", "", "stands on no known floor"),
     ("src/net/http.cpp", "#include <Poco/Net/HTTPRequest.h>", "Poco::Net"),
     ("include/caiexport/net/http.h", "#include <Poco/Net/HTTPRequest.h>", "Poco::Net"),
