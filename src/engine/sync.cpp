@@ -49,10 +49,10 @@ class SyncLock {
 };
 
 /// One call of Sync::run.
-class Run {
+class SyncRun {
  public:
-  Run(Tools& tools, store::SyncStore& records, const Sync::RunJob& runJob, const SyncEvents& events,
-      const SyncRequest& request, std::stop_token stop)
+  SyncRun(Tools& tools, store::SyncStore& records, const Sync::RunJob& runJob, const SyncEvents& events,
+          const SyncRequest& request, std::stop_token stop)
       : tools_(tools),
         records_(records),
         runJob_(runJob),
@@ -337,7 +337,7 @@ Sync::Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events
     : tools_(std::move(tools)), records_(records), runJob_(std::move(run)), events_(std::move(events)) {}
 
 SyncResult Sync::run(const SyncRequest& request, std::stop_token stop) {
-  return Run(tools_, records_, runJob_, events_, request, std::move(stop)).toTheEnd();
+  return SyncRun(tools_, records_, runJob_, events_, request, std::move(stop)).toTheEnd();
 }
 
 }  // namespace caiexport::engine

@@ -36,7 +36,7 @@ std::string ifRangeHeader(const std::string& range, const model::FileVersion& wa
 /// Checks what comes against what was listed, and hands it on.
 class CheckedBody final : public net::BodySink {
  public:
-  CheckedBody(const Call& call, const model::RemoteFile& file, FileSink& sink)
+  CheckedBody(const Call& call, const model::RemoteFile& file, model::ByteSink& sink)
       : call_(call), file_(file), sink_(sink) {}
 
   bool begin(const net::HttpResponse& head, std::optional<std::uint64_t> bodyBytes) override {
@@ -121,7 +121,7 @@ class CheckedBody final : public net::BodySink {
 
   const Call& call_;
   const model::RemoteFile& file_;
-  FileSink& sink_;
+  model::ByteSink& sink_;
   std::uint64_t expectedBytes_ = 0;
   std::uint64_t receivedBytes_ = 0;
   bool begun_ = false;
@@ -156,7 +156,8 @@ void Client::listFiles(const model::BatchId& batch, const std::function<void(std
   FileListing(implementation_->caller, batch, implementation_->listedTogether, page, std::move(stop)).run();
 }
 
-void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop) {
+void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
+                       std::stop_token stop) {
   Caller& caller = implementation_->caller;
   const std::string asked = rangeHeader(file, range);
   const Call call{.what = "fetch " + core::printable(file.name, 255),

@@ -45,7 +45,7 @@ Downloader::Downloader(ByteSource& source, core::FileSystem& files, core::Clock&
     : source_(source), files_(files), clock_(clock), random_(random), log_(log), settings_(settings) {}
 
 DownloadSummary Downloader::run(ItemFeed& feed, Observer& observer, DownloadProgress& progress, std::stop_token stop) {
-  Run run({source_, files_, clock_, random_, log_, settings_}, observer, progress);
+  DownloadRun run({source_, files_, clock_, random_, log_, settings_}, observer, progress);
   return run.toTheEnd(feed, stop);
 }
 

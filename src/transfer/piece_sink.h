@@ -21,13 +21,13 @@ class Arrivals {
  public:
   virtual ~Arrivals() = default;
   virtual void onFirstByte() = 0;
-  /// As RangeSink::room.
+  /// As model::ByteSink::room.
   virtual std::size_t room(std::size_t bytes) { return bytes; }
   virtual void onBytes(std::uint64_t received, std::uint64_t kept) = 0;
 };
 
 /// Keeps the bytes that the piece still needs, wherever the answer begins and ends, and drops all others.
-class PieceSink final : public RangeSink {
+class PieceSink final : public model::ByteSink {
  public:
   PieceSink(Piece& piece, Arrivals& arrivals) : piece_(piece), arrivals_(arrivals) {}
 

@@ -29,23 +29,23 @@ double shareOfTheLimit(const DownloadSettings& settings) {
 
 }  // namespace
 
-Run::Run(const Surroundings& surroundings, Observer& observer, DownloadProgress& progress)
-    : at_(surroundings),
+DownloadRun::DownloadRun(const DownloadTools& tools, Observer& observer, DownloadProgress& progress)
+    : at_(tools),
       observer_(observer),
       progress_(progress),
-      rateLimit_(surroundings.clock, surroundings.settings.mostBytesPerSecond),
-      schedule_({.rangeBytes = std::max<std::uint64_t>(1, surroundings.settings.rangeBytes),
-                 .longestResponse = surroundings.settings.longestResponse,
-                 .expectedBytesPerSecond = shareOfTheLimit(surroundings.settings),
-                 .tailBytes = surroundings.settings.tailBytes}),
-      controller_(limitsOf(surroundings.settings)) {}
+      rateLimit_(tools.clock, tools.settings.mostBytesPerSecond),
+      schedule_({.rangeBytes = std::max<std::uint64_t>(1, tools.settings.rangeBytes),
+                 .longestResponse = tools.settings.longestResponse,
+                 .expectedBytesPerSecond = shareOfTheLimit(tools.settings),
+                 .tailBytes = tools.settings.tailBytes}),
+      controller_(limitsOf(tools.settings)) {}
 
-Run::~Run() {
+DownloadRun::~DownloadRun() {
   end();
   joinAll();
 }
 
-DownloadSummary Run::toTheEnd(ItemFeed& feed, const std::stop_token& stop) {
+DownloadSummary DownloadRun::toTheEnd(ItemFeed& feed, const std::stop_token& stop) {
   {
     const std::stop_callback onStop(stop, [this] { end(); });
     try {
@@ -70,7 +70,7 @@ DownloadSummary Run::toTheEnd(ItemFeed& feed, const std::stop_token& stop) {
   return std::move(summary_);
 }
 
-void Run::serve(ItemFeed& feed) {
+void DownloadRun::serve(ItemFeed& feed) {
   feed.begin([this] {
     const std::lock_guard lock(mutex_);
     woken_ = true;
@@ -95,7 +95,7 @@ void Run::serve(ItemFeed& feed) {
   }
 }
 
-void Run::takeItems(ItemFeed& feed) {
+void DownloadRun::takeItems(ItemFeed& feed) {
   bool more = true;
   while (more) {
     std::optional<DownloadItem> item = feed.next();
@@ -116,20 +116,20 @@ void Run::takeItems(ItemFeed& feed) {
   }
 }
 
-bool Run::isDone() const {
+bool DownloadRun::isDone() const {
   if (!results_.empty()) return false;
   return (exhausted_ && schedule_.empty()) || (gaveUp_ && schedule_.begun().empty());
 }
 
-bool Run::wantsItem() const {
+bool DownloadRun::wantsItem() const {
   return !exhausted_ && !dry_ && !gaveUp_ && schedule_.freshCount() < lookAhead();
 }
 
-std::size_t Run::lookAhead() const {
+std::size_t DownloadRun::lookAhead() const {
   return std::max<std::size_t>(kLeastLookAhead, controller_.limit());
 }
 
-void Run::deliver(const std::vector<Result>& results) {
+void DownloadRun::deliver(const std::vector<Result>& results) {
   if (results.empty()) return;
   std::vector<Completion> completions;
   try {
@@ -150,7 +150,7 @@ void Run::deliver(const std::vector<Result>& results) {
   afterDelivery(results);
 }
 
-void Run::deliverOne(const Result& result) {
+void DownloadRun::deliverOne(const Result& result) {
   const std::int64_t key = result.file->item.key;
   switch (result.kind) {
     case Result::Kind::restarted:
@@ -170,7 +170,7 @@ void Run::deliverOne(const Result& result) {
   }
 }
 
-void Run::afterDelivery(const std::vector<Result>& results) {
+void DownloadRun::afterDelivery(const std::vector<Result>& results) {
   const std::lock_guard lock(mutex_);
   for (const Result& result : results) {
     const File& file = result.file;
@@ -199,7 +199,7 @@ void Run::afterDelivery(const std::vector<Result>& results) {
   }
 }
 
-void Run::joinAll() {
+void DownloadRun::joinAll() {
   std::vector<std::jthread> threads;
   {
     const std::lock_guard lock(mutex_);
@@ -214,7 +214,7 @@ void Run::joinAll() {
 
 /// After an early end, when no other thread is left. A failure that is not ours to handle (a crash in a test, no
 /// memory) and one of the observer leave everything as it is.
-void Run::saveWhatArrived() {
+void DownloadRun::saveWhatArrived() {
   if (observerThrew_) return;
   try {
     if (problem_) std::rethrow_exception(problem_);
@@ -233,7 +233,7 @@ void Run::saveWhatArrived() {
   }
 }
 
-void Run::saveWhatArrived(FileTask& file) {
+void DownloadRun::saveWhatArrived(FileTask& file) {
   if (file.isOfAnotherFile() || file.isToBegin) return;
   if (file.part.unsyncedBytes() == 0) return;
   PartFile::Synced synced;
@@ -247,12 +247,12 @@ void Run::saveWhatArrived(FileTask& file) {
   observer_.rangesOnDisk(file.item.key, synced.ranges, factsOf(file, synced));
 }
 
-void Run::rethrowProblem(const std::stop_token& stop) {
+void DownloadRun::rethrowProblem(const std::stop_token& stop) {
   if (problem_) std::rethrow_exception(problem_);
   if (stop.stop_requested() && !(exhausted_ && schedule_.empty())) throw core::Interrupted();
 }
 
-void Run::wakeAll() {
+void DownloadRun::wakeAll() {
   if (sleeping_) wake_.request_stop();
   workWanted_.notify_all();
   limitRaised_.notify_all();
@@ -260,19 +260,19 @@ void Run::wakeAll() {
   served_.notify_all();
 }
 
-void Run::push(Result result) {
+void DownloadRun::push(Result result) {
   results_.push_back(std::move(result));
   served_.notify_one();
 }
 
-void Run::end() {
+void DownloadRun::end() {
   inner_.request_stop();
   // A thread that is about to wait has the lock, or sees the stop.
   const std::lock_guard lock(mutex_);
   wakeAll();
 }
 
-void Run::endWith(std::exception_ptr problem) {
+void DownloadRun::endWith(std::exception_ptr problem) {
   {
     const std::lock_guard lock(mutex_);
     if (!problem_) problem_ = std::move(problem);

@@ -25,7 +25,7 @@ namespace caiexport::transfer {
 
 class PieceSink;
 
-struct Surroundings {
+struct DownloadTools {
   ByteSource& source;
   core::FileSystem& files;
   core::Clock& clock;
@@ -34,12 +34,12 @@ struct Surroundings {
   DownloadSettings settings;
 };
 
-class Run {
+class DownloadRun {
  public:
-  Run(const Surroundings& surroundings, Observer& observer, DownloadProgress& progress);
-  ~Run();
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
+  DownloadRun(const DownloadTools& tools, Observer& observer, DownloadProgress& progress);
+  ~DownloadRun();
+  DownloadRun(const DownloadRun&) = delete;
+  DownloadRun& operator=(const DownloadRun&) = delete;
 
   DownloadSummary toTheEnd(ItemFeed& feed, const std::stop_token& stop);
 
@@ -149,7 +149,7 @@ class Run {
   void endWith(std::exception_ptr problem);
   bool ending() const { return inner_.stop_requested(); }
 
-  const Surroundings at_;
+  const DownloadTools at_;
   Observer& observer_;
   DownloadProgress& progress_;
   RateLimit rateLimit_;

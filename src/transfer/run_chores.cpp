@@ -26,7 +26,7 @@ std::uint64_t sizeOf(const std::vector<model::ByteRange>& ranges) {
 
 }  // namespace
 
-void Run::keep() {
+void DownloadRun::keep() {
   try {
     while (true) {
       Chore chore;
@@ -45,7 +45,7 @@ void Run::keep() {
   }
 }
 
-Run::Chore Run::takeChore() {
+DownloadRun::Chore DownloadRun::takeChore() {
   if (chores_.empty()) return {};
   Chore chore = std::move(chores_.front());
   chores_.pop_front();
@@ -56,7 +56,7 @@ Run::Chore Run::takeChore() {
   return chore;
 }
 
-void Run::doChore(const Chore& chore) {
+void DownloadRun::doChore(const Chore& chore) {
   switch (chore.kind) {
     case Chore::Kind::attend:
       attend(chore.file);
@@ -69,7 +69,7 @@ void Run::doChore(const Chore& chore) {
 }
 
 /// Whatever is due for the file by its state.
-void Run::attend(const File& file) {
+void DownloadRun::attend(const File& file) {
   bool complete = false;
   bool failed = false;
   bool publishes = false;
@@ -98,7 +98,7 @@ void Run::attend(const File& file) {
 }
 
 /// Of a large file that is still arriving: syncs what is there, for the observer to record.
-void Run::record(const File& file) {
+void DownloadRun::record(const File& file) {
   PartFile::Synced synced = file->part.sync();
   const std::lock_guard lock(mutex_);
   file->recordPending = false;
@@ -110,7 +110,7 @@ void Run::record(const File& file) {
   if (hasEnded(*file)) requestChore(file);
 }
 
-void Run::finish(const File& file) {
+void DownloadRun::finish(const File& file) {
   PartFile& part = file->part;
   if (file->item.remote.lengthBytes == 0) part.createEmpty();
   part.hash(false, inner_.get_token());
@@ -131,7 +131,7 @@ void Run::finish(const File& file) {
         .newBytes = synced.newBytes});
 }
 
-void Run::publish(const File& file) {
+void DownloadRun::publish(const File& file) {
   file->part.publish(file->item.replaces, file->sha256, inner_.get_token());
   const std::lock_guard lock(mutex_);
   renamed_.push_back(file);
@@ -139,7 +139,7 @@ void Run::publish(const File& file) {
 
 /// Syncing a folder takes a while, and so does recording: files that are renamed meanwhile, or whose turn comes soon,
 /// share both. While there are chores, whoever does the last one comes here.
-void Run::announce(Announce when) {
+void DownloadRun::announce(Announce when) {
   std::unique_lock lock(mutex_);
   if (renamed_.empty() || announcing_) return;
   if (when == Announce::whenDue && !chores_.empty() && renamed_.size() < kMostRenamed) return;
@@ -162,7 +162,7 @@ void Run::announce(Announce when) {
 }
 
 /// Of a file that can't be had, or starts again: what came stays for the next run, unless it is of another file.
-void Run::giveUp(const File& file) {
+void DownloadRun::giveUp(const File& file) {
   PartFile::Synced synced;
   const bool discards = file->isToBegin || file->isOfAnotherFile();
   if (discards) {
@@ -190,7 +190,7 @@ void Run::giveUp(const File& file) {
 }
 
 /// Somebody else wrote to the file between two runs.
-void Run::giveUpAdopted(const File& file) {
+void DownloadRun::giveUpAdopted(const File& file) {
   {
     const std::lock_guard lock(mutex_);
     file->stage = FileStage::failed;
@@ -204,7 +204,7 @@ void Run::giveUpAdopted(const File& file) {
 }
 
 /// With the lock held.
-model::PartFacts Run::factsOf(const FileTask& file, const PartFile::Synced& synced) {
+model::PartFacts DownloadRun::factsOf(const FileTask& file, const PartFile::Synced& synced) {
   return {.sum = synced.sum,
           .version = file.versions.known(),
           .tailFirst = file.tailFirst,
@@ -212,11 +212,11 @@ model::PartFacts Run::factsOf(const FileTask& file, const PartFile::Synced& sync
 }
 
 /// Nothing of it is wanted, or on its way, any more.
-bool Run::hasEnded(const FileTask& file) {
+bool DownloadRun::hasEnded(const FileTask& file) {
   return file.active.empty() && (file.failure || (file.gaps.empty() && file.later.empty()));
 }
 
-void Run::requestChore(const File& file) {
+void DownloadRun::requestChore(const File& file) {
   if (file->choreQueued) return;
   if (file->choreRunning) {
     file->choreAgain = true;
@@ -226,13 +226,13 @@ void Run::requestChore(const File& file) {
   queueChore({.kind = Chore::Kind::attend, .file = file});
 }
 
-void Run::requestRecord(const File& file) {
+void DownloadRun::requestRecord(const File& file) {
   if (!file->recorded || file->recordPending || file->stage != FileStage::fetching || hasEnded(*file)) return;
   file->recordPending = true;
   queueChore({.kind = Chore::Kind::record, .file = file});
 }
 
-void Run::queueChore(Chore chore) {
+void DownloadRun::queueChore(Chore chore) {
   const bool quick = chore.kind == Chore::Kind::attend && chore.file->item.remote.lengthBytes <= kQuickBytes;
   chores_.push_back(std::move(chore));
   // Waking a thread costs more than a small file does: one that is at work takes it next.

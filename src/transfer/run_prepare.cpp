@@ -29,7 +29,7 @@ std::vector<ByteRange> seamsBefore(const std::vector<ByteRange>& missing, const 
 }  // namespace
 
 /// Looks at what is on disk and decides what is to be done for the file.
-void Run::prepare(const File& file) {
+void DownloadRun::prepare(const File& file) {
   if (keepsExisting(file)) return;
   DownloadItem& item = file->item;
   const std::uint64_t length = item.remote.lengthBytes;
@@ -47,7 +47,7 @@ void Run::prepare(const File& file) {
   prepareResumed(file, missing);
 }
 
-void Run::prepareFresh(const File& file) {
+void DownloadRun::prepareFresh(const File& file) {
   const std::uint64_t length = file->item.remote.lengthBytes;
   makeFolder(PartFile::folderOf(file->item.target));
   const std::lock_guard lock(mutex_);
@@ -66,7 +66,7 @@ void Run::prepareFresh(const File& file) {
   schedule_.open(file, {tail}, Purpose::tail);
 }
 
-void Run::prepareResumed(const File& file, const std::vector<ByteRange>& missing) {
+void DownloadRun::prepareResumed(const File& file, const std::vector<ByteRange>& missing) {
   const DownloadItem& item = file->item;
   makeFolder(PartFile::folderOf(item.target));
   file->part.adopt(item.done, item.part.sum);
@@ -83,7 +83,7 @@ void Run::prepareResumed(const File& file, const std::vector<ByteRange>& missing
 }
 
 /// Why what an earlier run left of the file can't be used; nothing if it can.
-std::string Run::whyUseless(const FileTask& file, bool allIsThere) const {
+std::string DownloadRun::whyUseless(const FileTask& file, bool allIsThere) const {
   const DownloadItem& item = file.item;
   const std::string name = core::printable(file.part.path().string());
   const auto size = at_.files.sizeOf(file.part.path());
@@ -95,7 +95,7 @@ std::string Run::whyUseless(const FileTask& file, bool allIsThere) const {
   return "nothing shows whether the file is still what it was when '" + name + "' was begun";
 }
 
-bool Run::keepsExisting(const File& file) {
+bool DownloadRun::keepsExisting(const File& file) {
   const DownloadItem& item = file->item;
   if (item.existingSha256.empty() || at_.files.sizeOf(item.target) != item.remote.lengthBytes) return false;
   if (sha256OfFile(item.target, inner_.get_token()) != item.existingSha256) {
@@ -116,7 +116,7 @@ bool Run::keepsExisting(const File& file) {
 }
 
 /// All bytes were recorded and the file has its final name already: the last run ended between renaming and recording.
-bool Run::finishRenamed(const File& file) {
+bool DownloadRun::finishRenamed(const File& file) {
   const DownloadItem& item = file->item;
   if (at_.files.sizeOf(item.target) != item.remote.lengthBytes) return false;
   // Something else may have taken the name since.
@@ -131,7 +131,7 @@ bool Run::finishRenamed(const File& file) {
   return true;
 }
 
-void Run::makeFolder(const std::filesystem::path& folder) {
+void DownloadRun::makeFolder(const std::filesystem::path& folder) {
   const std::lock_guard lock(folderMutex_);
   if (folders_.contains(folder)) return;
   at_.files.createDirectories(folder);

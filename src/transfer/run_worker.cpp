@@ -56,9 +56,9 @@ core::Error afterTries(const core::Error& error, int tries) {
 }  // namespace
 
 /// One fetch of a worker, seen from its sink.
-class Run::Attempt final : public Arrivals {
+class DownloadRun::Attempt final : public Arrivals {
  public:
-  Attempt(Run& run, Worker& worker, Piece& piece)
+  Attempt(DownloadRun& run, Worker& worker, Piece& piece)
       : run_(run),
         worker_(worker),
         piece_(piece),
@@ -84,7 +84,7 @@ class Run::Attempt final : public Arrivals {
   }
 
  private:
-  Run& run_;
+  DownloadRun& run_;
   Worker& worker_;
   Piece& piece_;
   Allowance allowance_;
@@ -93,7 +93,7 @@ class Run::Attempt final : public Arrivals {
   std::uint64_t received_ = 0;
 };
 
-void Run::work(Worker worker) {
+void DownloadRun::work(Worker worker) {
   try {
     while (true) {
       const Assignment assignment = nextAssignment(worker);
@@ -113,7 +113,7 @@ void Run::work(Worker worker) {
   }
 }
 
-Run::Assignment Run::nextAssignment(Worker& worker) {
+DownloadRun::Assignment DownloadRun::nextAssignment(Worker& worker) {
   std::unique_lock lock(mutex_);
   while (!ending() && !finished_) {
     if (worker.index >= controller_.limit()) {
@@ -139,7 +139,7 @@ Run::Assignment Run::nextAssignment(Worker& worker) {
 }
 
 /// Its own file first (hashed in order), then a new one, then a share of another's.
-std::shared_ptr<Piece> Run::nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare) {
+std::shared_ptr<Piece> DownloadRun::nextPiece(const Worker& worker, core::SteadyTime now, File& toPrepare) {
   if (!keepsUpRecord()) return nullptr;
   const unsigned connections = controller_.limit();
   std::shared_ptr<Piece> piece;
@@ -156,7 +156,7 @@ std::shared_ptr<Piece> Run::nextPiece(const Worker& worker, core::SteadyTime now
 
 /// Sees to it that a crash never loses more than DownloadSettings::recordEveryBytes says; false while that needs all
 /// connections to wait.
-bool Run::keepsUpRecord() {
+bool DownloadRun::keepsUpRecord() {
   const std::uint64_t underWay =
       std::uint64_t{controller_.limit()} * (schedule_.rangeBytes() + schedule_.rangeBytes() / 2);
   const std::uint64_t due = at_.settings.recordEveryBytes + underWay;
@@ -177,7 +177,7 @@ bool Run::keepsUpRecord() {
 /// Bounds the open files, and what a crash would lose of files that are finished but not recorded yet: two a
 /// connection, more if they are small, so that they can be recorded many at once. A server that no longer answers gets
 /// no more of them.
-bool Run::mayBegin() const {
+bool DownloadRun::mayBegin() const {
   if (!schedule_.hasFresh() || gaveUp_) return false;
   const std::size_t connections = controller_.limit();
   const std::size_t begun = schedule_.begun().size();
@@ -186,7 +186,7 @@ bool Run::mayBegin() const {
   return begun < most && schedule_.begunBytes() < connections * (at_.settings.rangeBytes / 4);
 }
 
-void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
+void DownloadRun::waitForWork(std::unique_lock<std::mutex>& lock) {
   starved_ = true;
   const auto retry = schedule_.earliestRetry(at_.clock.steadyNow());
   if (!retry || sleeping_) {
@@ -205,7 +205,7 @@ void Run::waitForWork(std::unique_lock<std::mutex>& lock) {
   sleeping_ = false;
 }
 
-void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
+void DownloadRun::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   Attempt attempt(*this, worker, *piece);
   PieceSink sink(*piece, attempt);
   std::exception_ptr problem;
@@ -232,7 +232,8 @@ void Run::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
 }
 
 /// With the lock held, like all that follows up to the chores.
-void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
+void DownloadRun::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink,
+                         const std::exception_ptr& problem) {
   const File& file = piece->file();
   if (sink.wholeFileComes()) file->ignoresRanges = true;
   if (sink.keptBytes() > 0 && gaveUp_) {
@@ -258,7 +259,7 @@ void Run::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, con
 }
 
 /// Of a file of which nothing is on its way: what is to be fetched next.
-void Run::goOn(const File& file) {
+void DownloadRun::goOn(const File& file) {
   if (file->failure || !file->active.empty() || !file->gaps.empty() || ending()) return;
   if (!file->later.empty()) {
     schedule_.open(file, std::exchange(file->later, {}));
@@ -275,7 +276,7 @@ void Run::goOn(const File& file) {
 }
 
 /// What is here of the file goes, and all of it is fetched again: so that its end is known before the rest.
-void Run::beginAgain(const File& file, const core::Error& why, core::SteadyTime notBefore) {
+void DownloadRun::beginAgain(const File& file, const core::Error& why, core::SteadyTime notBefore) {
   if (file->restarts >= static_cast<unsigned>(std::max(1, at_.settings.retry.furtherTries))) {
     return failFile(*file, why);
   }
@@ -295,12 +296,12 @@ void Run::beginAgain(const File& file, const core::Error& why, core::SteadyTime 
 }
 
 /// Whether more of the file, in another answer, could be of another version without anybody noticing.
-bool Run::wouldMix(const FileTask& file) const {
+bool DownloadRun::wouldMix(const FileTask& file) const {
   return at_.settings.tailBytes > 0 && !file.tailFirst && !file.ignoresRanges && file.versions.known().empty() &&
          !file.part.written().empty();
 }
 
-void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
+void DownloadRun::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
   FileTask& file = *piece->file();
   if (file.failure) return;
   try {
@@ -328,7 +329,8 @@ void Run::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, cons
   }
 }
 
-void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error) {
+void DownloadRun::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink,
+                           const core::TransientError& error) {
   const auto now = at_.clock.steadyNow();
   if (error.cause().throttled && controller_.throttled(now)) limitChanged("throttled");
   const int tries = (isProgress(piece->asked(), sink.keptBytes()) ? 0 : piece->failedTries()) + 1;
@@ -355,13 +357,13 @@ void Run::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, c
   giveBackRest(piece, sink, tries, now + *wait);
 }
 
-void Run::failFile(FileTask& file, const core::Error& error) {
+void DownloadRun::failFile(FileTask& file, const core::Error& error) {
   file.failure = error;
   schedule_.abandon(file);
 }
 
-void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
-                       core::SteadyTime notBefore) {
+void DownloadRun::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sink, int failedTries,
+                               core::SteadyTime notBefore) {
   const Purpose purpose = piece->purpose();
   for (const ByteRange& range : sink.leftOut()) {
     schedule_.giveBack(*piece->file(), {range, failedTries, notBefore, purpose});
@@ -371,7 +373,7 @@ void Run::giveBackRest(const std::shared_ptr<Piece>& piece, const PieceSink& sin
 }
 
 /// One worker more, if there is one: it wakes the next when it finds more than it takes.
-void Run::wakeForWork() {
+void DownloadRun::wakeForWork() {
   if (sleeping_) wake_.request_stop();
   if (idleWorkers_ > 0) {
     workWanted_.notify_one();
@@ -381,7 +383,7 @@ void Run::wakeForWork() {
   }
 }
 
-void Run::observeThroughput(core::SteadyTime now) {
+void DownloadRun::observeThroughput(core::SteadyTime now) {
   nextLook_ = (now + kLookEvery).time_since_epoch().count();
   const ThroughputSample sample{.at = now,
                                 .bytes = keptBytes_,
@@ -395,7 +397,7 @@ void Run::observeThroughput(core::SteadyTime now) {
   schedule_.limitPerFile(controller_.limitPerFile());
 }
 
-void Run::limitChanged(std::string_view reason) {
+void DownloadRun::limitChanged(std::string_view reason) {
   ++epoch_;
   delivering_ = 0;
   if (at_.log.wants(core::LogLevel::debug)) {
@@ -406,7 +408,7 @@ void Run::limitChanged(std::string_view reason) {
   wakeForWork();
 }
 
-void Run::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
+void DownloadRun::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
   const std::lock_guard lock(mutex_);
   waited_ += waited;
   if (worker.epoch == epoch_) return;
@@ -414,7 +416,7 @@ void Run::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
   ++delivering_;
 }
 
-void Run::noteBytes(const File& file, std::uint64_t kept) {
+void DownloadRun::noteBytes(const File& file, std::uint64_t kept) {
   keptBytes_ += kept;
   progress_.bytes += kept;
   if (kept > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;

@@ -19,7 +19,7 @@ void checkFile(const model::RemoteFile& file) {
 }
 
 /// Takes what was promised and nothing else.
-class BoundedSink final : public platform::FileSink {
+class BoundedSink final : public model::ByteSink {
  public:
   explicit BoundedSink(const model::RemoteFile& file) : file_(file) {}
   void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) override {

@@ -257,7 +257,7 @@ TEST_F(ListingTest, AMissingBatchIsNotFound) {
 
 // --- fetching
 
-struct CollectingSink final : FileSink {
+struct CollectingSink final : model::ByteSink {
   void begin(std::uint64_t from, std::optional<std::uint64_t> fileBytes) override {
     ++begins;
     offset = from;
@@ -412,7 +412,7 @@ TEST_F(FetchTest, RenewsTheToken) {
 }
 
 TEST_F(FetchTest, LetsTheSinkEndIt) {
-  struct FullDisk final : FileSink {
+  struct FullDisk final : model::ByteSink {
     void begin(std::uint64_t, std::optional<std::uint64_t>) override {}
     void write(std::span<const std::byte>) override { throw core::Error(Category::io, "disk full"); }
   } full;

@@ -93,12 +93,14 @@ struct Call {
 class MemorySource final : public ByteSource {
  public:
   /// True: it answered itself. False: the ordinary answer is to follow.
-  using Behaviour = std::function<bool(const Call& call, const std::string& content, RangeSink& sink, std::stop_token)>;
+  using Behaviour =
+      std::function<bool(const Call& call, const std::string& content, model::ByteSink& sink, std::stop_token)>;
 
   explicit MemorySource(Behaviour behave = {}, std::size_t chunkBytes = 300)
       : behave_(std::move(behave)), chunkBytes_(chunkBytes) {}
 
-  void fetch(const model::RemoteFile& file, model::ByteRange range, RangeSink& sink, std::stop_token stop) override {
+  void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
+             std::stop_token stop) override {
     Call call;
     std::shared_ptr<const std::string> content;
     {
@@ -117,7 +119,8 @@ class MemorySource final : public ByteSource {
     send(*content, range, sink, stop);
   }
 
-  void send(const std::string& content, model::ByteRange range, RangeSink& sink, const std::stop_token& stop = {}) {
+  void send(const std::string& content, model::ByteRange range, model::ByteSink& sink,
+            const std::stop_token& stop = {}) {
     for (std::uint64_t at = range.first; at < range.end;) {
       if (stop.stop_requested()) throw core::Interrupted();
       const std::uint64_t end = at + sink.room(std::min<std::uint64_t>(range.end - at, chunkBytes_));

@@ -115,7 +115,7 @@ TEST_F(DownloaderTest, AnswersOfAFewBytesUseUpTheTries) {
   for (const bool breaks : {false, true}) {
     SCOPED_TRACE(breaks);
     ledger_ = Ledger();
-    MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, std::stop_token) {
+    MemorySource source([&](const Call& call, const std::string& content, model::ByteSink& sink, std::stop_token) {
       sink.begin(call.range.first, content.size());
       sink.write(bytesOf(content, call.range.first, call.range.first + 1));
       if (breaks) throw connectionBroke();
@@ -187,7 +187,7 @@ TEST_F(DownloaderTest, RecordsALargeFileWhileItArrives) {
     recorded = true;
     changed.notify_all();
   };
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.range.first < 8000) return false;
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return recorded; });
@@ -304,7 +304,7 @@ TEST_F(DownloaderTest, DoesNotFollowALinkInTheOutputFolder) {
 
 TEST_F(DownloaderTest, RepeatsWithGrowingWaits) {
   settings_.connections = 1;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.number <= 5) throw connectionBroke();
     return false;
   });
@@ -317,7 +317,7 @@ TEST_F(DownloaderTest, RepeatsWithGrowingWaits) {
 
 TEST_F(DownloaderTest, ObeysTheWishOfTheServer) {
   settings_.connections = 1;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.number == 1) throw connectionBroke(true, seconds(7));
     if (call.number == 2) throw connectionBroke(true, std::chrono::hours(3));
     return false;
@@ -331,7 +331,7 @@ TEST_F(DownloaderTest, ArrivedBytesResetTheCountOfTries) {
   settings_.connections = 1;
   // A byte hundred at a time, then nothing twice, over and over.
   MemorySource source(
-      [](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) -> bool {
+      [](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) -> bool {
         if (call.number % 3 == 1) {
           sink.begin(call.range.first, content.size());
           sink.write(bytesOf(content, call.range.first, std::min(call.range.end, call.range.first + 100)));
@@ -347,7 +347,7 @@ TEST_F(DownloaderTest, ArrivedBytesResetTheCountOfTries) {
 
 TEST_F(DownloaderTest, AWaitDoesNotHoldUpOtherRanges) {
   settings_.connections = 1;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.number == 1) throw connectionBroke();
     return false;
   });
@@ -359,7 +359,7 @@ TEST_F(DownloaderTest, AWaitDoesNotHoldUpOtherRanges) {
 }
 
 TEST_F(DownloaderTest, AFileThatCantBeHadDoesNotStopTheOthers) {
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.name == "f2") throw core::Error(core::Category::notFound, "no such file", {.requestId = "r-1"});
     if (call.name == "f4") throw connectionBroke();
     return false;
@@ -379,7 +379,7 @@ TEST_F(DownloaderTest, AFileThatCantBeHadDoesNotStopTheOthers) {
 
 TEST_F(DownloaderTest, WhatArrivedOfAFailedFileIsKeptForTheNextRun) {
   settings_.connections = 1;
-  MemorySource broken([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource broken([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.range.first >= 2000) throw connectionBroke();
     return false;
   });
@@ -396,8 +396,9 @@ TEST_F(DownloaderTest, WhatArrivedOfAFailedFileIsKeptForTheNextRun) {
 
 TEST_F(DownloaderTest, GivesUpSoonOnADeadServer) {
   settings_.connections = 4;
-  MemorySource source(
-      [](const Call&, const std::string&, RangeSink&, const std::stop_token&) -> bool { throw connectionBroke(); });
+  MemorySource source([](const Call&, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
+    throw connectionBroke();
+  });
   std::vector<DownloadItem> items;
   for (int key = 1; key <= 5000; ++key) items.push_back(item(key, 700));
   const DownloadSummary summary = run(source, items);
@@ -413,7 +414,7 @@ TEST_F(DownloaderTest, AServerThatComesBackIsNotGivenUp) {
   settings_.connections = 4;
   std::mutex mutex;
   std::map<std::string, int> tries;
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     const std::lock_guard lock(mutex);
     if (tries.size() <= 8 && ++tries[call.name] <= 5) throw connectionBroke();
     return false;
@@ -426,7 +427,7 @@ TEST_F(DownloaderTest, AServerThatComesBackIsNotGivenUp) {
 TEST_F(DownloaderTest, WithoutFurtherTriesOneBadFileFailsAlone) {
   settings_.connections = 1;
   settings_.retry.furtherTries = 0;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.name == "f1") throw connectionBroke();
     return false;
   });
@@ -439,7 +440,7 @@ TEST_F(DownloaderTest, WithoutFurtherTriesOneBadFileFailsAlone) {
 TEST_F(DownloaderTest, ASourceThatIgnoresRangesIsUsedFromWhereItOverlaps) {
   MemorySource* self = nullptr;
   MemorySource source(
-      [&](const Call&, const std::string& content, RangeSink& sink, const std::stop_token&) {
+      [&](const Call&, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
         sink.begin(0, content.size());
         self->send(content, {0, content.size()}, sink);
         return true;
@@ -457,7 +458,7 @@ TEST_F(DownloaderTest, ASourceThatIgnoresRangesIsUsedFromWhereItOverlaps) {
 TEST_F(DownloaderTest, UsesWhatIsOfUseOfOtherRanges) {
   settings_.connections = 2;
   MemorySource* self = nullptr;
-  MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     // Shorter, earlier, later than asked, and what was asked.
     ByteRange range = call.range;
     if (call.number % 4 == 1) range.end -= std::min<std::uint64_t>(range.sizeBytes() - 1, 300);
@@ -475,7 +476,7 @@ TEST_F(DownloaderTest, UsesWhatIsOfUseOfOtherRanges) {
 
 TEST_F(DownloaderTest, AnswersThatBringNothingAreFailedTries) {
   settings_.connections = 1;
-  MemorySource source([](const Call&, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([](const Call&, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     sink.begin(0, content.size());
     return true;
   });
@@ -485,7 +486,7 @@ TEST_F(DownloaderTest, AnswersThatBringNothingAreFailedTries) {
 }
 
 TEST_F(DownloaderTest, AFileOfAnotherLengthFailsAndLeavesNothing) {
-  MemorySource source([](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     if (call.range.first < 2000) return false;
     sink.begin(call.range.first, content.size() + 5);
     return true;
@@ -499,7 +500,7 @@ TEST_F(DownloaderTest, AFileOfAnotherLengthFailsAndLeavesNothing) {
 
 TEST_F(DownloaderTest, AMissingPermissionEndsTheRunAndKeepsWhatCame) {
   settings_.connections = 1;
-  MemorySource source([](const Call& call, const std::string&, RangeSink&, const std::stop_token&) -> bool {
+  MemorySource source([](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
     if (call.number == 3) throw core::Error(core::Category::auth, "the token is not accepted");
     return false;
   });
@@ -518,7 +519,7 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
   std::mutex mutex;
   std::latch allBusy(8);
   std::map<std::thread::id, int> callsAfterwards;
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.number <= 8) allBusy.arrive_and_wait();
     if (call.number == 1) throw connectionBroke(true, milliseconds(1));
     if (progress_.retries == 0) return false;
@@ -557,7 +558,7 @@ TEST_F(DownloaderTest, NoConnectionRunsAheadOfTheRate) {
   std::mutex mutex;
   std::uint64_t sent = 0;
   double mostAhead = 0;
-  MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     sink.begin(call.range.first, content.size());
     for (std::uint64_t at = call.range.first; at < call.range.end;) {
       const std::uint64_t end = at + sink.room(std::min<std::uint64_t>(call.range.end - at, 256U << 10U));
@@ -597,7 +598,7 @@ TEST_F(DownloaderTest, ALowRateNeedsFewConnections) {
 TEST_F(DownloaderTest, AStopKeepsWhatArrived) {
   settings_.connections = 2;
   MemorySource source(
-      [&](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) -> bool {
+      [&](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) -> bool {
         if (call.number < 4) return false;
         sink.begin(call.range.first, content.size());
         sink.write(bytesOf(content, call.range.first, call.range.first + 10));
@@ -625,8 +626,9 @@ TEST_F(DownloaderTest, AStopKeepsWhatArrived) {
 
 TEST_F(DownloaderTest, AStopEndsAWaitAtOnce) {
   settings_.connections = 1;
-  MemorySource source(
-      [](const Call&, const std::string&, RangeSink&, const std::stop_token&) -> bool { throw connectionBroke(); });
+  MemorySource source([](const Call&, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
+    throw connectionBroke();
+  });
   clock_.stopAtSleep(2, stop_);
   EXPECT_THROW(run(source, {item(1, 900)}), core::Interrupted);
   EXPECT_EQ(clock_.sleeps().size(), 2U);
@@ -636,7 +638,7 @@ TEST_F(DownloaderTest, AStopEndsAWaitAtOnce) {
 TEST_F(DownloaderTest, AStopReachesSourcesThatWait) {
   settings_.connections = 4;
   std::latch allWait(4);
-  MemorySource source([&](const Call&, const std::string&, RangeSink&, const std::stop_token& stop) -> bool {
+  MemorySource source([&](const Call&, const std::string&, model::ByteSink&, const std::stop_token& stop) -> bool {
     std::mutex mutex;
     std::condition_variable_any changed;
     std::unique_lock lock(mutex);
@@ -677,7 +679,7 @@ TEST_F(DownloaderTest, AFullDiskCountsWhateverTheSourceMakesOfIt) {
   settings_.connections = 1;
   files_.failAtCall(4, [] { throw core::Error(core::Category::io, "cannot write: no space left on device"); });
   MemorySource* self = nullptr;
-  MemorySource source([&](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     try {
       sink.begin(call.range.first, content.size());
       self->send(content, call.range, sink);
@@ -720,7 +722,7 @@ TEST_F(DownloaderTest, WhatTheListingThrowsEndsTheRun) {
 TEST_F(DownloaderTest, MemoryDoesNotGrowWithTheNumberOfFiles) {
   constexpr std::int64_t kFiles = 10'000;
   settings_.connections = 4;
-  MemorySource source([](const Call& call, const std::string& content, RangeSink& sink, const std::stop_token&) {
+  MemorySource source([](const Call& call, const std::string& content, model::ByteSink& sink, const std::stop_token&) {
     sink.begin(call.range.first, content.size());
     sink.write(bytesOf(content, call.range.first, call.range.end));
     return true;
@@ -749,7 +751,7 @@ TEST_F(DownloaderTest, MemoryDoesNotGrowWithTheNumberOfFiles) {
 
 TEST_F(DownloaderTest, FetchesWhileTheListIsStillComing) {
   std::latch fetched(1);
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.number == 1) fetched.count_down();
     return false;
   });
@@ -768,7 +770,7 @@ TEST_F(DownloaderTest, FetchesWhileTheListIsStillComing) {
 TEST_F(DownloaderTest, SeveralConnectionsShareOneLargeFile) {
   settings_.connections = 4;
   std::latch together(4);
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.number <= 4) together.arrive_and_wait();
     return false;
   });
@@ -791,7 +793,7 @@ TEST_F(DownloaderTest, BeginsWithMoreConnectionsWhereTheSourceIsFar) {
   settings_.connections.reset();
   // More than the eight that a run begins with elsewhere.
   std::latch together(20);
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.number <= 20) together.arrive_and_wait();
     return false;
   });
@@ -851,7 +853,7 @@ class GrowingList final : public ItemFeed {
 TEST_F(DownloaderTest, FetchesWhileMoreItemsAreFound) {
   GrowingList list(item(1, 900));
   // Each file is found only when the one before is being fetched.
-  MemorySource source([&](const Call& call, const std::string&, RangeSink&, const std::stop_token&) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     const auto key = static_cast<std::int64_t>(call.number) + 1;
     if (key <= 5) list.bring(item(key, 900), key == 5);
     return false;
@@ -868,7 +870,7 @@ TEST_F(DownloaderTest, AFailureToFindMoreItemsEndsTheRunAndKeepsWhatArrived) {
   GrowingList list(item(1, 9'000));
   list.onAttend = [] { throw core::Error(core::Category::notFound, "the batch is gone"); };
   MemorySource source(
-      [&](const Call&, const std::string& content, RangeSink& sink, const std::stop_token& stop) -> bool {
+      [&](const Call&, const std::string& content, model::ByteSink& sink, const std::stop_token& stop) -> bool {
         sink.begin(0, content.size());
         sink.write(bytesOf(content, 0, 500));
         list.wake();

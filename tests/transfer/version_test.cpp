@@ -65,19 +65,20 @@ class VersionTest : public ::testing::TestWithParam<Names> {
 
   /// Serves the version that `version_` tells when a request begins; `before` may change it.
   MemorySource serving(std::function<void(const Call&)> before, std::function<bool(const Call&)> cuts = {}) {
-    return MemorySource([this, before, cuts](const Call& call, const std::string&, RangeSink& sink, std::stop_token) {
-      before(call);
-      const std::string content = contentNow(version_);
-      sink.isOf(versionOf(names_, version_));
-      sink.begin(call.range.first, content.size());
-      const bool cut = cuts && cuts(call);
-      const std::uint64_t end = cut ? (call.range.first + call.range.end) / 2 : call.range.end;
-      for (std::uint64_t at = call.range.first; at < end; at += 100) {
-        sink.write(bytesOf(content, at, std::min(at + 100, end)));
-      }
-      if (cut) throw core::TransientError("cut", {});
-      return true;
-    });
+    return MemorySource(
+        [this, before, cuts](const Call& call, const std::string&, model::ByteSink& sink, std::stop_token) {
+          before(call);
+          const std::string content = contentNow(version_);
+          sink.isOf(versionOf(names_, version_));
+          sink.begin(call.range.first, content.size());
+          const bool cut = cuts && cuts(call);
+          const std::uint64_t end = cut ? (call.range.first + call.range.end) / 2 : call.range.end;
+          for (std::uint64_t at = call.range.first; at < end; at += 100) {
+            sink.write(bytesOf(content, at, std::min(at + 100, end)));
+          }
+          if (cut) throw core::TransientError("cut", {});
+          return true;
+        });
   }
 
   DownloadItem item() const { return itemOf(1, kLength, folder_ / "out"); }
@@ -238,7 +239,7 @@ TEST_P(VersionTest, ARewriteThatLeavesTheEndShowsAtTheSeam) {
   const auto withOldEnd = [&](const std::string& content) { return content.substr(0, kLength - 2 * kTail) + oldEnd; };
   const DownloadItem resumed = interrupted();
   version_ = 2;
-  MemorySource source([&](const Call& call, const std::string&, RangeSink& sink, std::stop_token) {
+  MemorySource source([&](const Call& call, const std::string&, model::ByteSink& sink, std::stop_token) {
     const std::string content = withOldEnd(contentNow(2));
     sink.isOf(versionOf(names_, 2));
     sink.begin(call.range.first, content.size());
@@ -252,7 +253,7 @@ TEST_P(VersionTest, ARewriteThatLeavesTheEndShowsAtTheSeam) {
 
 TEST_P(VersionTest, ASourceThatIgnoresRangesIsComparedAsItComesAgain) {
   std::size_t calls = 0;
-  MemorySource source([&](const Call&, const std::string&, RangeSink& sink, std::stop_token) {
+  MemorySource source([&](const Call&, const std::string&, model::ByteSink& sink, std::stop_token) {
     if (++calls == 4) version_ = 2;
     const std::string content = contentNow(version_);
     sink.isOf(versionOf(names_, version_));

@@ -22,6 +22,7 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/retry.h"
+#include "caiexport/model/byte_sink.h"
 #include "caiexport/model/job.h"
 
 namespace caiexport::core {
@@ -185,23 +186,6 @@ struct ExportJob {
 
 // --- Data Access
 
-/// Takes the bytes of a file. Called from the fetching thread.
-class FileSink {
- public:
-  virtual ~FileSink() = default;
-  /// The version of which the bytes are wanted, where one is known: a range of another is asked for to come whole.
-  virtual model::FileVersion wanted() const { return {}; }
-  /// Before `begin`: the version that the answer names, if it names one. Whether it is the one wanted is the sink's to
-  /// judge.
-  virtual void isOf(const model::FileVersion& /*version*/) {}
-  /// Before the first byte: where the bytes that come begin (the server may send another range than asked), and the
-  /// file's whole length if the answer tells.
-  virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
-  /// As net::BodySink::room.
-  virtual std::size_t room(std::size_t bytes) { return bytes; }
-  virtual void write(std::span<const std::byte> data) = 0;
-};
-
 /// A file that Data Access keeps of a batch that went wrong.
 struct FailureFile {
   std::string path = {};  ///< `failed/NAME` or `meta/FOLDER/NAME`: parts that are plain file names.
@@ -265,7 +249,7 @@ class Client {
   /// Range header. TransientError for what may be asked again, from where the sink got to; 404 is Error(notFound); 416,
   /// and a total that is not the listed length, are Error(verification). The sink is begun at most once, and gets no
   /// byte of an error answer. What it throws comes through.
-  void fetchFile(const model::RemoteFile& file, model::ByteRange range, FileSink& sink, std::stop_token stop);
+  void fetchFile(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink, std::stop_token stop);
 
   // --- Segmentation
   std::optional<SegmentDefinition> findSegment(const model::SegmentId& segment, std::stop_token stop);

@@ -15,6 +15,7 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/retry.h"
+#include "caiexport/model/byte_sink.h"
 #include "caiexport/model/job.h"
 
 namespace caiexport::core {
@@ -24,24 +25,6 @@ class Log;
 
 namespace caiexport::transfer {
 
-/// Takes the bytes of one range. For the fetching thread. What it throws must leave ByteSource::fetch at once: it may
-/// mean a full disk, a stop, or only that enough has come (derived from core::Interrupted).
-class RangeSink {
- public:
-  virtual ~RangeSink() = default;
-  /// The version of which the bytes are wanted, where one is known.
-  virtual model::FileVersion wanted() const { return {}; }
-  /// Before `begin`, what the answer says of the version it is of.
-  virtual void isOf(const model::FileVersion& /*version*/) {}
-  /// Before the first byte: where the bytes that come begin, and the whole file's length if the source knows it. Again
-  /// if the source asks anew within one fetch.
-  virtual void begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) = 0;
-  /// To be asked before more is read from where the bytes come from: how many of at most `bytes` bytes may be read now,
-  /// at least one. Waits for the limit on the rate; throws like write.
-  virtual std::size_t room(std::size_t bytes) { return bytes; }
-  virtual void write(std::span<const std::byte> data) = 0;
-};
-
 /// Where bytes come from. Thread safe.
 class ByteSource {
  public:
@@ -50,7 +33,8 @@ class ByteSource {
   /// what it keeps. Returns when the answer is complete. core::TransientError: what is missing may be asked for again;
   /// auth, permission, config, usage, interrupted, internal: the whole run ends with it; any other core::Error: this
   /// file can't be had.
-  virtual void fetch(const model::RemoteFile& file, model::ByteRange range, RangeSink& sink, std::stop_token stop) = 0;
+  virtual void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
+                     std::stop_token stop) = 0;
 };
 
 struct DownloadItem {
