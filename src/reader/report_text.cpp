@@ -1,7 +1,10 @@
 #include "report_text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+
+#include "caiexport/core/text.h"
 
 namespace caiexport::reader {
 
@@ -24,6 +27,41 @@ std::string grouped(std::uint64_t count) {
   std::string digits = std::to_string(count);
   for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
+}
+
+double shareOf(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  return fixed(100 * shareOf(part, whole), 1) + "%";
+}
+
+/// The first few by name.
+std::string batchNames(const SourceFacts& facts, std::size_t most) {
+  std::string names;
+  for (std::size_t index = 0; index < std::min(most, facts.batches.size()); ++index) {
+    names += (index == 0 ? "" : ", ") + core::printable(facts.batches[index], 80);
+  }
+  if (facts.batches.size() > most) names += " and " + grouped(facts.batches.size() - most) + " more";
+  return names;
+}
+
+std::string minutes(core::TimePoint time) {
+  std::string text = core::formatTime(time).substr(0, 16);
+  std::replace(text.begin(), text.end(), 'T', ' ');
+  return text;
+}
+
+std::string dateSpan(const ScoreSummary& summary) {
+  if (!summary.scoreDateFrom || !summary.scoreDateTo) return {};
+  const std::string from = minutes(*summary.scoreDateFrom);
+  const std::string to = minutes(*summary.scoreDateTo);
+  return from == to ? from + " UTC" : from + " to " + to + " UTC";
+}
+
+std::uint64_t largestBin(const ScoreSummary& summary) {
+  return *std::max_element(summary.histogram.begin(), summary.histogram.end());
 }
 
 }  // namespace caiexport::reader

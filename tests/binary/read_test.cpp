@@ -204,7 +204,11 @@ TEST_F(SeveralBatches, AreComparedWithTheOneBefore) {
   EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n') - 1,
             compared->getValue<int>("changed") + compared->getValue<int>("new") + compared->getValue<int>("gone"));
   EXPECT_EQ(run({"scores", folder, "--against", "previous", "--customers", "--output", path("moved.xlsx")}).code, 0);
-  EXPECT_EQ(run({"scores", folder, "--against", "previous", "--output", path("page.html")}).code, 0);
+  ASSERT_EQ(run({"scores", folder, "--against", "previous", "--output", path("page.html")}).code, 0);
+  const std::string page = support::Process::contentOf(path("page.html"));
+  for (const char* text : {"churn_q3", kScoreDataset, "Who moved since", "Since last time", "most likely to leave"}) {
+    EXPECT_THAT(page, HasSubstr(text));
+  }
 }
 
 TEST_F(SeveralBatches, OfTwoJobsThatBroughtTheSameAreCountedOnceBySync) {

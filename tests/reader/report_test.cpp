@@ -111,6 +111,57 @@ TEST(HtmlReport, IsSelfContainedAndEscaped) {
   EXPECT_THAT(htmlReport({.field = "x", .records = 2}, {}), Not(HasSubstr("<svg")));
 }
 
+reader::PageFacts pageOf(const std::string& propensity) {
+  reader::PageFacts page;
+  page.story.propensity = {propensity};
+  page.story.factors[2] = {{.name = "visits", .count = 10, .high = 5, .low = 5}};
+  return page;
+}
+
+TEST(HtmlReport, ColoursAndWordsFollowTheMeaning) {
+  const std::string churn = htmlReport(summary(), {}, pageOf("churn"));
+  EXPECT_THAT(churn, HasSubstr("<html lang=\"en\" class=\"risk\">"));
+  EXPECT_THAT(churn, HasSubstr("stand high: most likely to leave"));
+  EXPECT_THAT(churn, HasSubstr("High: most likely to leave</h3>"));
+  const std::string conversion = htmlReport(summary(), {}, pageOf("conversion"));
+  EXPECT_THAT(conversion, HasSubstr("class=\"chance\""));
+  EXPECT_THAT(conversion, HasSubstr("most likely to convert"));
+  EXPECT_THAT(htmlReport(summary(), {}), HasSubstr("class=\"plain\""));
+}
+
+TEST(HtmlReport, SaysWhatItIsAboutAndWhatChanged) {
+  reader::PageFacts page = pageOf("churn");
+  page.dataset = "5f01";
+  page.batchCreated = core::TimePoint(std::chrono::milliseconds(1748747825123));
+  page.earlier = {
+      {.created = *page.batchCreated - std::chrono::hours(24), .scored = 100, .low = 90, .high = 10, .mean = 30.0}};
+  reader::Comparison moved;
+  moved.moved[0][2] = 42;
+  moved.drift = 0.3;
+  page.since = reader::Since{.scores = moved, .before = "job <1>"};
+  const std::string html = htmlReport(summary(), {.batches = {"b1"}}, page);
+  for (const char* text :
+       {"<dd>propensity</dd>", "<dd>5f01</dd>", "<dd>b1</dd>", "2025-06-01 03:17 UTC", "1,234,567",
+        "Mean score +1.25 since the batch of 2025-05-31", "42 changed bucket", "since job &lt;1&gt;", "0.300, much"}) {
+    EXPECT_THAT(html, HasSubstr(text));
+  }
+}
+
+TEST(HtmlReport, EveryPictureHasATableAndPaperIsThoughtOf) {
+  reader::PageFacts page = pageOf("churn");
+  page.earlier = {{.scored = 1, .mean = 1.0}};
+  const std::string html = htmlReport(summary(), {}, page);
+  std::size_t pictures = 0;
+  for (std::size_t at = html.find("<svg"); at != html.npos; at = html.find("<svg", at + 1)) {
+    ++pictures;
+    EXPECT_THAT(html.substr(at, 200), HasSubstr("role=\"img\" aria-label="));
+    EXPECT_LT(html.find("<table", at), html.find("</section>", at));
+  }
+  EXPECT_EQ(pictures, 2U);
+  EXPECT_THAT(html, HasSubstr("size: A4"));
+  EXPECT_THAT(html, HasSubstr(">25</text>"));
+}
+
 TEST(DisplayWidth, WideCombiningAndPlain) {
   EXPECT_EQ(displayWidth("abc"), 3U);
   EXPECT_EQ(displayWidth("äöü"), 3U);

@@ -23,6 +23,23 @@ class ScoresTest : public ReaderTest {
   double wanted(const std::string& sql) { return std::stod(writer_.value(sql)); }
 };
 
+TEST_F(ScoresTest, TheStoryNamesTheModelAndTheFactorsOfEachBucket) {
+  auto profiles =
+      open({parquet("f.parquet",
+                    "SELECT {'score': s, 'propensityType': 'churn', 'modelVersion': 17, 'factors': [{'name': "
+                    "'f' || floor(s / 30)::INTEGER, 'importance': 'high'}]} AS g FROM (SELECT unnest([0.0, 24.0, "
+                    "25.0, 74.9, 75.0, 99.0, NULL]) AS s)")});
+  const reader::ScoreStory story = profiles->story("", {});
+  EXPECT_THAT(story.propensity, ElementsAre("churn"));
+  EXPECT_THAT(story.modelVersions, ElementsAre("17"));
+  ASSERT_EQ(story.factors[0].size(), 1U);
+  EXPECT_EQ(story.factors[0][0].name, "f0");
+  EXPECT_EQ(story.factors[0][0].count, 2U);
+  ASSERT_EQ(story.factors[1].size(), 2U);
+  EXPECT_EQ(story.factors[2].size(), 2U);
+  EXPECT_TRUE(open({parquet("g.parquet", "SELECT 1 AS score")})->story("", {}).propensity.empty());
+}
+
 TEST_F(ScoresTest, AgreesWithSql) {
   const std::string values =
       "SELECT CASE WHEN i % 50 = 0 THEN NULL ELSE (hash(i) % 100001)::DOUBLE / 1000 END AS s FROM "

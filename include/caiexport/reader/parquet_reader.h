@@ -161,6 +161,9 @@ class Profiles {
   /// Counts the scores in `field`, a numeric field by its dotted path. Empty: the only one of scoreFields(); several
   /// are Error(usage) that lists them, none is Error(notFound) that lists the numeric fields.
   virtual ScoreSummary scores(const std::string& field, std::stop_token stop) = 0;
+
+  /// What else there is to tell of them. Reads the lists of factors three times.
+  virtual ScoreStory story(const std::string& field, std::stop_token stop) = 0;
 };
 
 /// What of two sets is compared.

@@ -17,11 +17,27 @@ struct Since {
   std::string before = {};  ///< What that set was, e.g. `job 11`.
 };
 
+/// How an earlier batch was.
+struct TrendPoint {
+  core::TimePoint created = {};
+  std::uint64_t scored = 0;
+  std::uint64_t low = 0, medium = 0, high = 0;
+  std::optional<double> mean = {};
+};
+
 struct SourceFacts {
   std::string title = "Customer AI scores";
   std::string source = {};                ///< What was read, e.g. `job 12` or a folder.
-  std::optional<Since> comparison = {};   ///< For the page.
   std::vector<std::string> batches = {};  ///< Ids. With several, records are not people, and are not called profiles.
+};
+
+/// What the page tells besides.
+struct PageFacts {
+  ScoreStory story = {};
+  std::string dataset = {};  ///< Its id.
+  std::optional<core::TimePoint> batchCreated = {};
+  std::optional<Since> since = {};
+  std::vector<TrendPoint> earlier = {};  ///< Oldest first.
 };
 
 /// A histogram and figures for a terminal; no line is wider than 80 columns. Ends in a line end.
@@ -32,8 +48,9 @@ std::string textReport(const ScoreSummary& summary, const SourceFacts& facts = {
 /// null. Ends in a line end.
 std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts = {});
 
-/// One self-contained page: inline SVG, no scripts, nothing fetched; follows the reader's light or dark setting.
-std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts);
+/// One self-contained page: inline SVG, no scripts, nothing fetched; follows the reader's light or dark setting, prints
+/// on A4. What the colours say stands in words, and what the pictures show in tables, too.
+std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, const PageFacts& page = {});
 
 /// Figures, buckets, histogram and factors as sheets for writeWorkbook().
 std::vector<Sheet> sheetReport(const ScoreSummary& summary, const SourceFacts& facts);

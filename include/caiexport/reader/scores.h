@@ -56,4 +56,12 @@ struct ScoreSummary {
   std::vector<InfluentialFactor> factors = {};
 };
 
+/// What a page tells of the scores beyond their numbers.
+struct ScoreStory {
+  std::vector<std::string> propensity = {};  ///< As the files say it, e.g. `churn`; usually one.
+  std::vector<std::string> modelVersions = {};
+  /// Of the people in each bucket (low, medium, high): most important first, at most ten.
+  std::array<std::vector<InfluentialFactor>, 3> factors = {};
+};
+
 }  // namespace caiexport::reader

@@ -155,17 +155,12 @@ fs::path datasetFolderOf(const InputSet& set) {
 
 }  // namespace
 
-InputSet InputFinder::findPrevious(const fs::path& dataset, const InputSet& now) {
+std::vector<engine::Manifest> InputFinder::olderThan(const fs::path& dataset, const InputSet& now) {
   std::optional<core::TimePoint> oldest;
   for (const model::Batch& batch : now.batches) {
     if (batch.created != core::TimePoint() && (!oldest || batch.created < *oldest)) oldest = batch.created;
   }
-  if (dataset.empty() || !oldest) {
-    throw Error(Category::notFound,
-                "it is not known which batch came before: " + core::printable(now.description, 200) +
-                    " has no batch whose time is known",
-                {.hint = "name the job, folder or file to compare with"});
-  }
+  if (dataset.empty() || !oldest) return {};
   std::vector<Known> found;
   std::vector<model::Batch> all;
   for (const fs::path& place : engine::foldersWithManifest(dataset)) {
@@ -175,24 +170,41 @@ InputSet InputFinder::findPrevious(const fs::path& dataset, const InputSet& now)
     found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
   }
   const std::vector<model::BatchId> replaced = model::replacedAmong(all);
-  const Known* newest = nullptr;
-  for (const Known& each : found) {
+  std::erase_if(found, [&](const Known& each) {
     const bool isOlder = each.batch.created != core::TimePoint() && each.batch.created < *oldest;
-    if (!isOlder || std::ranges::find(replaced, each.batch.id) != replaced.end()) continue;
-    if (newest == nullptr || newest->batch.created < each.batch.created) newest = &each;
+    return !isOlder || std::ranges::find(replaced, each.batch.id) != replaced.end();
+  });
+  std::ranges::sort(found,
+                    [](const Known& one, const Known& other) { return other.batch.created < one.batch.created; });
+  std::vector<engine::Manifest> manifests;
+  for (Known& each : found) manifests.push_back(std::move(each.manifest));
+  return manifests;
+}
+
+std::string InputFinder::datasetOf(const InputSet& set) {
+  return datasetFolderOf(set).filename().string();
+}
+
+std::vector<InputSet> InputFinder::findEarlier(const InputSet& now, std::size_t most) {
+  std::vector<InputSet> sets;
+  for (const engine::Manifest& manifest : olderThan(datasetFolderOf(now), now)) {
+    if (sets.size() == most) break;
+    sets.push_back(find({manifest.folder.string()}));
   }
-  if (newest == nullptr) {
-    throw Error(
-        Category::notFound,
-        "no batch in " + core::printable(dataset.string()) + " is older than that of " + core::formatTime(*oldest),
-        {.hint = "caiexport dataset --id ID --limit 2 fetches the newest two"});
-  }
-  return find({newest->manifest.folder.string()});
+  return sets;
 }
 
 InputSet InputFinder::findAgainst(const std::string& what, const InputSet& now) {
   const fs::path dataset = datasetFolderOf(now);
-  if (what == "previous") return findPrevious(dataset, now);
+  if (what == "previous") {
+    const std::vector<engine::Manifest> older = olderThan(dataset, now);
+    if (!older.empty()) return find({older.front().folder.string()});
+    throw Error(
+        Category::notFound,
+        "there is no batch that is older than " + core::printable(now.description, 200) + " beside it",
+        {.hint = "caiexport dataset --id ID --limit 2 fetches the newest two; or name the job, folder or file to "
+                 "compare with"});
+  }
   std::error_code ignored;
   const bool batch = !isJob(what) && !fs::exists(what, ignored) && !dataset.empty() && what.find('/') == what.npos &&
                      fs::is_directory(dataset / what, ignored);

@@ -55,6 +55,12 @@ class InputFinder {
   /// `previous`, the newest batch there that is older than all of `now` and not superseded. Error(notFound).
   InputSet findAgainst(const std::string& what, const InputSet& now);
 
+  /// The batches of the same dataset's folder that are older than all of `now` and not superseded, newest first, at
+  /// most `most`. None where that can't be told.
+  std::vector<InputSet> findEarlier(const InputSet& now, std::size_t most);
+  /// The id of the dataset, by the folder of its batches; empty where that can't be told.
+  static std::string datasetOf(const InputSet& set);
+
   /// Whether the argument means a job.
   static bool isJob(const std::string& argument);
   /// Error(notFound).
@@ -68,7 +74,7 @@ class InputFinder {
 
  private:
   static InputSet completed(InputSet set);
-  InputSet findPrevious(const std::filesystem::path& dataset, const InputSet& now);
+  std::vector<engine::Manifest> olderThan(const std::filesystem::path& dataset, const InputSet& now);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   std::string wayTo(const store::JobView& view, const std::string& argument);
   void addJob(const std::string& argument, InputSet& set);

@@ -82,6 +82,11 @@ Reading::Pair Reading::openAgainst(const std::string& what, const ParsedOptions&
   return pair;
 }
 
+std::vector<InputSet> Reading::earlier(std::size_t most, const ParsedOptions& options, const Context& context) const {
+  Configuration configuration(options, context.environment);
+  return InputFinder(configuration).findEarlier(input_, most);
+}
+
 void Reading::run(const std::function<void()>& work) {
   try {
     work();

@@ -25,6 +25,10 @@ class Reading {
     std::unique_ptr<reader::ScorePair> scores;
   };
   Pair openAgainst(const std::string& what, const ParsedOptions& options, Context& context);
+  /// The same set's earlier batches, newest first; see InputFinder::findEarlier.
+  std::vector<InputSet> earlier(std::size_t most, const ParsedOptions& options, const Context& context) const;
+  /// Another set, in the reader of this one.
+  std::unique_ptr<reader::Profiles> open(const InputSet& other) { return reader_->open(other.files); }
   const InputSet& input() const { return input_; }
   const OutputTarget& output() const { return output_; }
   const std::filesystem::path& scratch() const { return scratch_.path(); }

@@ -1,6 +1,7 @@
 #include <array>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/text.h"
 #include "caiexport/reader/comparison_report.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
@@ -36,8 +37,39 @@ void refuseOnTerminal(const std::string& format, const ParsedOptions& options, c
 
 std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts) {
   if (format == "json") return reader::jsonReport(summary, facts);
-  if (format == "html") return reader::htmlReport(summary, facts);
   return reader::textReport(summary, facts);
+}
+
+/// What only the page tells. Earlier batches that can't be read, or have other columns, are left out with a word.
+reader::PageFacts pageFacts(Reading& reading, const std::string& field, const ParsedOptions& options,
+                            Context& context) {
+  constexpr std::size_t kMostEarlier = 6;
+  reader::PageFacts page{.story = reading.profiles().story(field, reading.stop()),
+                         .dataset = InputFinder::datasetOf(reading.input())};
+  const std::vector<model::Batch>& batches = reading.input().batches;
+  if (batches.size() == 1 && batches.front().created != core::TimePoint()) page.batchCreated = batches.front().created;
+  for (const InputSet& set : reading.earlier(kMostEarlier, options, context)) {
+    try {
+      const reader::ScoreSummary summary = reading.open(set)->scores(field, reading.stop());
+      page.earlier.insert(page.earlier.begin(), {.created = set.batches.front().created,
+                                                 .scored = summary.scored,
+                                                 .low = summary.low,
+                                                 .medium = summary.medium,
+                                                 .high = summary.high,
+                                                 .mean = summary.mean});
+    } catch (const core::Error& error) {
+      if (error.category() == core::Category::interrupted) throw;
+      context.console.notice("caiexport: left out of the trend: " + core::printable(error.what(), 300));
+    }
+  }
+  return page;
+}
+
+/// A batch by its day, anything else by what was named.
+std::string nameOf(const InputSet& set) {
+  if (set.batches.size() != 1 || set.batches.front().created == core::TimePoint()) return set.description;
+  const model::Batch& batch = set.batches.front();
+  return "the batch of " + core::formatTime(batch.created).substr(0, 10) + " (" + batch.id.value() + ")";
 }
 
 void deliverSheets(Reading& reading, Context& context, const std::vector<reader::Sheet>& sheets) {
@@ -79,9 +111,9 @@ CommandEnd compareScores(const ParsedOptions& options, Context& context) {
       deliverSheets(reading, context, reader::sheetReport(comparison, now, before));
     } else if (format == "html") {
       const reader::ScoreSummary summary = reading.profiles().scores(query.field, reading.stop());
-      reader::SourceFacts facts = now;
-      facts.comparison = reader::Since{.scores = comparison, .before = before.source};
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::htmlReport(summary, facts));
+      reader::PageFacts page = pageFacts(reading, query.field, options, context);
+      page.since = reader::Since{.scores = comparison, .before = nameOf(pair.before)};
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::htmlReport(summary, now, page));
     } else {
       deliverText(
           reading.output(), reading.scratch(), context, reading.stop(),
@@ -126,6 +158,9 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
     const reader::SourceFacts facts = factsOf(reading.input());
     if (format == "xlsx") {
       deliverSheets(reading, context, reader::sheetReport(summary, facts));
+    } else if (format == "html") {
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
+                  reader::htmlReport(summary, facts, pageFacts(reading, field, options, context)));
     } else {
       deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, facts));
     }

@@ -166,6 +166,10 @@ std::string DuckProfiles::chosenField(const std::string& field) {
                                        : "choose one of the numeric columns with --field: " + listed(numeric)});
 }
 
+ScoreStory DuckProfiles::story(const std::string& field, std::stop_token stop) {
+  return tellStory(set_, chosenField(field), stop);
+}
+
 ScoreSummary DuckProfiles::scores(const std::string& field, std::stop_token stop) {
   return countScores(set_, chosenField(field), settings_, std::move(stop));
 }

@@ -19,6 +19,7 @@ class DuckProfiles final : public Profiles {
   Table table(const ReadQuery& query, std::stop_token stop) override;
   std::vector<std::string> scoreFields() override;
   ScoreSummary scores(const std::string& field, std::stop_token stop) override;
+  ScoreStory story(const std::string& field, std::stop_token stop) override;
 
  private:
   std::string chosenField(const std::string& field);

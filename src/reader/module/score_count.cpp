@@ -215,11 +215,17 @@ std::string scoresSql(const ProfileSet& set, const std::vector<std::string>& sco
   return sql + " FROM " + set.source();
 }
 
+/// Of a finite number.
+std::string bucketSql(const std::string& value) {
+  return "CASE WHEN " + value + " < 25 THEN 'low' WHEN " + value + " < 75 THEN 'medium' ELSE 'high' END";
+}
+
 /// Which rows and values the factors are counted over. Conditions that change nothing are left out: each costs a tenth
 /// of the time.
 struct FactorScope {
   bool scoredOnly = false;
   bool finiteOnly = false;
+  std::string bucket = {};  ///< `low`, `medium` or `high`; empty for all.
 };
 
 /// SQL of the columns: name, mentions, sum of importances, how many are in it, then high, medium, low; the weightiest
@@ -246,7 +252,10 @@ std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& sc
     figures = "sum(" + number + ")" + filter + " AS total, count(" + number + ")" + filter + " AS weighed";
     weight = "coalesce(total, 0)";
   }
-  const std::string condition = scope.scoredOnly ? " WHERE isfinite(CAST(" + set.sqlOf(score) + " AS DOUBLE))" : "";
+  const std::string value = "CAST(" + set.sqlOf(score) + " AS DOUBLE)";
+  std::string condition = scope.scoredOnly ? " WHERE isfinite(" + value + ")" : "";
+  if (!scope.bucket.empty())
+    condition = " WHERE isfinite(" + value + ") AND " + bucketSql(value) + " = " + sqlText(scope.bucket);
   return "SELECT name, mentions, total, weighed, high, medium, low FROM (SELECT " + factor.name +
          " AS name, count(*) AS mentions, " + figures + ", " + levels + " FROM (SELECT unnest(" + list +
          ") AS f FROM " + set.source() + condition + ") GROUP BY 1) ORDER BY " + weight + " DESC, name LIMIT " +
@@ -282,17 +291,30 @@ std::vector<InfluentialFactor> readFactors(ProfileSet& set, const std::string& s
   return factors;
 }
 
-void setFactors(ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
-                ScoreSummary& summary, const std::stop_token& stop) {
-  if (companions.factors.empty()) return;
-  FactorScope scope{.scoredOnly = summary.unscored > 0};
-  summary.factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
-  const bool allFinite = std::all_of(summary.factors.begin(), summary.factors.end(), [](const InfluentialFactor& each) {
+std::vector<InfluentialFactor> factorsIn(ProfileSet& set, const std::vector<std::string>& score,
+                                         const Companions& companions, FactorScope scope, const std::stop_token& stop) {
+  if (companions.factors.empty()) return {};
+  std::vector<InfluentialFactor> factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
+  const bool allFinite = std::all_of(factors.begin(), factors.end(), [](const InfluentialFactor& each) {
     return !each.meanImportance || std::isfinite(*each.meanImportance);
   });
-  if (allFinite) return;
+  if (allFinite) return factors;
   scope.finiteOnly = true;
-  summary.factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
+  return readFactors(set, factorsSql(set, score, companions, scope), stop);
+}
+
+/// The different values of a field beside the score, at most a few.
+std::vector<std::string> valuesBeside(ProfileSet& set, const std::vector<std::string>& score, const std::string& name) {
+  for (const Type& field : siblingsOf(set.columns(), score)) {
+    const bool scalar = field.id == DUCKDB_TYPE_VARCHAR || field.isNumeric();
+    if (!scalar || core::toLower(field.name) != name) continue;
+    std::vector<std::string> steps(score.begin(), score.end() - 1);
+    steps.push_back(field.name);
+    return set.duck().texts("SELECT DISTINCT CAST(" + set.sqlOf(steps) + " AS VARCHAR) AS v FROM " + set.source() +
+                                " WHERE v IS NOT NULL ORDER BY v LIMIT 5",
+                            {.what = "cannot read the scores"});
+  }
+  return {};
 }
 
 /// As quantile_cont: between the neighbours at (n - 1) * share. Puts the values partly in order, from `sorted` on:
@@ -402,6 +424,19 @@ Found dateBeside(const std::vector<Type>& columns, const std::vector<std::string
   return fieldBeside(scoreDateOf(siblingsOf(columns, score)), score);
 }
 
+ScoreStory tellStory(ProfileSet& set, const std::string& field, const std::stop_token& stop) {
+  const InterruptOnStop interrupt(stop, set.duck());
+  const Found score = findScore(set.columns(), field);
+  const Companions companions = companionsOf(set.columns(), score.steps);
+  ScoreStory story{.propensity = valuesBeside(set, score.steps, "propensitytype"),
+                   .modelVersions = valuesBeside(set, score.steps, "modelversion")};
+  const std::array<std::string, 3> buckets{"low", "medium", "high"};
+  for (std::size_t bucket = 0; bucket < buckets.size(); ++bucket) {
+    story.factors[bucket] = factorsIn(set, score.steps, companions, {.bucket = buckets[bucket]}, stop);
+  }
+  return story;
+}
+
 ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
                          std::stop_token stop) {
   const Found score = findScore(set.columns(), field);
@@ -437,7 +472,7 @@ ScoreSummary countScores(ProfileSet& set, const std::string& field, const Reader
     summary.scoreDateFrom = timeFromMicros(tally.firstDate);
     summary.scoreDateTo = timeFromMicros(tally.lastDate);
   }
-  setFactors(set, score.steps, companions, summary, stop);
+  summary.factors = factorsIn(set, score.steps, companions, {.scoredOnly = summary.unscored > 0}, stop);
   return summary;
 }
 

@@ -16,6 +16,8 @@ std::vector<Found> scoreFields(const std::vector<Type>& columns);
 Found percentileBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
 Found dateBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
 
+ScoreStory tellStory(ProfileSet& set, const std::string& field, const std::stop_token& stop);
+
 ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
                          std::stop_token stop);
 
