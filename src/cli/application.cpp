@@ -10,6 +10,7 @@
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
+#include "caiexport/reader/table.h"
 #include "caiexport/store/database.h"
 #include "cli/commands/commands.h"
 #include "cli/config/environment.h"
@@ -110,6 +111,7 @@ void setUpConsole(Console& console, const ParsedOptions& options, const Environm
   if (options.has("quiet")) console.setLevel(Console::Level::quiet);
   if (options.has("verbose")) console.setLevel(Console::Level::verbose);
   console.setUtf8(environment.speaksUtf8());
+  reader::drawWith(environment.speaksUtf8() ? reader::Signs::unicode : reader::Signs::ascii);
   if (options.has("no-color") || environment.get("NO_COLOR")) console.forbidColour();
 }
 

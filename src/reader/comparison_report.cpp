@@ -37,7 +37,7 @@ void addCount(Table& table, const std::string& name, std::uint64_t before, std::
   table.rows.push_back({name, grouped(before), grouped(now), signedCount(before, now)});
 }
 
-std::string figures(const Comparison& comparison) {
+std::string figures(const Comparison& comparison, std::size_t width) {
   Table table{.columns = {{"", "", false}, {"before", "", true}, {"now", "", true}, {"change", "", true}}};
   const ComparedSide& before = comparison.before;
   const ComparedSide& now = comparison.now;
@@ -55,10 +55,10 @@ std::string figures(const Comparison& comparison) {
     const std::uint64_t today = bucketOf(comparison, standing, true);
     if (standing < kAbsent - 1 || then + today > 0) addCount(table, kStandingNames[standing], then, today);
   }
-  return renderTable(table, 80);
+  return renderTable(table, width);
 }
 
-std::string matrix(const Comparison& comparison) {
+std::string matrix(const Comparison& comparison, std::size_t width) {
   Table table{.columns = {{"before \\ now", "", false}}};
   for (std::size_t now = 0; now < kStandings; ++now) {
     table.columns.push_back({now == kAbsent ? "gone" : kStandingNames[now], "", true});
@@ -70,7 +70,7 @@ std::string matrix(const Comparison& comparison) {
     }
     table.rows.push_back(std::move(row));
   }
-  return renderTable(table, 80);
+  return renderTable(table, width);
 }
 
 std::string nameOf(const SourceFacts& facts) {
@@ -139,14 +139,15 @@ const char* driftWord(double drift) {
   return drift < 0.1 ? "little" : drift < 0.25 ? "some" : "much";
 }
 
-std::string textReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before) {
-  std::string text = fitTo("Scores in " + core::printable(comparison.now.field), 80) + "\n";
-  text += fitTo("now    " + nameOf(now), 80) + "\n" + fitTo("before " + nameOf(before), 80) + "\n";
+std::string textReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before,
+                       std::size_t width) {
+  std::string text = fitTo("Scores in " + core::printable(comparison.now.field), width) + "\n";
+  text += fitTo("now    " + nameOf(now), width) + "\n" + fitTo("before " + nameOf(before), width) + "\n";
   if (comparison.before.field != comparison.now.field) {
-    text += fitTo("       in " + core::printable(comparison.before.field), 80) + "\n";
+    text += fitTo("       in " + core::printable(comparison.before.field), width) + "\n";
   }
-  text += fitTo("known again by " + core::printable(comparison.identity), 80) + "\n\n" + figures(comparison) + "\n" +
-          matrix(comparison) + "\n";
+  text += fitTo("known again by " + core::printable(comparison.identity), width) + "\n\n" + figures(comparison, width) +
+          "\n" + matrix(comparison, width) + "\n";
   text += grouped(comparison.changed()) + " changed bucket, " + grouped(comparison.appeared()) + " are new, " +
           grouped(comparison.disappeared()) + " are gone\n";
   if (comparison.meanChange) {

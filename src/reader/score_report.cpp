@@ -31,6 +31,10 @@ std::string left(const std::string& text, std::size_t width) {
 
 /// A bar of eighths of a column, so that small differences show.
 std::string bar(double share, std::size_t columns) {
+  if (signs() == Signs::ascii) {
+    const double whole = std::clamp(share, 0.0, 1.0) * static_cast<double>(columns);
+    return std::string(static_cast<std::size_t>(std::lround(whole)), '#');
+  }
   static constexpr std::array<std::string_view, 8> kEighths{"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const auto eighths =
       static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * static_cast<double>(columns) * 8));
@@ -44,9 +48,39 @@ std::string binName(std::size_t bin) {
   return right(std::to_string(from), 3) + "-" + left(std::to_string(from + 5), 3);
 }
 
-std::string bucketLine(std::string_view name, std::string_view range, std::uint64_t count, std::uint64_t scored) {
-  return "  " + left(std::string(name), 8) + left(std::string(range), 11) + right(grouped(count), 14) +
-         right(percent(count, scored), 8) + "  " + bar(shareOf(count, scored), 34) + "\n";
+/// Counts stand in a column of that width.
+std::size_t countWidth(const ScoreSummary& summary, std::size_t width) {
+  constexpr std::size_t kWide = 14;
+  return width >= 80 ? kWide : grouped(summary.scored).size() + 1;
+}
+
+std::string withBar(const std::string& line, double share, std::size_t width) {
+  const std::size_t used = displayWidth(line) + 2;
+  constexpr std::size_t kLongestBar = 44;
+  const std::string drawn = used < width ? bar(share, std::min(width - used, kLongestBar)) : "";
+  return fitTo(drawn.empty() ? line : line + "  " + drawn, width) + "\n";
+}
+
+std::string bucketLine(std::string_view name, std::string_view range, std::uint64_t count, const ScoreSummary& summary,
+                       std::size_t width) {
+  const std::string line = "  " + left(std::string(name), 8) + left(std::string(range), width >= 60 ? 11 : 9) +
+                           right(grouped(count), countWidth(summary, width)) + right(percent(count, summary.scored), 8);
+  return withBar(line, shareOf(count, summary.scored), width);
+}
+
+/// Pieces in lines of at most that width, each after two blanks.
+std::string flowed(const std::vector<std::string>& pieces, std::string_view gap, std::string_view indent,
+                   std::size_t width) {
+  std::string text;
+  std::string line;
+  for (const std::string& piece : pieces) {
+    if (!line.empty() && displayWidth(line) + gap.size() + displayWidth(piece) > width) {
+      text += line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? std::string(indent) : std::string(gap)) + piece;
+  }
+  return text + line + "\n";
 }
 
 std::string importanceOf(const InfluentialFactor& factor) {
@@ -55,39 +89,45 @@ std::string importanceOf(const InfluentialFactor& factor) {
   return "high " + grouped(factor.high) + ", medium " + grouped(factor.medium) + ", low " + grouped(factor.low);
 }
 
-std::string factorLines(const ScoreSummary& summary) {
+std::string factorLines(const ScoreSummary& summary, std::size_t width) {
   if (summary.factors.empty()) return {};
   std::size_t widest = 0;
   for (const InfluentialFactor& factor : summary.factors) {
     widest = std::max(widest, displayWidth(core::printable(factor.name)));
   }
-  widest = std::min<std::size_t>(widest, 32);
+  widest = std::min<std::size_t>(widest, width >= 80 ? 32 : width / 2);
   std::string text = "\nTop influential factors\n";
   for (const InfluentialFactor& factor : summary.factors) {
-    const std::string line = "  " + left(core::printable(factor.name), widest) + right(grouped(factor.count), 13) +
-                             "  " + importanceOf(factor);
-    text += fitTo(line, 80) + "\n";
+    const std::string line = "  " + left(core::printable(factor.name), widest) +
+                             right(grouped(factor.count), width >= 80 ? 13 : countWidth(summary, width)) + "  " +
+                             importanceOf(factor);
+    text += fitTo(line, width) + "\n";
   }
   return text;
 }
 
-std::string histogramLines(const ScoreSummary& summary) {
+std::string histogramLines(const ScoreSummary& summary, std::size_t width) {
   const std::uint64_t largest = largestBin(summary);
   std::string text = "\n";
   for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
     const std::uint64_t count = summary.histogram[bin];
-    const std::string length = bar(shareOf(count, largest), 44);
-    text += "  " + binName(bin) + right(grouped(count), 14) + right(percent(count, summary.scored), 8) +
-            (length.empty() ? "" : "  " + length) + "\n";
+    const std::string line = "  " + binName(bin) + right(grouped(count), countWidth(summary, width)) +
+                             right(percent(count, summary.scored), 8);
+    text += withBar(line, shareOf(count, largest), width);
   }
-  if (summary.outside > 0) text += "  outside of 0 to 100: " + grouped(summary.outside) + "\n";
+  if (summary.outside > 0) text += fitTo("  outside of 0 to 100: " + grouped(summary.outside), width) + "\n";
   return text;
 }
 
-std::string figureLines(const ScoreSummary& summary) {
-  return "\n  mean " + shown(summary.mean) + "   stddev " + shown(summary.stddev) + "   min " + shown(summary.min) +
-         "   max " + shown(summary.max) + "\n  p05 " + shown(summary.p05) + "   p25 " + shown(summary.p25) + "   p50 " +
-         shown(summary.p50) + "   p75 " + shown(summary.p75) + "   p95 " + shown(summary.p95) + "\n";
+std::string figureLines(const ScoreSummary& summary, std::size_t width) {
+  const auto named = [](const char* name, const std::optional<double>& value) { return name + (" " + shown(value)); };
+  return "\n" +
+         flowed({named("mean", summary.mean), named("stddev", summary.stddev), named("min", summary.min),
+                 named("max", summary.max)},
+                "   ", "  ", width) +
+         flowed({named("p05", summary.p05), named("p25", summary.p25), named("p50", summary.p50),
+                 named("p75", summary.p75), named("p95", summary.p95)},
+                "   ", "  ", width);
 }
 
 // JSON
@@ -131,23 +171,34 @@ void writeDate(json::Writer& json, const ScoreSummary& summary) {
 
 }  // namespace
 
-std::string textReport(const ScoreSummary& summary, const SourceFacts& facts) {
-  std::string text = fitTo("Scores in " + core::printable(summary.field), 80) + "\n";
+std::string textReport(const ScoreSummary& summary, const SourceFacts& facts, std::size_t width) {
+  std::string text = fitTo("Scores in " + core::printable(summary.field), width) + "\n";
   if (facts.batches.size() > 1) {
-    text += grouped(facts.batches.size()) + " batches as one set; a profile may be in several:\n";
-    text += fitTo("  " + batchNames(facts, 2), 80) + "\n";
+    text += fitTo(grouped(facts.batches.size()) + " batches as one set; a profile may be in several:", width) + "\n";
+    text += fitTo("  " + batchNames(facts, 2), width) + "\n";
   }
-  text += grouped(summary.records) + " " + std::string(unitOf(facts)) + ", " + grouped(summary.scored) + " scored, " +
-          grouped(summary.unscored) + " without a score\n";
-  if (const std::string span = dateSpan(summary); !span.empty()) text += "scored " + span + "\n";
-  if (summary.scored == 0) return text;
-  text += histogramLines(summary) + "\n";
-  text += bucketLine("low", "below 25", summary.low, summary.scored);
-  text += bucketLine("medium", "25 to 75", summary.medium, summary.scored);
-  text += bucketLine("high", "from 75", summary.high, summary.scored);
-  text += figureLines(summary) + factorLines(summary);
-  return text + "\n" + std::string(kRelative.substr(0, kRelative.find(". ") + 1)) + "\n" +
-         std::string(kRelative.substr(kRelative.find(". ") + 2)) + "\n";
+  // Last, where they stay in sight.
+  std::string totals = flowed({grouped(summary.records) + " " + std::string(unitOf(facts)) + ",",
+                               grouped(summary.scored) + " scored,", grouped(summary.unscored) + " without a score"},
+                              " ", "", width);
+  if (const std::string span = dateSpan(summary); !span.empty()) totals += fitTo("scored " + span, width) + "\n";
+  if (summary.scored == 0) return text + totals;
+  text += histogramLines(summary, width) + factorLines(summary, width) + "\n";
+  text += bucketLine("low", "below 25", summary.low, summary, width);
+  text += bucketLine("medium", "25 to 75", summary.medium, summary, width);
+  text += bucketLine("high", "from 75", summary.high, summary, width);
+  text += figureLines(summary, width) + "\n";
+  std::string note;
+  std::vector<std::string> words;
+  for (std::string_view rest = kRelative; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(' '), rest.size());
+    words.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (!words.back().ends_with('.')) continue;
+    note += flowed(words, " ", "", width);
+    words.clear();
+  }
+  return text + note + totals;
 }
 
 std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts) {

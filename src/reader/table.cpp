@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "short_names.h"
@@ -9,7 +10,6 @@
 namespace caiexport::reader {
 namespace {
 
-constexpr std::string_view kEllipsis = "…";
 constexpr std::string_view kGap = "  ";
 constexpr std::size_t kNarrowest = 4;     ///< A column is not made narrower to make room for others.
 constexpr std::size_t kWidestFirst = 40;  ///< What a long column gets before all columns are seen.
@@ -167,7 +167,34 @@ std::string leftOutLine(const Table& table, std::size_t shown, std::size_t width
   return fitTo(line, width) + "\n";
 }
 
+std::atomic<Signs> drawn{Signs::unicode};
+
+/// What is not ASCII as `\xNN`.
+std::string asciiOf(std::string_view text) {
+  static constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string out;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte < 0x80) {
+      out += letter;
+    } else {
+      out.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 0xFU]);
+    }
+  }
+  return out;
+}
+
+std::string render(const Table& table, std::size_t width);
+
 }  // namespace
+
+void drawWith(Signs with) {
+  drawn = with;
+}
+
+Signs signs() {
+  return drawn;
+}
 
 std::size_t displayWidth(std::string_view text) {
   std::size_t width = 0;
@@ -182,18 +209,32 @@ std::size_t displayWidth(std::string_view text) {
 std::string fitTo(std::string_view text, std::size_t width) {
   if (displayWidth(text) <= width) return std::string(text);
   if (width == 0) return {};
+  const std::string_view ellipsis = signs() == Signs::unicode ? "…" : width > 3 ? "..." : "~";
+  const std::size_t room = width - displayWidth(ellipsis);
   std::size_t used = 0;
   std::size_t bytes = 0;
   while (bytes < text.size()) {
     const Letter letter = firstLetter(text.substr(bytes));
-    if (used + widthOf(letter.code) > width - 1) break;
+    if (used + widthOf(letter.code) > room) break;
     used += widthOf(letter.code);
     bytes += letter.bytes;
   }
-  return std::string(text.substr(0, bytes)) + std::string(kEllipsis);
+  return std::string(text.substr(0, bytes)) + std::string(ellipsis);
 }
 
 std::string renderTable(const Table& table, std::size_t width) {
+  if (signs() == Signs::unicode) return render(table, width);
+  Table plain = table;
+  for (TableColumn& column : plain.columns) column.name = asciiOf(column.name);
+  for (auto& row : plain.rows) {
+    for (std::string& cell : row) cell = asciiOf(cell);
+  }
+  return render(plain, width);
+}
+
+namespace {
+
+std::string render(const Table& table, std::size_t width) {
   std::vector<std::string> paths;
   for (const TableColumn& column : table.columns) paths.push_back(column.name);
   const std::vector<std::string> names = shortNames(paths);
@@ -209,11 +250,14 @@ std::string renderTable(const Table& table, std::size_t width) {
   };
   std::string text = lineOf([&](std::size_t column) { return names[column]; });
   std::string rule;
-  for (const std::size_t each : widths) rule += (rule.empty() ? "" : std::string(kGap)) + repeated("─", each);
+  for (const std::size_t each : widths)
+    rule += (rule.empty() ? "" : std::string(kGap)) + repeated(signs() == Signs::unicode ? "─" : "-", each);
   text += rule + "\n";
   for (const auto& row : table.rows) text += lineOf([&](std::size_t column) { return row[column]; });
   if (widths.size() < table.columns.size()) text += leftOutLine(table, widths.size(), width);
   return text;
 }
+
+}  // namespace
 
 }  // namespace caiexport::reader

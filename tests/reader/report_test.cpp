@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -85,9 +86,8 @@ TEST(JsonReport, HasTheDocumentedKeys) {
 TEST(Reports, OfSeveralBatchesNameThemAndCountRecords) {
   const reader::SourceFacts facts{.source = "job 3", .batches = {"b<1>", "b2", "b3"}};
   const std::string text = textReport(summary(), facts);
-  EXPECT_THAT(
-      text,
-      HasSubstr("3 batches as one set; a profile may be in several:\n  b<1>, b2 and 1 more\n1,234,567 records, "));
+  EXPECT_THAT(text, HasSubstr("3 batches as one set; a profile may be in several:\n  b<1>, b2 and 1 more\n"));
+  EXPECT_THAT(text, HasSubstr("\n1,234,567 records, "));
   for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 80U) << line;
   const std::string html = htmlReport(summary(), facts);
   EXPECT_THAT(html, HasSubstr("3 batches as one set: b&lt;1&gt;, b2, b3."));
@@ -160,6 +160,29 @@ TEST(HtmlReport, EveryPictureHasATableAndPaperIsThoughtOf) {
   EXPECT_EQ(pictures, 2U);
   EXPECT_THAT(html, HasSubstr("size: A4"));
   EXPECT_THAT(html, HasSubstr(">25</text>"));
+}
+
+TEST(TextReport, IsAsNarrowAsTheTerminalAndEndsInItsTotals) {
+  const std::string text = textReport(summary(), {}, 40);
+  for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 40U) << line;
+  EXPECT_LT(text.find("influential"), text.find("1,234,567 profiles"));
+  EXPECT_LT(text.find("p95"), text.find("1,234,567 profiles"));
+}
+
+TEST(Signs, AreAsciiWhereTheLocaleIs) {
+  reader::drawWith(reader::Signs::ascii);
+  const std::string text = textReport(summary());
+  const std::string table = renderTable({.columns = {{"näme", "", false}}, .rows = {{"é and a long text"}}}, 12);
+  const std::string cut = fitTo("abcdefgh", 5);
+  reader::drawWith(reader::Signs::unicode);
+  for (const std::string& each : {text, table}) {
+    EXPECT_TRUE(std::all_of(each.begin(), each.end(), [](char letter) {
+      return static_cast<unsigned char>(letter) < 0x80;
+    })) << each;
+  }
+  EXPECT_THAT(text, HasSubstr("####"));
+  EXPECT_EQ(cut, "ab...");
+  EXPECT_THAT(table, HasSubstr("\\xC3\\xA9"));
 }
 
 TEST(DisplayWidth, WideCombiningAndPlain) {

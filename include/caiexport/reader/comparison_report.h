@@ -8,8 +8,9 @@
 
 namespace caiexport::reader {
 
-/// For a terminal; no line is wider than 80 columns. Ends in a line end.
-std::string textReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before);
+/// For a terminal; no line is wider than `width` columns. Ends in a line end.
+std::string textReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before,
+                       std::size_t width = 80);
 
 /// One JSON document: identity, before and now ({source, batch_ids, field, records, identities, repeated,
 /// without_identity, scored, mean, buckets, histogram}), moved ([{before, now, count}]), new, gone, changed, both,

@@ -40,8 +40,9 @@ struct PageFacts {
   std::vector<TrendPoint> earlier = {};  ///< Oldest first.
 };
 
-/// A histogram and figures for a terminal; no line is wider than 80 columns. Ends in a line end.
-std::string textReport(const ScoreSummary& summary, const SourceFacts& facts = {});
+/// A histogram and figures for a terminal; no line is wider than `width` columns (at least 40). The totals come last,
+/// where they stay in sight. Ends in a line end.
+std::string textReport(const ScoreSummary& summary, const SourceFacts& facts = {}, std::size_t width = 80);
 
 /// One JSON document with the documented keys: records, scored, unscored, outside, field, batch_ids, min, max, mean,
 /// stddev, p05, p25, p50, p75, p95, buckets, histogram, score_date ({from, to} or null), factors. What is not known is

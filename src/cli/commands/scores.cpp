@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "caiexport/cli/terminal.h"
@@ -30,14 +31,23 @@ reader::SourceFacts factsOf(const InputSet& input) {
   return facts;
 }
 
+/// A terminal that is narrower than a text of ours gets a narrower one.
+std::size_t widthFor(const Reading& reading, const Context& context) {
+  constexpr std::size_t kUsual = 80;
+  constexpr std::size_t kNarrowest = 40;
+  if (reading.output().given() || !context.out.terminal()) return kUsual;
+  return std::clamp(context.out.width(), kNarrowest, kUsual);
+}
+
 void refuseOnTerminal(const std::string& format, const ParsedOptions& options, const Context& context) {
   if (format != "xlsx" || options.has("output") || !context.out.terminal()) return;
   throw core::Error(core::Category::usage, "xlsx is not for a terminal", {.hint = "name a file with --output"});
 }
 
-std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts) {
+std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts,
+                   std::size_t width) {
   if (format == "json") return reader::jsonReport(summary, facts);
-  return reader::textReport(summary, facts);
+  return reader::textReport(summary, facts, width);
 }
 
 /// What only the page tells. Earlier batches that can't be read, or have other columns, are left out with a word.
@@ -115,9 +125,9 @@ CommandEnd compareScores(const ParsedOptions& options, Context& context) {
       page.since = reader::Since{.scores = comparison, .before = nameOf(pair.before)};
       deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::htmlReport(summary, now, page));
     } else {
-      deliverText(
-          reading.output(), reading.scratch(), context, reading.stop(),
-          format == "json" ? reader::jsonReport(comparison, now, before) : reader::textReport(comparison, now, before));
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
+                  format == "json" ? reader::jsonReport(comparison, now, before)
+                                   : reader::textReport(comparison, now, before, widthFor(reading, context)));
     }
     tellWritten(reading.output(), "the comparison of " + grouped(comparison.now.identities) + " identities", context);
   });
@@ -162,7 +172,8 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
       deliverText(reading.output(), reading.scratch(), context, reading.stop(),
                   reader::htmlReport(summary, facts, pageFacts(reading, field, options, context)));
     } else {
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(), report(summary, format, facts));
+      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
+                  report(summary, format, facts, widthFor(reading, context)));
     }
     tellWritten(reading.output(), grouped(summary.records) + " records, " + grouped(summary.scored) + " scored",
                 context);
