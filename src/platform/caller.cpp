@@ -125,13 +125,14 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
       throwRefused(call, response);
   }
   const Problem problem = readProblem(response);
-  throw core::TransientError(requestLine(call) + " was answered by " + describe(response, problem),
-                             {.retryAfter = verdict.retryAfter,
-                              .throttled = verdict.throttled,
-                              // 429 comes from the gateway, or from a service that has taken nothing on.
-                              .mayHaveArrived = response.status != 429,
-                              .tooSlow = response.status == 504},
-                             {.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code)});
+  throw core::TransientError(
+      requestLine(call) + " was answered by " + describe(response, problem),
+      {.retryAfter = verdict.retryAfter,
+       .throttled = verdict.throttled,
+       // 429 comes from the gateway, or from a service that has taken nothing on.
+       .mayHaveArrived = response.status != 429,
+       .tooSlow = response.status == 504},
+      {.requestId = problem.requestId, .hint = remedyFor(response.status, problem.code), .code = problem.code});
 }
 
 net::HttpResponse Caller::exchange(const Call& call, const core::Secret& token, net::BodySink* sink,

@@ -61,7 +61,8 @@ std::string remedyForStatus(int status) {
 }
 
 void append(std::string& text, const std::string& part) {
-  if (part.empty() || text == part) return;
+  // One service says the same in `detail` and in its report.
+  if (part.empty() || text == part || text.ends_with(": " + part)) return;
   if (!text.empty()) text += ": ";
   text += part;
 }

@@ -11,7 +11,7 @@ void Retrying::waitForNextTry(const std::string& what, int triesMade, const core
   if (!wait) {
     const std::string tries = triesMade == 1 ? "one try" : std::to_string(triesMade) + " tries";
     throw core::TransientError("cannot " + what + " (" + tries + "): " + failure.what(), failure.cause(),
-                               {.requestId = failure.requestId(), .hint = failure.hint()});
+                               {.requestId = failure.requestId(), .hint = failure.hint(), .code = failure.code()});
   }
   log.write(core::LogLevel::warning, "retry",
             {{"what", what},

@@ -70,7 +70,10 @@ class PageNumbers {
     return ++number_;
   }
   /// A link told it.
-  void goTo(std::uint64_t number) { number_ = number; }
+  void goTo(std::uint64_t number) {
+    number_ = number;
+    ++pages_;
+  }
 
  private:
   std::size_t pageSize_;

@@ -115,7 +115,7 @@ JsonArray segmentsIn(const Json& body) {
 /// Of the scenario's clock, in UTC.
 void checkQuota(const State& state, const Call& call) {
   if (state.scenario.b2bSimplification) {
-    throw Refused{problem(400, "UPAPI-054554-400", "Bad Request",
+    throw Refused{problem(400, "UPAPI-054554", "Bad Request",
                           "Non-scheduled segment jobs are not allowed for orgs enabled for B2B simplification.")};
   }
   const auto day = std::chrono::floor<std::chrono::days>(state.now());
@@ -126,7 +126,7 @@ void checkQuota(const State& state, const Call& call) {
     }));
   };
   if (since(day) >= state.scenario.evaluationsADay || since(year) >= state.scenario.evaluationsAYear) {
-    throw Refused{problem(403, "UPAPI-000000-403", "Forbidden", "the limit of evaluations on demand is reached")};
+    throw Refused{problem(403, "UPAPI-000000", "Forbidden", "the limit of evaluations on demand is reached")};
   }
 }
 

@@ -95,7 +95,7 @@ Response listSegments(State& state, const Call& call) {
 
 Response audiences(State& state, const Call& call) {
   if (!state.scenario.audiences) {
-    return problem(403, "UPAPI-113740-403", "Forbidden", "audiences are not to be had here");
+    return problem(403, "UPAPI-113740", "Forbidden", "audiences are not to be had here");
   }
   if (!call.isGet()) {
     return methodNotAllowed();

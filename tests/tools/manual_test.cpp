@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <regex>
+#include <set>
 
 #include "caiexport/cli/application.h"
+#include "caiexport/core/text.h"
 #include "cli/config/settings.h"
 #include "simulator/options.h"
 #include "tools/program.h"
@@ -87,6 +90,17 @@ TEST(Manual, HasTheTableOfSettings) {
   const std::string manual(std::istreambuf_iterator<char>(file), {});
   ASSERT_THAT(manual, HasSubstr("| key in the profile |"));
   EXPECT_THAT(manual, HasSubstr("| --- |\n" + cli::settingRows())) << cli::settingRows();
+}
+
+/// Of the manual and of the page that has the options' texts.
+TEST(Manual, ShowsNoDurationThatIsNotRead) {
+  std::ifstream file(CAIEXPORT_MANUAL);
+  const std::string text = std::string(std::istreambuf_iterator<char>(file), {}) + caiexportManual("2026-01-02");
+  const std::regex shown(R"((?:^|[\s`\[(=])([0-9]+(?:\.[0-9]+)?[a-z]{1,2})(?=[\s`\]),.;|]))");
+  std::set<std::string> durations;
+  for (std::sregex_iterator at(text.begin(), text.end(), shown), end; at != end; ++at) durations.insert((*at)[1]);
+  EXPECT_THAT(durations, testing::IsSupersetOf({"50ms", "45s", "10m", "2h", "7d"}));
+  for (const std::string& duration : durations) EXPECT_TRUE(core::parseDuration(duration)) << duration;
 }
 
 TEST(Manual, OfTheSimulatorHasEveryOptionAndScenario) {
