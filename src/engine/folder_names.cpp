@@ -19,6 +19,11 @@ namespace fs = std::filesystem;
 using Alias = store::JobStore::Alias;
 using ListedName = store::JobStore::ListedName;
 
+constexpr const char* kProbe = ".caiexport-name.part";
+// A letter that has a capital, and two spellings in Unicode.
+constexpr const char* kAccentedProbe = ".caiexport-caf\xC3\xA9.part";
+constexpr const char* kTriedNames = ".caiexport-names.part";
+
 // The path has room for so many tildes.
 constexpr std::int64_t kMostAlias = 9;
 
@@ -40,18 +45,28 @@ class ExactNames final : public Names {
   std::map<std::string, std::size_t> numbers_;
 };
 
+void clearTried(core::FileSystem& files, const fs::path& folder) {
+  std::error_code error;
+  // Nothing is cleared away behind a link.
+  if (!fs::is_directory(fs::symlink_status(folder, error))) return;
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder, error)) paths.push_back(entry.path());
+  for (const fs::path& path : paths) files.remove(path);
+  files.removeEmptyDirectory(folder);
+}
+
 /// Asks the file system itself: nobody else knows how it folds.
 class TriedNames final : public Names {
  public:
   /// `unknown`: the number to give for a name that is taken by something without one.
   TriedNames(core::FileSystem& files, const fs::path& folder, std::size_t unknown)
-      : files_(files), folder_(folder / ".caiexport-names.part"), unknown_(unknown) {
-    clear();
+      : files_(files), folder_(folder / kTriedNames), unknown_(unknown) {
+    clearTried(files_, folder_);
     files_.createDirectories(folder_);
   }
   ~TriedNames() override {
     try {
-      clear();
+      clearTried(files_, folder_);
     } catch (const core::Error&) {
       // Empty files in a hidden folder; the next run clears them away.
     }
@@ -69,14 +84,6 @@ class TriedNames final : public Names {
   }
 
  private:
-  void clear() {
-    std::vector<fs::path> paths;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder_, error)) paths.push_back(entry.path());
-    for (const fs::path& path : paths) files_.remove(path);
-    files_.removeEmptyDirectory(folder_);
-  }
-
   core::FileSystem& files_;
   const fs::path folder_;
   const std::size_t unknown_;
@@ -126,14 +133,19 @@ bool takesOneForOther(core::FileSystem& files, const fs::path& one, std::initial
 }  // namespace
 
 bool foldsNames(core::FileSystem& files, const fs::path& folder) {
-  if (takesOneForOther(files, folder / ".caiexport-name.part", {folder / ".CAIEXPORT-NAME.part"})) return true;
+  if (takesOneForOther(files, folder / kProbe, {folder / ".CAIEXPORT-NAME.part"})) return true;
   try {
-    // A letter that has a capital, and two spellings in Unicode.
-    return takesOneForOther(files, folder / ".caiexport-caf\xC3\xA9.part",
+    return takesOneForOther(files, folder / kAccentedProbe,
                             {folder / ".caiexport-caf\xC3\x89.part", folder / ".caiexport-cafe\xCC\x81.part"});
   } catch (const core::Error&) {
     return false;  // it knows no such letters
   }
+}
+
+void removeProbes(core::FileSystem& files, const fs::path& folder) {
+  files.remove(folder / kProbe);
+  files.remove(folder / kAccentedProbe);
+  clearTried(files, folder / kTriedNames);
 }
 
 std::vector<Alias> aliasesOf(core::FileSystem& files, const fs::path& folder, bool folds,

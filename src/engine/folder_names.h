@@ -17,6 +17,9 @@ namespace caiexport::engine {
 /// Whether the file system takes different names in this folder for the same. Leaves nothing behind.
 bool foldsNames(core::FileSystem& files, const std::filesystem::path& folder);
 
+/// What a run left of that, and of aliasesOf, that was killed meanwhile.
+void removeProbes(core::FileSystem& files, const std::filesystem::path& folder);
+
 /// What the files of a batch need so that no two of them, and no folder or manifest, get in each other's way: those of
 /// which the record says otherwise. `folds`: as foldsNames(folder).
 std::vector<store::JobStore::Alias> aliasesOf(core::FileSystem& files, const std::filesystem::path& folder, bool folds,

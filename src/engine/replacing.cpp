@@ -11,6 +11,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/transfer/downloader.h"
+#include "folder_names.h"
 
 namespace caiexport::engine {
 namespace {
@@ -132,6 +133,7 @@ class FolderDeletion {
       files_.removeEmptyDirectory(inner);
     }
     files_.syncDirectory(folder_);
+    removeProbes(files_, folder_);
     remove(folder_ / "manifest.json.new.part");
     for (const fs::path& part : leftovers_.of(folder_ / kManifestName)) remove(part);
     remove(folder_ / kManifestName);
