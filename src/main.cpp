@@ -117,7 +117,7 @@ std::optional<Error> run(const std::vector<std::string>& words, caiexport::cli::
     const bool scarce =
         error.code() == std::errc::resource_unavailable_try_again || error.code() == std::errc::not_enough_memory;
     if (!scarce) return defect(error);
-    return Error(Category::io, std::string("the system gives no more threads or memory: ") + error.what(),
+    return Error(Category::io, std::string("the system provides no more threads or memory: ") + error.what(),
                  {.hint = "raise the limits (ulimit -u, ulimit -v), or close other programs"});
   } catch (const std::exception& error) {
     return defect(error);

@@ -216,14 +216,14 @@ void logRefused(const CommandPage& page, std::span<const std::string> words, con
   }
 }
 
-std::string helpFor(const CommandPage& page, const ParsedOptions& options) {
-  return options.value("help") == "short" ? shortHelpText(page) : helpText(page);
+std::string helpFor(const CommandPage& page, const ParsedOptions& options, std::size_t width) {
+  return options.value("help") == "short" ? shortHelpText(page, width) : helpText(page, width);
 }
 
 /// `help` and `help COMMAND`.
 CommandEnd help(std::span<const std::string> words, StandardOutput& out) {
-  if (words.empty()) return printed(out, overviewText());
-  return printed(out, helpText(findCommand(words.front()).page()));
+  if (words.empty()) return printed(out, overviewText(out.width()));
+  return printed(out, helpText(findCommand(words.front()).page(), out.width()));
 }
 
 /// `version`, for people or with `--format json`.
@@ -261,9 +261,9 @@ std::string_view programVersion() {
   return CAIEXPORT_VERSION;
 }
 
-std::string overviewText() {
+std::string overviewText(std::size_t width) {
   std::string text =
-      "caiexport exports Customer AI scores from Adobe Experience Platform and keeps a record of every job.\n\n"
+      "caiexport exports Customer AI scores from Adobe Experience Platform.\n\n"
       "Usage: caiexport [GLOBAL OPTIONS] COMMAND [OPTIONS]\n\nCommands:\n";
   for (const Command& command : kCommands) {
     const CommandPage& page = command.page();
@@ -271,11 +271,15 @@ std::string overviewText() {
     name.resize(10, ' ');
     text += "  " + name + std::string(page.summary) + "\n";
   }
-  const std::array<OptionGroup, 1> global{globalGroup()};
-  text += "\n" + optionList(global);
+  // Defaults are for the pages of the commands: this one has to fit a screen.
+  const OptionGroup global = globalGroup();
+  std::vector<Option> options(global.options.begin(), global.options.end());
+  for (Option& option : options) option.help = option.help.substr(0, option.help.find(" ["));
+  const std::array<OptionGroup, 1> shown{{{global.title, options}}};
+  text += "\n" + optionList(shown, width);
   text +=
-      "\nSettings: CAIEXPORT_CLIENT_ID, CAIEXPORT_CLIENT_SECRET and CAIEXPORT_ORG_ID, or a config file (caiexport "
-      "configure).\n"
+      "\nSettings: CAIEXPORT_CLIENT_ID, CAIEXPORT_CLIENT_SECRET and CAIEXPORT_ORG_ID,\n"
+      "or a config file (caiexport configure).\n"
       "caiexport COMMAND --help shows options, examples and exit codes.\n";
   return text;
 }
@@ -284,20 +288,20 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
   ParsedOptions options;
   takeLeadingOptions(words, globalGroups(), options);
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
-  if (words.empty()) return printed(out, overviewText());
+  if (words.empty()) return printed(out, overviewText(out.width()));
   if (words.front() == "help") return help(words.subspan(1), out);
   if (words.front() == "version") return version(words.subspan(1), out);
   if (words.front() == "complete") return printed(out, completions(words.subspan(1), processEnvironment()));
 
   const Command& command = findCommand(words.front());
-  if (options.has("help")) return printed(out, helpFor(command.page(), options));
+  if (options.has("help")) return printed(out, helpFor(command.page(), options, out.width()));
   try {
     takeAllOptions(words.subspan(1), known(command.page()), options);
   } catch (const core::Error& error) {
     logRefused(command.page(), words, error, {.out = out, .console = console, .stop = stop});
     throw;
   }
-  if (options.has("help")) return printed(out, helpFor(command.page(), options));
+  if (options.has("help")) return printed(out, helpFor(command.page(), options, out.width()));
   if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
   refuseIgnored(options, command.page());
   return run(command, options, out, console, std::move(stop));

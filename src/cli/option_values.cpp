@@ -21,7 +21,8 @@ std::string shown(std::string_view name) {
 }  // namespace
 
 std::string notADuration(std::string_view text) {
-  return "'" + core::printable(text, 40) + "' is not a duration; 500ms, 45s, 10m, 2h, 7d or seconds are";
+  return "'" + core::printable(text, 40) +
+         "' is not a duration; write it as 500ms, 45s, 10m, 2h, 7d, or as a number of seconds";
 }
 
 std::string notInRange(std::string_view text, std::uint64_t least, std::uint64_t most) {
@@ -63,7 +64,7 @@ std::optional<std::uint64_t> bytesOption(const ParsedOptions& options, std::stri
   if (!text) return std::nullopt;
   const auto bytes = core::parseBytes(*text);
   if (!bytes || *bytes == 0)
-    throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not a size; 500K, 50M or 2G is");
+    throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not a size; write it as 500K, 50M or 2G");
   return bytes;
 }
 

@@ -165,8 +165,15 @@ std::string didYouMean(std::string_view word, std::span<const std::string_view> 
 
 namespace {
 
-constexpr std::size_t kPageWidth = 100;
 constexpr std::size_t kHelpColumn = 34;
+
+/// Of a page on a terminal that is `width` wide: what is much narrower or wider is not read any better.
+std::size_t pageWidth(std::size_t width) {
+  constexpr std::size_t kFallback = 80;
+  constexpr std::size_t kLeast = 60;
+  constexpr std::size_t kMost = 110;
+  return width == 0 ? kFallback : std::clamp(width, kLeast, kMost);
+}
 
 std::string leftColumn(const Option& option) {
   std::string text = "  --" + std::string(option.name);
@@ -174,7 +181,7 @@ std::string leftColumn(const Option& option) {
   return text;
 }
 
-void appendOption(std::string& out, const Option& option) {
+void appendOption(std::string& out, const Option& option, std::size_t page) {
   const std::string left = leftColumn(option);
   out += left;
   if (left.size() + 2 > kHelpColumn) {
@@ -183,7 +190,7 @@ void appendOption(std::string& out, const Option& option) {
   } else {
     out.append(kHelpColumn - left.size(), ' ');
   }
-  out += wrapped(option.help, kPageWidth - kHelpColumn, kHelpColumn) + '\n';
+  out += wrapped(option.help, page - kHelpColumn, kHelpColumn) + '\n';
 }
 
 bool hasShownOption(const OptionGroup& group) {
@@ -195,21 +202,21 @@ bool isShared(const OptionGroup& group) {
   return group.title == "Platform" || group.title == "Global options";
 }
 
-void appendExamples(std::string& out, std::span<const Example> examples) {
+void appendExamples(std::string& out, std::span<const Example> examples, std::size_t page) {
   if (examples.empty()) return;
   out += "\nExamples:\n";
   for (const Example& example : examples) {
     out.append("  ").append(example.command).append("\n");
-    out.append("      ").append(wrapped(example.what, kPageWidth - 6, 6)).append("\n");
+    out.append("      ").append(wrapped(example.what, page - 6, 6)).append("\n");
   }
 }
 
-void appendExitCodes(std::string& out, std::span<const int> codes) {
+void appendExitCodes(std::string& out, std::span<const int> codes, std::size_t page) {
   out += "\nExit codes:\n";
   for (const int code : codes) {
     std::string number = std::to_string(code);
     number.insert(0, 5 - number.size(), ' ');
-    out.append(number).append("  ").append(wrapped(meaningOfExitCode(code), kPageWidth - 7, 7)).append("\n");
+    out.append(number).append("  ").append(wrapped(meaningOfExitCode(code), page - 7, 7)).append("\n");
   }
 }
 
@@ -228,12 +235,11 @@ std::string_view meaningOfExitCode(int code) {
     case 4:
       return "not found, or nothing to download";
     case 5:
-      return "the platform's job failed or was cancelled, or the platform refused the request for what it asks";
+      return "the platform's job failed or was cancelled, or the platform refused what the request asks for";
     case 6:
-      return "the wait timed out, the platform's job goes on; `resume` continues";
+      return "waiting timed out, but the platform's job goes on; `resume` continues";
     case 7:
-      return "the platform or the network was not to be had after all retries, or some files failed; `resume` "
-             "continues";
+      return "the platform could not be reached after all retries, or some files failed; `resume` continues";
     case 8:
       return "what arrived, or what is on disk, is not what was promised";
     case 9:
@@ -241,9 +247,9 @@ std::string_view meaningOfExitCode(int code) {
     case 10:
       return "another process runs this job, or holds its batch folder";
     case 11:
-      return "blocked: it waits for a decision that the message names";
+      return "blocked: it waits for your decision; the message names the choices";
     case 12:
-      return "what is there is older than --max-age allows";
+      return "the newest batch or evaluation is older than --max-age allows";
     case 130:
       return "interrupted; `resume` continues";
     default:
@@ -252,11 +258,13 @@ std::string_view meaningOfExitCode(int code) {
 }
 
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
+  constexpr std::string_view kBlanks = " \n";
   std::string out;
   std::size_t column = 0;
-  while (!text.empty()) {
-    const std::size_t blank = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, blank);
+  while (true) {
+    text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+    if (text.empty()) return out;
+    const std::string_view word = text.substr(0, text.find_first_of(kBlanks));
     if (column > 0 && column + 1 + word.size() > width) {
       out += '\n';
       out.append(indent, ' ');
@@ -267,42 +275,41 @@ std::string wrapped(std::string_view text, std::size_t width, std::size_t indent
     }
     out += word;
     column += word.size();
-    text.remove_prefix(std::min(blank + 1, text.size()));
+    text.remove_prefix(word.size());
   }
-  return out;
 }
 
-std::string optionList(std::span<const OptionGroup> groups) {
+std::string optionList(std::span<const OptionGroup> groups, std::size_t width) {
   std::string out;
   for (const OptionGroup& group : groups) {
     if (!hasShownOption(group)) continue;
     out.append(out.empty() ? "" : "\n").append(group.title).append(":\n");
     for (const Option& option : group.options) {
-      if (!option.hidden) appendOption(out, option);
+      if (!option.hidden) appendOption(out, option, pageWidth(width));
     }
   }
   return out;
 }
 
-std::string shortHelpText(const CommandPage& page) {
+std::string shortHelpText(const CommandPage& page, std::size_t width) {
   std::string out = "Usage: caiexport " + std::string(page.name);
   if (!page.arguments.empty()) out.append(" ").append(page.arguments);
-  out += " [OPTIONS]\n\n" + wrapped(page.summary, kPageWidth, 0) + "\n\n";
+  out += " [OPTIONS]\n\n" + wrapped(page.summary, pageWidth(width), 0) + "\n\n";
   std::vector<OptionGroup> own = page.groups;
   std::erase_if(own, [](const OptionGroup& group) { return isShared(group); });
-  out += optionList(own);
+  out += optionList(own, width);
   return out + (own.empty() ? "" : "\n") + "caiexport " + std::string(page.name) +
          " --help has all options, examples and exit codes\n";
 }
 
-std::string helpText(const CommandPage& page) {
+std::string helpText(const CommandPage& page, std::size_t width) {
   std::string out = "Usage: caiexport [GLOBAL OPTIONS] " + std::string(page.name);
   if (!page.arguments.empty()) out.append(" ").append(page.arguments);
   out += " [OPTIONS]\n\n";
-  out += wrapped(page.description, kPageWidth, 0) + "\n\n";
-  out += optionList(page.groups);
-  appendExamples(out, page.examples);
-  appendExitCodes(out, page.exitCodes);
+  out += wrapped(page.description, pageWidth(width), 0) + "\n\n";
+  out += optionList(page.groups, width);
+  appendExamples(out, page.examples, pageWidth(width));
+  appendExitCodes(out, page.exitCodes, pageWidth(width));
   return out;
 }
 

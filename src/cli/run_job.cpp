@@ -36,7 +36,7 @@ CommandEnd withWayOn(CommandEnd error, model::JobId job) {
   std::string hint = error->hint();
   if (error->category() == core::Category::io && !hint.empty() && hint.find("caiexport resume") == std::string::npos) {
     // What the machine refused says how to mend it, not what of the job is left.
-    hint += "; what arrived is kept: caiexport resume " + number + " goes on from there";
+    hint += "; what was downloaded is kept: caiexport resume " + number + " continues from there";
     return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
   }
   if (!hint.empty()) return error;
@@ -83,9 +83,13 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
 namespace {
 
 constexpr std::array<Option, 3> kGuards{{
-    {"max-age", "DURATION", "the newest batch, or the segment's evaluation, may be so old (exit 12), e.g. 24h"},
-    {"min-records", "N", "the result must hold so many records (exit 8; files are kept, `latest` stays)"},
-    {"max-change", "PERCENT", "most change of records against the last success (exit 8; the same), e.g. 30%"},
+    {"max-age", "DURATION",
+     R"(fail with exit code 12 if the newest batch, or the segment's evaluation, is older than this,
+e.g. 24h)"},
+    {"min-records", "N", R"(fail with exit code 8 if the result has fewer records than this; the files are kept, but
+`latest` stays where it is)"},
+    {"max-change", "PERCENT",
+     R"(fail likewise if the number of records differs by more than this from the last success, e.g. 30%)"},
 }};
 
 std::optional<double> percentOption(const ParsedOptions& options, std::string_view name) {
@@ -97,7 +101,7 @@ std::optional<double> percentOption(const ParsedOptions& options, std::string_vi
   const bool digits = !number.empty() && number.find_first_not_of("0123456789.") == number.npos;
   if (digits && Poco::NumberParser::tryParseFloat(number, percent) && std::isfinite(percent)) return percent;
   throw core::Error(core::Category::usage, "--" + std::string(name) + ": '" + core::printable(*text, 40) +
-                                               "' is not a percentage; 30% or 12.5 are");
+                                               "' is not a percentage; write it as 30% or 12.5");
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ model::VerifyLevel verifyOption(const ParsedOptions& options);
 CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
                        Context& context);
 
-/// A result in text on standard output, unless --quiet wants errors alone.
+/// Prints a result as text on standard output, unless --quiet is given.
 void printResultText(const std::string& text, Context& context);
 
 /// The job as it is now, as a document of its own.

@@ -1,5 +1,5 @@
 #pragma once
-/// Everything a command that runs jobs works with, put together.
+/// Everything that a command needs to run jobs.
 
 #include <memory>
 #include <optional>
@@ -65,7 +65,7 @@ class Session {
   core::Duration ran_{};
   PlatformSettings settings_;
   transfer::DownloadSettings download_;
-  Connection connection_;  // before the record: what it refuses must leave nothing behind
+  Connection connection_;  // before the record: if it fails, no database has been made
   Record record_;
   store::JobStore store_;
   store::SyncStore syncStore_;

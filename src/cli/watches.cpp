@@ -94,7 +94,7 @@ ReadWatch::ReadWatch(std::uint64_t mostBytes, std::stop_token stop, GiveUp giveU
 
 core::Error ReadWatch::memoryError() const {
   return {core::Category::io,
-          "it takes more memory than it may use, " + core::formatBytes(mostBytes_),
+          "it needs more memory than it is allowed to use, " + core::formatBytes(mostBytes_),
           {.hint = "allow more with --memory, e.g. --memory 4G, or choose fewer columns or rows"}};
 }
 

@@ -30,10 +30,10 @@ class CancelWatch {
   std::jthread thread_;
 };
 
-// The end of commands that only look, whatever stands in the way.
+// For commands that change nothing: they end soon after a stop request, even if something hangs.
 
 /// Ends the process with exit code 130 if this still exists a second and a half after a stop was asked for: a function
-/// of SQL that runs for minutes asks nobody, and a pipe that nobody empties is waited for in the kernel. Only where
+/// of SQL that runs for minutes never looks at it, and a write to a full pipe waits in the kernel. Only where
 /// nothing is lost by it.
 class StopLimit {
  public:
@@ -52,11 +52,11 @@ class StopLimit {
   std::thread thread_;
 };
 
-/// Keeps `read` and `scores` inside --memory, and obedient. DuckDB bounds what it counts, which is not all it takes,
-/// and some of its functions look up neither at the memory nor at an interrupt until they are done.
+/// Keeps `read` and `scores` within --memory, and makes them stop. DuckDB limits only the memory that it counts,
+/// and some of its functions check neither the memory nor an interrupt until they are done.
 class ReadWatch {
  public:
-  /// Ends the process itself; called on a thread of the watch, with what there is to say.
+  /// Ends the process; called on a thread of the watch, with the error to print.
   using GiveUp = std::function<void(const core::Error& error)>;
 
   /// `mostBytes`: of memory, for the whole process. `stop`: what the user asks for.

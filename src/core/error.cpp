@@ -10,21 +10,21 @@
 namespace caiexport::core {
 namespace {
 
-constexpr std::string_view kSetting = "correct the setting; the manual has a table of all";
+constexpr std::string_view kSetting = "correct the setting; the manual lists all settings";
 constexpr std::string_view kCredential =
     "check the credential and its product profile in the Developer Console and Admin Console";
 constexpr std::string_view kId = "check the id and the sandbox";
-constexpr std::string_view kSchedule = "look whether the scoring or the evaluation is still scheduled";
+constexpr std::string_view kSchedule = "check that the scoring or the evaluation is still scheduled";
 constexpr std::string_view kNetwork = "check the network, a proxy and the address; try again later";
 constexpr std::string_view kPage =
-    "--verbose tells every request; is base_url really the platform, and no proxy's page?";
+    "check that base_url is really the platform and not a proxy's page; --verbose shows every request";
 constexpr std::string_view kFile = "check the file, its owner and its mode";
-constexpr std::string_view kWait = "wait until the other process is done";
+constexpr std::string_view kWait = "wait until the other process has ended";
 constexpr std::string_view kReport = "please report it, with the output of --verbose";
 
-constexpr std::string_view kShow = "caiexport show JOB tells what happened";
-constexpr std::string_view kResume = "go on with: caiexport resume JOB";
-constexpr std::string_view kKept = "job JOB keeps what it has; go on with: caiexport resume JOB";
+constexpr std::string_view kShow = "caiexport show JOB shows what happened";
+constexpr std::string_view kResume = "continue with: caiexport resume JOB";
+constexpr std::string_view kKept = "job JOB keeps what it has; continue: caiexport resume JOB";
 
 constexpr bool yes = true;
 constexpr bool no = false;

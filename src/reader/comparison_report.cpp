@@ -41,11 +41,11 @@ std::string figures(const Comparison& comparison, std::size_t width) {
   Table table{.columns = {{"", "", false}, {"before", "", true}, {"now", "", true}, {"change", "", true}}};
   const ComparedSide& before = comparison.before;
   const ComparedSide& now = comparison.now;
-  addCount(table, "records", before.records, now.records);
+  addCount(table, "rows", before.records, now.records);
   addCount(table, "identities", before.identities, now.identities);
-  if (before.repeated + now.repeated > 0) addCount(table, "  records repeated", before.repeated, now.repeated);
+  if (before.repeated + now.repeated > 0) addCount(table, "  repeated rows", before.repeated, now.repeated);
   if (before.withoutIdentity + now.withoutIdentity > 0) {
-    addCount(table, "  without identity", before.withoutIdentity, now.withoutIdentity);
+    addCount(table, "  rows without identity", before.withoutIdentity, now.withoutIdentity);
   }
   const bool means = before.mean && now.mean;
   table.rows.push_back(
@@ -146,7 +146,7 @@ std::string textReport(const Comparison& comparison, const SourceFacts& now, con
   if (comparison.before.field != comparison.now.field) {
     text += fitTo("       in " + core::printable(comparison.before.field), width) + "\n";
   }
-  text += fitTo("known again by " + core::printable(comparison.identity), width) + "\n\n" + figures(comparison, width) +
+  text += fitTo("matched by " + core::printable(comparison.identity), width) + "\n\n" + figures(comparison, width) +
           "\n" + matrix(comparison, width) + "\n";
   text += grouped(comparison.changed()) + " changed bucket, " + grouped(comparison.appeared()) + " are new, " +
           grouped(comparison.disappeared()) + " are gone\n";
@@ -159,10 +159,10 @@ std::string textReport(const Comparison& comparison, const SourceFacts& now, con
             "\n";
   }
   if (comparison.before.repeated + comparison.now.repeated > 0) {
-    text += "of several records of one identity the highest score counts\n";
+    text += "if several rows have the same identity, the highest score counts\n";
   }
   if (comparison.before.withoutIdentity + comparison.now.withoutIdentity > 0) {
-    text += "records without identity can't be compared\n";
+    text += "rows without an identity cannot be compared\n";
   }
   return text;
 }
@@ -204,10 +204,10 @@ std::vector<Sheet> sheetReport(const Comparison& comparison, const SourceFacts& 
   const ComparedSide& b = comparison.now;
   figuresSheet.rows = {{name("source"), nameOf(before), nameOf(now)},
                        {name("field"), a.field, b.field},
-                       {name("records"), count(a.records), count(b.records)},
+                       {name("rows"), count(a.records), count(b.records)},
                        {name("identities"), count(a.identities), count(b.identities)},
-                       {name("records repeated"), count(a.repeated), count(b.repeated)},
-                       {name("without identity"), count(a.withoutIdentity), count(b.withoutIdentity)},
+                       {name("repeated rows"), count(a.repeated), count(b.repeated)},
+                       {name("rows without identity"), count(a.withoutIdentity), count(b.withoutIdentity)},
                        {name("mean score"), maybe(a.mean), maybe(b.mean)},
                        {name("mean change of those in both"), SheetCell(), maybe(comparison.meanChange)},
                        {name("drift (population stability index)"), SheetCell(), maybe(comparison.drift)}};

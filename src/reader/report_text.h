@@ -27,6 +27,6 @@ std::string dateSpan(const ScoreSummary& summary);
 std::uint64_t largestBin(const ScoreSummary& summary);
 
 inline constexpr std::string_view kRelative =
-    "A score is relative: it ranks people against each other. It is not a probability.";
+    "A score is relative: it ranks customers against each other. It is not a probability.";
 
 }  // namespace caiexport::reader

@@ -374,7 +374,7 @@ std::string sinceSection(const PageFacts& page) {
                      grouped(found.changed()) + " changed bucket, " + grouped(found.appeared()) + " are new, " +
                      grouped(found.disappeared()) + " are gone.</p>\n";
   if (found.meanChange) {
-    html += "<p>Of " + grouped(found.both) + " people scored both times " + grouped(found.rose) + " rose and " +
+    html += "<p>Of " + grouped(found.both) + " customers scored both times, " + grouped(found.rose) + " rose and " +
             grouped(found.fell) + " fell, by " + signedNumber(*found.meanChange, 2) + " in the mean.</p>\n";
   }
   html +=
@@ -392,14 +392,14 @@ std::string sinceSection(const PageFacts& page) {
     }
     html += "</tr>\n";
   }
-  html += "</tbody></table></div>\n<p class=\"soft\">Known again by " + escaped(found.identity) + ".";
+  html += "</tbody></table></div>\n<p class=\"soft\">Matched by " + escaped(found.identity) + ".";
   if (found.drift) {
     html += " Drift (population stability index): " + fixed(*found.drift, 3) + ", " + driftWord(*found.drift) + ".";
   }
   if (found.before.repeated + found.now.repeated > 0)
-    html += " Of several records of one person the highest score counts.";
+    html += " If several rows have the same identity, the highest score counts.";
   const std::uint64_t without = found.before.withoutIdentity + found.now.withoutIdentity;
-  if (without > 0) html += " " + grouped(without) + " records without identity could not be compared.";
+  if (without > 0) html += " " + grouped(without) + " rows without an identity cannot be compared.";
   return html + "</p></section>\n";
 }
 
@@ -443,7 +443,7 @@ std::string about(const ScoreSummary& summary, const SourceFacts& facts, const P
 }  // namespace
 
 std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, const PageFacts& page) {
-  const std::string unit = facts.batches.size() > 1 ? "Records" : "Profiles";
+  const std::string unit = facts.batches.size() > 1 ? "Rows" : "Customers";
   const Words& words = wordsOf(meaningOf(summary, page));
   std::string html = "<!DOCTYPE html>\n<html lang=\"en\" class=\"" + std::string(words.style) +
                      "\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -463,7 +463,7 @@ std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, co
     constexpr std::size_t kNamed = 20;
     html += "<p class=\"soft\">" + grouped(facts.batches.size()) +
             " batches as one set: " + escaped(batchNames(facts, kNamed)) +
-            ". A profile may be in several of them: records are not people.</p>\n";
+            ". A customer may be in several of them, so there may be fewer customers than rows.</p>\n";
   }
   if (summary.scored > 0) {
     html += bucketsSection(summary, unit, words) + histogramSection(summary, unit) + trendSection(summary, page) +

@@ -17,7 +17,7 @@ namespace caiexport::reader {
 namespace {
 
 std::string_view unitOf(const SourceFacts& facts) {
-  return facts.batches.size() > 1 ? "records" : "profiles";
+  return facts.batches.size() > 1 ? "rows" : "customers";
 }
 
 std::string right(const std::string& text, std::size_t width) {
@@ -174,7 +174,7 @@ void writeDate(json::Writer& json, const ScoreSummary& summary) {
 std::string textReport(const ScoreSummary& summary, const SourceFacts& facts, std::size_t width) {
   std::string text = fitTo("Scores in " + core::printable(summary.field), width) + "\n";
   if (facts.batches.size() > 1) {
-    text += fitTo(grouped(facts.batches.size()) + " batches as one set; a profile may be in several:", width) + "\n";
+    text += fitTo(grouped(facts.batches.size()) + " batches as one set; a customer may be in several:", width) + "\n";
     text += fitTo("  " + batchNames(facts, 2), width) + "\n";
   }
   // Last, where they stay in sight.

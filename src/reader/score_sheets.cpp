@@ -31,7 +31,7 @@ std::vector<Sheet> sheetReport(const ScoreSummary& summary, const SourceFacts& f
   Sheet figures{.name = "Figures", .header = {"figure", "value"}};
   figures.rows = {{cellOf("source"), facts.source},
                   {cellOf("field"), summary.field},
-                  {cellOf("records"), cellOf(summary.records)},
+                  {cellOf("rows"), cellOf(summary.records)},
                   {cellOf("scored"), cellOf(summary.scored)},
                   {cellOf("unscored"), cellOf(summary.unscored)},
                   {cellOf("outside of 0 to 100"), cellOf(summary.outside)},

@@ -106,7 +106,8 @@ void addSettings(Page& page) {
   page.section("SETTINGS");
   page.paragraph(
       "The first of these that is given wins: command line option, environment, profile of the config file, default. "
-      "Secrets are never options, since other users of a machine can read a command line. The config file is an INI "
+      "Secrets are never options, because other users of the machine can read a command line. The config file is an "
+      "INI "
       "file with a section per profile; these are its keys.");
   for (const cli::SettingSpec& setting : cli::settingSpecs()) page.item(setting.key, {}, tellOf(setting));
 }
@@ -115,10 +116,10 @@ void addEnvironment(Page& page) {
   page.section("ENVIRONMENT");
   page.paragraph("Besides those under SETTINGS:");
   page.item("CAIEXPORT_CONFIG, CAIEXPORT_PROFILE", {}, "As --config and --profile.");
-  page.item("HTTPS_PROXY, NO_PROXY", {}, "The proxy, and what is reached without it.");
+  page.item("HTTPS_PROXY, NO_PROXY", {}, "The proxy, and the hosts that are reached without it.");
   page.item("NO_COLOR", {}, "As --no-color.");
   page.item("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", {},
-            "Where the files below are looked for; ~/.config, ~/.local/state and ~/.cache by default.");
+            "Folders that hold the files below; ~/.config, ~/.local/state and ~/.cache by default.");
 }
 
 void addFiles(Page& page) {
@@ -126,7 +127,7 @@ void addFiles(Page& page) {
   page.item("~/.config/caiexport/config.ini", {},
             "Settings. Refused if it holds a secret and others can read it: chmod 600.");
   page.item("~/.local/state/caiexport/jobs.db", {}, "The record of jobs.");
-  page.item("~/.cache/caiexport/", {}, "Access tokens, for as long as they are good.");
+  page.item("~/.cache/caiexport/", {}, "Access tokens, for as long as they are valid.");
   page.item("OUTPUT/<dataset id>/<batch id>/", {},
             "The files of a batch, under the names that the platform lists, and manifest.json. While a file is "
             "incomplete its name ends in .part.");
@@ -158,15 +159,13 @@ std::string caiexportManual(std::string_view date) {
   page.heading(std::string(program.name) + " [GLOBAL OPTIONS] COMMAND [OPTIONS]");
   page.section("DESCRIPTION");
   page.paragraph(
-      "Gets the results of Customer AI out of Adobe Experience Platform, whole and verified: the newest batch of a "
-      "score "
-      "dataset, or the members of a segment. Every job is written to a small database before, during and after, so "
-      "that "
-      "a run that was killed goes on where it stopped and never creates a second dataset or export job.");
+      "Gets the results of Customer AI out of Adobe Experience Platform, complete and verified: the newest batch of a "
+      "score dataset, or the members of a segment. Every step of a job is recorded in a small database, so that a run "
+      "that was killed continues where it stopped and never creates a second dataset or export job.");
   page.paragraph(
       "Results go to standard output, everything else to standard error. Options are given as --name VALUE or "
-      "--name=VALUE. Durations read as 45s, 10m, 2h or 7d; times as RFC 3339, a date, or a duration, which means that "
-      "long before now.");
+      "--name=VALUE. Durations are written as 45s, 10m, 2h or 7d. Times are written as in RFC 3339, as a date, or as a "
+      "duration, which means that long before now.");
   page.section("COMMANDS");
   for (const cli::CommandPage* command : program.commands) addCommand(page, program, *command);
   addSharedOptions(page, program);

@@ -55,7 +55,7 @@ TEST_F(Configure, AsksForWhatIsMissingAndWritesAPrivateFile) {
   ASSERT_TRUE(terminal.waitFor("Organization ID (ends in @AdobeOrg): ")) << terminal.output();
   EXPECT_TRUE(terminal.echoes());
   terminal.type("SIMULATOR\n");
-  ASSERT_TRUE(terminal.waitFor("that will not do: it ends in @AdobeOrg")) << terminal.output();
+  ASSERT_TRUE(terminal.waitFor("this cannot be used: an organization ID ends in @AdobeOrg")) << terminal.output();
   ASSERT_TRUE(terminal.waitFor("Organization ID (ends in @AdobeOrg): ")) << terminal.output();
   terminal.type("SIMULATOR@AdobeOrg\n");
   ASSERT_TRUE(terminal.waitFor("Sandbox [prod]: ")) << terminal.output();

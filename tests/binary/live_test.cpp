@@ -110,7 +110,7 @@ TEST_F(LivePlatform, APredecessorThatCannotBeLookedUpSpoilsItsHeirAlone) {
   preview.emplace_back("--dry-run");
   const Ended seen = run(preview);
   EXPECT_EQ(seen.code, 7) << seen.err;
-  EXPECT_THAT(seen.out, HasSubstr("01JXSC00000000000000000002 would not be fetched: batch 'NOTTHERE'"));
+  EXPECT_THAT(seen.out, HasSubstr("01JXSC00000000000000000002 would not be downloaded: batch 'NOTTHERE'"));
   const Ended first = run(sync);
   EXPECT_EQ(first.code, 7) << "the platform was not to be had for one of them";
   EXPECT_THAT(first.err, HasSubstr("which batch 01JXSC00000000000000000002 replaces, could not be looked up"));
@@ -245,7 +245,8 @@ TEST_F(LivePlatform, OddEntriesAndTheFutureHoldNothingUp) {
   startWith(R"({"batches": 2, "records": 60, )" + faults);
   const Ended preview = run({"sync", "--id", kScoreDataset, "--dry-run"});
   EXPECT_EQ(preview.code, 8) << preview.err;
-  EXPECT_THAT(preview.out, HasSubstr("01JXSC00000000000000000009 would not be fetched: its entry in Catalog is odd"));
+  EXPECT_THAT(preview.out,
+              HasSubstr("01JXSC00000000000000000009 would not be downloaded: its entry in Catalog is odd"));
   changeScenario("{" + faults);
   const Ended ended = run({"sync", "--id", kScoreDataset, "--format", "json"});
   EXPECT_EQ(ended.code, 8) << ended.err;

@@ -81,7 +81,7 @@ TEST_F(Reading, WhatWasWrittenIsSaid) {
   EXPECT_THAT(loud.err, HasSubstr(path("ids.csv")));
   EXPECT_EQ(run({"read", "1", "--columns", "_id", "--output", path("ids.csv"), "--quiet"}).err, "");
   EXPECT_THAT(run({"read", "1", "--output", path("all.parquet")}).err, HasSubstr("wrote 500 rows ("));
-  EXPECT_THAT(run({"scores", "1", "--output", path("scores.json")}).err, HasSubstr("wrote 500 records"));
+  EXPECT_THAT(run({"scores", "1", "--output", path("scores.json")}).err, HasSubstr("wrote 500 rows"));
   EXPECT_THAT(run({"read", "1", "--columns", "_id"}).err, testing::Not(HasSubstr("wrote")));
 }
 
@@ -176,7 +176,7 @@ TEST_F(SeveralBatches, OfADatasetsFolderTheNewestIsReadAndALineSaysSo) {
     EXPECT_THAT(page, HasSubstr(ids->getElement<std::string>(2)));
     EXPECT_THAT(page, testing::Not(HasSubstr("Profiles")));
   }
-  EXPECT_THAT(run({"show", "1"}).out, HasSubstr("300 records"));
+  EXPECT_THAT(run({"show", "1"}).out, HasSubstr("300 rows"));
   EXPECT_THAT(run({"read", folder, "--sql", "SELECT count(*) FROM profiles", "--format", "csv"}).out, HasSubstr("100"));
 }
 
@@ -230,7 +230,7 @@ TEST_F(SeveralBatches, OfTwoJobsThatBroughtTheSameAreCountedOnceBySync) {
   EXPECT_THAT(ended.out, HasSubstr("job 1"));
   EXPECT_THAT(ended.out, HasSubstr("job 2"));
   EXPECT_THAT(ended.out, HasSubstr("1 new batch, 4 files"));
-  EXPECT_THAT(ended.out, HasSubstr(", 100 profiles\n  job 1"));
+  EXPECT_THAT(ended.out, HasSubstr(", 100 customers\n  job 1"));
 }
 
 /// What a run leaves in a folder beside `expected`.

@@ -59,7 +59,7 @@ TEST_F(Repair, OfADoneJobFetchesWhatIsGoneShortOrChangedInOneGo) {
   const auto manifest = fs::last_write_time(all[1]);
   const Ended mended = run({"resume", "1"});
   EXPECT_EQ(mended.code, 0) << mended.err;
-  EXPECT_THAT(mended.err, HasSubstr("6 files are fetched again: the first because"));
+  EXPECT_THAT(mended.err, HasSubstr("6 files are downloaded again; the first:"));
   EXPECT_THAT(mended.err, HasSubstr("is gone"));
   for (std::size_t at = 0; at < all.size(); ++at) EXPECT_EQ(bytesOf(all[at]), before[at]) << all[at];
   EXPECT_FALSE(fs::is_symlink(all[6]));
@@ -147,11 +147,11 @@ TEST_F(Repair, WhatSyncPutAwayStaysAway) {
     ASSERT_FALSE(fs::exists(dataset() / old));
     const Ended resumed = run({"resume", "1"});
     EXPECT_EQ(resumed.code, 0) << resumed.err;
-    EXPECT_THAT(resumed.err, HasSubstr("batch " + old + " is not fetched again"));
+    EXPECT_THAT(resumed.err, HasSubstr("batch " + old + " is not downloaded again"));
     // An empty folder is no reason to bring back what the law took away.
     if (reason.starts_with("GDPR")) {
       fs::create_directory(dataset() / old);
-      EXPECT_THAT(run({"resume", "1"}).err, HasSubstr("is not fetched again"));
+      EXPECT_THAT(run({"resume", "1"}).err, HasSubstr("is not downloaded again"));
       EXPECT_TRUE(fs::is_empty(dataset() / old));
     }
     simulator_.reset();

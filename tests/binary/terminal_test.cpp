@@ -79,7 +79,7 @@ TEST_F(AtTerminal, OneBlockShowsTheDownloadAndFollowsTheWidth) {
   EXPECT_EQ(terminal.finish(), 130);
   // One line says how to go on, and nothing of the block is left.
   const std::string text = terminal.screen().text();
-  EXPECT_THAT(text, HasSubstr("caiexport: interrupted; job 1 keeps what it has; go on with: caiexport resume 1\n"));
+  EXPECT_THAT(text, HasSubstr("caiexport: interrupted; job 1 keeps what it has; continue: caiexport resume 1\n"));
   EXPECT_THAT(text, Not(HasSubstr("░")));
   EXPECT_THAT(text, Not(HasSubstr("connections")));
 }
@@ -114,7 +114,7 @@ TEST_F(AtTerminal, TheWaitIsShown) {
   ASSERT_TRUE(terminal.waitFor(" so far, asked again in "));
   terminal.type("\x03");
   EXPECT_EQ(terminal.finish(), 130);
-  EXPECT_THAT(terminal.screen().text(), HasSubstr("go on with: caiexport resume 1\n"));
+  EXPECT_THAT(terminal.screen().text(), HasSubstr("continue: caiexport resume 1\n"));
   EXPECT_THAT(terminal.screen().text(), Not(HasSubstr("so far")));
 }
 

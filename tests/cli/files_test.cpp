@@ -234,7 +234,7 @@ TEST_F(InputTest, WhatHasASecondNameOrIsACopyOfABatchIsReadOnce) {
   fs::copy(folder_ / "ds1/b1", folder_ / "copy", fs::copy_options::recursive);
   const InputSet set = find({batch, (folder_ / "copy").string()});
   EXPECT_THAT(names(set), ElementsAre("b1:a.parquet"));
-  EXPECT_THAT(set.notices, ElementsAre(HasSubstr("1 file is left out, since the same files of the same batches")));
+  EXPECT_THAT(set.notices, ElementsAre(HasSubstr("1 file is left out, because the same files of the same batches")));
 }
 
 TEST_F(InputTest, TheRecordTellsWhichBatchesAreReplaced) {

@@ -107,7 +107,7 @@ TEST(Show, TellsStepsFilesEventsAndTheNextCommand) {
   const model::JobId job = fixture.finishedJob();
   store::History history = fixture.history();
   const std::string text = showText(history.job(job), history, 100);
-  for (const char* part : {"Job 1: dataset ds1", "select_batches", "part-1.parquet", "files_kept", "7 profiles",
+  for (const char* part : {"Job 1: dataset ds1", "select_batches", "part-1.parquet", "files_kept", "7 customers",
                            "Next: caiexport scores 1"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
@@ -127,7 +127,7 @@ TEST(Result, TellsWhatWhereHowMuchAndTheNextCommand) {
   JobFixture fixture;
   const model::JobId job = fixture.finishedJob();
   const std::string text = resultText(fixture.history().job(job));
-  EXPECT_THAT(text, HasSubstr("Dataset ds1 (sandbox prod): 1 batch, 2 files, 30 B, 7 profiles\n"));
+  EXPECT_THAT(text, HasSubstr("Dataset ds1 (sandbox prod): 1 batch, 2 files, 30 B, 7 customers\n"));
   EXPECT_THAT(text, HasSubstr("In /out/ds1/b1\n"));
   EXPECT_THAT(text, HasSubstr("Next: caiexport scores 1\n"));
 }

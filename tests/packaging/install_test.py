@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Installs into a folder, moves it, and uses what is there.
 
-usage: install_test.py BUILD CMAKE
+usage: install_test.py BUILD CMAKE SOURCE
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import sandbox  # noqa: E402
 
-BUILD, CMAKE = "", ""
+BUILD, CMAKE, SOURCE = "", "", ""
 
 EXPECTED = ["bin/caiexport", "bin/caiexport-simulator", "lib/caiexport/caiexport-reader.so",
             "lib/caiexport/libduckdb.so", "share/bash-completion/completions/caiexport",
@@ -84,11 +85,49 @@ class Install(unittest.TestCase):
                 self.assertEqual(result.returncode, 0, result.stderr)
                 return result.stdout
 
-            self.assertIn("50 profiles", run("dataset", "--id", sandbox.SCORE_DATASET))
+            self.assertIn("50 customers", run("dataset", "--id", sandbox.SCORE_DATASET))
             self.assertEqual(run("read", "1", "--sql", "SELECT count(*) AS n FROM profiles", "--format", "csv"),
                              "n\n50\n")
 
 
+def made_by_ninja():
+    """What each thing is made from, as the build's own file says."""
+    with open(os.path.join(BUILD, "build.ninja"), encoding="utf-8") as file:
+        text = file.read().replace("$\n", "")
+    made = {}
+    for outputs, inputs in re.findall(r"^build (.+?): \S+(.*)$", text, re.MULTILINE):
+        for output in outputs.replace("|", " ").split():
+            made[output] = inputs.replace("|", " ").split()
+    return made
+
+
+class AfterTheDemo(unittest.TestCase):
+    """README says to install after scripts/demo, which doesn't build everything."""
+
+    def test_all_that_is_installed_was_built(self):
+        if not os.path.exists(os.path.join(BUILD, "build.ninja")):
+            self.skipTest("only a build with Ninja tells what a target makes")
+        with open(os.path.join(SOURCE, "scripts", "demo"), encoding="utf-8") as file:
+            targets = re.search(r'^"\$root/scripts/build" -- (.+)$', file.read(), re.MULTILINE)[1].split()
+        made, built = made_by_ninja(), set()
+        while targets:
+            target = targets.pop()
+            if target not in built:
+                built.add(target)
+                targets += made.get(target, [])
+        installed = set()
+        for folder, folders, names in os.walk(BUILD):
+            folders[:] = [name for name in folders if name not in ("CMakeFiles", "tests")]
+            if "cmake_install.cmake" in names:
+                with open(os.path.join(folder, "cmake_install.cmake"), encoding="utf-8") as file:
+                    installed.update(re.findall(r'FILES "' + re.escape(BUILD) + r'/([^"]+)"', file.read()))
+        # Completions are written by CMake itself.
+        expected = {path for path in installed if path in made}
+        self.assertIn("share/caiexport/caiexport.1", expected)
+        self.assertIn("bin/caiexport", expected)
+        self.assertEqual(sorted(expected - built), [])
+
+
 if __name__ == "__main__":
-    BUILD, CMAKE = sys.argv[1:3]
+    BUILD, CMAKE, SOURCE = sys.argv[1:4]
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -130,8 +130,8 @@ TEST_F(PairTest, ReportsSayTheSame) {
   const reader::Comparison found = pair(people(kNow), people(kBefore))->compare({}, {});
   const std::string text = reader::textReport(found, {.source = "job 2"}, {.source = "job 1"});
   EXPECT_THAT(text, HasSubstr("3 changed bucket, 2 are new, 2 are gone"));
-  EXPECT_THAT(text, HasSubstr("records without identity can't be compared"));
-  EXPECT_THAT(text, HasSubstr("of several records of one identity the highest score counts"));
+  EXPECT_THAT(text, HasSubstr("rows without an identity cannot be compared"));
+  EXPECT_THAT(text, HasSubstr("if several rows have the same identity, the highest score counts"));
   const std::string json = reader::jsonReport(found, {.source = "job 2"}, {.source = "job 1"});
   EXPECT_THAT(json, HasSubstr("{\"before\": \"low\", \"now\": \"high\", \"count\": 1}"));
   EXPECT_THAT(json, HasSubstr("\"repeated\": 1"));

@@ -54,7 +54,7 @@ std::vector<std::string> lines(const std::string& text) {
 TEST(TextReport, FitsEightyColumnsAndSaysWhatAScoreIs) {
   const std::string text = textReport(summary());
   for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 80U) << line;
-  EXPECT_THAT(text, HasSubstr("1,234,567 profiles"));
+  EXPECT_THAT(text, HasSubstr("1,234,567 customers"));
   EXPECT_THAT(text, HasSubstr("not a probability"));
   EXPECT_THAT(text, HasSubstr("2025-06-01 03:17 to 2025-06-01 05:17 UTC"));
   EXPECT_THAT(text, HasSubstr("outside of 0 to 100: 3"));
@@ -66,7 +66,7 @@ TEST(TextReport, FitsEightyColumnsAndSaysWhatAScoreIs) {
 
 TEST(TextReport, NothingScored) {
   const std::string text = textReport({.field = "score", .records = 4, .unscored = 4});
-  EXPECT_THAT(text, HasSubstr("4 profiles, 0 scored"));
+  EXPECT_THAT(text, HasSubstr("4 customers, 0 scored"));
 }
 
 TEST(JsonReport, HasTheDocumentedKeys) {
@@ -83,16 +83,16 @@ TEST(JsonReport, HasTheDocumentedKeys) {
   EXPECT_THAT(jsonReport({}), HasSubstr("\"mean\": null"));
 }
 
-TEST(Reports, OfSeveralBatchesNameThemAndCountRecords) {
+TEST(Reports, OfSeveralBatchesNameThemAndCountRows) {
   const reader::SourceFacts facts{.source = "job 3", .batches = {"b<1>", "b2", "b3"}};
   const std::string text = textReport(summary(), facts);
-  EXPECT_THAT(text, HasSubstr("3 batches as one set; a profile may be in several:\n  b<1>, b2 and 1 more\n"));
-  EXPECT_THAT(text, HasSubstr("\n1,234,567 records, "));
+  EXPECT_THAT(text, HasSubstr("3 batches as one set; a customer may be in several:\n  b<1>, b2 and 1 more\n"));
+  EXPECT_THAT(text, HasSubstr("\n1,234,567 rows, "));
   for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 80U) << line;
   const std::string html = htmlReport(summary(), facts);
   EXPECT_THAT(html, HasSubstr("3 batches as one set: b&lt;1&gt;, b2, b3."));
-  EXPECT_THAT(html, Not(HasSubstr("Profiles")));
-  EXPECT_THAT(htmlReport(summary(), {.batches = {"b1"}}), Not(HasSubstr("records")));
+  EXPECT_THAT(html, Not(HasSubstr("Customers")));
+  EXPECT_THAT(htmlReport(summary(), {.batches = {"b1"}}), Not(HasSubstr("Rows")));
   EXPECT_THAT(jsonReport(summary(), facts), HasSubstr("\"batch_ids\": [\"b<1>\", \"b2\", \"b3\"]"));
 }
 
@@ -165,8 +165,8 @@ TEST(HtmlReport, EveryPictureHasATableAndPaperIsThoughtOf) {
 TEST(TextReport, IsAsNarrowAsTheTerminalAndEndsInItsTotals) {
   const std::string text = textReport(summary(), {}, 40);
   for (const std::string& line : lines(text)) EXPECT_LE(displayWidth(line), 40U) << line;
-  EXPECT_LT(text.find("influential"), text.find("1,234,567 profiles"));
-  EXPECT_LT(text.find("p95"), text.find("1,234,567 profiles"));
+  EXPECT_LT(text.find("influential"), text.find("1,234,567 customers"));
+  EXPECT_LT(text.find("p95"), text.find("1,234,567 customers"));
 }
 
 TEST(Signs, AreAsciiWhereTheLocaleIs) {

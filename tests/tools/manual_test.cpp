@@ -49,10 +49,10 @@ TEST(Manual, HasEveryCommandWithItsDescriptionAndOptions) {
     const std::string title = ".SS \"caiexport " + roff(command->name);
     std::string part = partOf(page, title + " ", ".S");
     if (part.empty()) part = partOf(page, title + "\"", ".S");
-    EXPECT_THAT(inOneLine(part), HasSubstr(roff(command->description))) << command->name;
+    EXPECT_THAT(inOneLine(part), HasSubstr(inOneLine(roff(command->description)))) << command->name;
     const std::string with = inOneLine(part + shared);
     for (const cli::Option* option : optionsOf(*command)) {
-      EXPECT_THAT(with, AllOf(HasSubstr(itemOf(*option)), HasSubstr(roff(option->help))))
+      EXPECT_THAT(with, AllOf(HasSubstr(itemOf(*option)), HasSubstr(inOneLine(roff(option->help)))))
           << command->name << " --" << option->name;
     }
   }

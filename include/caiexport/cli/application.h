@@ -41,7 +41,7 @@ struct Context {
   RunFacts facts = {};
 };
 
-/// How a command ended that has said all it had to say on standard output.
+/// How a command ended that has printed all it had to print on standard output.
 using CommandEnd = std::optional<core::Error>;
 
 struct Command {
@@ -60,7 +60,7 @@ bool takes(const CommandPage& page, std::string_view option);
 std::span<const OptionGroup> globalGroups();
 
 /// The overview that a bare `caiexport` prints.
-std::string overviewText();
+std::string overviewText(std::size_t width = 0);
 
 /// Finds the command, reads its options, sets up the console and runs it. Throws what it throws, and Error(usage).
 CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Console& console, std::stop_token stop);

@@ -2,7 +2,7 @@
 /// Option tables, a strict parser over them, and help pages made from them.
 ///
 /// Not Poco's OptionProcessor: that one takes unique prefixes for names, ignores case, lets a required argument swallow
-/// the next option and treats `:` as `=` (tried with Poco 1.11), so a slip of the finger would pass as something else.
+/// the next option and treats `:` as `=` (tried with Poco 1.11), so a typing error could pass as another option.
 
 #include <map>
 #include <optional>
@@ -75,19 +75,20 @@ struct CommandPage {
   std::vector<int> exitCodes;
 };
 
-/// The page as text, no line wider than 100 columns.
-std::string helpText(const CommandPage& page);
+/// The page as text for a terminal of that width (0: there is none, 80 columns). Only examples may be wider.
+std::string helpText(const CommandPage& page, std::size_t width = 0);
 
 /// The command's own options alone: what `-h` prints.
-std::string shortHelpText(const CommandPage& page);
+std::string shortHelpText(const CommandPage& page, std::size_t width = 0);
 
 /// What an exit code means, in a few words.
 std::string_view meaningOfExitCode(int code);
 
 /// Options in two columns, the right one wrapped.
-std::string optionList(std::span<const OptionGroup> groups);
+std::string optionList(std::span<const OptionGroup> groups, std::size_t width = 0);
 
-/// `text` wrapped at blanks to `width` columns, every line but the first after `indent` blanks.
+/// `text` wrapped at blanks (its own line ends are such) to `width` columns, every line but the first after `indent`
+/// blanks.
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent);
 
 }  // namespace caiexport::cli

@@ -13,7 +13,7 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 1> kHow{{
-    {"format", "text|json", "of the result on standard output [text]"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 model::JobId parseJob(const ParsedOptions& options) {
@@ -26,7 +26,7 @@ model::JobId parseJob(const ParsedOptions& options) {
 std::string sentence(const store::JobView& view) {
   const std::string job = "job " + std::to_string(model::numberOf(view.job.id));
   if (view.status == model::JobStatus::cancelled) return job + " is cancelled";
-  return job + " is asked to stop; the process that runs it obeys within two seconds, unless the job is done before";
+  return job + " was asked to stop; the process that runs it stops within two seconds, unless the job is done by then";
 }
 
 }  // namespace
@@ -37,12 +37,11 @@ const CommandPage& cancelPage() {
       .summary = "stop a job, and the platform's export or segment job",
       .arguments = "JOB",
       .description =
-          "Records the request, which a process that runs the job obeys within two seconds (its run ends with "
-          "exit code 5), and asks the platform to cancel the export or segment job that it works on. Settings are "
-          "needed "
-          "only for that.",
+          R"(Records that the job is to be cancelled. A process that runs the job stops within two seconds, with
+exit code 5. If the platform is at work on an export or segment job for it, the platform is asked to
+cancel that too; only then are settings needed.)",
       .groups = {{"How", kHow}, platformGroup(), globalGroup()},
-      .examples = {{"caiexport cancel 12", "give up job 12"}},
+      .examples = {{"caiexport cancel 12", "stop job 12"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
   return page;
 }
@@ -54,7 +53,7 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
   const std::unique_ptr<Record> record = Record::open(configuration.database(), Record::Mode::readWrite);
   if (!record) {
     throw core::Error(core::Category::notFound,
-                      "there is no job " + std::to_string(model::numberOf(job)) + ": no job was ever made");
+                      "there is no job " + std::to_string(model::numberOf(job)) + ": no job has been made yet");
   }
   store::JobStore store(record->database(), core::systemClock());
   std::optional<Connection> connection;

@@ -20,8 +20,8 @@ using core::Category;
 using core::Error;
 
 constexpr std::array<Option, 3> kHow{{
-    {"all", "", "ask for what is set already, too; Enter keeps it"},
-    {"no-input", "", "ask nothing: take what options and environment give, fail if something is missing"},
+    {"all", "", "also ask for what is set already; Enter keeps the present value"},
+    {"no-input", "", "ask nothing: use what options and environment give, and fail if something is missing"},
     {"no-check", "", "do not run doctor at the end"},
 }};
 
@@ -77,16 +77,16 @@ void requireNothingMissing(Configuration& configuration) {
     missing.append(missing.empty() ? "" : ", ").append(spec->environment);
   }
   if (missing.empty()) return;
-  throw Error(Category::usage, "missing, and there is nobody to ask: " + missing,
+  throw Error(Category::usage, "settings are missing, and there is no terminal to ask for them: " + missing,
               {.hint = "set them in the environment, or run caiexport configure at a terminal"});
 }
 
 /// Empty if the answer will do, else what is wrong with it.
 std::string wrongWith(const Question& question, std::string_view answer) {
-  if (answer.empty()) return "it can't be empty";
+  if (answer.empty()) return "it must not be empty";
   const bool plain = std::ranges::all_of(answer, [](char c) { return c > ' ' && c < 0x7f; });
-  if (!plain) return "blanks and special characters can't be in it";
-  if (question.key == "org_id" && !answer.ends_with("@AdobeOrg")) return "it ends in @AdobeOrg";
+  if (!plain) return "it must not hold blanks or special characters";
+  if (question.key == "org_id" && !answer.ends_with("@AdobeOrg")) return "an organization ID ends in @AdobeOrg";
   return {};
 }
 
@@ -104,9 +104,9 @@ std::string answerTo(Prompt& prompt, Console& console, const Question& question,
     if (answer.empty() && !present.empty()) return {};
     const std::string wrong = wrongWith(question, answer);
     if (wrong.empty()) return answer;
-    console.line("  that will not do: " + wrong);
+    console.line("  this cannot be used: " + wrong);
   }
-  throw Error(Category::usage, "no usable answer for " + std::string(question.key));
+  throw Error(Category::usage, "no valid answer for " + std::string(question.key));
 }
 
 void askAll(Configuration& configuration, Prompt& prompt, Console& console, bool all, Profile& settings) {
@@ -206,13 +206,15 @@ const CommandPage& configurePage() {
       .summary = "ask for the settings, write the config file",
       .arguments = "",
       .description =
-          "Asks for what is missing (secrets are not shown while they are typed), writes it together with what options "
-          "and environment give into the profile of the config file, with mode 0600, and runs doctor. Other profiles "
-          "and comments of the file stay. Without a terminal, or with --no-input, it asks nothing.",
+          R"(Asks for the settings that are missing and writes them to the config file, together with those that
+options and environment give; then runs doctor. Secrets are not shown while you type them, and only
+you can read the file (mode 0600). Other profiles and comments in the file stay as they are. Without
+a terminal, or with --no-input, nothing is asked.)",
       .groups = {{"How", kHow}, platformGroup(), globalGroup()},
       .examples = {{"caiexport configure", "the first thing to do on a new machine"},
                    {"caiexport configure --profile stage --sandbox stage", "a second profile"},
-                   {"caiexport configure --no-input", "in a script: CAIEXPORT_CLIENT_SECRET and the others are set"}},
+                   {"caiexport configure --no-input",
+                    "in a script, where CAIEXPORT_CLIENT_SECRET and the other variables are set"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
   return page;
 }

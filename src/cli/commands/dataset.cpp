@@ -12,25 +12,28 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 1> kWhat{{
-    {"id", "ID", "the dataset (required): \"Access scores\" of a Customer AI instance shows it"},
+    {"id", "ID", "the dataset (required); \"Access scores\" of a Customer AI instance shows its id"},
 }};
 
 constexpr std::array<Option, 7> kBatches{{
     {"batch", "ID", "this batch"},
     {"limit", "N", "the newest N batches [1]"},
     {"all", "", "all batches"},
-    {"since", "TIME", "batches created at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
-    {"until", "TIME", "batches created before TIME"},
-    {"created-client", "NAME", "batches that this client made, any for all [acp_foundation_push]"},
-    {"include-replaced", "", "keep batches that another chosen one supersedes; people are then counted twice"},
+    {"since", "TIME", R"(only batches created at TIME or later: a date (2026-11-24), a time (2026-11-24T10:00:00Z) or an
+age (7d for seven days ago))"},
+    {"until", "TIME", "only batches created before TIME"},
+    {"created-client", "NAME",
+     "only batches that this client made; any for those of every client [acp_foundation_push]"},
+    {"include-replaced", "",
+     R"(also download batches that a newer chosen batch replaces; their customers are then there twice)"},
 }};
 
 constexpr std::array<Option, 4> kHow{{
     {"verify", "size|footer|full",
-     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
-    {"force", "", "overwrite files that no job of the database made"},
-    {"dry-run", "", "tell what would be downloaded; makes no job"},
-    {"format", "text|json", "of the result on standard output [text]"},
+     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
+    {"force", "", "overwrite files even if no job on record made them"},
+    {"dry-run", "", "only show what would be downloaded; make no job"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 struct DatasetOptions {
@@ -87,8 +90,8 @@ const CommandPage& datasetPage() {
       .summary = "download the newest batch of a score dataset",
       .arguments = "--id ID",
       .description =
-          "Finds the newest successful batch of a Customer AI score dataset, lists its files, downloads them, "
-          "checks them and records all of it, so that an interrupted run goes on where it stopped.",
+          R"(Finds the newest successful batch of a Customer AI score dataset, downloads its files and checks
+them. Every step is recorded, so that `resume` can continue an interrupted run where it stopped.)",
       .groups = {{"What", kWhat},
                  {"Batches", kBatches},
                  guardGroup(),
@@ -99,8 +102,9 @@ const CommandPage& datasetPage() {
                  globalGroup()},
       .examples = {{"caiexport dataset --id 5dd603781b95cc18a83d42ce", "the newest batch, into the current folder"},
                    {"caiexport dataset --id 5dd603781b95cc18a83d42ce --since 30d --all --output /data/scores",
-                    "every batch of the last thirty days"},
-                   {"caiexport dataset --id 5dd603781b95cc18a83d42ce --dry-run", "what that would be, and how large"}},
+                    "all batches of the last thirty days"},
+                   {"caiexport dataset --id 5dd603781b95cc18a83d42ce --dry-run",
+                    "show what would be downloaded, and how large it is"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
   return page;
 }

@@ -16,13 +16,13 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 2> kWhat{{
-    {"dataset", "ID", "look for this dataset, too, its newest batch and its files"},
-    {"segment", "ID", "look for this segment, too, its merge policy and the union schema"},
+    {"dataset", "ID", "also check this dataset, its newest batch and its files"},
+    {"segment", "ID", "also check this segment, its merge policy and the union schema"},
 }};
 
 constexpr std::array<Option, 2> kHow{{
-    {"output", "DIR", "the folder that downloads would go to [CAIEXPORT_OUTPUT, output; the current folder]"},
-    {"format", "text|json", "of the result on standard output [text]"},
+    {"output", "DIR", "the folder that downloads are to go to [CAIEXPORT_OUTPUT, output; the current folder]"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 constexpr std::size_t kLeftColumn = 16;
@@ -171,13 +171,14 @@ const CommandPage& doctorPage() {
       .summary = "check settings, credentials, permissions, disk",
       .arguments = "",
       .description =
-          "Shows every setting with the place it came from, then checks one thing after the other: config file, "
-          "credentials, clock, organization, sandbox, permissions, output folder, job database, libraries. Each check "
-          "that fails says what to do. Nothing is changed on the platform. The exit code is that of the first check "
-          "that failed.",
+          R"(Shows every setting and where it comes from. Then checks, one after the other: config file,
+credentials, clock, organization, sandbox, permissions, output folder, job database, libraries. Each
+check that fails says what to do. Nothing is changed on the platform. The exit code is that of the
+first check that failed.)",
       .groups = {{"What", kWhat}, {"How", kHow}, platformGroup(), globalGroup()},
-      .examples = {{"caiexport doctor", "will it work?"},
-                   {"caiexport doctor --dataset 5dd603781b95cc18a83d42ce", "and is there something to download?"},
+      .examples = {{"caiexport doctor", "check the settings and this machine"},
+                   {"caiexport doctor --dataset 5dd603781b95cc18a83d42ce",
+                    "also check that this dataset can be downloaded"},
                    {"caiexport doctor --format json", "for a monitoring system"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
   return page;

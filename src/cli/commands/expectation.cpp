@@ -97,7 +97,7 @@ Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
   }
   if (missing > 0 || (expectation.files == 0 && replaced.empty())) {
     throw core::Error(core::Category::notFound,
-                      "job " + argument + " has not brought all its files to disk: there is nothing to verify yet",
+                      "job " + argument + " has not downloaded all its files: there is nothing to verify yet",
                       {.hint = "caiexport resume " + argument});
   }
   return expectation;

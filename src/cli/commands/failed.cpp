@@ -24,13 +24,15 @@ using platform::FailedBatch;
 
 constexpr std::array<Option, 4> kWhat{{
     {"id", "ID", "the dataset (required)"},
-    {"batch", "ID", "this batch, whatever its status: one that succeeded may have refused rows"},
-    {"since", "TIME", "batches created at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
-    {"format", "text|json|csv", "of the result on standard output [text]"},
+    {"batch", "ID", "only this batch, whatever its status; a batch that succeeded may have refused rows too"},
+    {"since", "TIME",
+     "only batches created at TIME or later: a date (2026-11-24), a time (2026-11-24T10:00:00Z) or an age (7d for "
+     "seven days ago)"},
+    {"format", "text|json|csv", "how the result is printed on standard output [text]"},
 }};
 
 constexpr std::array<Option, 4> kTransfer{{
-    {"output", "DIR", "fetch what the platform keeps of them, into DIR/<dataset id>.failed/<batch id>/"},
+    {"output", "DIR", "download what the platform keeps of each batch into DIR/<dataset id>.failed/<batch id>/"},
     {"connections", "N", "exactly N connections, 1 to 64 [CAIEXPORT_CONNECTIONS, connections; adapts]"},
     {"connections-max", "N", "at most N connections, 1 to 64 [CAIEXPORT_CONNECTIONS_MAX, connections_max; 64]"},
     {"max-rate", "RATE", "bytes per second of all connections together, e.g. 50M"},
@@ -143,7 +145,7 @@ void printText(const std::vector<Entry>& entries, StandardOutput& out) {
       if (!error.rows.empty()) text += " (" + counted(error.rows.size(), "row", "rows") + ")";
       text += "\n";
     }
-    if (!batch.flaw.empty()) text += "    its entry in Catalog is odd: " + core::printable(batch.flaw) + "\n";
+    if (!batch.flaw.empty()) text += "    its entry in Catalog is not valid: " + core::printable(batch.flaw) + "\n";
     if (batch.errors.empty()) text += "    Catalog gives no reason\n";
     if (entry.fetched) {
       text += "    " + counted(entry.fetched->files, "file", "files") + ", " + core::formatBytes(entry.fetched->bytes) +
@@ -218,17 +220,17 @@ void printCsv(const std::vector<Entry>& entries, StandardOutput& out) {
 const CommandPage& failedPage() {
   static const CommandPage page{
       .name = "failed",
-      .summary = "list the failed batches of a dataset, and fetch what is kept of them",
+      .summary = "list failed batches of a dataset, download what is kept of them",
       .arguments = "--id ID",
       .description =
-          "Lists the batches of a dataset that failed or were given up, newest first, with the reasons that Catalog "
-          "gives. With --output it also fetches what Data Access keeps of each: the rows that were refused, and notes "
-          "about them.",
+          R"(Lists the batches of a dataset that failed or were abandoned, newest first, with the reasons that
+Catalog gives. With --output it also downloads what Data Access keeps of each batch: the rows that
+were refused, and notes about them.)",
       .groups = {{"What", kWhat}, {"Transfer", kTransfer}, platformGroup(), globalGroup()},
       .examples = {{"caiexport failed --id 5dd603781b95cc18a83d42ce --since 7d",
                     "what failed in the last week, and why"},
                    {"caiexport failed --id 5dd603781b95cc18a83d42ce --output /tmp/failed",
-                    "the same, and the rows that were refused"}},
+                    "the same, and download the rows that were refused"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 130}};
   return page;
 }

@@ -22,24 +22,27 @@ namespace {
 
 constexpr std::array<Option, 11> kWhich{{
     {"status", "WORDS",
-     "pending, running, waiting, interrupted, blocked, failed, cancelled, succeeded; comma separated"},
-    {"kind", "dataset|segment", "jobs of this kind"},
-    {"id", "SOURCE", "jobs of this dataset or segment"},
-    {"org", "ORG", "jobs of this organisation"},
-    {"sandbox", "NAME", "jobs in this sandbox [any, whatever the settings say]"},
-    {"since", "TIME", "made at or after TIME (2026-11-24, 2026-11-24T10:00:00Z, or 7d for seven days ago)"},
-    {"until", "TIME", "made before TIME"},
+     R"(only jobs of these statuses, separated by commas: pending, running, waiting, interrupted,
+blocked, failed, cancelled, succeeded)"},
+    {"kind", "dataset|segment", "only jobs of this kind"},
+    {"id", "SOURCE", "only jobs of this dataset or segment"},
+    {"org", "ORG", "only jobs of this organisation"},
+    {"sandbox", "NAME", "only jobs in this sandbox; the sandbox of the settings does not matter here"},
+    {"since", "TIME", R"(only jobs made at TIME or later: a date (2026-11-24), a time (2026-11-24T10:00:00Z) or an age
+(7d for seven days ago))"},
+    {"until", "TIME", "only jobs made before TIME"},
     {"limit", "N", "at most N jobs, 0 for all [20]"},
-    {"sql", "SELECT", "ask the views jobs, steps, files, events and runs (of sync) instead"},
-    {"watch", "", "show the table anew whenever it changes, until no process runs one of the jobs any more"},
-    {"format", "table|json|csv", "of the result on standard output [table]"},
+    {"sql", "SELECT", R"(print the result of this query instead; the views are jobs, steps, files, events, and runs (of
+sync))"},
+    {"watch", "", "print the table again whenever it changes, until none of the jobs is running"},
+    {"format", "table|json|csv", "how the result is printed on standard output [table]"},
 }};
 
 constexpr std::array<Option, 4> kActions{{
-    {"field", "PATH", "diff: the column of scores [found in the schema]"},
-    {"before", "TIME", "prune: jobs that ended before TIME"},
-    {"files", "", "prune: also the files that those jobs brought, if they are unchanged since"},
-    {"dry-run", "", "prune: only tell what would go"},
+    {"field", "PATH", "for diff: the column that holds the scores [found in the schema]"},
+    {"before", "TIME", "for prune: remove jobs that ended before TIME"},
+    {"files", "", "for prune: also delete the files of these jobs, unless they have changed since"},
+    {"dry-run", "", "for prune: only show what would be removed"},
 }};
 
 enum class Format { table, json, csv };
@@ -91,7 +94,8 @@ HistoryOptions parse(const ParsedOptions& options) {
   refuseArguments(options);
   for (const Option& option : kActions) {
     if (!options.has(option.name)) continue;
-    throw core::Error(core::Category::usage, "--" + std::string(option.name) + " is for diff or prune",
+    throw core::Error(core::Category::usage,
+                      "--" + std::string(option.name) + " is an option of history diff or history prune",
                       {.hint = "caiexport history diff 11 12; caiexport history prune --before 365d"});
   }
   for (const std::string_view filter : {"status", "kind", "id", "org", "sandbox", "since", "until", "limit", "watch"}) {
@@ -118,7 +122,7 @@ HistoryOptions parse(const ParsedOptions& options) {
   parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::table;
   parsed.watch = options.has("watch");
   if (parsed.watch && parsed.format != Format::table) {
-    throw core::Error(core::Category::usage, "--watch shows the table alone");
+    throw core::Error(core::Category::usage, "--watch works only with --format table");
   }
   return parsed;
 }
@@ -389,20 +393,19 @@ const CommandPage& historyPage() {
       .summary = "list jobs, newest first",
       .arguments = "[diff JOB JOB|prune --before TIME]",
       .description =
-          "Lists the jobs of the database, newest first. `diff` compares two jobs: records, bytes, files, and the "
-          "scores in "
-          "their files. `prune` removes the records of jobs that ended before a time; what the next run would miss "
-          "(the last "
-          "success of a source, the maker of a dataset to reuse, batches that sync looks at again) stays. Needs "
-          "neither "
-          "settings nor the network.",
+          R"(Lists the jobs on record, newest first. `history diff` compares two jobs: records, bytes, files, and
+the scores in their files. `history prune` removes the records of jobs that ended before a given
+time. It keeps those that a later run still needs: the last success of each source, a job whose
+dataset `segment --reuse` would use, and batches that `sync` checks again. Needs neither settings
+nor the network.)",
       .groups = {{"Which", kWhich}, {"diff, prune", kActions}, globalGroup()},
       .examples = {{"caiexport history --status failed,interrupted --since 7d", "what went wrong this week"},
                    {"caiexport history --limit 0 --format csv", "everything, for a spreadsheet"},
                    {"caiexport history --sql \"SELECT sandbox, sum(bytes) AS bytes FROM jobs GROUP BY sandbox\"",
-                    "any question to the views jobs, steps, files, events and runs"},
-                   {"caiexport history diff 11 12", "what has changed from job 11 to job 12"},
-                   {"caiexport history prune --before 365d --files --dry-run", "what a year's cleaning would remove"}},
+                    "your own query over the views jobs, steps, files, events and runs"},
+                   {"caiexport history diff 11 12", "what changed from job 11 to job 12"},
+                   {"caiexport history prune --before 365d --files --dry-run",
+                    "what would be removed of the time before last year"}},
       .exitCodes = {0, 1, 2, 4, 9, 130}};
   return page;
 }

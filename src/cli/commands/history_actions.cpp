@@ -183,7 +183,7 @@ void printText(const Side& a, const Side& b, const Lines& lines, StandardOutput&
         {std::string(line.name), shown(line.a, line.whole), shown(line.b, line.whole), changeText(line)});
   }
   if (a.view.job.request.sourceId != b.view.job.request.sourceId) {
-    out.write("These are not of one source: " + core::printable(a.view.job.request.sourceId, 80) + " and " +
+    out.write("These jobs are not of the same source: " + core::printable(a.view.job.request.sourceId, 80) + " and " +
               core::printable(b.view.job.request.sourceId, 80) + "\n");
   }
   out.write(reader::renderTable(table, out.width()));
@@ -194,7 +194,8 @@ void printText(const Side& a, const Side& b, const Lines& lines, StandardOutput&
 CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
   const std::vector<std::string>& words = options.arguments();
   if (words.size() != 3) {
-    throw Error(Category::usage, "history diff wants two jobs", {.hint = "caiexport history diff 11 12"});
+    throw Error(Category::usage, "history diff needs the numbers of two jobs",
+                {.hint = "caiexport history diff 11 12"});
   }
   const std::string field = textOption(options, "field").value_or("");
   for (std::size_t i = 1; i < words.size(); ++i) jobNumber(words[i]);
@@ -215,11 +216,11 @@ namespace {
 
 engine::PruneRequest parse(const ParsedOptions& options) {
   if (options.arguments().size() != 1) {
-    throw Error(Category::usage, "history prune takes no job numbers: it goes by --before TIME");
+    throw Error(Category::usage, "history prune takes no job numbers, only --before TIME");
   }
   const auto before = timeOption(options, "before", core::systemClock().now());
   if (!before) {
-    throw Error(Category::usage, "history prune wants --before TIME",
+    throw Error(Category::usage, "history prune needs --before TIME",
                 {.hint = "caiexport history prune --before 365d --dry-run"});
   }
   return {.before = *before, .files = options.has("files"), .dryRun = options.has("dry-run")};
@@ -273,7 +274,7 @@ void printText(const engine::PruneRequest& request, const engine::PruneResult& r
   }
   std::string text = counted(result.pruned.size(), "job", "jobs");
   if (request.files) text += " and " + counted(result.files, "file", "files") + ", " + core::formatBytes(result.bytes);
-  out.write(text + (request.dryRun ? " would be removed; nothing was\n" : " removed\n"));
+  out.write(text + (request.dryRun ? " would be removed; nothing was removed\n" : " removed\n"));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ void keepTables(std::vector<File>& files, const Path& pathOf, const Counted& isC
                           named(names));
   };
   tell(others, "being no Parquet");
-  tell(uncommitted, "since the commit markers do not name them");
+  tell(uncommitted, "because the batch's commit markers do not name them");
 }
 
 void addBatch(const model::Batch& batch, InputSet& set) {
@@ -71,7 +71,7 @@ void dropReplaced(InputSet& set) {
   for (const model::BatchId& id : set.replaced) {
     std::erase_if(set.files, [&](const reader::InputFile& file) { return file.batchId == id.value(); });
     std::erase_if(set.batches, [&](const model::Batch& batch) { return batch.id == id; });
-    set.notices.push_back("batch " + id.value() + " is left out: another one supersedes it");
+    set.notices.push_back("batch " + id.value() + " is left out: a newer batch replaces it");
   }
 }
 
@@ -95,7 +95,7 @@ void dropRepeated(InputSet& set) {
   if (copies.empty()) return;
   set.notices.push_back(
       counted(copies.size(), "file is", "files are") +
-      " left out, since the same files of the same batches are read from elsewhere: " + named(copies));
+      " left out, because the same files of the same batches are read from another place: " + named(copies));
 }
 
 void noteSeveralBatches(InputSet& set) {
@@ -103,7 +103,7 @@ void noteSeveralBatches(InputSet& set) {
   std::vector<std::string> ids;
   for (const model::Batch& batch : set.batches) ids.push_back(batch.id.value());
   set.notices.push_back(std::to_string(set.batches.size()) + " batches are read as one set: " + named(ids) +
-                        "; a profile may be in several of them, so records are not people");
+                        "; a customer may be in several of them, so there may be fewer customers than rows");
   if (set.datasets.size() < 2) return;
   const std::vector<std::string> datasets(set.datasets.begin(), set.datasets.end());
   set.notices.push_back("the batches are of " + std::to_string(datasets.size()) + " datasets, " + named(datasets) +
@@ -202,7 +202,7 @@ InputSet InputFinder::findAgainst(const std::string& what, const InputSet& now) 
     throw Error(
         Category::notFound,
         "there is no batch that is older than " + core::printable(now.description, 200) + " beside it",
-        {.hint = "caiexport dataset --id ID --limit 2 fetches the newest two; or name the job, folder or file to "
+        {.hint = "caiexport dataset --id ID --limit 2 downloads the newest two; or name the job, folder or file to "
                  "compare with"});
   }
   std::error_code ignored;
@@ -223,7 +223,7 @@ store::JobView InputFinder::job(const std::string& argument) {
     looked_ = true;
   }
   if (!record_) {
-    throw Error(Category::notFound, "there is no job " + argument + ": no job was ever made",
+    throw Error(Category::notFound, "there is no job " + argument + ": no job has been made yet",
                 {.hint = "is --database the right file?"});
   }
   return record_->history().job(number);
@@ -257,7 +257,7 @@ void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecor
       throw Error(Category::notFound, "job " + std::to_string(model::numberOf(view.job.id)) + " can't be read: " + text,
                   {.hint = one.path.empty() ? "caiexport history lists the jobs; a later one has the batch that "
                                               "replaced it"
-                                            : "name that folder to read it all the same"});
+                                            : "name its folder to read it nevertheless"});
     }
     set.notices.push_back(text);
   }
@@ -265,11 +265,10 @@ void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecor
 
 std::string InputFinder::wayTo(const store::JobView& view, const std::string& argument) {
   const std::optional<store::JobView> last = record_->history().newestWithFiles();
-  std::string hint =
-      view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument + " goes on with it";
+  std::string hint = view.status == model::JobStatus::succeeded ? "" : "caiexport resume " + argument + " continues it";
   if (last) {
     hint += (hint.empty() ? "" : "; ") + std::string("--last takes job ") +
-            std::to_string(model::numberOf(last->job.id)) + ", the newest that brought files";
+            std::to_string(model::numberOf(last->job.id)) + ", the newest one that has files";
   }
   return hint;
 }
@@ -280,8 +279,7 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
   std::vector<model::FileRecord> files = filesOf(view.job, missing);
   if (!files.empty()) dropPutAway(view, files, set);
   if (files.empty()) {
-    throw Error(Category::notFound, "job " + argument + " has brought no files to disk",
-                {.hint = wayTo(view, argument)});
+    throw Error(Category::notFound, "job " + argument + " has no files on disk", {.hint = wayTo(view, argument)});
   }
   if (missing > 0) {
     set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +
@@ -407,7 +405,7 @@ void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder
     const bool known = chosen->batch.created != core::TimePoint();
     if (!known) {
       throw Error(Category::usage,
-                  "it is not known which of the " + std::to_string(count[dataset]) + " batches in " +
+                  "caiexport cannot tell which of the " + std::to_string(count[dataset]) + " batches in " +
                       core::printable(folder.string()) + " is the newest",
                   {.hint = "name the folder of one batch, or read them all with --all-batches"});
     }
@@ -454,7 +452,7 @@ std::string InputFinder::lastJob() {
   looked_ = true;
   const std::optional<store::JobView> last = record_ ? record_->history().newestWithFiles() : std::nullopt;
   if (last) return std::to_string(model::numberOf(last->job.id));
-  throw Error(Category::notFound, "no job has brought files yet", {.hint = "is --database the right file?"});
+  throw Error(Category::notFound, "no job has files yet", {.hint = "is --database the right file?"});
 }
 
 InputSet InputFinder::findLast() {

@@ -83,7 +83,7 @@ class InputFinder {
   void addLooseFiles(const std::filesystem::path& folder, InputSet& set);
   void addFile(const std::filesystem::path& file, InputSet& set);
   model::Batch batchOf(const engine::Manifest& manifest);
-  /// A manifest and what is known of its batch.
+  /// A manifest and what is known about its batch.
   struct Known {
     engine::Manifest manifest;
     model::Batch batch;

@@ -18,9 +18,9 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 3> kDatasets{{
-    {"search", "TEXT", "only those whose name or id holds TEXT, in capitals or not"},
-    {"limit", "N", "at most the newest N, 0 for all [20]"},
-    {"format", "table|json|csv", "of the result on standard output [table]"},
+    {"search", "TEXT", "only those whose name or id contains TEXT; upper and lower case count as the same"},
+    {"limit", "N", "only the newest N; 0 for all [20]"},
+    {"format", "table|json|csv", "how the result is printed on standard output [table]"},
 }};
 
 enum class Format { table, json, csv };
@@ -192,9 +192,10 @@ const CommandPage& datasetsPage() {
       .summary = "find dataset ids by name",
       .arguments = "",
       .description =
-          "Lists the datasets of the sandbox, newest first. Score datasets of Customer AI are marked as scores (with "
-          "one more in the form of events, score_events, if Customer Journey Analytics is switched on), datasets that "
-          "hold exported audiences as audience, and profile snapshots, made anew each day, as snapshot.",
+          R"(Lists the datasets of the sandbox, newest first. The last column says what a dataset holds, where
+that is known: scores of Customer AI (scores), the same as events for Customer Journey Analytics
+(score_events), exported audiences (audience), or the platform's daily snapshot of all profiles
+(snapshot).)",
       .groups = {{"Which", kDatasets}, platformGroup(), globalGroup()},
       .examples = {{"caiexport datasets --search \"customer ai\"", "the score datasets"},
                    {"caiexport datasets --limit 0 --format csv", "everything, for a spreadsheet"}},
@@ -208,10 +209,11 @@ const CommandPage& segmentsPage() {
       .summary = "find segment ids by name",
       .arguments = "",
       .description =
-          "Lists the audiences of the sandbox, whoever made them, the one changed last first: with the namespace that "
-          "`segment --namespace` takes, and in JSON and CSV with origin, state and number of members.",
+          R"(Lists the audiences of the sandbox, whoever made them; the one that was changed last comes first.
+The namespace is what `segment --namespace` takes. JSON and CSV also have origin, state and number
+of members.)",
       .groups = {{"Which", kDatasets}, platformGroup(), globalGroup()},
-      .examples = {{"caiexport segments --search churn", "those with churn in their name"},
+      .examples = {{"caiexport segments --search churn", "segments with churn in their name"},
                    {"caiexport segments --limit 0 --format json", "all of them, for programs"}},
       .exitCodes = {0, 1, 2, 3, 5, 7, 8, 130}};
   return page;

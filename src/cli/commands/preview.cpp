@@ -107,7 +107,7 @@ void printDataset(const Preview& preview, std::span<const model::BatchId> replac
   if (format == TextOrJson::text) {
     printTable(preview, out);
     for (const model::BatchId& id : replaced) {
-      out.write("left out, since another one supersedes it: " + core::printable(id.value(), 80) + "\n");
+      out.write("left out, because a newer batch replaces it: " + core::printable(id.value(), 80) + "\n");
     }
     out.write(grouped(preview.files) + " files, " + core::formatBytes(preview.bytes) + " would go to " +
               placeText(request));
@@ -252,7 +252,8 @@ void printText(const SyncPreview& preview, const engine::SyncRequest& request, S
     out.write(core::printable(one.batch.value(), 80) + " would be " + replacementText(one) + "\n");
   }
   for (const model::Batch& flawed : preview.plan.flawed) {
-    out.write(core::printable(flawed.id.value(), 80) + " would not be fetched: " + core::printable(flawed.flaw) + "\n");
+    out.write(core::printable(flawed.id.value(), 80) + " would not be downloaded: " + core::printable(flawed.flaw) +
+              "\n");
   }
   if (preview.preview.batches.empty()) {
     out.write("nothing new; nothing was made\n");
@@ -265,7 +266,7 @@ void printText(const SyncPreview& preview, const engine::SyncRequest& request, S
   const auto time = preview.time();
   text += time ? ", about " + core::formatDuration(*time) + " at the last measured rate (" +
                      core::formatBytes(static_cast<std::uint64_t>(*preview.rate)) + "/s)"
-               : "; how long it takes is not known before a first download";
+               : "; how long it takes is known only after a first download";
   out.write(text + "\nThey would go to " + placeText(request.job));
 }
 

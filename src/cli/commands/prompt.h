@@ -22,7 +22,7 @@ class Prompt {
   /// One line, without blanks around it; `otherwise`, which is shown, for an empty one. A stop request ends the wait
   /// with core::Interrupted, the end of the input with Error(usage).
   std::string ask(const std::string& question, const std::string& otherwise);
-  /// The same without showing what is typed. The terminal's echo is restored however this ends.
+  /// The same without showing what is typed. The terminal's echo is always restored afterwards.
   core::Secret askHidden(const std::string& question);
 
  private:

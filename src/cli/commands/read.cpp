@@ -17,24 +17,29 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<Option, 15> kRows{{
-    {"last", "", "the newest job that brought files"},
-    {"columns", "PATHS", "these columns, comma separated; a group means all its fields, e.g. _id,score"},
+    {"last", "", "the newest job that has files"},
+    {"columns", "PATHS",
+     R"(only these columns, separated by commas; a group stands for all its fields, e.g. _id,score)"},
     {"all-columns", "",
-     "all of them: csv and xlsx of scores have identities, score, bucket, percentile and date alone"},
-    {"where", "SQL", "rows for which this holds, e.g. \"score >= 75\""},
-    {"sql", "SELECT", "one SELECT over the view profiles instead"},
-    {"identity", "NAMESPACES", "identities of identityMap as columns, e.g. ECID,CRMID"},
-    {"schema", "", "the columns instead, with their types and an example (--format table, json, csv)"},
-    {"limit", "N", "at most N rows [a table 20, other formats all]"},
-    {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
+     R"(write all columns; otherwise csv and xlsx of scores have only identities, score, bucket,
+percentile and date)"},
+    {"where", "SQL", "only rows that fulfil this condition, e.g. \"score >= 75\""},
+    {"sql", "SELECT", "print the result of this SELECT instead; the view is called profiles"},
+    {"identity", "NAMESPACES", "put these identities of identityMap into columns of their own, e.g. ECID,CRMID"},
+    {"schema", "", "list the columns instead, with types and an example (--format table, json or csv)"},
+    {"limit", "N", "at most N rows [20 in a table, all in other formats]"},
+    {"all-batches", "", "read all batches in a dataset's folder, not only the newest"},
     {"format", "table|csv|jsonl|parquet|xlsx|json",
-     "nested columns are dotted in csv and stay nested in jsonl [as --output ends, else table]"},
-    {"for", "excel", "csv that Excel opens as it is meant: marked as UTF-8, ids kept as text, no exponents"},
+     R"(how rows are printed; nested columns get dotted names in csv and stay nested in jsonl [by the
+ending of --output, else table])"},
+    {"for", "excel", "write csv that Excel opens correctly: marked as UTF-8, ids kept as text, no exponents"},
     {"separator", "comma|semicolon|tab",
-     "between the fields of --for excel; a semicolon goes with decimal commas [as the locale writes numbers]"},
-    {"exact", "", "csv text as it is: without the ' before what a spreadsheet would run (=, +, -, @, tab)"},
-    {"output", "FILE", "write there instead of standard output"},
-    {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
+     R"(what stands between the fields of --for excel; a semicolon goes with decimal commas [by the
+locale])"},
+    {"exact", "", R"(leave csv text as it is: put no ' before text that a spreadsheet would run as a formula (=, +,
+-, @, tab))"},
+    {"output", "FILE", "write to FILE instead of standard output"},
+    {"memory", "SIZE", "use at most this much memory, e.g. 2G [half of the machine's]"},
 }};
 
 enum class Format { table, csv, jsonl, parquet, xlsx };
@@ -127,8 +132,8 @@ void writeSheet(Reading& reading, const ReadOptions& parsed, Context& context) {
               [&](const fs::path& file) { facts = reading.profiles().writeSheet(parsed.query, file, reading.stop()); });
   tellRows(reading, facts.rows, context);
   if (facts.sheets > 1) {
-    context.console.notice("caiexport: a sheet holds 1,048,575 rows: they go on in further ones, " +
-                           grouped(facts.sheets) + " in all");
+    context.console.notice("caiexport: a sheet holds at most 1,048,575 rows, so the rows are spread over " +
+                           grouped(facts.sheets) + " sheets");
   }
 }
 
@@ -151,17 +156,17 @@ const CommandPage& readPage() {
       .summary = "rows of what was downloaded: table, CSV, JSON lines, Parquet, xlsx, SQL",
       .arguments = "JOB|PATH...|--last",
       .description =
-          "Reads the Parquet files of jobs, folders or files as one set. A number is a job, unless a file of "
-          "that name is here (then ./12 is the file). Extra columns, shown when named: _batch_id, "
-          "_batch_created, _file. Replaced batches are left out.",
+          R"(Reads the Parquet files of the given jobs, folders or files as one set of rows. A number is the
+number of a job; write ./12 for a file that is called 12. Replaced batches are left out. The columns
+_batch_id, _batch_created and _file are shown only if you name them.)",
       .groups = {{"Rows", kRows}, globalGroup()},
       .examples =
           {{"caiexport read 12", "the first rows of job 12"},
            {"caiexport read 12 --identity CRMID --columns CRMID,_tenant.churn.score --format csv --output scores.csv",
-            "scores by customer number, to join with your own tables"},
+            "scores with the customer number, to join with your own tables"},
            {"caiexport read 12 --output scores.xlsx",
-            "identities, score, bucket, percentile and date as a spreadsheet"},
-           {"caiexport read 12 --sql \"SELECT count(*) FROM profiles\"", "any question"}},
+            "a spreadsheet of identities, score, bucket, percentile and date"},
+           {"caiexport read 12 --sql \"SELECT count(*) FROM profiles\"", "your own query"}},
       .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
   return page;
 }
@@ -173,7 +178,8 @@ CommandEnd runRead(const ParsedOptions& options, Context& context) {
   const bool binary = parsed.format == Format::parquet || parsed.format == Format::xlsx;
   if (binary && !options.has("output") && context.out.terminal()) {
     throw core::Error(core::Category::usage,
-                      std::string(parsed.format == Format::xlsx ? "xlsx" : "Parquet") + " is not for a terminal",
+                      std::string(parsed.format == Format::xlsx ? "xlsx" : "Parquet") +
+                          " is binary and cannot be printed on a terminal",
                       {.hint = "name a file with --output"});
   }
   Reading reading(options, context);

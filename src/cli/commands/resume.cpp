@@ -21,12 +21,12 @@ namespace {
 constexpr std::array<Option, 8> kWhat{{
     {"last", "", "the newest job"},
     {"all", "", "all waiting and interrupted jobs, oldest first"},
-    {"resubmit", "", "of a blocked job: it did not happen, do it again"},
-    {"adopt", "ID", "of a blocked job: it did happen, and this is its id on the platform"},
-    {"accept-rows", "", "take the rows that were counted, though others were promised"},
-    {"output", "DIR", "the job's files lie, or are to lie, below DIR from now on"},
-    {"hashes", "", "of a job that is done: compare the contents of its files, of more than 1 GiB too"},
-    {"format", "text|json", "of the result on standard output [text]"},
+    {"resubmit", "", "for a blocked job: what it asked for did not happen; ask again"},
+    {"adopt", "ID", "for a blocked job: what it asked for did happen, and has this id on the platform"},
+    {"accept-rows", "", "accept the number of rows that was counted, although the platform promised another"},
+    {"output", "DIR", "from now on the job's files are in DIR; move them there first if there are any"},
+    {"hashes", "", "for a job that is done: compare the contents of its files even if they are larger than 1 GiB"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 constexpr std::array<Option, 3> kTransfer{{
@@ -77,9 +77,9 @@ store::JobView findJob(const std::filesystem::path& database, const std::optiona
   if (newest) return *newest;
   if (wanted) {
     throw core::Error(core::Category::notFound,
-                      "there is no job " + std::to_string(model::numberOf(*wanted)) + ": no job was ever made");
+                      "there is no job " + std::to_string(model::numberOf(*wanted)) + ": no job has been made yet");
   }
-  throw core::Error(core::Category::notFound, "there is nothing to resume: no job was ever made",
+  throw core::Error(core::Category::notFound, "there is nothing to resume: no job has been made yet",
                     {.hint = "caiexport dataset --id ID, or caiexport segment --id ID, makes one"});
 }
 
@@ -107,9 +107,10 @@ struct Damage {
 
   bool any() const { return !files.empty() || manifest; }
   std::string text() const {
-    if (files.empty()) return "'" + core::printable(manifest->string()) + "' is written again: it can't be read";
-    if (files.size() == 1) return "1 file is fetched again: " + files.front().why;
-    return std::to_string(files.size()) + " files are fetched again: the first because " + files.front().why;
+    if (files.empty())
+      return "'" + core::printable(manifest->string()) + "' is written again, because it cannot be read";
+    if (files.size() == 1) return "1 file is downloaded again: " + files.front().why;
+    return std::to_string(files.size()) + " files are downloaded again; the first: " + files.front().why;
   }
 };
 
@@ -139,9 +140,9 @@ CommandEnd refuseToRepair(const store::JobView& view, const std::vector<model::R
   if (damage.files.size() > 1) wrong = std::to_string(damage.files.size()) + " files, the first: " + wrong;
   return core::Error(
       core::Category::verification,
-      job + " is not repaired (" + wrong + "), since batch " + core::printable(putAway.front().batch.value(), 80) +
-          " of it was put away on purpose: " + replacementText(putAway.front()),
-      {.hint = "caiexport dataset --id " + view.job.datasetId.value() + " --batch ID fetches one batch"});
+      job + " is not repaired (" + wrong + "), because batch " + core::printable(putAway.front().batch.value(), 80) +
+          " was removed from its place on purpose: " + replacementText(putAway.front()),
+      {.hint = "caiexport dataset --id " + view.job.datasetId.value() + " --batch ID downloads one batch"});
 }
 
 CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, Configuration& configuration,
@@ -164,7 +165,7 @@ CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, C
     for (const model::Replacement& one : expectation.replaced) {
       if (isPutAway(view.job, one)) putAway.push_back(one);
     }
-    if (!reads) looked = ", and its files have the sizes that were recorded (--hashes compares contents, too)";
+    if (!reads) looked = ", and its files have the sizes that were recorded (--hashes also compares contents)";
     for (const Problem& problem : report.problems) {
       if (problem.file != 0) continue;
       const std::string detail = problem.detail.empty() ? "" : ": " + core::printable(problem.detail);
@@ -175,7 +176,7 @@ CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, C
   }
   for (const model::Replacement& one : putAway) {
     context.console.notice("caiexport: batch " + core::printable(one.batch.value(), 80) +
-                           " is not fetched again: " + replacementText(one));
+                           " is not downloaded again: " + replacementText(one));
   }
   if (!damage.any()) return sayDone(configuration.database(), id, looked, parsed.format, context);
   if (!putAway.empty()) return refuseToRepair(view, putAway, damage);
@@ -256,20 +257,22 @@ CommandEnd resumeAll(const ResumeOptions& parsed, Configuration& configuration, 
 const CommandPage& resumePage() {
   static const CommandPage page{
       .name = "resume",
-      .summary = "go on with a job that stopped",
+      .summary = "continue a job that stopped",
       .arguments = "JOB|--last|--all",
       .description =
-          "Continues a job from exactly where it stopped: after an interruption, a crash, a lost network, a "
-          "wait that timed out, or a decision about a blocked job. What is on disk is not fetched again. Of a job that "
-          "is done, files that are gone or were changed since are (--all looks at unfinished jobs alone); batches that "
-          "sync put away, or history prune deleted, stay away.",
+          R"(Continues a job where it stopped: after an interruption, a crash, a network failure, a wait that
+timed out, or when you have decided about a blocked job. What is on disk already is not downloaded
+again. If the job is done, files that are gone or were changed since are downloaded again, but not
+batches that sync moved aside or history prune deleted. With --all only unfinished jobs are
+continued.)",
       .groups = {{"What", kWhat}, {"Transfer", kTransfer}, runGroup(), platformGroup(), globalGroup()},
-      .examples = {{"caiexport resume 12", "go on with job 12"},
-                   {"caiexport resume --last", "go on with the newest job"},
-                   {"caiexport resume --all --format json", "everything that is unfinished, as one array"},
-                   {"caiexport resume 12 --output /mnt/exports", "its folder was moved there"},
-                   {"caiexport resume 12 --accept-rows", "what was counted is right, the promised number is not"},
-                   {"caiexport resume 12 --adopt 701", "job 12 is blocked, and export job 701 is the one it started"}},
+      .examples = {{"caiexport resume 12", "continue job 12"},
+                   {"caiexport resume --last", "continue the newest job"},
+                   {"caiexport resume --all --format json",
+                    "continue everything that is unfinished; the result is one array"},
+                   {"caiexport resume 12 --output /mnt/exports", "continue job 12, whose folder was moved there"},
+                   {"caiexport resume 12 --accept-rows", "continue job 12 with the number of rows that was counted"},
+                   {"caiexport resume 12 --adopt 701", "job 12 is blocked; it had started export job 701"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;
 }

@@ -14,15 +14,18 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 9> kHow{{
-    {"last", "", "the newest job that brought files"},
-    {"field", "PATH", "the column of scores, e.g. _tenant.churn.score [found in the schema]"},
-    {"against", "JOB|PATH|BATCH|previous", "who moved since: compare with an earlier job, folder, file or batch"},
-    {"identity", "NAMESPACE", "know people again by this identity [the primary one, else _id]"},
-    {"customers", "", "with --against: list those who are new, gone or in another bucket (csv, jsonl, xlsx)"},
-    {"all-batches", "", "every batch of a dataset's folder, not the newest alone"},
-    {"format", "text|json|html|xlsx|csv|jsonl", "html is one self-contained page [as --output ends, else text]"},
-    {"output", "FILE", "write there instead of standard output"},
-    {"memory", "SIZE", "the most memory to use, e.g. 2G [half of it]"},
+    {"last", "", "the newest job that has files"},
+    {"field", "PATH", "the column that holds the scores, e.g. _tenant.churn.score [found in the schema]"},
+    {"against", "JOB|PATH|BATCH|previous",
+     "compare with an earlier job, folder, file or batch; previous is the batch before this one"},
+    {"identity", "NAMESPACE", "match customers by this identity [the primary one, else _id]"},
+    {"customers", "",
+     "with --against: list the customers that are new, gone or in another bucket (csv, jsonl or xlsx)"},
+    {"all-batches", "", "read all batches in a dataset's folder, not only the newest"},
+    {"format", "text|json|html|xlsx|csv|jsonl",
+     "how the result is printed; html is a web page in a single file [by the ending of --output, else text]"},
+    {"output", "FILE", "write to FILE instead of standard output"},
+    {"memory", "SIZE", "use at most this much memory, e.g. 2G [half of the machine's]"},
 }};
 
 reader::SourceFacts factsOf(const InputSet& input) {
@@ -41,7 +44,8 @@ std::size_t widthFor(const Reading& reading, const Context& context) {
 
 void refuseOnTerminal(const std::string& format, const ParsedOptions& options, const Context& context) {
   if (format != "xlsx" || options.has("output") || !context.out.terminal()) return;
-  throw core::Error(core::Category::usage, "xlsx is not for a terminal", {.hint = "name a file with --output"});
+  throw core::Error(core::Category::usage, "xlsx is binary and cannot be printed on a terminal",
+                    {.hint = "name a file with --output"});
 }
 
 std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts,
@@ -99,7 +103,7 @@ void listCustomers(Reading& reading, reader::ScorePair& pair, const reader::Pair
     deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
                 [&](reader::Output& out) { rows = pair.rows(query, form, out, reading.stop()); });
   }
-  tellWritten(reading.output(), grouped(rows) + " identities that moved", context);
+  tellWritten(reading.output(), grouped(rows) + " customers that are new, gone or in another bucket", context);
 }
 
 CommandEnd compareScores(const ParsedOptions& options, Context& context) {
@@ -139,17 +143,20 @@ CommandEnd compareScores(const ParsedOptions& options, Context& context) {
 const CommandPage& scoresPage() {
   static const CommandPage page{
       .name = "scores",
-      .summary = "how the scores are distributed",
+      .summary = "show how the scores are distributed",
       .arguments = "JOB|PATH...|--last",
       .description =
-          "Counts the scores of jobs, folders or files: histogram, buckets low (below 25), medium and high (75 "
-          "and more), mean and percentiles. A score is relative to the other profiles, not a probability.",
+          R"(Counts the scores in the given jobs, folders or files and shows a histogram, three buckets (low:
+below 25, medium, high: 75 and more), the mean and percentiles. A score ranks customers against each
+other; it is not a probability. With --against it shows how many customers changed bucket
+since an earlier batch, and how far the scores drifted.)",
       .groups = {{"How", kHow}, globalGroup()},
       .examples = {{"caiexport scores 12", "for people"},
                    {"caiexport scores 12 --format json", "for programs"},
-                   {"caiexport scores 12 --against previous", "who moved since the batch before"},
-                   {"caiexport scores 12 --against 11 --customers --output moved.xlsx", "those who moved, by name"},
-                   {"caiexport scores 12 --format html --output scores.html", "a page to send around"}},
+                   {"caiexport scores 12 --against previous", "how the scores moved since the previous batch"},
+                   {"caiexport scores 12 --against 11 --customers --output moved.xlsx",
+                    "a list of the customers that are new, gone or in another bucket"},
+                   {"caiexport scores 12 --format html --output scores.html", "a web page to share"}},
       .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
   return page;
 }
@@ -175,8 +182,7 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
       deliverText(reading.output(), reading.scratch(), context, reading.stop(),
                   report(summary, format, facts, widthFor(reading, context)));
     }
-    tellWritten(reading.output(), grouped(summary.records) + " records, " + grouped(summary.scored) + " scored",
-                context);
+    tellWritten(reading.output(), grouped(summary.records) + " rows, " + grouped(summary.scored) + " scored", context);
   });
   return {};
 }

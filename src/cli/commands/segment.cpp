@@ -14,47 +14,53 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 1> kWhat{{
-    {"id", "ID[,ID]", "the segment (audience); several with commas between them go into one export (required)"},
+    {"id", "ID[,ID]",
+     R"(the segment, also called audience (required); several, separated by commas, go into one export)"},
 }};
 
 constexpr std::array<Option, 18> kExport{{
-    {"fields", "PATHS", "only these fields of the profile, comma separated, e.g. identityMap,_tenant.churn [all]"},
-    {"status", "WORDS", "members of these states, comma separated: realized, exited [realized]"},
-    {"merge-policy", "ID[:VERSION]", "merge by this policy instead of the segment's own"},
-    {"namespace", "NAME", "of the audience: ups for the platform's own, AAM for Audience Manager's, ... [ups]"},
-    {"qualified-since", "TIME", "only members whose membership began or changed at this time or later"},
-    {"qualified-until", "TIME", "only members whose membership began or changed before"},
-    {"ingested-since", "TIME", "only profiles that got data later than this"},
-    {"empty-profiles", "", "also people of whom the platform has nothing but an identity"},
-    {"events", "FIELDS", "also their events, with these fields, comma separated"},
-    {"events-since", "TIME", "only events that came in later than this"},
-    {"events-until", "TIME", "only events that came in before"},
-    {"segment-per-batch", "", "each segment in a batch of its own"},
-    {"schema", "NAME", "of the profiles [_xdm.context.profile]"},
+    {"fields", "PATHS",
+     R"(only these fields of the profile, separated by commas, e.g. identityMap,_tenant.churn [all])"},
+    {"status", "WORDS", R"(members with these states, separated by commas: realized (in the segment), exited (left it)
+[realized])"},
+    {"merge-policy", "ID[:VERSION]", "merge profiles by this policy instead of the segment's own"},
+    {"namespace", "NAME",
+     R"(namespace of the audience: ups for the platform's own, AAM for Audience Manager's, ... [ups])"},
+    {"qualified-since", "TIME", "only members whose membership began or changed at TIME or later"},
+    {"qualified-until", "TIME", "only members whose membership began or changed before TIME"},
+    {"ingested-since", "TIME", "only profiles that received data after TIME"},
+    {"empty-profiles", "", "also customers of whom the platform knows nothing but an identity"},
+    {"events", "FIELDS", "also these fields of the members' events, separated by commas"},
+    {"events-since", "TIME", "only events that the platform received after TIME"},
+    {"events-until", "TIME", "only events that the platform received before TIME"},
+    {"segment-per-batch", "", "write each segment into a batch of its own"},
+    {"schema", "NAME", "schema of the profiles [_xdm.context.profile]"},
     {"evaluate", "",
-     "ask for an evaluation first and wait for it (rationed: 2 a day, 50 a year in a production sandbox)"},
+     R"(first ask the platform to evaluate the segment, and wait for it (a production sandbox allows 2 a
+day and 50 a year))"},
     {"wait-for-evaluation", "",
-     "wait first for the platform's own next evaluation, which is free and comes every night"},
+     R"(first wait for the platform's next evaluation of its own, which costs nothing and takes place
+every night)"},
     {"dataset", "ID", "export into this dataset instead of a new one"},
     {"reuse", "", "export into the dataset that an earlier job made for this segment, if it still exists"},
-    {"name", "NAME", "of the new dataset [caiexport SEGMENT-NAME JOB-UUID]"},
+    {"name", "NAME", "name of the new dataset [caiexport SEGMENT-NAME JOB-UUID]"},
 }};
 
 constexpr std::array<Option, 4> kWait{{
-    {"poll-interval", "DURATION", "first wait between looks at the platform's job [10s]"},
-    {"poll-max", "DURATION", "longest wait between looks [60s]"},
-    {"timeout", "DURATION", "give up waiting after this long (exit 6); the platform's job goes on"},
-    {"no-wait", "", "start the export and leave; `resume` goes on"},
+    {"poll-interval", "DURATION", "how long to wait before the platform is asked again; waits grow [10s]"},
+    {"poll-max", "DURATION", "the longest of these waits [60s]"},
+    {"timeout", "DURATION", "stop waiting after this time, with exit code 6; the platform's job goes on"},
+    {"no-wait", "", "start the export and end; `resume` continues it later"},
 }};
 
 constexpr std::array<Option, 6> kHow{{
-    {"no-download", "", "make the batch and leave it on the platform"},
-    {"keep-dataset", "", "keep the new dataset on the platform [so it is]"},
-    {"delete-dataset", "", "delete the new dataset once the files are verified"},
+    {"no-download", "", "export into the dataset, but download nothing"},
+    {"keep-dataset", "", "keep the new dataset on the platform [default]"},
+    {"delete-dataset", "", "delete the new dataset from the platform once the files are verified"},
     {"verify", "size|footer|full",
-     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
-    {"force", "", "overwrite files that no job of the database made"},
-    {"format", "text|json", "of the result on standard output [text]"},
+     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
+    {"force", "", "overwrite files even if no job on record made them"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 struct SegmentCommand {
@@ -97,7 +103,7 @@ void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
   const auto positive = [&](std::string_view name) {
     const auto duration = durationOption(options, name);
     if (duration && *duration <= core::Duration::zero()) {
-      throw core::Error(core::Category::usage, "--" + std::string(name) + " must be longer than nothing");
+      throw core::Error(core::Category::usage, "--" + std::string(name) + " must be longer than 0");
     }
     return duration;
   };
@@ -212,8 +218,9 @@ const CommandPage& segmentPage() {
       .summary = "export an audience and download it",
       .arguments = "--id ID",
       .description =
-          "Creates an audience dataset (or takes the one that --dataset names), starts the export job of the "
-          "segment, waits until it has succeeded, then downloads, checks and records its files.",
+          R"(Creates a dataset for the audience (or uses the one that --dataset names), starts an export job for
+the segment and waits until the platform has finished it. Then downloads the files and checks them.
+Every step is recorded, so that `resume` can continue an interrupted run.)",
       .groups = {{"What", kWhat},
                  {"Export", kExport},
                  {"Waiting", kWait},
@@ -226,9 +233,9 @@ const CommandPage& segmentPage() {
       .examples =
           {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
            {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --wait-for-evaluation --delete-dataset",
-            "fresh members, once they are counted tonight; nothing stays on the platform"},
+            "wait for tonight's evaluation, export its members, leave nothing on the platform"},
            {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --no-wait",
-            "start it now; `caiexport resume --last` downloads it later"}},
+            "start the export now; `caiexport resume --last` downloads it later"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};
   return page;
 }

@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::array<Option, 3> kHow{{
     {"last", "", "the newest job"},
-    {"follow", "", "first tell what has arrived so far, until no process runs the job any more"},
-    {"format", "text|json", "of the result on standard output [text]"},
+    {"follow", "", "show how far the job is until it stops running, then the job"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 store::JobView find(Record* record, const std::optional<model::JobId>& wanted) {
@@ -26,7 +26,7 @@ store::JobView find(Record* record, const std::optional<model::JobId>& wanted) {
   std::optional<store::JobView> newest;
   if (record != nullptr) newest = record->history().newest();
   if (newest) return *newest;
-  throw core::Error(core::Category::notFound, "there is no such job: no job was ever made",
+  throw core::Error(core::Category::notFound, "there is no such job: no job has been made yet",
                     {.hint = "is --database the right file?"});
 }
 
@@ -69,13 +69,13 @@ void follow(model::JobId job, store::History& history, Context& context) {
 const CommandPage& showPage() {
   static const CommandPage page{
       .name = "show",
-      .summary = "one job: steps, files, events",
+      .summary = "show one job: steps, files, events",
       .arguments = "JOB|--last",
-      .description = "Tells all that is recorded about one job. Needs neither settings nor the network.",
+      .description = "Shows everything that is recorded about one job. Needs neither settings nor the network.",
       .groups = {{"How", kHow}, globalGroup()},
       .examples = {{"caiexport show 12", "for people"},
                    {"caiexport show --last --format json", "for programs, with every file and event"},
-                   {"caiexport show --last --follow", "how far it is, until it ends"}},
+                   {"caiexport show --last --follow", "follow a running job until it ends"}},
       .exitCodes = {0, 1, 2, 4, 9, 130}};
   return page;
 }

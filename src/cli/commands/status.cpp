@@ -15,10 +15,11 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 4> kHow{{
-    {"id", "ID", "this dataset or segment alone"},
-    {"max-age", "DURATION", "a newest batch older than that is not as it should be (exit 12), e.g. 8d"},
-    {"format", "text|json|prometheus", "of the result on standard output [text]"},
-    {"output", "FILE", "write to FILE instead, which is replaced at once: for node_exporter's textfile collector"},
+    {"id", "ID", "only this dataset or segment"},
+    {"max-age", "DURATION", "fail with exit code 12 if the newest batch is older than this, e.g. 8d"},
+    {"format", "text|json|prometheus", "how the result is printed on standard output [text]"},
+    {"output", "FILE",
+     R"(write to FILE instead, replacing it in one step, as node_exporter's textfile collector needs it)"},
 }};
 
 enum class Format { text, json, prometheus };
@@ -30,7 +31,7 @@ std::vector<store::SourceStatus> sourcesOf(Configuration& configuration, const s
   if (!id) return sources;
   std::erase_if(sources, [&](const store::SourceStatus& source) { return source.sourceId != *id; });
   if (!sources.empty()) return sources;
-  throw core::Error(core::Category::notFound, "nothing is on record of '" + core::printable(*id, 80) + "'",
+  throw core::Error(core::Category::notFound, "nothing is on record about '" + core::printable(*id, 80) + "'",
                     {.hint = "caiexport history lists the jobs; is --database the right file?"});
 }
 
@@ -50,16 +51,16 @@ CommandEnd endOf(const std::vector<StatusLine>& lines) {
 const CommandPage& statusPage() {
   static const CommandPage page{
       .name = "status",
-      .summary = "how each dataset and segment on record fares",
+      .summary = "show how each dataset and segment on record is doing",
       .arguments = "",
       .description =
-          "Tells of each dataset and segment on record when it was last run and how that ended, the last success, the "
-          "newest batch and its age, what went wrong with its remedy, and the next step. Ends with 0 if all is as it "
-          "should be, else with the exit code of the last run of the first one that is not (12: its newest batch is "
-          "older than --max-age; 130: its run was killed). With --format prometheus always 0: the values tell. Needs "
-          "neither settings nor the network.",
+          R"(Shows for each dataset and segment on record its last run and how that ended, its last success, its
+newest batch and the age of that, what went wrong, and what to do next. The exit code is 0 if all
+are well. Otherwise it is that of the last run of the first that is not: 12 if its newest batch is
+older than --max-age, 130 if its run was killed. With --format prometheus it is always 0, since the
+values say it. Needs neither settings nor the network.)",
       .groups = {{"How", kHow}, globalGroup()},
-      .examples = {{"caiexport status --max-age 8d", "for a monitor: the exit code tells"},
+      .examples = {{"caiexport status --max-age 8d", "for a monitoring system, which looks at the exit code"},
                    {"caiexport status --format prometheus --output /var/lib/node_exporter/caiexport.prom",
                     "for node_exporter's textfile collector"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130}};

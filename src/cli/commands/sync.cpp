@@ -19,22 +19,23 @@ namespace caiexport::cli {
 namespace {
 
 constexpr std::array<Option, 1> kWhat{{
-    {"id", "ID", "the dataset (required): \"Access scores\" of a Customer AI instance shows it"},
+    {"id", "ID", "the dataset (required); \"Access scores\" of a Customer AI instance shows its id"},
 }};
 
 constexpr std::array<Option, 3> kBatches{{
-    {"created-client", "NAME", "batches that this client made, any for all [acp_foundation_push]"},
-    {"since", "TIME", "leave out batches created before TIME"},
+    {"created-client", "NAME",
+     "only batches that this client made; any for those of every client [acp_foundation_push]"},
+    {"since", "TIME", "only batches created at TIME or later"},
     {"replayed", "keep|aside|delete",
-     "what becomes of a batch that a newer one supersedes [aside; delete after a privacy deletion]"},
+     R"(what to do with a batch that a newer one replaces [aside; delete after a privacy deletion])"},
 }};
 
 constexpr std::array<Option, 4> kHow{{
     {"verify", "size|footer|full",
-     "how closely files are checked: size alone, Parquet footer, or every value [footer]"},
-    {"force", "", "overwrite files that no job of the database made"},
-    {"dry-run", "", "tell what would be done, and how long it would take; makes nothing"},
-    {"format", "text|json", "of the result on standard output [text]"},
+     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
+    {"force", "", "overwrite files even if no job on record made them"},
+    {"dry-run", "", "only show what would be done and how long it would take; make nothing"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 struct SyncOptions {
@@ -99,7 +100,7 @@ void sayReplaced(Console& console, const engine::Replaced& done, bool privacy) {
   if (privacy && one.action == model::ReplaceAction::remove) sayDeleted(console, done);
   if (privacy && (one.action == model::ReplaceAction::aside || one.action == model::ReplaceAction::keep)) {
     console.line(about(one, true) + ": " + one.batch.value() +
-                 " is NOT deleted, as --replayed says; it may hold people who asked to be forgotten");
+                 " is NOT deleted, because of --replayed; it may hold customers who asked to be forgotten");
   }
   if (one.action == model::ReplaceAction::aside) {
     console.notice("caiexport: batch " + one.batch.value() + " is replaced by " + one.by.value() + ": moved to " +
@@ -109,7 +110,7 @@ void sayReplaced(Console& console, const engine::Replaced& done, bool privacy) {
     if (folder.left == 0) continue;
     console.line("caiexport: batch " + one.batch.value() + ": " + core::printable(folder.folder.string()) + " holds " +
                  counted(folder.left, "file", "files") + " that caiexport did not make; " +
-                 (folder.left == 1 ? "it stays" : "they stay") + ": look whether they hold what must go");
+                 (folder.left == 1 ? "it stays" : "they stay") + ": check whether they hold data that must be deleted");
   }
 }
 
@@ -181,9 +182,10 @@ const CommandPage& syncPage() {
       .summary = "download every batch that is not here yet",
       .arguments = "--id ID",
       .description =
-          "Fetches every successful batch of a score dataset that is not in the folder yet, oldest first, and puts "
-          "batches that newer ones supersede out of the way. Made for cron: nothing new is no failure, a second run "
-          "at the same time ends with exit 10, and a run that was killed goes on with the next one.",
+          R"(Downloads every successful batch of a score dataset that is not in the folder yet, oldest first, and
+moves batches aside that newer ones replace. Made for cron: it is no failure if there is nothing
+new, a second run at the same time ends with exit code 10, and if a run is killed, the next one
+continues.)",
       .groups = {{"What", kWhat},
                  {"Batches", kBatches},
                  guardGroup(),
@@ -192,11 +194,11 @@ const CommandPage& syncPage() {
                  runGroup(),
                  platformGroup(),
                  globalGroup()},
-      .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "what is new, if anything"},
+      .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "download what is new"},
                    {"caiexport sync --id 5dd603781b95cc18a83d42ce --dry-run",
-                    "what that would be, and how long it takes"},
+                    "show what is new, and how long the download would take"},
                    {"caiexport sync --id 5dd603781b95cc18a83d42ce --quiet --max-age 8d --max-change 30%",
-                    "for cron: also fails when scoring has stopped or the numbers look wrong"}},
+                    "for cron: also fail if scoring has stopped or the number of records looks wrong"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 130}};
   return page;
 }
@@ -240,9 +242,9 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   }
   for (const model::BatchId& id : result.movedAway) {
     context.console.notice("caiexport: batch " + id.value() +
-                           " was fetched earlier and is not in the folder any more; "
+                           " was downloaded earlier and is no longer in the folder; "
                            "caiexport dataset --id " +
-                           job.sourceId + " --batch " + id.value() + " fetches it again");
+                           job.sourceId + " --batch " + id.value() + " downloads it again");
   }
   return printSync(session.history(), parsed.request, result, parsed.format, context);
 }

@@ -18,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<Option, 2> kHow{{
-    {"last", "", "the newest job that brought files"},
-    {"format", "text|json", "of the result on standard output [text]"},
+    {"last", "", "the newest job that has files"},
+    {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
 Expectation find(const ParsedOptions& options, Context& context) {
@@ -47,8 +47,9 @@ CommandEnd verdict(const Expectation& expectation, const VerifyReport& report) {
   if (report.problems.empty()) return {};
   const std::size_t count = report.problems.size();
   const std::string wayOn =
-      expectation.job ? "caiexport resume " + std::to_string(*expectation.job) + " fetches what is gone or was changed"
-                      : "export again into another --output, or move wrong files away and export again";
+      expectation.job
+          ? "caiexport resume " + std::to_string(*expectation.job) + " downloads again what is gone or was changed"
+          : "export again into another --output, or move wrong files away and export again";
   return core::Error(core::Category::verification,
                      std::to_string(count) + (count == 1 ? " difference" : " differences") +
                          " between what is on disk and what was recorded",
@@ -115,11 +116,11 @@ const CommandPage& verifyPage() {
       .summary = "check files on disk against what was recorded",
       .arguments = "JOB|DIR|--last",
       .description =
-          "Repeats the checks of a job from its record, or of a folder from its manifest.json alone: size, "
-          "SHA-256, rows. Names missing, changed and foreign files.",
+          R"(Checks the files of a job against its record, or those of a folder against its manifest.json: size,
+SHA-256 and number of rows. Names files that are missing, changed, or do not belong there.)",
       .groups = {{"How", kHow}, globalGroup()},
       .examples = {{"caiexport verify 12", "the files of job 12"},
-                   {"caiexport verify /data/scores/5dd603781b95cc18a83d42ce", "every batch below a folder"}},
+                   {"caiexport verify /data/scores/5dd603781b95cc18a83d42ce", "all batches in a folder"}},
       .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
   return page;
 }

@@ -61,7 +61,7 @@ class VerifyCheck {
   VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop,
               Look look = Look::contents);
 
-  /// Size, SHA-256, rows of every file; what is in the folder and should not be. Error(io), Interrupted.
+  /// Checks size, SHA-256 and rows of every file, and finds files that do not belong there. Error(io), Interrupted.
   void check(const ExpectedBatch& batch);
   const VerifyReport& report() const { return report_; }
 

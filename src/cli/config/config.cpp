@@ -36,7 +36,7 @@ void requireHeaderSafe(const Setting& setting) {
   const bool fine = !setting.value.empty() && setting.value.size() <= kLongest &&
                     std::ranges::all_of(setting.value, [](char c) { return c > ' ' && c < 0x7f; });
   if (!fine)
-    throwBad(setting, "'" + core::printable(setting.value, 80) + "' is empty or holds blanks or odd characters");
+    throwBad(setting, "'" + core::printable(setting.value, 80) + "' is empty, or holds blanks or special characters");
 }
 
 /// What it names is run: only its owner, who is we or root, may have written it.
@@ -45,7 +45,7 @@ void requireOwnFile(const fs::path& file, const std::string& place) {
   if (::stat(file.c_str(), &facts) != 0) core::throwIoError("look at", file, errno);
   const bool ours = facts.st_uid == ::geteuid() || facts.st_uid == 0;
   if (ours && (facts.st_mode & (S_IWGRP | S_IWOTH)) == 0) return;
-  throw Error(Category::config, place + " is a command, and others could have written it there",
+  throw Error(Category::config, place + " is a command, but other users can write to this file",
               {.hint = "chmod go-w " + core::printable(file.string())});
 }
 
@@ -82,7 +82,7 @@ core::Secret readSecretFile(const Setting& setting, const Environment& environme
 
 void requireSecretShape(const core::Secret& secret, const std::string& place) {
   const bool fine = std::ranges::all_of(secret.reveal(), [](char c) { return c > ' ' && c < 0x7f; });
-  if (!fine) throw Error(Category::config, place + " holds blanks, line ends or odd characters");
+  if (!fine) throw Error(Category::config, place + " holds blanks, line ends or special characters");
 }
 
 /// The first line that the command prints. What it prints is shown nowhere: with an error, too, it may hold a secret.
@@ -100,7 +100,7 @@ core::Secret secretFrom(const Setting& command) {
   core::Secret secret{std::string(line)};
   if (secret.empty()) {
     throw Error(Category::config, command.place + ": the first line of what the command printed is empty",
-                {.hint = "it must print the client secret, and nothing before it"});
+                {.hint = "it must print the client secret on its first line"});
   }
   requireSecretShape(secret, "what " + command.place + " printed");
   return secret;
@@ -402,7 +402,7 @@ void requireWritableFolder(const fs::path& folder) {
   }
   if (!fs::is_directory(fs::status(existing, error))) {
     throw Error(Category::usage,
-                "the output folder can't be " + core::printable(folder.string()) + ": " +
+                "the output folder cannot be " + core::printable(folder.string()) + ": " +
                     core::printable(existing.string()) + " is not a folder",
                 {.hint = "choose another folder with --output"});
   }

@@ -32,7 +32,7 @@ struct Setting {
 
 /// The config file that was looked for, and what came of it.
 struct ConfigFile {
-  std::filesystem::path file;  ///< Absolute; empty where nothing says where it could be.
+  std::filesystem::path file;  ///< Absolute; empty if neither option, environment nor home says where.
   std::string fileFrom;        ///< For people: `--config`, `CAIEXPORT_CONFIG`, `default`.
   std::string profile;
   std::string profileFrom;
@@ -41,10 +41,10 @@ struct ConfigFile {
   std::optional<core::Error> error;  ///< Only with BadFile::keep.
 };
 
-/// What a config file that can't be used means.
+/// What to do about a config file that can't be used.
 enum class BadFile {
   refuse,
-  keep  ///< It is as good as empty; configFile() has the error.
+  keep  ///< Treat it as empty; configFile() has the error.
 };
 
 /// All profiles of a config file by name. Error(config) as readIniFile().
@@ -75,7 +75,7 @@ class Configuration {
   /// The config file is read when a setting is first asked for that neither an option nor the environment gives.
   Configuration(const ParsedOptions& options, const Environment& environment, BadFile badFile = BadFile::refuse);
 
-  /// The value and where it came from; nothing if it is nowhere.
+  /// The value and where it came from; nothing if it is not set and has no default.
   std::optional<Setting> find(std::string_view key);
 
   /// A setting that is a command to run. Error(config) if others could have written it to the config file.

@@ -202,17 +202,17 @@ void requireProfileName(std::string_view name) {
                c == '.';
       });
   if (fine) return;
-  throw core::Error(core::Category::usage, "'" + core::printable(name, 80) + "' can't be the name of a profile",
-                    {.hint = "letters, digits, '-', '_' and '.' can be in it"});
+  throw core::Error(core::Category::usage, "'" + core::printable(name, 80) + "' cannot be the name of a profile",
+                    {.hint = "use only letters, digits, '-', '_' and '.'"});
 }
 
 void requireWritableValue(std::string_view key, std::string_view value) {
   const bool oneLine = std::ranges::none_of(value, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
   if (oneLine && core::trim(value) == value) return;
-  throw core::Error(core::Category::config,
-                    std::string(key) +
-                        " begins or ends with blanks, or holds control characters; a config file can't "
-                        "hold such a value");
+  throw core::Error(
+      core::Category::config,
+      std::string(key) +
+          " begins or ends with blanks, or holds control characters; such a value cannot be written to a config file");
 }
 
 }  // namespace caiexport::cli

@@ -16,7 +16,7 @@ using Profile = std::map<std::string, std::string, std::less<>>;
 
 struct IniRules {
   std::span<const std::string_view> keys;     ///< What may be set.
-  std::span<const std::string_view> secrets;  ///< A file that sets one of these must be for its owner alone.
+  std::span<const std::string_view> secrets;  ///< A file that sets one of these must be readable by its owner only.
 };
 
 /// All profiles of a file by name. Strict: a line that is not a comment (`;`), a `[profile]` or `key = value`, an

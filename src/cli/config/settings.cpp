@@ -139,7 +139,7 @@ constexpr std::array<SettingSpec, 2> kPlaces{{
     {.environment = "CAIEXPORT_CONFIG",
      .option = "config",
      .otherwise = "$XDG_CONFIG_HOME/caiexport/config.ini",
-     .help = "settings",
+     .help = "the config file",
      .place = OptionPlace::global,
      .argument = "FILE"},
     {.environment = "CAIEXPORT_PROFILE",
@@ -155,11 +155,11 @@ constexpr std::array<Option, 1> kPlatformAlone{{
 }};
 
 constexpr std::array<Option, 8> kGlobalAlone{{
-    {"quiet", "", "print nothing but errors, and what was asked for (a list, a table, JSON)"},
+    {"quiet", "", "print only errors and what was asked for"},
     {"verbose", "", "tell every request on standard error"},
     {"no-color", "", "no colours [NO_COLOR]"},
     {"log-file", "FILE", "append every event to FILE as JSON lines"},
-    {"log-level", "debug|info|warning|error", "leave events below this level out of the log file [debug]"},
+    {"log-level", "debug|info|warning|error", "log only events of this level or above [debug]"},
     {"log-size", "SIZE", "begin a new log file at this size; the old one is FILE.1 [100M]"},
     {"help", "", "this help"},
     {"version", "", "the program's version"},

@@ -100,7 +100,7 @@ void PlatformChecks::run(const DoctorQuestions& questions) {
 std::string PlatformChecks::configFile() {
   const ConfigFile& config = configuration_.configFile();
   if (config.error) throw *config.error;
-  if (config.file.empty()) return "none, since neither XDG_CONFIG_HOME nor HOME is set";
+  if (config.file.empty()) return "none, because neither XDG_CONFIG_HOME nor HOME is set";
   const std::string name = core::printable(config.file.string());
   if (!config.there) return "none at " + name + "; caiexport configure makes one";
   struct stat facts {};
@@ -151,7 +151,7 @@ void PlatformChecks::askForSandboxes() {
 std::string PlatformChecks::clock() {
   askForSandboxes();
   const std::optional<core::Duration> skew = client().clockSkew();
-  if (!skew) throw CannotCheck{"no answer of the platform told the time"};
+  if (!skew) throw CannotCheck{"no answer from the platform carried the time"};
   // The header's time is cut to seconds, and the answer was on its way.
   constexpr core::Duration kUnnoticed = std::chrono::seconds(5);
   constexpr core::Duration kMost = std::chrono::minutes(5);
@@ -160,7 +160,7 @@ std::string PlatformChecks::clock() {
       core::formatDuration(amount) + (*skew > core::Duration::zero() ? " ahead of" : " behind") + " the platform's";
   if (amount > kMost) {
     throw Error(Category::config, "this machine's clock is " + text,
-                {.hint = "set it (timedatectl set-ntp true): tokens and certificates expire by the clock"});
+                {.hint = "set the clock (timedatectl set-ntp true): tokens and certificates depend on it"});
   }
   return amount <= kUnnoticed ? "agrees with the platform's" : text + "; harmless";
 }
@@ -204,7 +204,7 @@ std::string PlatformChecks::sandbox() {
     others += (others.empty() ? "" : ", ") + core::printable(sandbox.name, 60);
   }
   throw Error(Category::notFound, "sandbox " + name + " is not visible to this credential",
-              {.hint = others.empty() ? "no sandbox is: give the credential's product profile access to one"
+              {.hint = others.empty() ? "this credential sees no sandbox: give its product profile access to one"
                                       : "set sandbox to one of: " + others});
 }
 
@@ -244,7 +244,7 @@ std::string PlatformChecks::files() {
       context_.stop);
   if (files == 0) {
     throw Error(Category::notFound, "batch " + batch_.id.value() + " has no files",
-                {.hint = "look at the batch in the user interface; --batch ID takes another one"});
+                {.hint = "look at the batch in the user interface, or choose another with --batch ID"});
   }
   return counted(files, "file", "files") + ", " + core::formatBytes(bytes_);
 }

@@ -44,7 +44,7 @@ struct CannotCheck {
 class Checks {
  public:
   using Report = std::function<void(const Check&)>;
-  /// `report` is told each as soon as it is done.
+  /// `report` gets each check as soon as it is done.
   explicit Checks(Report report) : report_(std::move(report)) {}
 
   /// Returns what was found, or throws core::Error: its message is the detail, its hint the remedy. Not called if one

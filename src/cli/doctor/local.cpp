@@ -83,7 +83,7 @@ std::string database(Configuration& configuration) {
   const store::DatabaseFacts facts = store::factsOf(opened);
   if (!facts.trouble.empty()) {
     throw Error(Category::io, "the job database " + name + " is damaged: " + core::printable(facts.trouble, 200),
-                {.hint = "keep a copy of it, and name another file with --database; downloaded files stay usable"});
+                {.hint = "keep a copy of the file, and name another with --database; downloaded files stay usable"});
   }
   return name + ", " + std::to_string(facts.jobs) + (facts.jobs == 1 ? " job" : " jobs") + ", schema " +
          std::to_string(facts.schemaVersion) + ", journal " + facts.journalMode + ", sound, on " +

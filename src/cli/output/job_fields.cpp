@@ -113,7 +113,7 @@ std::string finishedText(const JobView& view, std::span<const model::Replacement
 
 std::string expectedText(const JobView& view, std::span<const model::Replacement>) {
   const auto& expected = view.job.expectedProfiles;
-  return expected ? grouped(*expected) + " members, as counted then" : "";
+  return expected ? grouped(*expected) + " members at that time" : "";
 }
 
 // --- the list. JSON, CSV, the table and `show` have their parts of it in this order; what is new goes to the end,

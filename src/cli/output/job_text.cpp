@@ -121,7 +121,7 @@ std::string sizeText(const model::Job& job) {
 }
 
 std::string recordsText(std::uint64_t records, std::size_t batches) {
-  return batches > 1 ? counted(records, "record", "records") : counted(records, "profile", "profiles");
+  return batches > 1 ? counted(records, "row", "rows") : counted(records, "customer", "customers");
 }
 
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
@@ -139,7 +139,7 @@ std::string replacementText(const model::Replacement& replacement) {
     case model::ReplaceAction::remove:
       return text + ", deleted";
     case model::ReplaceAction::skip:
-      return text + ", not fetched";
+      return text + ", not downloaded";
   }
   return text;
 }
@@ -149,7 +149,7 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
   const model::Job& job = view.job;
   const std::string number = std::to_string(model::numberOf(job.id));
   if (view.status == model::JobStatus::waiting) {
-    return "Job " + number + " waits for the platform" +
+    return "Job " + number + " is waiting for the platform" +
            (job.exportJobId.empty() ? "" : " (export job " + core::printable(job.exportJobId.value(), 40) + ")") +
            ".\nNext: caiexport resume " + number + "\n";
   }

@@ -22,7 +22,7 @@ namespace caiexport::cli {
 std::string grouped(std::uint64_t number);
 /// `1 file`, `24,340 files`.
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
-/// Those of one batch are profiles; of several batches they are not, since a profile may be in each.
+/// The rows of one batch are customers; those of several are not, since a customer may be in each.
 std::string recordsText(std::uint64_t records, std::size_t batches);
 
 /// `2026-11-24 10:00:00Z`; `-` for nothing.
@@ -39,8 +39,8 @@ struct Arrived {
   core::Duration time{};
 };
 
-/// How a run ended well: what, where, how much, how long, how fast, and the next useful command.
-/// `ran`: how long this run took; nothing: nobody knows.
+/// The result of a successful run: what, where, how much, how long, how fast, and the next useful command.
+/// `ran`: how long this run took; nothing if that is unknown.
 std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {},
                        const std::optional<core::Duration>& ran = {});
 

@@ -9,7 +9,7 @@ namespace caiexport::cli {
 class LineArray {
  public:
   explicit LineArray(StandardOutput& out) : out_(out) { out_.write("["); }
-  /// Before each element; false once nobody reads any more.
+  /// To be called before each element; false once the reader of the output is gone.
   bool next() {
     const bool open = out_.write(any_ ? ",\n" : "");
     any_ = true;

@@ -18,7 +18,7 @@ struct Listed {
   std::string name;
   std::string mark;  ///< One more word about it; may be empty.
   std::optional<core::TimePoint> at;
-  /// Of segments: merge policy, origin and state, as far as they are told, and how many members there are.
+  /// For segments: merge policy, origin, state and number of members, as far as the platform gives them.
   std::string mergePolicy = {};
   std::string origin = {};
   std::string state = {};

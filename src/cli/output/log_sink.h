@@ -44,7 +44,7 @@ class LogSink final : public core::Log {
   bool wants(core::LogLevel level) const override;
   void write(core::LogLevel level, std::string_view event, std::initializer_list<Field> fields) override;
   void setJob(std::optional<std::int64_t> job) override { job_ = job.value_or(0); }
-  /// An event for the file alone, whatever its level; `fields` writes them.
+  /// An event of any level, for the file only; `fields` writes its fields.
   void writeToFile(std::string_view event, const std::function<void(json::Writer&)>& fields);
 
  private:

@@ -293,7 +293,7 @@ void deliverFile(const OutputTarget& target, const fs::path& scratch, Context& c
     return;
   }
   if (scratch.empty()) {
-    throw Error(Category::io, "there is no folder for temporary files to make it in",
+    throw Error(Category::io, "there is no folder for temporary files",
                 {.hint = "set TMPDIR to a folder that can be written, or name a file with --output"});
   }
   const fs::path file = scratch / "output.part";
@@ -383,7 +383,7 @@ std::string formatFor(const ParsedOptions& options, std::string_view name, std::
   const std::string file = "--output '" + core::printable(*output, 200) + "'";
   if (options.has(name)) usageError(file + " and " + "--" + std::string(name) + " " + given + " contradict each other");
   usageError(
-      file + " promises a format that can't be written here",
+      file + " has the ending of a format that this command cannot write",
       "the formats are " + list + "; " + "--" + std::string(name) + " chooses one, under a name with another ending");
 }
 

@@ -22,13 +22,13 @@ class OutputTarget {
   explicit OutputTarget(const std::filesystem::path& path);
 
   bool given() const { return !named_.empty(); }
-  /// A regular file, there or to be made: it is replaced in one step. All else is written to as it is.
+  /// A regular file, which may not exist yet: it is replaced in one step. Anything else is written to directly.
   bool isFile() const { return given() && !stream_; }
   /// The file itself, where links end; a pipe or device as it was named.
   const std::filesystem::path& path() const { return path_; }
   /// Of the process itself (`/dev/stdout`, `/dev/fd/3`), -1 if it is none.
   int descriptor() const { return descriptor_; }
-  /// Error(usage) if the file is `input`, under whatever name.
+  /// Error(usage) if the file is `input`, even under another name.
   void refuse(const std::filesystem::path& input) const;
 
  private:

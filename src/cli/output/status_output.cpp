@@ -38,7 +38,7 @@ std::string nextOf(const SourceStatus& source) {
   if (last.status == "waiting") return "caiexport resume " + job;
   if (!failureOf(last)) return {};
   if (last.error && !last.error->hint.empty()) return last.error->hint;
-  if (last.sync) return "caiexport sync --id " + source.sourceId + " goes on";
+  if (last.sync) return "caiexport sync --id " + source.sourceId + " continues";
   return last.status == "blocked" ? "caiexport show " + job : "caiexport resume " + job;
 }
 
@@ -142,10 +142,10 @@ StatusLine::StatusLine(SourceStatus status, core::TimePoint now, const std::opti
     if (source.last.error) problem += ": " + source.last.error->message;
   } else if (stale) {
     category = Category::tooOld;
-    problem = source.newest ? "its newest batch was created " + ago(source.newest->created, now) +
+    problem = source.newest ? "the newest batch was created " + ago(source.newest->created, now) +
                                   "; expected at most " + core::formatDuration(*maxAge) + " (--max-age)"
-                            : "it has no batch here yet (--max-age)";
-    if (next.empty()) next = "is the scoring still scheduled, and does something fetch it?";
+                            : "there is no batch here yet (--max-age)";
+    if (next.empty()) next = "check that scoring is still scheduled, and that something runs caiexport regularly";
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace caiexport::cli {
 
-/// A source, and what is not as it should be about it.
+/// A source, and what is wrong with it.
 struct StatusLine {
   StatusLine(store::SourceStatus status, core::TimePoint now, const std::optional<core::Duration>& maxAge);
 

@@ -29,9 +29,10 @@ std::string latestIn(const fs::path& folder) {
 CommandEnd withHint(const engine::SyncResult& result) {
   if (!result.error || !result.error->hint().empty()) return result.error;
   const bool stopped = result.error->category() == core::Category::interrupted;
-  return core::Error(result.error->category(), result.error->what(),
-                     {.requestId = result.error->requestId(),
-                      .hint = stopped ? "what arrived is kept; the next sync goes on" : "the next sync tries again"});
+  return core::Error(
+      result.error->category(), result.error->what(),
+      {.requestId = result.error->requestId(),
+       .hint = stopped ? "what was downloaded is kept; the next sync continues" : "the next sync tries again"});
 }
 
 void printJson(store::History& history, const engine::SyncRequest& request, const engine::SyncResult& result,
@@ -94,7 +95,7 @@ std::string jobLine(const store::JobView& view) {
 }
 
 std::string nothingNew(const engine::SyncResult& result) {
-  if (!result.newest) return "nothing new: it has no batch that was not dealt with\n";
+  if (!result.newest) return "nothing new: all its batches have been dealt with\n";
   return "nothing new; the newest batch, " + core::printable(result.newest->id.value(), 80) + ", was created " +
          core::formatTime(result.newest->created) + "\n";
 }

@@ -156,7 +156,7 @@ void throwDuckError(duckdb_error_type type, std::string_view message, const Blam
     throw Error(Category::usage, text, {.hint = "the rows are in the view `profiles`"});
   }
   throw Error(Category::verification, text,
-              {.hint = blame.file.empty() ? "`caiexport verify` tells which files are damaged"
+              {.hint = blame.file.empty() ? "`caiexport verify` shows which files are damaged"
                                           : "fetch it again: remove the file and resume its job"});
 }
 

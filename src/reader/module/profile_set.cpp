@@ -407,7 +407,7 @@ ProfileSet::IdentitySql ProfileSet::identityOfRows(const std::string& space) {
   if (map == nullptr) {
     const Type* id = columnNamed(columns_, "_id");
     if (id == nullptr) {
-      throw Error(Category::usage, "there is neither `identityMap` nor `_id` to know profiles again by",
+      throw Error(Category::usage, "there is neither `identityMap` nor `_id` to match customers by",
                   {.hint = "the columns are: " + pathsLike(columns_, "id")});
     }
     return {.space = "'_id'", .id = "CAST(" + sqlOf({id->name}) + " AS VARCHAR)"};
@@ -462,7 +462,7 @@ void ProfileSet::checkNamespaces(const ReadQuery& query) {
     }
     const std::vector<std::string> others = namespaces();
     if (others.empty()) continue;
-    throw Error(Category::usage, "no profile has an identity of the namespace `" + core::printable(name) + "`",
+    throw Error(Category::usage, "no customer has an identity of the namespace `" + core::printable(name) + "`",
                 {.hint = "there are: " + core::printable(joined(others, ", "))});
   }
 }
