@@ -60,6 +60,9 @@ std::vector<std::string> readTexts(const std::string& key, const Json& value) {
 
 namespace {
 
+/// Decides on several other keys, which may then say otherwise.
+constexpr const char* kWorld = "world";
+
 struct Key {
   std::function<void(Scenario&, const std::string& key, const Json& value)> apply;
   bool shape = false;
@@ -136,6 +139,19 @@ void applyFaults(Scenario& scenario, const std::string& key, const Json& value) 
   }
 }
 
+/// `live`: what recorded answers show beside the score batches; `plain`: what documents alone have.
+void applyWorld(Scenario& scenario, const std::string& key, const Json& value) {
+  const std::string world = readText(key, value);
+  if (world != "live" && world != "plain") {
+    refuseKey(key, "must be one of live, plain");
+  }
+  const bool live = world == "live";
+  scenario.trackingBatches = live;
+  scenario.consolidations = live ? 1 : 0;
+  scenario.supersededBatches = live ? 1 : 0;
+  scenario.supersededStatus = live ? "inactive" : "";
+}
+
 const std::map<std::string, Key>& keys() {
   static const std::map<std::string, Key> table = {
       {"client_id", text(&Scenario::clientId)},
@@ -144,6 +160,7 @@ const std::map<std::string, Key>& keys() {
       {"access_token", text(&Scenario::accessToken)},
       {"sandboxes", texts(&Scenario::sandboxes)},
       {"token_lifetime_seconds", count(&Scenario::tokenLifetimeSeconds)},
+      {kWorld, shape({.apply = applyWorld})},
       {"batches", shape(count(&Scenario::batches))},
       {"failed_batches", shape(count(&Scenario::failedBatches))},
       {"failed_files", count(&Scenario::failedFiles)},
@@ -230,7 +247,9 @@ bool applyScenario(Scenario& scenario, const std::string& json) {
   }
   Scenario changed = scenario;
   bool reshaped = false;
-  for (const std::string& key : parsed->getNames()) {
+  std::vector<std::string> names = parsed->getNames();
+  std::stable_partition(names.begin(), names.end(), [](const std::string& name) { return name == kWorld; });
+  for (const std::string& key : names) {
     const auto known = keys().find(key);
     if (known == keys().end()) {
       if (key == "description") {
@@ -247,6 +266,7 @@ bool applyScenario(Scenario& scenario, const std::string& json) {
 
 Scenario loadScenario(const std::string& nameOrFile) {
   Scenario scenario;
+  applyScenario(scenario, R"({"world": "live"})");
   for (const BuiltinScenario& builtin : builtinScenarios()) {
     if (builtin.name == nameOrFile) {
       applyScenario(scenario, std::string(builtin.json));

@@ -104,7 +104,8 @@ struct Scenario {
 /// value that does not fit; nothing is changed then. True if a key of the world's shape was among them.
 bool applyScenario(Scenario& scenario, const std::string& json);
 
-/// The scenario of a built-in name, or of a file. core::Error(usage) if there is neither.
+/// The scenario of a built-in name, or of a file: the live world, changed by what it says. core::Error(usage) if there
+/// is neither.
 Scenario loadScenario(const std::string& nameOrFile);
 
 struct BuiltinScenario {

@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"CsvAsTable", {"read", "1", "--output", "x.csv", "--format", "table"}, "contradict"},
         Mistake{"CsvAsParquet", {"read", "1", "--output", "x.CSV", "--format", "parquet"}, "contradict"},
         Mistake{"ReadAsJson", {"read", "1", "--output", "x.json"}, "csv, jsonl, parquet"},
-        Mistake{"ReadAsSheet", {"read", "1", "--output", "x.xlsx"}, "cannot write"},
+        Mistake{"ReadAsSheet", {"read", "1", "--output", "x.xls"}, "cannot write"},
         Mistake{"ReadCompressed", {"read", "1", "--output", "x.csv.gz"}, "cannot write"},
         Mistake{"ScoresAsCsv", {"scores", "1", "--output", "x.csv"}, "text, json, html"},
         Mistake{"HtmlAsText", {"scores", "1", "--output", "x.html", "--format", "text"}, "contradict"},

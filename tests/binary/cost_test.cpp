@@ -29,7 +29,7 @@ class Cost : public BinaryTest {
 
 TEST_F(Cost, ManyFilesTakeOneConnectionPerWorkerAndOneRequestPerFile) {
   useTls();
-  startWith(R"({"files": 350, "file_bytes": 5000, "success_marker": false})");
+  startWith(R"({"world": "plain", "files": 350, "file_bytes": 5000, "success_marker": false})");
   const Ended ended = download(4);
   ASSERT_EQ(ended.code, 0) << ended.err;
 
@@ -45,8 +45,7 @@ TEST_F(Cost, ManyFilesTakeOneConnectionPerWorkerAndOneRequestPerFile) {
 }
 
 TEST_F(Cost, TheDefaultRunMakesTheFewRequestsOfAdobesPage) {
-  startWith(
-      R"({"files": 1, "success_marker": false, "records": 50, "tracking_batches": false, "consolidations": 0, "batches": 40})");
+  startWith(R"({"world": "plain", "files": 1, "success_marker": false, "records": 50, "batches": 40})");
   ASSERT_EQ(download(1).code, 0);
   const auto requests = platformState()->getObject("requests");
   EXPECT_EQ(requests->getValue<uint64_t>("POST /ims/token/v3"), 1U);

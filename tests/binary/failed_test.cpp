@@ -97,7 +97,7 @@ TEST_F(Failed, OneBatchThatIsOddLeavesTheOthers) {
 }
 
 TEST_F(Failed, ARunThatFindsOnlyFailedBatchesNamesTheCommand) {
-  startWith(R"({"batches": 0, "failed_batches": 1})");
+  startWith(R"({"world": "plain", "batches": 0, "failed_batches": 1})");
   const Ended ended = run({"dataset", "--id", kScoreDataset});
   EXPECT_EQ(ended.code, 4);
   EXPECT_THAT(ended.err, HasSubstr("caiexport failed --id " + std::string(kScoreDataset)));

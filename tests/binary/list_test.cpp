@@ -65,6 +65,26 @@ TEST_F(Lists, FindSegmentsAmongManyPages) {
   EXPECT_THAT(run({"segments"}).out, HasSubstr("updated"));
 }
 
+TEST_F(Lists, DefinitionsAreListedWhereAudiencesAreNotOfferedAndOnlyThere) {
+  startWith(R"({"other_segments": 130})");
+  const auto audiencesAnswer = [&](int status, int skip) {
+    changeScenario(R"({"faults": [{"match": {"path": "/ups/audiences"}, "times": -1, "skip": )" + std::to_string(skip) +
+                   R"(, "do": {"status": )" + std::to_string(status) +
+                   R"(, "body": {"title": "Not here", "type": "/placeholder/type/uri"}}}]})");
+    return run({"segments", "--limit", "0", "--format", "json", "--retry-wait", "1ms"});
+  };
+  for (const int status : {403, 404, 405, 501}) {
+    const Ended own = audiencesAnswer(status, 0);
+    ASSERT_EQ(own.code, 0) << status << own.err;
+    EXPECT_EQ(parseArray(own.out)->size(), 131U) << status;
+    EXPECT_THAT(own.err, HasSubstr("audiences of other origins can't be listed here")) << status;
+  }
+  EXPECT_EQ(audiencesAnswer(500, 0).code, 7) << "trouble, which passes";
+  EXPECT_EQ(audiencesAnswer(401, 0).code, 3) << "said of the caller, not of the list";
+  // What the first page told would be listed twice.
+  EXPECT_EQ(audiencesAnswer(403, 1).code, 3);
+}
+
 TEST_F(Lists, NamesRunNothingInAnyFormat) {
   startWith(R"({"faults": [{"match": {"path": "/catalog/dataSets"}, "times": -1, "do": {"status": 200, "body":
       {"5f0000000000000000000009": {"name": "=cmd|'/C calc'!A0\u001b]0;x\u0007\u202e\u009b", "created": 1780000000000}}}}]})");

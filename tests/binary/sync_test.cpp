@@ -150,7 +150,7 @@ TEST_F(SyncProgram, APrivacyDeletionSaysWhereItDeletedAndOnlyWhenItDid) {
 }
 
 TEST_F(SyncProgram, BatchesThatReplaceOneAnotherCrashNothing) {
-  startWith(R"({"batches": 2, "files": 1, "records": 200, "failed_batches": 0})");
+  startWith(R"({"world": "plain", "batches": 2, "files": 1, "records": 200, "failed_batches": 0})");
   const auto batches = platformState()->getArray("batches");
   std::vector<std::string> ids;
   for (unsigned at = 0; at < batches->size(); ++at) {

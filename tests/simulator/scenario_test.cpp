@@ -59,6 +59,27 @@ TEST(Scenarios, AreReadFromAFile) {
   EXPECT_THROW(loadScenario((folder / "none.json").string()), core::Error);
 }
 
+TEST(Scenarios, BeginWithTheLiveWorldUnlessTheySayPlain) {
+  const support::TempDirectory folder;
+  const auto fromFile = [&](const std::string& json) {
+    std::ofstream(folder / "mine.json") << json;
+    return loadScenario((folder / "mine.json").string());
+  };
+  const Scenario live = fromFile(R"({"batches": 7})");
+  EXPECT_TRUE(live.trackingBatches);
+  EXPECT_EQ(live.consolidations, 1U);
+  EXPECT_EQ(live.supersededBatches, 1U);
+  EXPECT_EQ(live.supersededStatus, "inactive");
+  const Scenario plain = fromFile(R"({"consolidations": 2, "world": "plain"})");
+  EXPECT_FALSE(plain.trackingBatches);
+  EXPECT_EQ(plain.consolidations, 2U) << "what is named stands, wherever it is named";
+  EXPECT_EQ(plain.supersededStatus, "");
+  for (const BuiltinScenario& builtin : builtinScenarios()) {
+    EXPECT_EQ(loadScenario(std::string(builtin.name)).trackingBatches, builtin.name != "plain") << builtin.name;
+  }
+  EXPECT_THAT(refusal(R"({"world": "flat"})"), HasSubstr("world must be one of live, plain"));
+}
+
 TEST(RunningWorld, TakesChangesOfItsShape) {
   Platform platform;
   EXPECT_EQ(platform.control("scenario", R"({"batches": 5, "failed_batches": 0})").status, 200);

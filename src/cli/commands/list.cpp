@@ -251,17 +251,28 @@ Listed listedSegment(const platform::SegmentDefinition& segment) {
   return listed;
 }
 
+/// Whether the platform refuses the list as such: 403, 404, another 4xx, or a 5xx that no repetition mends (501).
+bool isNotOffered(const core::Error& error) {
+  const core::Category category = error.category();
+  if (category == core::Category::unavailable) return dynamic_cast<const core::TransientError*>(&error) == nullptr;
+  return category == core::Category::permission || category == core::Category::notFound ||
+         category == core::Category::remoteFailed;
+}
+
 }  // namespace
 
 CommandEnd runSegments(const ParsedOptions& options, Context& context) {
   return run(options, context, kSegmentKind, [&](platform::Client& client, const auto& take) {
-    const auto visit = [&](const platform::SegmentDefinition& segment) { return take(listedSegment(segment)); };
+    bool anyTaken = false;
+    const auto visit = [&](const platform::SegmentDefinition& segment) {
+      anyTaken = true;
+      return take(listedSegment(segment));
+    };
     try {
       client.forEachAudience(visit, context.stop);
     } catch (const core::Error& error) {
-      const bool unlisted =
-          error.category() == core::Category::permission || error.category() == core::Category::notFound;
-      if (!unlisted) throw;
+      // A list that broke off is there: what was taken of it would be taken twice.
+      if (anyTaken || !isNotOffered(error)) throw;
       context.console.notice(
           "caiexport: audiences of other origins can't be listed here: these are the platform's own");
       client.forEachSegment(visit, context.stop);
