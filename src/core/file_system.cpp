@@ -13,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "descriptor.h"
@@ -69,9 +70,6 @@ std::string hintFor(int errorNumber) {
     case ENOENT:
     case ENOTDIR:
       return "check the path";
-    case EMFILE:
-    case ENFILE:
-      return "raise the limit on open files (ulimit -n)";
     default:
       return "";
   }
@@ -97,7 +95,9 @@ int syncToDevice(int descriptor) {
 }
 
 [[noreturn]] void throwFailed(const std::string& action, const fs::path& path, int errorNumber) {
-  throw Error(Category::io, "cannot " + action + ": " + reasonFor(errorNumber, path), {.hint = hintFor(errorNumber)});
+  const std::string message = "cannot " + action + ": " + reasonFor(errorNumber, path);
+  if (errorNumber == EMFILE || errorNumber == ENFILE) throw TooFewDescriptors(message);
+  throw Error(Category::io, message, {.hint = hintFor(errorNumber)});
 }
 
 std::string shown(const fs::path& path) {

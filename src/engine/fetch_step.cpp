@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
@@ -148,15 +149,33 @@ void fetchChanged(StepContext& context, model::StepName step, const transfer::Do
   fetchMissing(context, step);
 }
 
+/// As the process may open no more files than it may; said where that is fewer connections than a run begins with.
+transfer::DownloadSettings affordable(StepContext& context) {
+  const transfer::DownloadSettings& wanted = context.tools.download;
+  const std::optional<std::uint64_t> left = core::freeDescriptors();
+  if (!left) return wanted;
+  transfer::DownloadSettings settings = transfer::within(*left, wanted);
+  const unsigned most = mostConnections(settings);
+  const unsigned begins = std::min(wanted.connections.value_or(wanted.connectionsStart), mostConnections(wanted));
+  if (most < begins && !std::exchange(context.run.fewDescriptorsTold, true)) {
+    const std::string text = "this process may open only " + std::to_string(*left) +
+                             " files more (ulimit -n): " + std::to_string(most) +
+                             (most == 1 ? " connection is" : " connections are") + " used";
+    context.tools.observer.notice(text);
+    context.tools.store.addEvent(context.job.id, context.step.name, "few_descriptors", text);
+  }
+  return settings;
+}
+
 transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorder& recorder,
                                    transfer::DownloadProgress& progress) {
   Tools& tools = context.tools;
   PlatformSource source(tools.client);
-  transfer::Downloader downloader(source, tools.files, tools.clock, tools.random, tools.log, tools.download);
+  transfer::Downloader downloader(source, tools.files, tools.clock, tools.random, tools.log, affordable(context));
   try {
     return downloader.run(feed, recorder, progress, context.stop);
   } catch (const Error& error) {
-    if (error.category() != Category::io) throw;
+    if (error.category() != Category::io || dynamic_cast<const core::TooFewDescriptors*>(&error) != nullptr) throw;
     throwDiskFailure(context, error);
   }
 }

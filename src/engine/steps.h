@@ -37,8 +37,9 @@ struct RunState {
   bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
   unsigned relistings = 0;                      ///< Because files had changed since they were listed.
-  bool acceptRows = false;                      ///< As RunOptions::acceptRows.
-  unsigned polls = 0;                           ///< Of the current step, in this run.
+  bool fewDescriptorsTold = false;
+  bool acceptRows = false;  ///< As RunOptions::acceptRows.
+  unsigned polls = 0;       ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
   std::optional<SegmentFacts> segments = {};  ///< Once they were asked for.
   bool evaluationTold = false;

@@ -52,6 +52,12 @@ class IdlePool {
     idle.push_back({std::move(connection), now});
   }
 
+  void clear() {
+    std::map<std::string, std::vector<Entry>> dropped;
+    const std::lock_guard lock(mutex_);
+    dropped.swap(idle_);
+  }
+
  private:
   struct Entry {
     std::unique_ptr<Connection> connection;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "attempt_failure.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
@@ -66,7 +67,7 @@ struct Call {
     case Kind::config:
       throw core::Error(core::Category::config, message, details);
     case Kind::exhausted:
-      throw core::Error(core::Category::io, message, details);
+      throw core::TooFewDescriptors(message);
     case Kind::transient:
     case Kind::closed:
     case Kind::timedOut:
@@ -141,11 +142,25 @@ class PocoTransport::Implementation {
       }
     }
     call.reused = false;
-    auto connection = Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
-                                       settings_.connectTimeout, stop);
+    auto connection = open(call, stop);
     ++opened_;
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     return run(call, exchange, std::move(connection), sink);
+  }
+
+  std::unique_ptr<Connection> open(const Call& call, const StopSignal& stop) {
+    const auto connect = [&] {
+      return Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
+                              settings_.connectTimeout, stop);
+    };
+    try {
+      return connect();
+    } catch (const AttemptFailure& failure) {
+      if (failure.kind() != Kind::exhausted) throw;
+    }
+    // Those that wait for a next request hold what this one needs.
+    pool_.clear();
+    return connect();
   }
 
   /// Nothing if the connection turned out to be closed before any answer came and the request may be repeated.

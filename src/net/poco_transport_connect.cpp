@@ -83,8 +83,7 @@ std::vector<SocketAddress> toPoco(const std::vector<sockaddr_storage>& addresses
 }
 
 AttemptFailure tooFewDescriptors(int error) {
-  return {Kind::exhausted, "cannot connect: " + std::generic_category().message(error),
-          "lower --connections, or let the process open more files (ulimit -n)"};
+  return {Kind::exhausted, "cannot connect: " + std::generic_category().message(error)};
 }
 
 StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, const StopSignal& stop) {

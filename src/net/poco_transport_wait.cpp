@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 
 namespace caiexport::net {
@@ -22,9 +23,9 @@ int pollTimeout(core::SteadyTime until) {
 }
 
 [[noreturn]] void throwSystemError(const char* what) {
-  const bool exhausted = errno == EMFILE || errno == ENFILE;
-  throw core::Error(core::Category::io, std::string("cannot ") + what + ": " + std::strerror(errno),
-                    {.hint = exhausted ? "lower --connections, or let the process open more files (ulimit -n)" : ""});
+  const std::string message = std::string("cannot ") + what + ": " + std::strerror(errno);
+  if (errno == EMFILE || errno == ENFILE) throw core::TooFewDescriptors(message);
+  throw core::Error(core::Category::io, message);
 }
 
 using PipeEnds = std::array<int, 2>;

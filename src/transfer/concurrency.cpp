@@ -68,6 +68,16 @@ bool ConcurrencyController::throttled(core::SteadyTime at) {
   return change(std::max(1U, limit_ / 2), Phase::recovering, at);
 }
 
+bool ConcurrencyController::neverMoreThan(unsigned most) {
+  limits_.most = std::min(limits_.most, most);
+  recoverTo_ = std::min(recoverTo_, most);
+  before_ = std::min(before_, most);
+  base_.reset();
+  const bool lowered = limit_ > most;
+  limit_ = std::min(limit_, most);
+  return lowered;
+}
+
 bool ConcurrencyController::settle(const ThroughputSample& sample) {
   if (sample.delivering < limit_ && sample.at - *phaseSince_ < kLongestSettling) return false;
   phase_ = Phase::measuring;

@@ -45,6 +45,8 @@ class ConcurrencyController {
   /// Both return whether the limit changed.
   bool observe(const ThroughputSample& sample);
   bool throttled(core::SteadyTime at);
+  /// From now on; returns whether the limit changed.
+  bool neverMoreThan(unsigned most);
 
  private:
   enum class Phase { settling, measuring, holding, recovering };

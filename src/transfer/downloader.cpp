@@ -13,6 +13,22 @@ constexpr std::uint64_t kLeastBytesPerSecond = 256U << 10U;
 
 }  // namespace
 
+DownloadSettings within(std::uint64_t descriptors, DownloadSettings settings) {
+  // Folders that are synced, the list that is read beside, names that are looked up, the database's own files.
+  constexpr std::uint64_t kOthers = 14;
+  constexpr std::uint64_t kOfAConnection = 3;  // its socket, and the pipe by which it is stopped
+  constexpr std::uint64_t kFilesOfAConnection = 2;
+  const std::uint64_t left = descriptors - std::min(descriptors, kOthers);
+  const auto most = static_cast<unsigned>(
+      std::clamp<std::uint64_t>(left / (kOfAConnection + kFilesOfAConnection), 1, mostConnections(settings)));
+  if (settings.connections) settings.connections = most;
+  settings.connectionsMax = most;
+  settings.connectionsStart = std::min(settings.connectionsStart, most);
+  const std::uint64_t taken = std::min(left, most * kOfAConnection);
+  settings.mostOpenFiles = static_cast<std::size_t>(std::max<std::uint64_t>(1, left - taken));
+  return settings;
+}
+
 unsigned mostConnections(const DownloadSettings& settings) {
   if (settings.connections) return std::max(1U, *settings.connections);
   const auto most = std::max<std::uint64_t>(1, settings.connectionsMax);

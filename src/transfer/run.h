@@ -21,6 +21,10 @@
 #include "rate_limit.h"
 #include "schedule.h"
 
+namespace caiexport::core {
+class TooFewDescriptors;
+}
+
 namespace caiexport::transfer {
 
 class PieceSink;
@@ -108,6 +112,7 @@ class DownloadRun {
   void fetch(Worker& worker, const std::shared_ptr<Piece>& piece);
   void settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
   void judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
+  void goOnWithFewer(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TooFewDescriptors& error);
   void tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error);
   void failFile(FileTask& file, const core::Error& error);
   void goOn(const File& file);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "caiexport/core/category.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
@@ -23,6 +24,8 @@ constexpr std::uint64_t kWorthHashingBytes = 1U << 20U;
 constexpr std::chrono::milliseconds kLookEvery{20};
 constexpr std::uint64_t kRunRetriesPerTry = 10;
 constexpr std::size_t kMostSmallBegun = 128;
+// Of one range: what others had open when the number of connections was lowered is closed soon.
+constexpr unsigned kMostWithoutDescriptors = 10;
 
 // An answer that brings less is no success, however often it comes: a file is not fetched byte by byte.
 constexpr std::uint64_t kLeastProgressBytes = 4U << 10U;
@@ -181,6 +184,7 @@ bool DownloadRun::mayBegin() const {
   if (!schedule_.hasFresh() || gaveUp_) return false;
   const std::size_t connections = controller_.limit();
   const std::size_t begun = schedule_.begun().size();
+  if (begun >= at_.settings.mostOpenFiles) return false;
   if (begun < 2 * connections) return true;
   const std::size_t most = std::min(8 * connections, std::max(4 * connections, kMostSmallBegun));
   return begun < most && schedule_.begunBytes() < connections * (at_.settings.rangeBytes / 4);
@@ -322,11 +326,28 @@ void DownloadRun::judge(const std::shared_ptr<Piece>& piece, const PieceSink& si
     if (!ending()) beginAgain(piece->file(), error, {});
   } catch (const core::TransientError& error) {
     if (!ending()) tryAgain(piece, sink, error);
+  } catch (const core::TooFewDescriptors& error) {
+    // What its file could not take is lost with the answer: nothing tells how much of it counts.
+    if (sink.failure()) throw;
+    if (!ending()) goOnWithFewer(piece, sink, error);
   } catch (const core::Error& error) {
     const bool ofDisk = sink.failure() && error.category() != Category::verification;
     if (ofDisk || core::factsOf(error.category()).concernsAllFiles) throw;
     if (!ending()) failFile(file, error);
   }
+}
+
+/// Half the connections, for good; a single one that finds no descriptor ends the run.
+void DownloadRun::goOnWithFewer(const std::shared_ptr<Piece>& piece, const PieceSink& sink,
+                                const core::TooFewDescriptors& error) {
+  constexpr std::chrono::milliseconds kUntilOthersClose{100};
+  const auto now = at_.clock.steadyNow();
+  const unsigned tries = static_cast<unsigned>(piece->failedTries()) + 1;
+  if (controller_.limit() == 1 && tries > kMostWithoutDescriptors) throw error;
+  if (controller_.neverMoreThan(std::max(1U, controller_.limit() / 2))) limitChanged("descriptors");
+  at_.log.write(core::LogLevel::warning, "too_few_descriptors",
+                {{"connections", controller_.limit()}, {"reason", error.what()}});
+  giveBackRest(piece, sink, static_cast<int>(tries), now + kUntilOthersClose);
 }
 
 void DownloadRun::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink,

@@ -206,11 +206,14 @@ class NoRoom : public BinaryTest {
  protected:
   /// Under a limit on the size of files, which writes meet as they meet a full disk.
   Ended runLimited(std::uint64_t mostBytes, const std::string& words) {
+    return runUnder("ulimit -f " + std::to_string(mostBytes / 512), words);
+  }
+
+  Ended runUnder(const std::string& limit, const std::string& words) {
     std::string settings;
     for (const auto& [name, value] : environment) settings += name + "='" + value + "' ";
-    const std::string command = "ulimit -f " + std::to_string(mostBytes / 512) + "; " + settings + "exec " +
-                                std::string(kCaiexport) + " " + words + " > '" + path("limited.out") + "' 2> '" +
-                                path("limited.err") + "'";
+    const std::string command = limit + "; " + settings + "exec " + std::string(kCaiexport) + " " + words + " > '" +
+                                path("limited.out") + "' 2> '" + path("limited.err") + "'";
     Ended ended;
     const int status = std::system(command.c_str());
     ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -219,6 +222,33 @@ class NoRoom : public BinaryTest {
     return ended;
   }
 };
+
+class FewDescriptors : public NoRoom {};
+
+TEST_F(FewDescriptors, LowerTheConnectionsAndOnlyThenEndTheRun) {
+  startWith(R"({"batches": 1, "files": 60, "file_bytes": 20000})");
+  const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;
+  const auto timesTold = [](const Ended& ended) {
+    const std::size_t first = ended.err.find("files more (ulimit -n)");
+    if (first == std::string::npos) return 0;
+    return ended.err.find("files more (ulimit -n)", first + 1) == std::string::npos ? 1 : 2;
+  };
+  const Ended enough = runUnder("ulimit -n 256", words);
+  EXPECT_EQ(enough.code, 0) << enough.err;
+  EXPECT_EQ(timesTold(enough), 0);
+  for (const std::string limit : {"48", "32"}) {
+    for (const std::string connections : {"", " --connections 32"}) {
+      const Ended few =
+          runUnder("ulimit -n " + limit,
+                   words + " --output " + path("few" + limit + (connections.empty() ? "a" : "b")) + connections);
+      EXPECT_EQ(few.code, 0) << limit << connections << ": " << few.err;
+      EXPECT_EQ(timesTold(few), 1) << few.err;
+    }
+  }
+  // Not even the database, a file and one connection.
+  const Ended none = runUnder("ulimit -n 9", words + " --output " + path("none"));
+  EXPECT_EQ(none.code, 9) << none.err;
+}
 
 TEST_F(NoRoom, AFileThatDoesNotFitIsExit9AndResumable) {
   startWith(R"({"batches": 1, "files": 3, "file_bytes": 9000000})");

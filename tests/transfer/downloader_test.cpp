@@ -1,4 +1,5 @@
 #include "caiexport/transfer/downloader.h"
+#include "caiexport/core/descriptors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -535,6 +536,54 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
       std::count_if(callsAfterwards.begin(), callsAfterwards.end(), [](const auto& each) { return each.second > 1; });
   EXPECT_LE(busy, 4);
   EXPECT_GE(busy, 1);
+}
+
+TEST_F(DownloaderTest, TooFewDescriptorsLowerTheNumberOfConnections) {
+  settings_.connections = 8;
+  std::atomic<int> busy = 0;
+  std::atomic<int> refused = 0;
+  // Two sockets are all that the machine has.
+  MemorySource source([&](const Call&, const std::string&, model::ByteSink&, const std::stop_token&) {
+    const int now = ++busy;
+    std::this_thread::yield();
+    --busy;
+    if (now <= 2) return false;
+    ++refused;
+    throw core::TooFewDescriptors("cannot connect: Too many open files");
+  });
+  std::vector<DownloadItem> items;
+  for (int key = 1; key <= 300; ++key) items.push_back(item(key, 700));
+  EXPECT_EQ(run(source, items).completed, 300U);
+  EXPECT_LE(refused, 8 + 4 + 2) << "each halving has those that were on their way";
+}
+
+TEST_F(DownloaderTest, WithoutADescriptorForOneConnectionTheRunEnds) {
+  settings_.connections = 4;
+  MemorySource source([&](const Call&, const std::string&, model::ByteSink&, const std::stop_token&) -> bool {
+    throw core::TooFewDescriptors("cannot connect: Too many open files");
+  });
+  try {
+    run(source, {item(1, 700), item(2, 700)});
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const core::Error& error) {
+    EXPECT_EQ(error.category(), core::Category::io);
+    EXPECT_NE(error.hint().find("ulimit -n"), std::string::npos);
+  }
+}
+
+TEST(Descriptors, AreSharedByConnectionsAndFiles) {
+  for (std::uint64_t left : {0U, 10U, 15U, 20U, 30U, 60U, 200U, 400U, 4000U}) {
+    const DownloadSettings settings = within(left, {});
+    const std::uint64_t connections = mostConnections(settings);
+    EXPECT_GE(connections, 1U) << left;
+    EXPECT_GE(settings.mostOpenFiles, 1U) << left;
+    if (left >= 20) {
+      EXPECT_LE(3 * connections + settings.mostOpenFiles + 14, left);
+    }
+  }
+  EXPECT_EQ(mostConnections(within(4000, {})), 64U);
+  EXPECT_EQ(mostConnections(within(4000, {.connections = 32})), 32U);
+  EXPECT_EQ(mostConnections(within(30, {.connections = 32})), 3U);
 }
 
 TEST_F(DownloaderTest, KeepsToTheRate) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -82,6 +83,8 @@ struct DownloadSettings {
   std::optional<unsigned> connections = {};
   unsigned connectionsStart = 8;
   unsigned connectionsMax = 64;
+  /// Of files under way at a time; the connections have their own bound.
+  std::size_t mostOpenFiles = std::numeric_limits<std::size_t>::max();
   std::uint64_t mostBytesPerSecond = 0;  ///< Of all connections together; 0: no limit.
   std::uint64_t rangeBytes = 8U << 20U;  ///< First size of a range; then sized from the measured rate.
   /// A range is sized to take half of it (Data Access cuts a response at 60 s).
@@ -95,6 +98,10 @@ struct DownloadSettings {
   /// again. 0: files are taken to stay what they are.
   std::uint64_t tailBytes = 256U << 10U;
 };
+
+/// The same settings for a process that may open so many files and connections more: fewer of both at a time, though
+/// never less than one.
+DownloadSettings within(std::uint64_t descriptors, DownloadSettings settings);
 
 /// The most connections that a download with these settings opens: a low limit on the rate needs few.
 unsigned mostConnections(const DownloadSettings& settings);
