@@ -106,6 +106,22 @@ net::HttpResponse Caller::send(const Call& call, net::BodySink* sink, std::stop_
   }
 }
 
+/// 203 is what a proxy made of the answer; the others would be answers to something else.
+bool Caller::isAnswerTo(const Call& call, int status) {
+  switch (status) {
+    case 200:
+      return true;
+    case 201:
+    case 202:
+    case 204:
+      return call.method != "GET";
+    case 206:
+      return !call.range.empty();
+    default:
+      return false;
+  }
+}
+
 /// Nothing: the token was renewed, ask again.
 std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::Secret& token, bool& renewed,
                                                  net::BodySink* sink, std::stop_token stop) {
@@ -113,7 +129,8 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
   const Verdict verdict = classify(response, retrying_.clock.now());
   switch (verdict.outcome) {
     case Outcome::success:
-      return response;
+      if (isAnswerTo(call, response.status)) return response;
+      throwRefused(call, response);
     case Outcome::authExpired:
       if (renewed || !tokens_.reject(token)) throwRefused(call, response);
       renewed = true;
@@ -195,6 +212,13 @@ void Caller::throwRefused(const Call& call, const net::HttpResponse& response) c
                       {.requestId = problem.requestId,
                        .hint = "it says nothing about whether something exists: check base_url (it is " +
                                origin_.toString() + "), and whether a proxy answers in the platform's place"});
+  }
+  if (response.status >= 200 && response.status < 300) {
+    text += ", which is no answer to that";
+    details.hint = response.status == 203
+                       ? "a proxy on the way has changed what the platform said: go around it (NO_PROXY), or have it "
+                         "leave the platform's answers as they are"
+                       : "does a proxy answer in the platform's place? base_url is " + origin_.toString();
   }
   if (response.status >= 300 && response.status < 400) {
     text += ", a redirect to " + targetOf(call, response) + ", which was not followed";

@@ -82,6 +82,7 @@ class Caller {
   net::HttpRequest requestFor(const Call& call, const core::Secret& token) const;
   void noteDate(const net::HttpResponse& response);
   void noteAnswer(std::chrono::nanoseconds took);
+  static bool isAnswerTo(const Call& call, int status);
   [[noreturn]] void throwRefused(const Call& call, const net::HttpResponse& response) const;
   [[noreturn]] static void throwInDoubt(const Call& call, const std::string& reason, core::Error::Details details);
 

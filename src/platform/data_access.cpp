@@ -41,6 +41,8 @@ class CheckedBody final : public net::BodySink {
 
   bool begin(const net::HttpResponse& head, std::optional<std::uint64_t> bodyBytes) override {
     if (head.status != 200 && head.status != 206) return false;
+    if (head.status == 206 && call_.range.empty())
+      fail(Category::protocol, "was answered with a part that nobody asked for");
     const std::string coding = core::toLower(head.headers.get("Content-Encoding").value_or("identity"));
     if (coding != "identity") fail(Category::protocol, "was answered in the coding " + core::printable(coding, 40));
     sink_.isOf(versionIn(head));

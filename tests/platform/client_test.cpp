@@ -125,6 +125,15 @@ TEST_F(CallTest, FailsAtOnceWhenTheTokenCannotBeRenewed) {
   refusal(Category::auth);
 }
 
+TEST_F(CallTest, TakesNoAnswerToSomethingElseForThePlatformsOwn) {
+  for (const int status : {201, 202, 203, 204, 205, 206, 207, 226, 299}) {
+    transport.on("GET", kBatch).answers(status, R"({"b": {"status": "success"}})");
+    const auto error = failureOf(Category::protocol, [&] { client.findBatch(model::BatchId("b"), {}); });
+    EXPECT_THAT(error.what(), HasSubstr("which is no answer to that")) << status;
+    EXPECT_THAT(error.hint(), HasSubstr("proxy")) << status;
+  }
+}
+
 TEST_F(CallTest, SaysWhatARefusalMeans) {
   struct Case {
     int status;
@@ -228,7 +237,7 @@ TEST_F(CallTest, IsInDoubtWheneverTheRequestMayHaveBeenTaken) {
   };
   using Stub = support::FakeTransport::Stub;
   doubtful([](Stub& stub) { stub.breaks(true); });
-  for (const int status : {408, 500, 501, 502, 503, 504, 303, 100, 600}) {
+  for (const int status : {408, 500, 501, 502, 503, 504, 303, 100, 203, 205, 206, 600}) {
     doubtful([&](Stub& stub) { stub.answers(status, "", headers({{"X-Request-Id", "rq"}})); });
   }
   for (const char* body : {"", "<html>", "{}", "[]", "[1", R"(["@/dataSets/"])", R"(["@/dataSets/a", "@/dataSets/b"])",
