@@ -86,7 +86,9 @@ void writeEntries(const model::Job& job, const model::Batch& batch, store::JobSt
   // Last, so that manifestHead() finds the rest before it.
   json.key("files").beginLines();
   for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
-    const std::vector<model::FileRecord> page = store.files(job.id, last, kPage, {});
+    // Other batches' files lie between and behind them: of many small batches each would read a page full of those.
+    const auto most = std::min<std::size_t>(kPage, static_cast<std::size_t>(sums.lastFile - last));
+    const std::vector<model::FileRecord> page = store.files(job.id, last, most, {});
     if (page.empty()) break;
     last = page.back().id;
     for (const model::FileRecord& file : page) {

@@ -42,6 +42,7 @@ class Pruning {
         result_.kept.push_back({one.job, one.kept});
       }
     }
+    if (!request_.dryRun) records_.forgetRuns(request_.before);
     return std::move(result_);
   }
 

@@ -1,6 +1,7 @@
 #include "caiexport/engine/sync.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "batch_folder.h"
@@ -101,6 +102,7 @@ class SyncRun {
     result_.movedAway = plan_.movedAway;
     if (!plan_.listed.empty()) result_.newest = plan_.listed.back();
     missing_.clear();
+    passed_ = 0;
     for (const Batch& batch : plan_.missing) missing_.insert(batch.id);
   }
 
@@ -232,7 +234,9 @@ class SyncRun {
   /// platform's own clock, or nothing later would ever be listed.
   void moveMark() {
     if (planAgain_) return;
-    for (const Batch& batch : plan_.listed) {
+    // From where the last call ended: what lies before it is not missing any more.
+    for (; passed_ < plan_.listed.size(); ++passed_) {
+      const Batch& batch = plan_.listed[passed_];
       if (missing_.contains(batch.id) || isOfTheFuture(batch.created)) return;
       // An unknown time of making is that of 1970.
       const auto isBefore = [&](const Batch& flawed) { return flawed.created <= batch.created; };
@@ -259,18 +263,20 @@ class SyncRun {
   }
 
   void replaceAll() {
-    std::set<BatchId> heirs;
-    for (const PlannedReplacement& planned : plan_.replacements) heirs.insert(planned.replacement.by);
-    for (const BatchId& heir : heirs) {
+    byHeir_.clear();
+    for (std::size_t at = 0; at < plan_.replacements.size(); ++at) {
+      byHeir_[plan_.replacements[at].replacement.by].push_back(at);
+    }
+    for (const auto& [heir, replaced] : byHeir_) {
       if (!missing_.contains(heir)) replaceFor(heir);
     }
   }
 
   void replaceFor(const BatchId& heir) {
+    const auto replaced = byHeir_.find(heir);
+    if (replaced == byHeir_.end()) return;
     bool any = false;
-    for (const PlannedReplacement& planned : plan_.replacements) {
-      if (planned.replacement.by == heir) any = carryOut(planned) || any;
-    }
+    for (const std::size_t at : replaced->second) any = carryOut(plan_.replacements[at]) || any;
     if (any) switchLatestAt(place_.output);
   }
 
@@ -306,7 +312,9 @@ class SyncRun {
   bool planAgain_ = false;  ///< The plan turned out wrong.
   int rounds_ = 0;
   std::set<BatchId> missing_;
-  std::set<BatchId> deleted_;  ///< For privacy's sake, or about to be.
+  std::size_t passed_ = 0;                              ///< So many of the listed batches lie behind the mark.
+  std::map<BatchId, std::vector<std::size_t>> byHeir_;  ///< Of plan_.replacements.
+  std::set<BatchId> deleted_;                           ///< For privacy's sake, or about to be.
   SyncResult result_;
 };
 

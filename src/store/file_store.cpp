@@ -155,11 +155,20 @@ void settlePaths(Database& database, const BatchRow& batch, std::span<const std:
   }
 }
 
-void sumUpBatch(Database& database, const BatchRow& batch) {
+/// The job's sums change by as much as the batch's: to add up all batches after each would take quadratic time.
+void sumUpBatch(Database& database, model::JobId job, const BatchRow& batch) {
+  Query before(database,
+               "UPDATE job SET (files, bytes) = (SELECT job.files - batch.files, job.bytes - batch.bytes"
+               " FROM batch WHERE batch.id = ?2) WHERE id = ?1");
+  before.with(numberOf(job), batch.id).run();
   Query(database,
         "UPDATE batch SET (files, bytes) = (SELECT count(*), coalesce(sum(length), 0)" + kOfBatch + ") WHERE id = ?1")
       .with(batch.id)
       .run();
+  Query after(database,
+              "UPDATE job SET (files, bytes) = (SELECT job.files + batch.files, job.bytes + batch.bytes"
+              " FROM batch WHERE batch.id = ?2) WHERE id = ?1");
+  after.with(numberOf(job), batch.id).run();
 }
 
 // --- progress
@@ -363,8 +372,7 @@ void JobStore::finishListing(model::JobId job, const model::BatchId& batch, std:
     const BatchRow row = batchRow(database_, job, batch);
     dropUnlisted(database_, row);
     settlePaths(database_, row, moved);
-    sumUpBatch(database_, row);
-    sumUpJob(database_, job);
+    sumUpBatch(database_, job, row);
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
   });
 }

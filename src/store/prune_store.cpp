@@ -89,6 +89,18 @@ std::vector<PruneStore::Sharer> PruneStore::sharersOf(std::int64_t file) {
   });
 }
 
+void PruneStore::forgetRuns(core::TimePoint before) {
+  recorded(database_, probe_, "forgetRuns", [&] {
+    Query(database_,
+          "DELETE FROM run"
+          " WHERE coalesce(ended_at, started_at) < ?1"
+          " AND id NOT IN (SELECT max(id) FROM run WHERE status IS NOT 'skipped' GROUP BY source)"
+          " AND id NOT IN (SELECT max(id) FROM run WHERE status = 'succeeded' GROUP BY source)")
+        .with(before)
+        .run();
+  });
+}
+
 void PruneStore::remove(model::JobId job) {
   recorded(database_, probe_, "removeJob",
            [&] { Query(database_, "DELETE FROM job WHERE id = ?").with(model::numberOf(job)).run(); });

@@ -29,6 +29,9 @@ class PruneStore {
   /// Other jobs that recorded the same file of the same batch; whether in the same folder, the folders' names don't
   /// tell.
   std::vector<Sharer> sharersOf(std::int64_t file);
+  /// Runs of `sync` that ended before that time; of each place the last one, and the last that succeeded, stay:
+  /// `status` goes by them.
+  void forgetRuns(core::TimePoint before);
   /// The job with its steps, batches, files and events.
   void remove(model::JobId job);
 
