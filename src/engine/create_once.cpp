@@ -108,7 +108,10 @@ class LookUp {
     if (ours.size() > 1) {
       throwBlocked(context_, effect_, std::to_string(ours.size()) + " candidates match what was asked for");
     }
-    if (ours.size() == 1) found_ = std::move(ours.front());
+    // Another job of this database may have taken it since the list was read.
+    if (ours.size() == 1 && tools_.store.claimRemoteJob(context_.job.id, ours.front())) {
+      found_ = std::move(ours.front());
+    }
   }
 
   bool wasThere(const Candidate& candidate) const {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "caiexport/model/plan.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {
@@ -134,6 +135,69 @@ TEST(Once, TheLikeThatAppearsLateIsNotTakenForOurs) {
   EXPECT_EQ(outcome.error->category(), Category::blocked) << outcome.error->what();
   EXPECT_THAT(outcome.error->what(), HasSubstr("may be somebody else's"));
   EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 1U);
+}
+
+TEST(Once, TwoJobsInDoubtNeverTakeTheSameExport) {
+  Journey journey;
+  Journey::Process process(journey);
+  const model::DatasetId shared = sharedTarget(process);
+  // Both requests are lost; the platform took one of them.
+  const model::Job rival = process.runner.create(into(journey, shared));
+  journey.world().change(loseAnswer("/export/jobs"));
+  bool taken = false;
+  process.onStoreCall = [&](std::string_view call, bool committed) {
+    if (call != "claimRemoteJob" || committed || std::exchange(taken, true)) return;
+    // Between the look at the list and the record of it, the other job takes what was found.
+    model::ExportJobId id;
+    process.client.forEachExportJob(
+        [&](const platform::ExportJob& job) {
+          id = job.id;
+          return true;
+        },
+        {});
+    ASSERT_TRUE(process.store.claimRemoteJob(rival.id, {.exportJobId = id}));
+  };
+  const Outcome outcome = run(process, into(journey, shared));
+  ASSERT_TRUE(taken);
+  ASSERT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_NE(outcome.job.exportJobId, process.store.load(rival.id).exportJobId);
+  EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 2U);
+}
+
+// --- a cancellation at the very end
+
+TEST(Cancelling, AtAnyCallOfTheLastStepTellsAndRecordsOneTruth) {
+  int cancelled = 0;
+  int succeeded = 0;
+  for (int at = 1; at < 60; ++at) {
+    Journey journey(R"({"files": 1})");
+    Journey::Process process(journey);
+    const model::Job job = process.runner.create(journey.datasetRequest());
+    int calls = 0;
+    bool asked = false;
+    bool promised = false;
+    process.onStoreCall = [&](std::string_view call, bool committed) {
+      if (!committed || call == "requestCancel" || ++calls != at) return;
+      asked = true;
+      // Another process, another connection.
+      store::Database database(journey.directory / "jobs.db", store::Database::Mode::readWrite);
+      promised = store::JobStore(database, journey.clock).requestCancel(job.id);
+    };
+    const Outcome outcome = process.runner.advance(job.id, {}, {});
+    if (!asked) break;
+    const model::JobStatus status = model::statusOf(process.store.load(job.id), false);
+    if (outcome.error) {
+      ++cancelled;
+      EXPECT_TRUE(promised) << at;
+      EXPECT_EQ(status, model::JobStatus::cancelled) << at << ": " << outcome.error->what();
+    } else {
+      ++succeeded;
+      EXPECT_EQ(status, model::JobStatus::succeeded) << at;
+      EXPECT_FALSE(process.store.isCancelRequested(job.id)) << at;
+    }
+  }
+  EXPECT_GT(cancelled, 0);
+  EXPECT_GT(succeeded, 0);
 }
 
 // --- exports that name no batch
