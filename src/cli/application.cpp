@@ -12,6 +12,7 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
 #include "caiexport/store/database.h"
+#include "caiexport/store/waiting.h"
 #include "cli/commands/commands.h"
 #include "cli/config/environment.h"
 #include "cli/output/job_json.h"
@@ -164,6 +165,7 @@ CommandEnd run(const Command& command, const ParsedOptions& options, StandardOut
                std::stop_token stop) {
   const Environment& environment = processEnvironment();
   setUpConsole(console, options, environment);
+  store::waitForLocksUntil(stop);
   LogSink log(console, core::systemClock(), logFile(options, environment));
   Context context{.out = out, .console = console, .log = log, .environment = environment, .stop = std::move(stop)};
   RunEnd end(command.page(), options, context, log);

@@ -22,6 +22,7 @@
 #include "caiexport/core/ownership.h"
 #include "failure.h"
 #include "migrations.h"
+#include "patience.h"
 #include "query.h"
 
 namespace caiexport::store {
@@ -32,8 +33,6 @@ using core::Category;
 using core::Error;
 using std::chrono::milliseconds;
 
-/// A hundred processes that begin together, each with commits that wait for the disk, take their turns well within it.
-constexpr milliseconds kBusyTimeout{60000};
 /// The smallest file that can hold a database; SQLite takes less for an empty one, and would write over it.
 constexpr std::uint64_t kLeastBytes = 512;
 constexpr const char* kLocalDisk = "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE)";
@@ -105,7 +104,7 @@ void refuseNoDatabase(const fs::path& file) {
 /// log). Processes that start together meet all of them.
 template <class Action>
 auto patiently(Action action) {
-  const core::SteadyTime giveUp = core::systemClock().steadyNow() + kBusyTimeout;
+  Patience patience;
   milliseconds pause{1};
   for (;;) {
     try {
@@ -113,7 +112,7 @@ auto patiently(Action action) {
     } catch (const SQLite::Exception& error) {
       const int code = error.getErrorCode() & 0xFF;
       const bool passing = code == SQLITE_BUSY || code == SQLITE_LOCKED;
-      if (!passing || core::systemClock().steadyNow() >= giveUp) throw;
+      if (!passing || !patience.lasts()) throw;
     }
     core::systemClock().sleep(pause, std::stop_token());
     pause = std::min(pause * 2, milliseconds(50));
@@ -196,10 +195,9 @@ void migrate(SQLite::Database& connection, const fs::path& file) {
 
 /// SQLite's busy handler: whether to try again. The pauses differ, so that many that wait do not wake together.
 int waitALittle(void*, int tries) noexcept {
-  thread_local core::SteadyTime since;
-  const core::SteadyTime now = core::systemClock().steadyNow();
-  if (tries == 0) since = now;
-  if (now - since >= kBusyTimeout) return 0;
+  thread_local Patience patience;
+  if (tries == 0) patience = Patience();
+  if (!patience.lasts()) return 0;
   std::uint8_t chance = 0;
   sqlite3_randomness(sizeof chance, &chance);
   const int most = std::min(2 << std::min(tries, 5), 40);

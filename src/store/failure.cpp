@@ -8,6 +8,7 @@
 
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "patience.h"
 
 namespace caiexport::store {
 namespace {
@@ -73,6 +74,7 @@ std::string hintFor(int extendedCode, const std::filesystem::path& file) {
 void throwDatabaseError(std::string_view what, const std::filesystem::path& file, const SQLite::Exception& error) {
   const int code = error.getExtendedErrorCode();
   const int primary = code & 0xFF;
+  if ((primary == SQLITE_BUSY || primary == SQLITE_LOCKED) && isToStop()) throw core::Interrupted();
   // These two mean that our own SQL is wrong, not that the machine is.
   const bool ours = primary == SQLITE_CONSTRAINT || primary == SQLITE_MISUSE;
   if (primary == SQLITE_NOMEM) {

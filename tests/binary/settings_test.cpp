@@ -222,6 +222,50 @@ TEST_F(SqlRun, ATableIsNotHeldToItsEnd) {
   EXPECT_EQ(process->wait(), 130);
 }
 
+// --- a database that others keep locked
+
+class LockedDatabase : public BinaryTest {
+ protected:
+  /// Whether it has the database open: by then it listens to signals.
+  bool hasOpened(const support::Process& process) const {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(process.id()) + "/fd", ignored)) {
+      if (fs::read_symlink(entry, ignored).string().ends_with("/jobs.db")) return true;
+    }
+    return false;
+  }
+};
+
+TEST_F(LockedDatabase, IsNotWaitedForAfterTheFirstSignal) {
+  startSimulator({"--files", "1", "--records", "10"});
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
+  const auto holder = std::make_unique<support::Process>(
+      "/usr/bin/env",
+      std::vector<std::string>{"python3", "-c",
+                               "import sqlite3, sys, time\n"
+                               "held = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+                               "held.execute('BEGIN IMMEDIATE')\n"
+                               "print('held', flush=True)\n"
+                               "time.sleep(600)\n",
+                               path("jobs.db")},
+      support::Environment{{"PATH", std::getenv("PATH")}}, folder_ / "holder");
+  ASSERT_TRUE(support::eventually([&] { return holder->output().find("held") != std::string::npos; }))
+      << holder->errors();
+  for (const int number : {SIGINT, SIGTERM}) {
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"dataset", "--force", "--id", kScoreDataset},
+                                                  std::vector<std::string>{"sync", "--id", kScoreDataset}}) {
+      const auto process = start(words);
+      ASSERT_TRUE(support::eventually([&] { return process->hasEnded() || hasOpened(*process); }));
+      ASSERT_FALSE(process->hasEnded()) << process->errors();
+      const auto asked = std::chrono::steady_clock::now();
+      process->signal(number);
+      EXPECT_EQ(process->wait(), 130) << words.front() << ": " << process->errors();
+      EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(10)) << "2 s on a quiet machine";
+      EXPECT_THAT(process->errors(), HasSubstr("interrupted"));
+    }
+  }
+}
+
 // --- guards
 
 class Ages : public BinaryTest {};
