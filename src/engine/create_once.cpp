@@ -66,6 +66,10 @@ class LookUp {
     }
     if (found_) return found_;
     if (!doubtful_.empty()) throwBlocked(context_, effect_, doubtful_ + " is like it, and may be somebody else's");
+    if (!unclaimed_.empty()) {
+      throwBlocked(context_, effect_,
+                   unclaimed_ + " is like it, and another job's request for the like is in doubt too");
+    }
     if (answered_) return std::nullopt;
     // A platform that is out of reach will be back: the intent stays, and `resume` looks again.
     if (failure_ && failure_->category() == Category::unavailable) throw *failure_;
@@ -90,11 +94,11 @@ class LookUp {
 
   void judge(std::vector<Candidate>& candidates) {
     std::erase_if(candidates, [&](const Candidate& candidate) { return wasThere(candidate); });
-    std::vector<store::StepResult> ours;
+    std::vector<Candidate> ours;
     for (Candidate& candidate : candidates) {
       switch (ageOf(candidate.created, intended_, before_.has_value())) {
         case Age::ours:
-          ours.push_back(std::move(candidate.result));
+          ours.push_back(std::move(candidate));
           break;
         case Age::near:
           doubtful_ = core::printable(candidate.id, 80);
@@ -108,9 +112,14 @@ class LookUp {
     if (ours.size() > 1) {
       throwBlocked(context_, effect_, std::to_string(ours.size()) + " candidates match what was asked for");
     }
-    // Another job of this database may have taken it since the list was read.
-    if (ours.size() == 1 && tools_.store.claimRemoteJob(context_.job.id, ours.front())) {
-      found_ = std::move(ours.front());
+    unclaimed_.clear();
+    if (ours.empty()) return;
+    // Another job of this database may have taken it since the list was read, or may still come to know that it is its
+    // own: the next look tells.
+    if (tools_.store.claimRemoteJob(context_.job.id, ours.front().result)) {
+      found_ = std::move(ours.front().result);
+    } else {
+      unclaimed_ = core::printable(ours.front().id, 80);
     }
   }
 
@@ -127,6 +136,7 @@ class LookUp {
   core::SteadyTime end_ = {};
   bool answered_ = false;
   std::string doubtful_ = {};
+  std::string unclaimed_ = {};  ///< Of the last look.
   std::optional<store::StepResult> found_ = {};
   std::optional<Error> failure_ = {};
 };

@@ -145,6 +145,26 @@ void enter(model::Step& step, StepState state) {
   step.finishedAt.reset();
 }
 
+/// Whether another job asked for the like and does not know yet what became of it. What it asked for over an hour
+/// before was in the lists that this job read before its own request.
+bool mayBeOfAnother(Database& database, model::JobId job, const StepResult& result) {
+  const bool isExport = result.exportJobId.has_value();
+  if (!isExport && !result.segmentJobId) return false;
+  Query open(database,
+             "SELECT 1"
+             " FROM job AS this"
+             " JOIN step AS ours ON ours.job = this.id AND ours.name = ?2"
+             " JOIN job AS other ON other.source_id = this.source_id AND other.kind = this.kind"
+             " AND other.org_id = this.org_id AND other.sandbox = this.sandbox AND other.id <> this.id"
+             " JOIN step AS theirs ON theirs.job = other.id AND theirs.name = ours.name"
+             " WHERE this.id = ?1 AND theirs.state <> 'done'"
+             " AND (theirs.intended_at = 0 OR theirs.intended_at > ours.intended_at - 3600000)"
+             " AND CASE WHEN ?3 THEN other.export_job_id IS NULL AND other.dataset_id = this.dataset_id"
+             " ELSE other.segment_job_id IS NULL END");
+  const auto step = isExport ? model::StepName::startExport : model::StepName::evaluateSegment;
+  return open.with(numberOf(job), nameOf(step), isExport).next();
+}
+
 // --- results
 
 std::int64_t saveBatch(Database& database, model::JobId job, int position, const model::Batch& batch) {
@@ -422,6 +442,7 @@ bool JobStore::claimRemoteJob(model::JobId job, const StepResult& result) {
                 " WHERE this.id = ?1 AND other.id <> ?1"
                 " AND (other.export_job_id = ?2 OR other.segment_job_id = ?3)");
     if (taken.with(numberOf(job), valueOf(result.exportJobId), valueOf(result.segmentJobId)).next()) return false;
+    if (mayBeOfAnother(database_, job, result)) return false;
     saveResult(database_, job, result);
     touch(database_, job, clock_.now());
     return true;

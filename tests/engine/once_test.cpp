@@ -164,6 +164,46 @@ TEST(Once, TwoJobsInDoubtNeverTakeTheSameExport) {
   EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 2U);
 }
 
+TEST(Once, WhatMayBeOfAnotherInDoubtIsTakenByNoneUntilThatIsSettled) {
+  for (const bool settled : {false, true}) {
+    Journey journey;
+    Journey::Process process(journey);
+    const model::DatasetId shared = sharedTarget(process);
+    // Killed between its request and the answer, or at work in another process.
+    const model::Job rival = process.runner.create(into(journey, shared));
+    process.store.intend(rival.id, model::StepName::startExport, process.client.serverNow(), true, {});
+    journey.world().change(loseAnswer("/export/jobs"));
+    int claims = 0;
+    process.onStoreCall = [&](std::string_view call, bool committed) {
+      if (call != "claimRemoteJob" || !committed || ++claims != 2) return;
+      // The platform refused what it asked for.
+      if (settled) process.store.unblock(rival.id, model::StepName::startExport);
+    };
+    const Outcome outcome = run(process, into(journey, shared));
+    EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 1U);
+    if (settled) {
+      EXPECT_FALSE(outcome.error) << outcome.error->what();
+      EXPECT_EQ(claims, 3);
+      continue;
+    }
+    ASSERT_TRUE(outcome.error);
+    EXPECT_EQ(outcome.error->category(), Category::blocked) << outcome.error->what();
+    EXPECT_THAT(outcome.error->what(), HasSubstr("another job's request"));
+  }
+}
+
+TEST(Once, AnotherInDoubtAboutAnotherTargetHoldsNothingUp) {
+  Journey journey;
+  Journey::Process process(journey);
+  const model::DatasetId shared = sharedTarget(process);
+  const model::Job rival = process.runner.create(into(journey, process.client.createDataset({.name = "other"}, {})));
+  process.store.intend(rival.id, model::StepName::startExport, process.client.serverNow(), true, {});
+  journey.world().change(loseAnswer("/export/jobs"));
+  const Outcome outcome = run(process, into(journey, shared));
+  EXPECT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_EQ(journey.world().statistics().exportJobsAccepted, 1U);
+}
+
 // --- a cancellation at the very end
 
 TEST(Cancelling, AtAnyCallOfTheLastStepTellsAndRecordsOneTruth) {

@@ -83,8 +83,8 @@ class JobStore {
   void unblock(model::JobId job, model::StepName step);
   /// Before an id is known for good, e.g. the segment job that is awaited: records it without finishing the step.
   void recordRemoteJob(model::JobId job, const StepResult& result);
-  /// Records an export or segment job of the platform as this job's, unless another job of the same organisation and
-  /// sandbox has it: false then.
+  /// Records an export or segment job of the platform as this job's. False if another job of the same organisation and
+  /// sandbox has it, or may: its own request for the like of it, into the same dataset, is in doubt or under way.
   bool claimRemoteJob(model::JobId job, const StepResult& result);
   /// Whether another job of the same organisation and sandbox has recorded it.
   bool isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than);
