@@ -46,7 +46,7 @@ ROOMS = {
 LIBRARIES = [
     ("Poco::Net", r"Poco/Net/", ["src/net/poco_transport", "src/simulator/"]),
     ("Poco::JSON", r"Poco/(JSON|Dynamic)/",
-     ["src/json/", "src/platform/", "src/store/", "src/reader/tables", "src/engine/", "src/cli/", "src/simulator/", MAIN_FILE]),
+     ["src/json/", "src/reader/tables", "src/simulator/"]),
     ("Poco::Util", r"Poco/Util/", ["src/cli/", "src/simulator/", MAIN_FILE]),
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
     ("libxlsxwriter", r"xlsxwriter", ["src/reader/module/sheet_file"]),

@@ -1,24 +1,20 @@
 #include "request_json.h"
 
-#include <Poco/Exception.h>
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
-
 #include <cstdint>
 #include <limits>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/core/error.h"
+#include "caiexport/json/document.h"
 #include "caiexport/json/writer.h"
 
 namespace caiexport::store {
 namespace {
 
-using Poco::Dynamic::Var;
-using Poco::JSON::Array;
-using Poco::JSON::Object;
+using json::Document;
+using json::Kind;
+using Index = Document::Index;
 
 // --- writing
 
@@ -98,28 +94,25 @@ void writeGuards(const model::Guards& guards, Writer& out) {
   throw core::Error(core::Category::io, "cannot read a request in the job database: " + what);
 }
 
-/// Poco converts between types without a word ("12" becomes 12, 1.7 becomes 1), so each type is asked for first.
+/// Members of one object, of the types that are asked for; what is null or absent leaves the value as it is.
 class Reader {
  public:
-  explicit Reader(Object::Ptr object) : object_(std::move(object)) {}
+  explicit Reader(const Document& document, std::optional<Index> object) : document_(document), object_(object) {}
 
   void get(const char* key, std::string& into) const {
-    const Var value = object_->get(key);
-    if (value.isEmpty()) return;
-    if (!value.isString()) refuse(std::string(key) + " is not a text");
-    into = value.extract<std::string>();
+    if (const Index value = given(key)) into = textOf(value, key);
   }
   void get(const char* key, bool& into) const {
-    const Var value = object_->get(key);
-    if (value.isEmpty()) return;
-    if (!value.isBoolean()) refuse(std::string(key) + " is not true or false");
-    into = value.extract<bool>();
+    const Index value = given(key);
+    if (value == 0) return;
+    if (document_.kind(value) != Kind::boolean) refuse(std::string(key) + " is not true or false");
+    into = document_.boolean(value);
   }
   void get(const char* key, std::int64_t& into) const {
-    const Var value = object_->get(key);
-    if (value.isEmpty()) return;
-    if (!value.isInteger() || value.isBoolean()) refuse(std::string(key) + " is not a whole number");
-    into = value.convert<Poco::Int64>();
+    const Index value = given(key);
+    if (value == 0) return;
+    if (document_.kind(value) != Kind::integer) refuse(std::string(key) + " is not a whole number");
+    into = document_.integer(value);
   }
   void get(const char* key, std::uint32_t& into) const {
     std::int64_t number = into;
@@ -128,10 +121,15 @@ class Reader {
     into = static_cast<std::uint32_t>(number);
   }
   void get(const char* key, double& into) const {
-    const Var value = object_->get(key);
-    if (value.isEmpty()) return;
-    if (!value.isNumeric() || value.isBoolean()) refuse(std::string(key) + " is not a number");
-    into = value.convert<double>();
+    const Index value = given(key);
+    if (value == 0) return;
+    if (document_.kind(value) == Kind::integer) {
+      into = static_cast<double>(document_.integer(value));
+    } else if (document_.kind(value) == Kind::real) {
+      into = document_.real(value);
+    } else {
+      refuse(std::string(key) + " is not a number");
+    }
   }
   void get(const char* key, core::Duration& into) const {
     std::int64_t count = into.count();
@@ -144,14 +142,11 @@ class Reader {
     into = core::TimePoint(sinceEpoch);
   }
   void get(const char* key, std::vector<std::string>& into) const {
-    if (!object_->has(key)) return;
-    const Array::Ptr array = object_->getArray(key);
-    if (!array) refuse(std::string(key) + " is not a list");
+    const Index array = member(key);
+    if (array == 0) return;
+    if (document_.kind(array) != Kind::array) refuse(std::string(key) + " is not a list");
     into.clear();
-    for (const Var& value : *array) {
-      if (!value.isString()) refuse(std::string(key) + " holds something that is not a text");
-      into.push_back(value.extract<std::string>());
-    }
+    for (const Index element : document_.elements(array)) into.push_back(textOf(element, key));
   }
   template <class Tag>
   void get(const char* key, model::Id<Tag>& into) const {
@@ -162,21 +157,35 @@ class Reader {
   /// null is a value here: nothing.
   template <class Value>
   void get(const char* key, std::optional<Value>& into) const {
-    if (!object_->has(key)) return;
+    const Index value = member(key);
+    if (value == 0) return;
     into.reset();
-    if (object_->isNull(key)) return;
-    get(key, into.emplace());
+    if (document_.kind(value) != Kind::null) get(key, into.emplace());
   }
   /// An empty one if it is absent.
   Reader part(const char* key) const {
-    if (!object_->has(key)) return Reader(new Object);
-    Object::Ptr object = object_->getObject(key);
-    if (!object) refuse(std::string(key) + " is not an object");
-    return Reader(std::move(object));
+    const Index object = member(key);
+    if (object == 0) return Reader(document_, std::nullopt);
+    if (document_.kind(object) != Kind::object) refuse(std::string(key) + " is not an object");
+    return Reader(document_, object);
   }
 
  private:
-  Object::Ptr object_;
+  /// 0: there is none.
+  Index member(const char* key) const { return object_ ? document_.member(*object_, key) : 0; }
+  /// 0: there is none, or it is null.
+  Index given(const char* key) const {
+    const Index value = member(key);
+    return value != 0 && document_.kind(value) == Kind::null ? 0 : value;
+  }
+  std::string textOf(Index value, const char* key) const {
+    if (document_.kind(value) != Kind::text)
+      refuse(std::string(key) + " is not a text, or holds something that is none");
+    return std::string(document_.text(value));
+  }
+
+  const Document& document_;
+  std::optional<Index> object_;
 };
 
 void readBatches(const Reader& in, model::BatchSelection& batches) {
@@ -224,23 +233,6 @@ void readGuards(const Reader& in, model::Guards& guards) {
   in.get("max_change_percent", guards.maxChangePercent);
 }
 
-void readAll(const std::string& json, model::ExportRequest& request) {
-  const Var root = Poco::JSON::Parser().parse(json);
-  if (root.type() != typeid(Object::Ptr)) refuse("it is not an object");
-  const Reader in(root.extract<Object::Ptr>());
-  in.get("base_url", request.baseUrl);
-  in.get("download", request.download);
-  in.get("force", request.force);
-  std::string verify(nameOf(request.verify));
-  in.get("verify", verify);
-  const auto level = model::verifyLevelFrom(verify);
-  if (!level) refuse("verify is \"" + verify + "\"");
-  request.verify = *level;
-  readBatches(in.part("batches"), request.batches);
-  readSegment(in.part("segment"), request.segment);
-  readGuards(in.part("guards"), request.guards);
-}
-
 }  // namespace
 
 std::string requestToJson(const model::ExportRequest& request) {
@@ -257,11 +249,21 @@ std::string requestToJson(const model::ExportRequest& request) {
 }
 
 void requestFromJson(const std::string& json, model::ExportRequest& request) {
-  try {
-    readAll(json, request);
-  } catch (const Poco::Exception& error) {
-    refuse(error.displayText());
-  }
+  const Document::Parsed parsed = Document::parse(json);
+  if (!parsed.document) refuse("it is not JSON");
+  if (parsed.document->kind(0) != Kind::object) refuse("it is not an object");
+  const Reader in(*parsed.document, 0);
+  in.get("base_url", request.baseUrl);
+  in.get("download", request.download);
+  in.get("force", request.force);
+  std::string verify(nameOf(request.verify));
+  in.get("verify", verify);
+  const auto level = model::verifyLevelFrom(verify);
+  if (!level) refuse("verify is \"" + verify + "\"");
+  request.verify = *level;
+  readBatches(in.part("batches"), request.batches);
+  readSegment(in.part("segment"), request.segment);
+  readGuards(in.part("guards"), request.guards);
 }
 
 }  // namespace caiexport::store
