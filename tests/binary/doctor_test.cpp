@@ -50,6 +50,22 @@ class Doctor : public BinaryTest {
   Poco::JSON::Object::Ptr document_;
 };
 
+TEST_F(Doctor, NamesAProxyThatIsIgnoredWhereItWouldMatter) {
+  useTls();
+  startSimulator({"--files", "1", "--records", "5"});
+  for (const std::string name : {"ALL_PROXY", "http_proxy"}) {
+    environment[name] = "http://127.0.0.1:9";
+    examine();
+    EXPECT_EQ(check("proxy").state, "ok");
+    EXPECT_THAT(check("proxy").detail, HasSubstr(name + " is set, but ignored"));
+    environment["NO_PROXY"] = "127.0.0.1";
+    examine();
+    EXPECT_EQ(check("proxy").detail, "none");
+    environment.erase("NO_PROXY");
+    environment.erase(name);
+  }
+}
+
 TEST_F(Doctor, AllIsWellAndNothingIsChanged) {
   useTls();
   startSimulator({"--files", "2", "--records", "50"});

@@ -125,7 +125,12 @@ std::string PlatformChecks::proxy() const {
   const net::ProxySettings proxies = net::proxyFromEnvironment();
   const auto used = net::proxyFor(proxies, settings_.baseUrl);
   if (used) return core::printable(*used) + " (HTTPS_PROXY) for " + settings_.baseUrl;
-  return proxies.httpsProxy.empty() ? "none" : "HTTPS_PROXY is set, but not used for " + settings_.baseUrl;
+  if (!proxies.httpsProxy.empty()) return "HTTPS_PROXY is set, but not used for " + settings_.baseUrl;
+  if (proxies.ignored.empty()) return "none";
+  // It would make no difference to what is reached without any.
+  const bool matters =
+      net::proxyFor({.httpsProxy = "any:1", .noProxy = proxies.noProxy}, settings_.baseUrl).has_value();
+  return matters ? "none: " + proxies.ignored + " is set, but ignored; the proxy for https is HTTPS_PROXY's" : "none";
 }
 
 std::string PlatformChecks::credentials() {
