@@ -209,6 +209,29 @@ TEST_F(FileStoreTest, aLargeBatchIsReadInTheOrderOfItsRows) {
   EXPECT_LE(misses(), 2 * pages) << "sumsOf";
 }
 
+TEST_F(FileStoreTest, theLastOfManyBatchesCostsAsMuchAsTheFirst) {
+  constexpr int kBatches = 800;
+  std::vector<std::string> ids;
+  for (int n = 0; n < kBatches; ++n) ids.push_back("b" + std::to_string(n));
+  const JobId job = jobWithBatches(ids).id;
+  // Steps of SQLite's machine, in tens: rows looked at, not time.
+  int tens = 0;
+  sqlite3_progress_handler(
+      database().connection().getHandle(), 10, [](void* count) { return ++*static_cast<int*>(count), 0; }, &tens);
+  const auto costOf = [&](int n) {
+    tens = 0;
+    list(job, ids[static_cast<std::size_t>(n)], {remoteFile(ids[static_cast<std::size_t>(n)], "d", "x", 10)});
+    return tens;
+  };
+  costOf(0);
+  const int early = costOf(1);
+  for (int n = 2; n < kBatches - 1; ++n) costOf(n);
+  EXPECT_LE(costOf(kBatches - 1), 2 * early);
+  sqlite3_progress_handler(database().connection().getHandle(), 0, nullptr, nullptr);
+  EXPECT_EQ(store().load(job).fileCount, 800U);
+  EXPECT_EQ(store().load(job).totalBytes, 8000U);
+}
+
 TEST_F(FileStoreTest, filesComeInPages) {
   const JobId other = jobWithBatches({"b1"}).id;
   const JobId job = jobWithBatches({"b1"}).id;
