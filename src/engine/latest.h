@@ -17,4 +17,13 @@ namespace caiexport::engine {
 void switchLatest(const std::filesystem::path& datasetFolder, core::FileSystem& files,
                   const std::function<void(std::string_view)>& tell);
 
+/// The same for a batch that was just brought, by comparing it with the one that `latest` names alone: of many batches
+/// that come one by one each takes the same time. Where `latest` leads nowhere all are looked at.
+void bringLatest(const std::filesystem::path& batchFolder, core::FileSystem& files,
+                 const std::function<void(std::string_view)>& tell);
+
+/// After a batch is gone: all are looked at only where `latest` leads nowhere now.
+void mendLatest(const std::filesystem::path& datasetFolder, core::FileSystem& files,
+                const std::function<void(std::string_view)>& tell);
+
 }  // namespace caiexport::engine

@@ -82,6 +82,7 @@ class SyncRun {
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
     }
+    if (!result_.jobs.empty() || !result_.replaced.empty()) lookAtAllForLatest();
     return std::move(result_);
   }
 
@@ -259,7 +260,7 @@ class SyncRun {
     bool any = false;
     for (auto planned = end; planned != plan_.replacements.end(); ++planned) any = carryOut(*planned) || any;
     plan_.replacements.erase(end, plan_.replacements.end());
-    if (any) switchLatestAt(place_.output);
+    if (any) mendLatestAt(place_.output);
   }
 
   void replaceAll() {
@@ -277,11 +278,23 @@ class SyncRun {
     if (replaced == byHeir_.end()) return;
     bool any = false;
     for (const std::size_t at : replaced->second) any = carryOut(plan_.replacements[at]) || any;
-    if (any) switchLatestAt(place_.output);
+    if (any) mendLatestAt(place_.output);
   }
 
-  void switchLatestAt(const std::filesystem::path& output) {
-    switchLatest(output / place_.dataset.value(), tools_.files, [&](std::string_view text) { tell(text); });
+  void mendLatestAt(const std::filesystem::path& output) {
+    mendLatest(output / place_.dataset.value(), tools_.files, [&](std::string_view text) { tell(text); });
+  }
+
+  /// Once in a run, however that ended: after each batch it would take quadratic time.
+  void lookAtAllForLatest() {
+    std::error_code ignored;
+    const std::filesystem::path folder = place_.output / place_.dataset.value();
+    if (!std::filesystem::is_directory(folder, ignored)) return;
+    try {
+      switchLatest(folder, tools_.files, [](std::string_view) {});  // what stands in its way was told
+    } catch (const Error& error) {
+      if (!result_.error) result_.error = error;
+    }
   }
 
   /// False if it could not be done. That keeps nothing else from being done: the next run tries again.
@@ -289,7 +302,7 @@ class SyncRun {
     stopIfAsked();
     try {
       const Replaced replaced = replaceBatch(place_, planned.replacement, planned.privacy, records_, tools_.files);
-      for (const std::filesystem::path& output : replaced.outputs) switchLatestAt(output);
+      for (const std::filesystem::path& output : replaced.outputs) mendLatestAt(output);
       events_.replaced(replaced, planned.privacy);
       result_.replaced.push_back(replaced.replacement);
       return true;

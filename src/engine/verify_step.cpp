@@ -327,8 +327,13 @@ Turn verifyFiles(StepContext& context) {
   for (const model::Batch& batch : context.job.batches) {
     writeManifest(context.job, batch, context.tools.store, context.tools.files);
   }
-  switchLatest(context.job.request.output / context.job.datasetId.value(), context.tools.files,
-               [&](std::string_view text) { context.tools.observer.notice(text); });
+  const auto tell = [&](std::string_view text) { context.tools.observer.notice(text); };
+  // `sync` has a job for each batch, and looks at all of them at its end.
+  if (!context.job.request.batches.batch.empty() && context.job.batches.size() == 1) {
+    bringLatest(folderOf(context.job, context.job.batches.front().id), context.tools.files, tell);
+  } else {
+    switchLatest(context.job.request.output / context.job.datasetId.value(), context.tools.files, tell);
+  }
   context.tools.store.finishStep(context.job.id, context.step.name, {.records = records});
   return {};
 }

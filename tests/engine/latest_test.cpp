@@ -73,6 +73,56 @@ TEST_F(Latest, WhatIsNoLinkIsLeftAlone) {
   EXPECT_THAT(told_[0], HasSubstr("is no link"));
 }
 
+TEST_F(Latest, WhatIsBroughtIsComparedWithWhatItNamesAlone) {
+  const auto bring = [&](const std::string& name) {
+    bringLatest(folder_ / name, core::diskFileSystem(), [this](std::string_view text) { told_.emplace_back(text); });
+  };
+  batch("b", "2026-11-24T00:00:00.000Z");
+  bring("b");
+  EXPECT_EQ(target(), "b") << "there was no link";
+  // Put there by hand: only a look at all batches could tell.
+  batch("z", "2026-11-27T00:00:00.000Z");
+  batch("a", "2026-11-23T00:00:00.000Z");
+  bring("a");
+  EXPECT_EQ(target(), "b") << "an older one";
+  batch("c", "2026-11-25T00:00:00.000Z");
+  bring("c");
+  EXPECT_EQ(target(), "c") << "the others were not looked at";
+  fs::remove_all(folder_ / "a");
+  mendLatest(folder_.path(), core::diskFileSystem(), {});
+  EXPECT_EQ(target(), "c");
+  fs::remove_all(folder_ / "c");
+  mendLatest(folder_.path(), core::diskFileSystem(), {});
+  EXPECT_EQ(target(), "z");
+  EXPECT_THAT(told_, IsEmpty());
+}
+
+TEST_F(Latest, ProcessesThatBringAtTheSameTimeLeaveItAtTheNewest) {
+  constexpr int kProcesses = 6;
+  batch("00", "2026-11-01T00:00:00.000Z");
+  go();
+  std::vector<pid_t> children;
+  for (int process = 0; process < kProcesses; ++process) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int n = 1; n <= 4; ++n) {
+        const std::string name = std::to_string(10 + n * kProcesses + process);
+        batch(name, "2026-11-" + std::to_string(n < 3 ? 10 + n : 20 + n) + "T00:00:" + std::to_string(10 + process) +
+                        ".000Z");
+        bringLatest(folder_ / name, core::diskFileSystem(), {});
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(target(), std::to_string(10 + 4 * kProcesses + kProcesses - 1));
+}
+
 class NoLinks final : public support::RecordingFileSystem {
  public:
   bool createLink(const fs::path&, const fs::path&) override { return false; }
