@@ -206,7 +206,7 @@ TEST(Once, AnotherInDoubtAboutAnotherTargetHoldsNothingUp) {
 
 // --- a cancellation at the very end
 
-TEST(Cancelling, AtAnyCallOfTheLastStepTellsAndRecordsOneTruth) {
+TEST(LateCancelling, AtAnyCallOfTheLastStepTellsAndRecordsOneTruth) {
   int cancelled = 0;
   int succeeded = 0;
   for (int at = 1; at < 60; ++at) {
