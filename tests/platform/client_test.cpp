@@ -127,8 +127,8 @@ TEST_F(CallTest, FailsAtOnceWhenTheTokenCannotBeRenewed) {
 
 TEST_F(CallTest, TakesNoAnswerToSomethingElseForThePlatformsOwn) {
   for (const int status : {201, 202, 203, 204, 205, 206, 207, 226, 299}) {
-    transport.on("GET", kBatch).answers(status, R"({"b": {"status": "success"}})");
-    const auto error = failureOf(Category::protocol, [&] { client.findBatch(model::BatchId("b"), {}); });
+    transport.on("GET", kBatch).answers(status, kBatchAnswer);
+    const auto error = refusal(Category::protocol);
     EXPECT_THAT(error.what(), HasSubstr("which is no answer to that")) << status;
     EXPECT_THAT(error.hint(), HasSubstr("proxy")) << status;
   }
