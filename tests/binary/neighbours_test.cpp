@@ -246,7 +246,7 @@ TEST_F(FewDescriptors, LowerTheConnectionsAndOnlyThenEndTheRun) {
     }
   }
   // Not even the database, a file and one connection.
-  const Ended none = runUnder("ulimit -n 9", words + " --output " + path("none"));
+  const Ended none = runUnder("ulimit -n 14", words + " --output " + path("none"));
   EXPECT_EQ(none.code, 9) << none.err;
 }
 
