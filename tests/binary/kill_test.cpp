@@ -104,6 +104,7 @@ class KillTest : public BinaryTest {
     const Ended history = run({"history", "--format", "json"});
     EXPECT_EQ(history.code, 0) << history.err;
     if (history.out == "[]\n" || again_) return command;
+    if (run({"show", std::to_string(first_)}).code == 4) return command;
     return {"resume", "--last"};
   }
 
@@ -152,14 +153,18 @@ class KillTest : public BinaryTest {
   /// The commands that share most of their code with those above get fewer.
   std::uint64_t mostKills() const { return few_ ? std::max<std::uint64_t>(2, kills_ / 5) : kills_; }
 
-  /// The same for work that asks nothing of the platform: the moment is told by what lies on disk.
-  void killWorkOnDisk(const std::vector<std::string>& command, const std::function<bool()>& moment) {
+  /// The same for work that asks nothing of the platform: the moment is told by what lies on disk. `left` looks at what
+  /// a kill left behind.
+  void killWorkOnDisk(const std::vector<std::string>& command, const std::function<bool()>& moment,
+                      const std::function<void()>& left) {
     const auto process = start(command);
     ASSERT_TRUE(support::eventually([&] { return process->hasEnded() || moment(); }));
     process->signal(SIGKILL);
     const int code = process->wait();
     ASSERT_TRUE(code == 0 || code == 128 + SIGKILL) << process->errors();
     ++made_;
+    if (code != 0) ++killed_;
+    left();
     const Ended last = run(command);
     ASSERT_EQ(last.code, 0) << last.err;
   }
@@ -191,6 +196,8 @@ class KillTest : public BinaryTest {
   std::mt19937_64 random_;
   bool few_ = false;
   bool again_ = false;  ///< The command itself goes on, not `resume`.
+  int first_ = 1;       ///< The first job of the round that is killed.
+  int killed_ = 0;      ///< Of killWorkOnDisk(): those that did not end before.
   std::uint64_t made_ = 0;
   std::uint64_t ofRound_ = 0;
   int round_ = 0;
@@ -273,22 +280,30 @@ TEST_F(KillTest, AReusedDatasetIsMadeOnceAndADeletedOneGoesOnce) {
                   "do": {"stall_headers": true, "stall_ms": 60, "carry_out": true}}]})");
   const std::vector<std::string> command{"segment",         "--id", kSegment,     "--verify", "size",
                                          "--poll-interval", "0.01", "--poll-max", "0.01"};
-  for (const char* const option : {"--reuse", "--delete-dataset"}) {
+  for (const std::string option : {"--reuse", "--delete-dataset"}) {
     made_ = 0;
+    const bool reuse = option == "--reuse";
     std::vector<std::string> whole = command;
-    whole.emplace_back(option);
+    whole.push_back(option);
     while (made_ < mostKills()) {
       beginRound();
       const auto made = counted("datasets_created");
       const auto deleted = counted("datasets_deleted");
       const auto exports = counted("export_jobs_accepted");
+      if (reuse) {
+        // The one whose dataset is taken again.
+        ASSERT_EQ(run(whole).code, 0);
+        first_ = 2;
+      }
       ASSERT_NO_FATAL_FAILURE(killUntilDone(whole, 2 * 50000, 30));
       EXPECT_EQ(counted("datasets_created") - made, 1U) << option;
-      EXPECT_EQ(counted("export_jobs_accepted") - exports, 1U) << option;
-      EXPECT_EQ(counted("datasets_deleted") - deleted, std::string(option) == "--reuse" ? 0U : 1U) << option;
-      EXPECT_EQ(filesUnder(output()).size(), 3U) << option;
+      EXPECT_EQ(counted("export_jobs_accepted") - exports, reuse ? 2U : 1U) << option;
+      EXPECT_EQ(counted("datasets_deleted") - deleted, reuse ? 0U : 1U) << option;
+      EXPECT_EQ(filesUnder(output()).size(), reuse ? 6U : 3U) << option;
+      EXPECT_EQ(run({"verify", std::to_string(first_)}).code, 0) << option;
       ASSERT_FALSE(HasFailure()) << "round " << round_;
     }
+    first_ = 1;
   }
 }
 
@@ -300,13 +315,17 @@ TEST_F(KillTest, PruningFilesGoesOnByItself) {
     ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--all", "--verify", "size"}).code, 0);
     ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
     ASSERT_EQ(filesUnder(output()).size(), 27U);
-    const std::uint64_t at = upTo(27);
-    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk({"history", "prune", "--before", "0s", "--files"},
-                                           [&] { return filesUnder(output()).size() <= at; }));
+    const std::uint64_t at = 9 + upTo(18);
+    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk(
+        {"history", "prune", "--before", "0s", "--files"}, [&] { return filesUnder(output()).size() <= at; },
+        [&] {
+          EXPECT_EQ(run({"verify", "2"}).code, 0) << "what stays is whole";
+        }));
     EXPECT_EQ(filesUnder(output()).size(), 9U) << "the newest batch is that of a job that stays";
     EXPECT_EQ(run({"verify", "2"}).code, 0);
     ASSERT_FALSE(HasFailure()) << "round " << round_;
   }
+  EXPECT_GT(killed_, 0) << "all had ended before";
 }
 
 TEST_F(KillTest, AReportIsThereWholeOrNotAtAll) {
@@ -319,19 +338,32 @@ TEST_F(KillTest, AReportIsThereWholeOrNotAtAll) {
   const std::string expected = support::Process::contentOf(report);
   ASSERT_FALSE(expected.empty());
   const auto entries = [&] {
-    std::vector<std::string> names;
+    std::vector<std::filesystem::path> found;
     for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
-      const std::string name = entry.path().filename().string();
-      if (name.find("report.csv") != name.npos) names.push_back(name);
+      if (entry.path().filename().string().find("report.csv") != std::string::npos) found.push_back(entry.path());
     }
-    return names;
+    return found;
   };
   while (made_ < mostKills()) {
     std::filesystem::remove(report);
-    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk(command, [&] { return !entries().empty(); }));
-    EXPECT_EQ(support::Process::contentOf(report), expected);
+    const std::uint64_t at = upTo(expected.size());
+    const auto written = [&] {
+      for (const auto& entry : entries()) {
+        std::error_code gone;
+        const auto bytes = std::filesystem::file_size(entry, gone);
+        if (!gone && bytes >= at) return true;
+      }
+      return false;
+    };
+    ASSERT_NO_FATAL_FAILURE(killWorkOnDisk(command, written, [&] {
+      if (!std::filesystem::exists(report)) return;
+      EXPECT_TRUE(support::Process::contentOf(report) == expected);
+    }));
+    EXPECT_TRUE(support::Process::contentOf(report) == expected);
+    EXPECT_EQ(entries().size(), 1U) << "debris of the one that was killed";
     ASSERT_FALSE(HasFailure());
   }
+  EXPECT_GT(killed_, 0) << "all had ended before";
 }
 
 TEST_F(KillTest, NoLockOutlivesItsProcess) {
