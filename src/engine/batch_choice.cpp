@@ -55,7 +55,7 @@ std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_
                ", created " + core::formatTime(batch.created) + " by " + core::printable(batch.createdClient, 80) +
                "; ";
         if (platform::phaseOf(batch.status) == BatchPhase::failed) {
-          text += "caiexport failed --id " + request.sourceId + " tells why it failed; ";
+          text += "caiexport failed --id " + request.sourceId + " shows why it failed; ";
         }
         return false;
       },
@@ -83,7 +83,7 @@ void say(const Tell& tell, const std::string& text) {
 /// A batch's own flaw, in a line.
 std::string flawText(const Batch& batch) {
   return "batch '" + core::printable(batch.id.value(), 80) +
-         "' is left out, since its entry in Catalog is odd: " + batch.flaw;
+         "' is left out, because its entry in Catalog is not valid: " + batch.flaw;
 }
 
 /// Names the first few batches that are left out, and counts the rest: an answer made of nothing else may hold a
@@ -98,7 +98,8 @@ class LeftOut {
 
   void finish() const {
     if (count_ <= kNamed) return;
-    say(tell_, std::to_string(count_ - kNamed) + " more batches are left out, since their entries in Catalog are odd");
+    say(tell_,
+        std::to_string(count_ - kNamed) + " more batches are left out, because their entries in Catalog are not valid");
   }
 
  private:
@@ -137,7 +138,7 @@ Found newestBatches(Client& client, const platform::BatchQuery& query, std::opti
 }
 
 constexpr std::string_view kTakenInstead =
-    " is a consolidation batch, which Data Access does not read: what it holds is taken instead";
+    " is a consolidation batch, which Data Access cannot read: the batches that it holds are used instead";
 
 /// For whom a failed look-up ends the run, but for an entry that is odd and stays so.
 OnPartLeftOut tellingOf(const Tell& tell) {
@@ -148,12 +149,11 @@ OnPartLeftOut tellingOf(const Tell& tell) {
 }
 
 [[noreturn]] void throwNothingInside(const Batch& consolidation) {
-  throw Error(
-      Category::notFound,
-      "batch '" + consolidation.id.value() +
-          "' is a consolidation batch, which Data Access does not read, and none of the batches that it holds is "
-          "to be had",
-      {.hint = "choose another batch, or wait for the next one"});
+  throw Error(Category::notFound,
+              "batch '" + consolidation.id.value() +
+                  "' is a consolidation batch, which Data Access cannot read, and none of the batches that it holds "
+                  "can be read either",
+              {.hint = "choose another batch, or wait for the next one"});
 }
 
 /// Batches that a consolidation holds and that are not listed by themselves any more. Where only the newest are wanted,
@@ -218,10 +218,10 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
   }
   requireOfDataset(*batch, DatasetId(request.sourceId));
   if (batch->kind == model::BatchKind::tracking) {
-    throw Error(
-        Category::notFound,
-        "batch '" + id.value() + "' holds no rows of the dataset: Profile notes in it what became of another batch",
-        {.hint = "choose another batch; without --batch the newest one is taken"});
+    throw Error(Category::notFound,
+                "batch '" + id.value() +
+                    "' holds no rows of the dataset: Profile uses it to note what happened to another batch",
+                {.hint = "choose another batch; without --batch the newest one is chosen"});
   }
   if (batch->kind == model::BatchKind::consolidation) {
     std::vector<Batch> parts =
@@ -234,15 +234,16 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
   if (platform::phaseOf(batch->status) == BatchPhase::withdrawn) {
     const auto became = whatBecameOf(client, DatasetId(request.sourceId), id, stop);
     throw Error(Category::notFound, "batch '" + id.value() + "'" + became.value_or(" can't be read"),
-                {.hint = "choose another batch; without --batch the newest one is taken"});
+                {.hint = "choose another batch; without --batch the newest one is chosen"});
   }
   std::string hint = "choose another batch";
-  if (platform::phaseOf(batch->status) == BatchPhase::moving) hint = "the platform is still at work on it; try later";
+  if (platform::phaseOf(batch->status) == BatchPhase::moving)
+    hint = "the platform is still working on it; try again later";
   if (platform::phaseOf(batch->status) == BatchPhase::failed) {
-    hint += "; caiexport failed --id " + request.sourceId + " --batch " + id.value() + " tells why it failed";
+    hint += "; caiexport failed --id " + request.sourceId + " --batch " + id.value() + " shows why it failed";
   }
   throw Error(Category::notFound,
-              "batch '" + id.value() + "' can't be read: its status is " + core::printable(batch->status, 40),
+              "batch '" + id.value() + "' cannot be read: its status is " + core::printable(batch->status, 40),
               {.hint = std::move(hint)});
 }
 

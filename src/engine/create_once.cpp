@@ -20,10 +20,11 @@ constexpr int kMostCreations = 2;
 
 [[noreturn]] void throwBlocked(const StepContext& context, const OnceEffect& effect, const std::string& why) {
   const std::string job = std::to_string(model::numberOf(context.job.id));
-  throw Error(Category::blocked,
-              "job " + job + " asked the platform to " + effect.what + " and can't tell whether that happened: " + why,
-              {.hint = "look at the platform; if it did not happen: caiexport resume " + job +
-                       " --resubmit; if it did: caiexport resume " + job + " --adopt ID"});
+  throw Error(
+      Category::blocked,
+      "job " + job + " asked the platform to " + effect.what + " and does not know whether that happened: " + why,
+      {.hint = "check on the platform; if it did not happen: caiexport resume " + job +
+               " --resubmit; if it did: caiexport resume " + job + " --adopt ID"});
 }
 
 /// How a candidate that was not there before lies to the intent, all in the platform's time.
@@ -56,7 +57,7 @@ class LookUp {
   /// What was found; nothing if the platform answered and had none.
   std::optional<store::StepResult> run() {
     tools_.store.addEvent(context_.job.id, context_.step.name, "look_up",
-                          "it may be done already: looking before acting");
+                          "this may have been done already: checking first");
     const core::SteadyTime last = tools_.clock.steadyNow() + window_ * kMostWindows;
     end_ = tools_.clock.steadyNow() + window_;
     for (;;) {
@@ -65,10 +66,11 @@ class LookUp {
       if (!tools_.clock.sleep(window_ / kLooks, context_.stop)) throw core::Interrupted();
     }
     if (found_) return found_;
-    if (!doubtful_.empty()) throwBlocked(context_, effect_, doubtful_ + " is like it, and may be somebody else's");
+    if (!doubtful_.empty()) throwBlocked(context_, effect_, doubtful_ + " looks the same, but may be somebody else's");
     if (!unclaimed_.empty()) {
-      throwBlocked(context_, effect_,
-                   unclaimed_ + " is like it, and another job's request for the like is in doubt too");
+      throwBlocked(
+          context_, effect_,
+          unclaimed_ + " looks the same, but it is also unknown what happened to another job's request for the same");
     }
     if (answered_) return std::nullopt;
     // A platform that is out of reach will be back: the intent stays, and `resume` looks again.

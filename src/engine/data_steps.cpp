@@ -107,9 +107,10 @@ void settleListing(StepContext& context, const model::BatchId& batch,
 void refuseLink(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::is_symlink(std::filesystem::symlink_status(folder, ignored))) return;
-  throw Error(Category::io,
-              "'" + core::printable(folder.string()) + "' is a symbolic link: nothing is written through it",
-              {.hint = "remove the link, or choose another --output"});
+  throw Error(
+      Category::io,
+      "'" + core::printable(folder.string()) + "' is a symbolic link, and caiexport does not write through links",
+      {.hint = "remove the link, or choose another --output"});
 }
 
 void holdFolders(StepContext& context) {

@@ -115,12 +115,11 @@ store::StepResult askForEvaluation(StepContext& context) {
   } catch (const Error& error) {
     const bool refused = error.category() == Category::remoteFailed || error.category() == Category::permission;
     if (!refused) throw;
-    throw Error(
-        error.category(), error.what(),
-        {.requestId = error.requestId(),
-         .hint = "evaluations on demand are rationed (2 a day, 50 a year in a production sandbox), and need the "
-                 "permission \"Evaluate Segment to an Audience\"; the way out is the nightly one: "
-                 "--wait-for-evaluation waits for it, without --evaluate the last one's members are exported"});
+    throw Error(error.category(), error.what(),
+                {.requestId = error.requestId(),
+                 .hint = "a production sandbox allows 2 evaluations a day and 50 a year, and they need the permission "
+                         "\"Evaluate Segment to an Audience\"; use --wait-for-evaluation to wait for the nightly one, "
+                         "or leave out --evaluate to export the members of the last one"});
   }
 }
 
@@ -195,10 +194,11 @@ void tellEvaluation(StepContext& context) {
   }
   const std::string unknown = "when " + segment + " was last evaluated is not known";
   if (maxAge) {
-    throw Error(Category::tooOld, unknown + ": its age can't be held against --max-age; nothing was exported",
-                {.hint = "--evaluate counts its members anew; --wait-for-evaluation waits until the platform does"});
+    throw Error(Category::tooOld,
+                unknown + ": its age is unknown, so --max-age cannot be checked; nothing was exported",
+                {.hint = "--evaluate evaluates it now; --wait-for-evaluation waits until the platform does"});
   }
-  context.tools.observer.notice(unknown + " (--evaluate counts its members anew)");
+  context.tools.observer.notice(unknown + " (--evaluate evaluates it now)");
 }
 
 Turn evaluateSegment(StepContext& context) {

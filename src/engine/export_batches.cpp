@@ -130,9 +130,9 @@ class Rivals {
   throw Error(Category::remoteFailed,
               "export job " + job.exportJobId.value() + " names no batch, and export job " +
                   core::printable(rival.value(), 80) + " has written into the same dataset " + job.datasetId.value() +
-                  ": whose batch is whose can't be told, so nothing was downloaded",
-              {.hint = "export again into a dataset of its own (without --dataset), or once the other job is done; a "
-                       "batch that you know is had with: caiexport dataset --id " +
+                  ": caiexport cannot tell whose batch is whose, so nothing was downloaded",
+              {.hint = "export again into a dataset of its own (without --dataset), or when the other job is done; to "
+                       "download a batch that you know: caiexport dataset --id " +
                        job.datasetId.value() + " --created-client any --batch ID"});
 }
 
@@ -169,8 +169,9 @@ std::vector<Batch> appearedSince(StepContext& context) {
 
 void throwNothingExported(const model::Job& job) {
   throw Error(
-      Category::notFound, "the export of segment '" + job.request.sourceId + "' holds no profiles: nothing to download",
-      {.hint = "check that the segment has members with the wanted --status, and that it was evaluated (--evaluate)"});
+      Category::notFound,
+      "the export of segment '" + job.request.sourceId + "' holds no customers: nothing to download",
+      {.hint = "check that the segment was evaluated (--evaluate), and that it has members of the chosen --status"});
 }
 
 namespace {

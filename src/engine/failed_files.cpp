@@ -29,7 +29,7 @@ constexpr std::uint64_t kLongestRecord = 64U << 20U;
 using Known = std::map<std::string, std::string>;
 
 [[noreturn]] void throwForeign(const fs::path& path) {
-  throw Error(Category::io, "'" + core::printable(path.string()) + "' is there already and was not brought by `failed`",
+  throw Error(Category::io, "'" + core::printable(path.string()) + "' is there already and was not written by `failed`",
               {.hint = "move it away, or choose another --output"});
 }
 

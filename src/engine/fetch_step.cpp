@@ -50,7 +50,7 @@ class Recorder final : public transfer::Observer {
 
   void restarted(std::int64_t key, const std::string& why) override {
     if (!why.empty()) {
-      const std::string text = "a file is fetched again from its start: " + why;
+      const std::string text = "a file is downloaded again from its start: " + why;
       context_.tools.observer.notice(text);
       context_.tools.store.addEvent(context_.job.id, step_, "file_restarted", text);
     }
@@ -94,12 +94,13 @@ class ShownProgress {
                                   std::uint64_t files) {
   const std::string job = std::to_string(model::numberOf(context.job.id));
   const Error& first = *summary.firstError;
-  throw Error(
-      first.category() == Category::verification || first.category() == Category::protocol ? first.category()
-                                                                                           : Category::unavailable,
-      std::to_string(summary.failed) + " of " + std::to_string(files) +
-          " files could not be downloaded; the first: " + first.what(),
-      {.requestId = first.requestId(), .hint = "what arrived is kept; caiexport resume " + job + " fetches the rest"});
+  throw Error(first.category() == Category::verification || first.category() == Category::protocol
+                  ? first.category()
+                  : Category::unavailable,
+              std::to_string(summary.failed) + " of " + std::to_string(files) +
+                  " files could not be downloaded; the first: " + first.what(),
+              {.requestId = first.requestId(),
+               .hint = "what was downloaded is kept; caiexport resume " + job + " downloads the rest"});
 }
 
 std::uint64_t bytesStillToCome(StepContext& context) {
@@ -158,8 +159,8 @@ transfer::DownloadSettings affordable(StepContext& context) {
   const unsigned most = mostConnections(settings);
   const unsigned begins = std::min(wanted.connections.value_or(wanted.connectionsStart), mostConnections(wanted));
   if (most < begins && !std::exchange(context.run.fewDescriptorsTold, true)) {
-    const std::string text = "this process may open only " + std::to_string(*left) +
-                             " files more (ulimit -n): " + std::to_string(most) +
+    const std::string text = "this process can open only " + std::to_string(*left) +
+                             " more files (ulimit -n): " + std::to_string(most) +
                              (most == 1 ? " connection is" : " connections are") + " used";
     context.tools.observer.notice(text);
     context.tools.store.addEvent(context.job.id, context.step.name, "few_descriptors", text);

@@ -32,7 +32,7 @@ class FileFeed final : public transfer::ItemFeed {
   bool mayGrow() const override { return lists_; }
   std::optional<std::chrono::nanoseconds> latency() const override;
 
-  /// The downloader is done with the file: it is here, or can't be had.
+  /// The downloader is done with the file: it is complete, or could not be downloaded.
   void onCompleted(std::int64_t file);
   void onFailed(std::int64_t file);
 

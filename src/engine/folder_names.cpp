@@ -103,7 +103,7 @@ class Folders {
     }
     throw core::Error(core::Category::io,
                       "there are too many files that the file system takes for '" + core::printable(file.name) + "'",
-                      {.hint = "choose an --output on a file system that tells capital and small letters apart"});
+                      {.hint = "choose an --output on a file system that distinguishes upper and lower case"});
   }
 
  private:

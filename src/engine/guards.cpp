@@ -31,16 +31,17 @@ std::string plainPercent(double value) {
 }
 
 [[noreturn]] void refuse(const StepContext& context, const std::string& message) {
-  throw Error(Category::verification, message,
-              {.hint = "the files are kept in " +
-                       core::printable((context.job.request.output / context.job.datasetId.value()).string()) +
-                       " and `latest` stays; to accept them, run again without this guard (nothing is fetched twice)"});
+  throw Error(
+      Category::verification, message,
+      {.hint = "the files are kept in " +
+               core::printable((context.job.request.output / context.job.datasetId.value()).string()) +
+               " and `latest` stays; to accept them, run again without this guard (nothing is downloaded twice)"});
 }
 
 void requireSimilar(StepContext& context, const std::string& what, std::uint64_t records, double mostPercent) {
   const auto last = context.tools.store.lastSuccess(context.job);
   if (!last) {
-    const std::string text = "there is no earlier success to compare with: --max-change passes";
+    const std::string text = "--max-change is not checked, because there is no earlier success to compare with";
     context.tools.observer.notice(text);
     context.tools.store.addEvent(context.job.id, context.step.name, "guard", text);
     return;
@@ -64,15 +65,17 @@ void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view 
                   std::optional<core::TimePoint> when, const platform::Client& client) {
   if (!maxAge) return;
   const auto refuse = [&](const std::string& message) {
-    throw Error(Category::tooOld, message + " (--max-age)",
-                {.hint = "is the scoring or the evaluation still scheduled? Without --max-age it is taken as it is"});
+    throw Error(
+        Category::tooOld, message + " (--max-age)",
+        {.hint =
+             "check that the scoring or the evaluation is still scheduled; to accept the age, leave out --max-age"});
   };
   if (!when || *when == core::TimePoint()) refuse(std::string(what) + " at a time that is not known");
-  if (!client.clockSkew()) refuse("the platform does not say what time it is, so that no age can be told");
+  if (!client.clockSkew()) refuse("the platform's answers carry no time, so no age can be calculated");
   const core::TimePoint now = client.serverNow();
   const std::string made = std::string(what) + " " + core::formatTime(*when);
   if (*when > now + kServersApart) {
-    refuse(made + ", which is still to come (the platform's clock says " + core::formatTime(now) + ")");
+    refuse(made + ", which is in the future (the platform's clock says " + core::formatTime(now) + ")");
   }
   if (*when >= now - *maxAge) return;
   refuse(made + ", " + core::formatDuration(now - *when) + " ago; expected at most " + core::formatDuration(*maxAge));
@@ -82,7 +85,8 @@ void requireExpectedRecords(StepContext& context, const std::string& what, std::
   const model::Guards& guards = context.job.request.guards;
   if (!guards.minRecords && !guards.maxChangePercent) return;
   if (!records) {
-    refuse(context, "the number of records of " + what + " is not known, since its files could not be counted: --" +
+    refuse(context, "the number of records of " + what +
+                        " is unknown, because its files could not be counted, so the result cannot be checked: --" +
                         (guards.minRecords ? "min-records" : "max-change") + " can't be checked");
   }
   if (guards.minRecords && *records < *guards.minRecords) {

@@ -6,8 +6,8 @@
 namespace caiexport::engine {
 
 /// Error(verification) if the records are fewer than --min-records, or too far from those of the last success, and if
-/// that can't be told: a number of records is unknown. Only where there is no earlier success at all, --max-change
-/// passes and says so: else no first run could ever pass.
+/// that can't be checked: a number of records is unknown. Only if there is no earlier success at all, --max-change
+/// passes and says so: otherwise no first run could ever pass.
 void requireExpectedRecords(StepContext& context, const std::string& what, std::optional<std::uint64_t> records);
 
 }  // namespace caiexport::engine

@@ -111,7 +111,7 @@ void switchLatest(const fs::path& datasetFolder, core::FileSystem& files,
     const fs::file_status there = fs::symlink_status(link, error);
     const bool isLink = fs::is_symlink(there);
     if (fs::exists(there) && !isLink) {
-      tell("'" + core::printable(link.string()) + "' is no link: it is left as it is");
+      tell("'" + core::printable(link.string()) + "' is not a link: it is left as it is");
       return;
     }
     const std::optional<fs::path> newest = newestOf(entriesOf(datasetFolder));

@@ -13,7 +13,7 @@ namespace caiexport::engine {
 
 /// Makes `latest` name the batch folder with a manifest whose batch is the newest by `created`; in one step, so that a
 /// reader meets the old or the new one. Never goes to an older batch while the one it names is there. What stands in
-/// the way (something else of that name, a file system without links) is told and is no failure.
+/// the way (something else of that name, a file system without links) is reported, but is no failure.
 void switchLatest(const std::filesystem::path& datasetFolder, core::FileSystem& files,
                   const std::function<void(std::string_view)>& tell);
 

@@ -61,7 +61,7 @@ ManifestFile fileFrom(const Entry& entry, const fs::path& file) {
                     .records = entry.number("records")};
   if (!bytes) throwBroken(file, "a file has no size");
   if (!staysInFolder(read.path))
-    throwBroken(file, "'" + core::printable(read.path, 80) + "' is no name of a file in its folder");
+    throwBroken(file, "'" + core::printable(read.path, 80) + "' is not the name of a file in its folder");
   return read;
 }
 
@@ -123,7 +123,7 @@ Manifest parseManifest(const std::string& text, const fs::path& file) {
       throwBroken(file, "it is not JSON, or it is cut");
     case Document::Problem::tooDeep:
     case Document::Problem::tooManyValues:
-      throwBroken(file, "no manifest holds so much");
+      throwBroken(file, "it is too large or too deep for a manifest");
   }
   if (parsed.document->kind(0) != Kind::object) throwBroken(file, "it is no object");
   return read(*parsed.document, file);

@@ -32,7 +32,8 @@ constexpr std::size_t kPage = 1000;
 std::unique_ptr<core::WritableFile> newFile(const std::filesystem::path& path, core::FileSystem& files) {
   std::unique_ptr<core::WritableFile> file = files.create(path);
   if (file) return file;
-  throw core::Error(core::Category::io, "cannot create " + core::printable(path.string()) + ": it has just turned up",
+  throw core::Error(core::Category::io,
+                    "cannot create " + core::printable(path.string()) + ": a file of that name has just appeared",
                     {.hint = "make sure that nothing else writes there, then run it again"});
 }
 
@@ -112,7 +113,7 @@ void requireOwnManifest(const model::Job& job, const model::BatchId& batch) {
     if (there && there->datasetId == job.datasetId.value() && there->batchId == batch.value()) return;
   }
   throw core::Error(core::Category::io,
-                    "'" + core::printable(file.string()) + "' is there already and is no manifest of this batch",
+                    "'" + core::printable(file.string()) + "' is there already and is not the manifest of this batch",
                     {.hint = "move it away, choose another --output, or overwrite it with --force"});
 }
 

@@ -12,7 +12,7 @@ class JobStore;
 
 namespace caiexport::engine {
 
-/// Error(io) if something lies where the manifest of the batch is to be, and is none of this batch; not with --force.
+/// Error(io) if the place of the batch's manifest is taken by something else; not with --force.
 void requireOwnManifest(const model::Job& job, const model::BatchId& batch);
 
 /// Writes OUTPUT/<dataset id>/<batch id>/manifest.json from the records, in one step. Returns when it is on the device.

@@ -50,8 +50,8 @@ Turn pollAgain(StepContext& context, std::string_view remoteStatus) {
     const std::string job = std::to_string(model::numberOf(context.job.id));
     throw core::Error(core::Category::timedOut,
                       "waited " + core::formatDuration(*context.job.request.segment.timeout) +
-                          " for the platform, whose last word was " + shown + "; its job goes on",
-                      {.hint = "caiexport resume " + job + " waits again; caiexport cancel " + job + " gives up"});
+                          " for the platform, whose last status was " + shown + "; its job goes on",
+                      {.hint = "caiexport resume " + job + " waits again; caiexport cancel " + job + " stops the job"});
   }
   core::Duration wait = nextWait(context.job.request.segment, context.run.polls, tools.client.lastRetryAfter());
   if (left) wait = std::min(wait, *left);

@@ -247,7 +247,7 @@ void requireOneMergePolicy(const model::ExportRequest& request,
     throw Error(Category::usage,
                 "segments '" + segments.front().id.value() + "' and '" + segment.id.value() +
                     "' have different merge policies; nothing was created",
-                {.hint = "say with --merge-policy ID how profiles are merged, or export them one by one"});
+                {.hint = "choose one with --merge-policy ID, or export the segments one by one"});
   }
 }
 

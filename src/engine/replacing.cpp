@@ -27,11 +27,11 @@ bool isThere(const fs::path& path) {
 void refuseLinkOf(const fs::path& folder, const model::BatchId& batch, const char* what) {
   std::error_code ignored;
   if (!fs::is_symlink(fs::symlink_status(folder, ignored))) return;
-  throw core::Error(core::Category::io,
-                    "batch " + batch.value() + " can't be " + what + ": '" + core::printable(folder.string()) +
-                        "' is a symbolic link, and nothing behind it is touched",
-                    {.hint = "look where the link leads, deal with what lies there, and remove the link; the next "
-                             "sync goes on"});
+  throw core::Error(
+      core::Category::io,
+      "batch " + batch.value() + " can't be " + what + ": '" + core::printable(folder.string()) +
+          "' is a symbolic link, and caiexport does not change what is behind it",
+      {.hint = "see where the link leads, move or delete what is there, and remove the link; the next sync continues"});
 }
 
 void moveAside(const fs::path& folder, const fs::path& target, core::FileSystem& files) {

@@ -32,11 +32,11 @@ struct SegmentFacts {
 /// What lives as long as one call of Runner::advance.
 struct RunState {
   std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
-  bool listIsFresh = false;                     ///< The file list on record is what the platform said in this run.
+  bool listIsFresh = false;                     ///< The file list on record was read from the platform in this run.
   std::set<model::BatchId> parts = {};          ///< Batches taken in the place of a consolidation, in this run.
   bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
-  unsigned relistings = 0;                      ///< Because files had changed since they were listed.
+  unsigned relistings = 0;                      ///< How often files were listed again because they had changed.
   bool fewDescriptorsTold = false;
   bool acceptRows = false;  ///< As RunOptions::acceptRows.
   unsigned polls = 0;       ///< Of the current step, in this run.

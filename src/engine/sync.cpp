@@ -37,7 +37,7 @@ class SyncLock {
     if (const std::optional<int> holder = locks.tryLock(number_)) {
       const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
       throw Error(Category::busy, "dataset '" + place.dataset.value() + "' is being synced by " + who,
-                  {.hint = "from cron this is harmless: the next run goes on"});
+                  {.hint = "under cron this is harmless: the next run continues"});
     }
   }
   ~SyncLock() { locks_.unlock(number_); }
@@ -112,8 +112,8 @@ class SyncRun {
   void tellOfSnapshot() {
     const std::uint64_t records = result_.newest ? result_.newest->records.value_or(0) : 0;
     tell("dataset " + place_.dataset.value() +
-         " is a profile snapshot: each day's batch holds all profiles and replaces the one before, so that .replaced "
-         "grows by a whole copy a day" +
+         " is a profile snapshot: each day's batch holds all profiles and replaces the one before, so .replaced grows "
+         "by a whole copy each day" +
          (records > 0 ? " (" + std::to_string(records) + " profiles now)" : std::string()) +
          "; --replayed delete keeps one copy");
   }
@@ -138,7 +138,7 @@ class SyncRun {
       const std::optional<Error> error = runOne(job);
       // Its batch may have been superseded since; the plan knows.
       if (error && error->category() == Category::notFound) {
-        tell("job " + std::to_string(model::numberOf(job)) + " can't go on: " + error->what());
+        tell("job " + std::to_string(model::numberOf(job)) + " cannot continue: " + error->what());
       } else if (error) {
         note(*error);
       }
@@ -340,8 +340,8 @@ std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source)
 Error notFetched(const SyncPlan& plan, const Batch& flawed, const model::DatasetId& dataset) {
   return {plan.outOfReach.contains(flawed.id) ? Category::unavailable : Category::protocol,
           "batch '" + core::printable(flawed.id.value(), 80) + "' of dataset '" + dataset.value() +
-              "' is not fetched: " + flawed.flaw,
-          {.hint = "the others are not held up by it, but the mark stays before it"}};
+              "' is not downloaded: " + flawed.flaw,
+          {.hint = "other batches are downloaded all the same, and the next sync tries this one again"}};
 }
 
 void requireNewest(const SyncRequest& request, const std::optional<Batch>& newest,

@@ -90,7 +90,7 @@ class Planner {
     if (!batch.flaw.empty()) {
       if (!mayBeOfClient(batch)) return;
       plan_.flawed.push_back(batch);
-      plan_.flawed.back().flaw = "its entry in Catalog is odd: " + batch.flaw;
+      plan_.flawed.back().flaw = "its entry in Catalog is not valid: " + batch.flaw;
     } else if (batch.kind == model::BatchKind::consolidation) {
       absorbed_.insert(absorbed_.end(), batch.absorbed.begin(), batch.absorbed.end());
     } else if (batch.kind == model::BatchKind::ordinary && isRefused(batch.id)) {
@@ -131,7 +131,7 @@ class Planner {
       std::erase_if(batch.predecessors, [&](const BatchId& id) {
         if (canBeFolder(id.value())) return false;
         plan_.notices.push_back("batch " + batch.id.value() + " says that it replaces '" +
-                                core::printable(id.value(), 80) + "', which can't be a batch: that is passed over");
+                                core::printable(id.value(), 80) + "', which cannot be a batch: this is ignored");
         return true;
       });
     }
@@ -160,7 +160,7 @@ class Planner {
         return;
       }
       plan_.notices.push_back("batch '" + core::printable(part.value(), 80) +
-                              "', which a consolidation holds, is not to be had: " + why);
+                              "', which a consolidation holds, cannot be read: " + why);
     };
     const std::vector<Batch> hidden = absorbedBatches(client_, place_.dataset, std::move(unknown), leftOut, stop_);
     for (const Batch& batch : hidden) {

@@ -37,7 +37,7 @@ Turn takeAbsorbed(StepContext& context, const UnreadableBatch& refused) {
   const std::vector<Batch> parts =
       partsOf(context.tools.client, context.job.datasetId, refused.batch(), tell, context.stop);
   if (parts.empty()) {
-    throw Error(Category::notFound, std::string(refused.what()) + "; none of the batches that it holds is to be had",
+    throw Error(Category::notFound, std::string(refused.what()) + "; none of the batches that it holds can be read",
                 {.requestId = refused.requestId(), .hint = "choose another batch (--batch)", .code = refused.code()});
   }
   std::vector<Batch> batches =

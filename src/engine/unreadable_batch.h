@@ -36,7 +36,7 @@ void listBatch(platform::Client& client, const model::BatchId& batch,
                const std::function<void(std::vector<model::RemoteFile>&&)>& page, std::stop_token stop);
 
 /// Records what is read in its place, as far as that is for the program to decide, so that the step can be done again;
-/// else throws what is to be told.
+/// otherwise throws the error for the user.
 Turn chooseInstead(StepContext& context, const UnreadableBatch& refused);
 
 /// UnreadableBatch if one of the job's batches was withdrawn since it was chosen.

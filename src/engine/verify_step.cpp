@@ -159,8 +159,8 @@ class Verification {
       context_.tools.observer.notice(text);
       context_.tools.store.addEvent(context_.job.id, context_.step.name, "files_not_counted", text);
     };
-    if (counts()) tell(count.uncounted, "can't be counted, being no Parquet");
-    tell(count.uncommitted, "not counted, since the batch's commit markers do not name them");
+    if (counts()) tell(count.uncounted, "cannot be counted, because it is not Parquet");
+    tell(count.uncommitted, "not counted, because the batch's commit markers do not name them");
   }
 
   void checkPage(const std::vector<FileRecord>& page) {
@@ -285,7 +285,7 @@ void acceptRows(StepContext& context, const Verification::Mismatch& mismatch) {
 void repair(StepContext& context, const Verification::Wrong& wrong) {
   if (std::exchange(context.run.repairedHere, true)) throwWrong(context, wrong);
   const std::string text = (wrong.count == 1 ? "1 file is" : std::to_string(wrong.count) + " files are") +
-                           " fetched again: " + (wrong.count == 1 ? "" : "the first because ") + wrong.first;
+                           (wrong.count == 1 ? " downloaded again: " : " downloaded again; the first: ") + wrong.first;
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, context.step.name, "files_fetched_again", text);
   fetchMissing(context, context.step.name);

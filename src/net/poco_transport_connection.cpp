@@ -150,7 +150,7 @@ void Connection::startTls(const Poco::Net::Context::Ptr& context, const std::str
       if (!waitFor(descriptor(), events, until, stop))
         throw AttemptFailure(Kind::transient, "timed out in the TLS handshake");
     }
-    // OpenSSL has checked the name already; this is the second lock on the door.
+    // OpenSSL has checked the name already; this is a second, independent check.
     secure.verifyPeerCertificate(host);
     if (!secure.havePeerCertificate()) throw AttemptFailure(Kind::config, "the server showed no certificate");
   } catch (const Poco::Exception& e) {

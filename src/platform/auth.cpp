@@ -44,7 +44,7 @@ core::Secret formOf(const ImsSettings& settings) {
   return core::Secret(std::move(form));
 }
 
-/// The token API counts seconds, the retired JWT exchange milliseconds; ten days of seconds no token lives.
+/// The token API counts seconds, the retired JWT exchange milliseconds: above ten days it must be those.
 core::Duration lifeFrom(const Json& expiresIn) {
   constexpr std::uint64_t kMostSeconds = 864000;
   constexpr std::uint64_t kMostMilliseconds = 366ULL * 86400 * 1000;

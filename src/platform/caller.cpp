@@ -214,11 +214,11 @@ void Caller::throwRefused(const Call& call, const net::HttpResponse& response) c
                                origin_.toString() + "), and whether a proxy answers in the platform's place"});
   }
   if (response.status >= 200 && response.status < 300) {
-    text += ", which is no answer to that";
+    text += ", which is not an answer to this request";
     details.hint = response.status == 203
                        ? "a proxy on the way has changed what the platform said: go around it (NO_PROXY), or have it "
                          "leave the platform's answers as they are"
-                       : "does a proxy answer in the platform's place? base_url is " + origin_.toString();
+                       : "check whether a proxy answers instead of the platform; base_url is " + origin_.toString();
   }
   if (response.status >= 300 && response.status < 400) {
     text += ", a redirect to " + targetOf(call, response) + ", which was not followed";

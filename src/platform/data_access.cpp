@@ -59,7 +59,7 @@ class CheckedBody final : public net::BodySink {
   void write(std::span<const std::byte> data) override {
     if (data.size() > expectedBytes_ - receivedBytes_) {
       fail(told_ ? Category::protocol : Category::verification,
-           "brought more than the " + std::to_string(expectedBytes_) + " bytes that were promised");
+           "sent more than the " + std::to_string(expectedBytes_) + " bytes that were promised");
     }
     receivedBytes_ += data.size();
     sink_.write(data);

@@ -45,7 +45,7 @@ std::string hintFor(int extendedCode, const std::filesystem::path& file) {
   if (isAboutLocks(extendedCode)) return kLocalDisk;
   switch (extendedCode & 0xFF) {
     case SQLITE_FULL:
-      return "make room on the disk of " + file.parent_path().string() + roomLeft(file) + ", then resume the job";
+      return "free space on the disk of " + file.parent_path().string() + roomLeft(file) + ", then resume the job";
     case SQLITE_IOERR:
       return "check the disk of " + file.parent_path().string() + roomLeft(file) +
              " and any limit on the size of files";

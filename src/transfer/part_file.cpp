@@ -197,7 +197,8 @@ void PartFile::openNew() {
   file_ = files_.create(path_);
   if (file_) return;
   files_.open(path_);  // says what is in the way
-  throw core::Error(core::Category::io, "cannot create " + core::printable(path_.string()) + ": it has just turned up",
+  throw core::Error(core::Category::io,
+                    "cannot create " + core::printable(path_.string()) + ": a file of that name has just appeared",
                     {.hint = "make sure that nothing else writes there, then run it again"});
 }
 

@@ -104,7 +104,7 @@ void PieceSink::use(std::uint64_t offset, std::span<const std::byte> data) const
 void PieceSink::compare(std::uint64_t offset, std::span<const std::byte> data) const {
   if (!piece_.file()->part.differs(offset, data)) return;
   throw FileChanged("cannot download " + core::printable(piece_.file()->item.remote.name) +
-                    ": it was rewritten while it was fetched (bytes from " + std::to_string(offset) +
+                    ": it was rewritten while it was downloaded (bytes from " + std::to_string(offset) +
                     " on came again and are others)");
 }
 

@@ -196,7 +196,7 @@ void DownloadRun::giveUpAdopted(const File& file) {
     file->stage = FileStage::failed;
     beginAgain(
         file,
-        core::Error(core::Category::verification, "cannot go on with " + core::printable(file->part.path().string()) +
+        core::Error(core::Category::verification, "cannot continue " + core::printable(file->part.path().string()) +
                                                       ": it no longer holds what an earlier run wrote there"),
         {});
   }

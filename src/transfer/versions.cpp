@@ -46,7 +46,7 @@ void Versions::resume(const model::FileVersion& version) {
 void Versions::answered(const model::FileVersion& version, const std::string& name) {
   const std::lock_guard lock(mutex_);
   if (differ(tagIn(known_.etag), tagIn(version.etag)) || differ(known_.lastModified, version.lastModified)) {
-    throw FileChanged("cannot download " + core::printable(name) + ": it was rewritten while it was fetched (from " +
+    throw FileChanged("cannot download " + core::printable(name) + ": it was rewritten while it was downloaded (from " +
                       nameOf(known_) + " to " + nameOf(version) + ")");
   }
   if (answers_ > 0 && !canBeCompared(known_, version)) named_ = false;

@@ -103,7 +103,7 @@ TEST_F(Failed, ARunThatFindsOnlyFailedBatchesNamesTheCommand) {
   EXPECT_THAT(ended.err, HasSubstr("caiexport failed --id " + std::string(kScoreDataset)));
   const Ended named = run({"dataset", "--id", kScoreDataset, "--batch", "01JXSC00000000000000000001"});
   EXPECT_EQ(named.code, 4);
-  EXPECT_THAT(named.err, HasSubstr("--batch 01JXSC00000000000000000001 tells why it failed"));
+  EXPECT_THAT(named.err, HasSubstr("--batch 01JXSC00000000000000000001 shows why it failed"));
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ TEST_F(LivePlatform, AConsolidationThatDoesNotSaySoGivesWayToWhatItHolds) {
   const Ended ended = dataset();
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(batchesOf(parseObject(ended.out)), testing::SizeIs(3)) << "all that it holds, not the newest of it";
-  EXPECT_THAT(ended.err, HasSubstr("is a consolidation batch, which Data Access does not read"));
+  EXPECT_THAT(ended.err, HasSubstr("is a consolidation batch, which Data Access cannot read"));
   const Ended all = dataset({"--all", "--output", path("all")});
   ASSERT_EQ(all.code, 0) << all.err;
   EXPECT_THAT(batchesOf(parseObject(all.out)), testing::SizeIs(3));
@@ -79,10 +79,11 @@ TEST_F(LivePlatform, WhatAConsolidationHeldAndIsGoneIsSaidInADryRunToo) {
   for (const std::vector<std::string>& more : {std::vector<std::string>{"--dry-run"}, {}}) {
     const Ended ended = dataset(more);
     ASSERT_EQ(ended.code, 0) << ended.err;
-    EXPECT_THAT(ended.err, testing::AllOf(HasSubstr("'01JXSC00000000000000000001', which a consolidation holds"),
-                                          HasSubstr("Catalog does not have it any more"),
-                                          HasSubstr("what it holds is taken instead (01JXSC00000000000000000003, "
-                                                    "01JXSC00000000000000000002)")));
+    EXPECT_THAT(ended.err,
+                testing::AllOf(HasSubstr("'01JXSC00000000000000000001', which a consolidation holds"),
+                               HasSubstr("Catalog does not have it any more"),
+                               HasSubstr("the batches that it holds are used instead (01JXSC00000000000000000003, "
+                                         "01JXSC00000000000000000002)")));
     const auto shown = parseObject(ended.out);
     EXPECT_EQ(shown->getArray(more.empty() ? "batch_ids" : "batches")->size(), 2U);
   }
@@ -246,7 +247,7 @@ TEST_F(LivePlatform, OddEntriesAndTheFutureHoldNothingUp) {
   const Ended preview = run({"sync", "--id", kScoreDataset, "--dry-run"});
   EXPECT_EQ(preview.code, 8) << preview.err;
   EXPECT_THAT(preview.out,
-              HasSubstr("01JXSC00000000000000000009 would not be downloaded: its entry in Catalog is odd"));
+              HasSubstr("01JXSC00000000000000000009 would not be downloaded: its entry in Catalog is not valid"));
   changeScenario("{" + faults);
   const Ended ended = run({"sync", "--id", kScoreDataset, "--format", "json"});
   EXPECT_EQ(ended.code, 8) << ended.err;

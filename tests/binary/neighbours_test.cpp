@@ -229,9 +229,9 @@ TEST_F(FewDescriptors, LowerTheConnectionsAndOnlyThenEndTheRun) {
   startWith(R"({"batches": 1, "files": 60, "file_bytes": 20000})");
   const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;
   const auto timesTold = [](const Ended& ended) {
-    const std::size_t first = ended.err.find("files more (ulimit -n)");
+    const std::size_t first = ended.err.find("more files (ulimit -n)");
     if (first == std::string::npos) return 0;
-    return ended.err.find("files more (ulimit -n)", first + 1) == std::string::npos ? 1 : 2;
+    return ended.err.find("more files (ulimit -n)", first + 1) == std::string::npos ? 1 : 2;
   };
   const Ended enough = runUnder("ulimit -n 256", words);
   EXPECT_EQ(enough.code, 0) << enough.err;

@@ -291,7 +291,7 @@ TEST_F(SyncProgram, TheLinkNeverGoesToAnOlderBatch) {
   fs::create_directory(folder() / "latest");
   const Ended blocked = run({"dataset", "--id", kScoreDataset});
   EXPECT_EQ(blocked.code, 0) << "what stands in the link's place is no failure";
-  EXPECT_THAT(blocked.err, HasSubstr("is no link"));
+  EXPECT_THAT(blocked.err, HasSubstr("is not a link"));
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ TEST_F(Versions, ARewriteWhileAFileIsFetchedIsNoticed) {
     ASSERT_TRUE(support::eventually([&] { return counted("file_bytes_served") >= kFileBytes / 4; }));
     changeScenario(R"({"file_version": 1, "faults": []})");
     ASSERT_EQ(process->wait(), 0) << process->errors();
-    EXPECT_THAT(process->errors(), HasSubstr("rewritten while it was fetched"));
+    EXPECT_THAT(process->errors(), HasSubstr("rewritten while it was downloaded"));
     expectUndisturbed();
     simulator_.reset();
     for (const char* name : {"out", "other", "port", "jobs.db", "other.db"})
@@ -82,7 +82,7 @@ TEST_F(Versions, ARewriteBetweenTwoRunsIsNoticed) {
   changeScenario(R"({"file_version": 1, "faults": []})");
   const Ended resumed = run({"resume", "1"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_THAT(resumed.err, HasSubstr("fetched again from its start"));
+  EXPECT_THAT(resumed.err, HasSubstr("downloaded again from its start"));
   expectUndisturbed();
 }
 

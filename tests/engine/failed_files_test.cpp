@@ -85,7 +85,7 @@ TEST_F(FailedFiles, OfOthersAreNotTouchedAndNothingIsFetchedThen) {
   std::filesystem::create_directories((folder() / kPart).parent_path());
   std::ofstream(folder() / kPart) << "mine";
   EXPECT_EQ(failure(), Category::io);
-  EXPECT_THAT(message, HasSubstr("is there already and was not brought by `failed`"));
+  EXPECT_THAT(message, HasSubstr("is there already and was not written by `failed`"));
   EXPECT_THAT(contentOf(folder()), SizeIs(1));
   std::filesystem::remove_all(folder());
   std::filesystem::create_directories(folder());

@@ -70,7 +70,7 @@ TEST_F(Latest, WhatIsNoLinkIsLeftAlone) {
   go();
   EXPECT_TRUE(fs::is_directory(fs::symlink_status(folder_ / "latest")));
   ASSERT_THAT(told_, SizeIs(1));
-  EXPECT_THAT(told_[0], HasSubstr("is no link"));
+  EXPECT_THAT(told_[0], HasSubstr("is not a link"));
 }
 
 TEST_F(Latest, WhatIsBroughtIsComparedWithWhatItNamesAlone) {

@@ -267,7 +267,7 @@ TEST(NamelessBatches, OfTwoExportsAtATimeCannotBeToldApartAndAreRefused) {
   const Outcome outcome = run(process, into(journey, shared));
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(outcome.error->category(), Category::remoteFailed);
-  EXPECT_THAT(outcome.error->what(), HasSubstr("whose batch is whose can't be told"));
+  EXPECT_THAT(outcome.error->what(), HasSubstr("cannot tell whose batch is whose"));
   EXPECT_TRUE(contentOf(journey.directory / "out").empty());
 }
 

@@ -121,7 +121,7 @@ TEST_F(SyncJourney, AManifestOfSomethingElseHidesNoBatch) {
     wanted.job.output = journey->directory / "out";
     const SyncResult result = SyncProcess(*fresh).sync(wanted);
     ASSERT_TRUE(result.error) << "it was passed over";
-    EXPECT_THAT(result.error->what(), HasSubstr("is no manifest of this batch"));
+    EXPECT_THAT(result.error->what(), HasSubstr("is not the manifest of this batch"));
   }
 }
 

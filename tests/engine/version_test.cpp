@@ -87,7 +87,7 @@ TEST_P(FileVersions, ARewriteBetweenTwoRunsNeverMixes) {
   const Outcome outcome = process.runner.advance(job.id, {}, {});
   ASSERT_FALSE(outcome.error) << outcome.error->what();
   EXPECT_EQ(found(), second);
-  EXPECT_THAT(process.observer.notices, Contains(HasSubstr("is fetched again from its start")));
+  EXPECT_THAT(process.observer.notices, Contains(HasSubstr("is downloaded again from its start")));
 }
 
 TEST_P(FileVersions, WithoutARewriteAResumedFileIsGoneOnWith) {
@@ -207,7 +207,7 @@ TEST(Repairs, AllThatIsWrongAtOnce) {
   const Outcome outcome = process.runner.advance(job.id, {}, {});
   ASSERT_FALSE(outcome.error) << outcome.error->what();
   EXPECT_EQ(wholeFilesIn(journey.directory / "out"), 12U);
-  EXPECT_THAT(process.observer.notices, Contains(HasSubstr("12 files are fetched again: the first because")));
+  EXPECT_THAT(process.observer.notices, Contains(HasSubstr("12 files are downloaded again; the first:")));
 }
 
 TEST(AcceptedRows, AreOnRecord) {

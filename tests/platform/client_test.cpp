@@ -129,7 +129,7 @@ TEST_F(CallTest, TakesNoAnswerToSomethingElseForThePlatformsOwn) {
   for (const int status : {201, 202, 203, 204, 205, 206, 207, 226, 299}) {
     transport.on("GET", kBatch).answers(status, kBatchAnswer);
     const auto error = refusal(Category::protocol);
-    EXPECT_THAT(error.what(), HasSubstr("which is no answer to that")) << status;
+    EXPECT_THAT(error.what(), HasSubstr("which is not an answer to this request")) << status;
     EXPECT_THAT(error.hint(), HasSubstr("proxy")) << status;
   }
 }

@@ -435,7 +435,7 @@ TEST_F(DatabaseTest, aFullDiskIsSaidAndChangesNothing) {
   const core::Error error = errorOf([&] { store.addEvent(job, {}, "large", std::string(100000, 'x')); });
   EXPECT_EQ(error.category(), Category::io);
   EXPECT_THAT(error.what(), HasSubstr("full"));
-  EXPECT_THAT(error.hint(), HasSubstr("make room"));
+  EXPECT_THAT(error.hint(), HasSubstr("free space"));
   int events = 0;
   History(database, {}).forEachEvent(job, [&](const auto&) { ++events; });
   EXPECT_EQ(events, 0);

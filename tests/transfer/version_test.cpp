@@ -133,7 +133,7 @@ TEST_P(VersionTest, AFileRewrittenBetweenTwoRangesIsFetchedAnew) {
   EXPECT_EQ(run(source, item()).completed, 1U);
   expectVersion(2);
   ASSERT_EQ(ledger_.restarts.size(), 1U);
-  EXPECT_THAT(ledger_.restarts.front(), HasSubstr("rewritten while it was fetched"));
+  EXPECT_THAT(ledger_.restarts.front(), HasSubstr("rewritten while it was downloaded"));
 }
 
 TEST_P(VersionTest, EveryMomentOfTheRewriteIsNoticed) {

@@ -21,7 +21,7 @@ namespace caiexport::engine {
 
 /// The named batch, or the newest ones that pass the request's filters, newest first; batches that others of them
 /// replace are still among them. Never empty: Error(notFound) names what was looked for and the likely causes.
-/// A consolidation is never among them, what it absorbed is. `tell` is told of what was passed over or taken instead.
+/// Consolidations are never among them, the batches that they absorbed are. `tell` gets what was left out or replaced.
 std::vector<model::Batch> chooseBatches(platform::Client& client, const model::ExportRequest& request,
                                         std::stop_token stop, const std::function<void(const std::string&)>& tell = {});
 

@@ -15,13 +15,13 @@ namespace caiexport::engine {
 struct ManifestFile {
   std::string path;  ///< Relative to the folder, without `..`.
   std::uint64_t bytes = 0;
-  std::string sha256;  ///< Empty if it is not told.
+  std::string sha256;  ///< Empty if the manifest does not give it.
   std::optional<std::uint64_t> records;
 };
 
 struct Manifest {
   std::filesystem::path folder;  ///< Where it lies.
-  std::int64_t job = 0;          ///< 0 if it is not told.
+  std::int64_t job = 0;          ///< 0 if the manifest does not give it.
   std::string datasetId;
   std::string batchId;
   std::optional<core::TimePoint> created;  ///< When the platform made the batch.

@@ -32,7 +32,7 @@ struct SyncPlan {
   std::vector<model::Batch> listed = {};   ///< That the platform has since the mark, oldest first.
   std::vector<model::Batch> missing = {};  ///< Of those: to be fetched, oldest first.
   std::vector<PlannedReplacement> replacements = {};
-  std::vector<model::BatchId> movedAway = {};  ///< Fetched earlier, but not in the folder any more: left alone.
+  std::vector<model::BatchId> movedAway = {};  ///< Downloaded earlier, but not in the folder any more: left out.
   /// Named, not fetched: their entries in Catalog are odd, or what they replace can't be looked up; `flaw` says it.
   std::vector<model::Batch> flawed = {};
   std::set<model::BatchId> outOfReach = {};  ///< Those of them for which only a look-up failed.
@@ -65,7 +65,7 @@ struct SyncResult {
 struct Removed {
   std::filesystem::path folder = {};
   std::uint64_t files = 0;
-  std::uint64_t left = 0;  ///< Files in it that are not ours, or can't be told to be: they stay.
+  std::uint64_t left = 0;  ///< Files in it that are not known to be ours: they stay.
 };
 
 /// What was done with a superseded batch.

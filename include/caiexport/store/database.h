@@ -33,7 +33,7 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   SQLite::Database& connection() { return *connection_; }
-  /// For this floor's own use.
+  /// For use inside this floor only.
   StatementCache& statements() { return *statements_; }
   /// Absolute.
   const std::filesystem::path& file() const { return file_; }

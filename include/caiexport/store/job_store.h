@@ -34,7 +34,7 @@ struct StepResult {
   std::string remoteStatus = {};
 };
 
-/// What the platform had before a request that must happen once.
+/// What the platform had before a request that must be made only once.
 struct SeenBefore {
   std::vector<std::string> jobs = {};     ///< Export or segment jobs like the one asked for.
   std::vector<std::string> batches = {};  ///< Of the target dataset.
@@ -93,7 +93,7 @@ class JobStore {
   bool isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than);
 
   // --- evaluations, which are rationed
-  /// Counts it once, however often it is told.
+  /// Counts it once, even if it is called several times.
   void countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at);
   /// Asked for in the job's organisation and sandbox, as far as this database knows.
   std::uint64_t evaluationsSince(model::JobId job, core::TimePoint since);

@@ -1,5 +1,5 @@
 #pragma once
-/// Every run of `sync` as it is remembered, whether or not it made a job. One function, one transaction.
+/// The record of every run of `sync`, also of those that made no job. One function, one transaction.
 
 #include <cstdint>
 #include <optional>

@@ -125,7 +125,7 @@ struct DownloadSummary {
   std::uint64_t failed = 0;
   std::uint64_t bytes = 0;  ///< Arrived in this run.
   std::optional<core::Error> firstError = {};
-  /// So many tries brought no byte at all that no further file was begun: items may be left that were not tried.
+  /// Too many tries brought no byte at all, so no further file was begun: items may be left that were not tried.
   bool gaveUp = false;
 };
 
