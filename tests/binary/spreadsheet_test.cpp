@@ -48,7 +48,7 @@ TEST_F(Spreadsheet, LibreOfficeReadsEveryCellAsItIsMeant) {
       << scores.substr(0, 80);
   EXPECT_EQ(std::count(scores.begin(), scores.end(), '\n'), 201);
   ASSERT_EQ(run({"scores", "1", "--output", path("figures.xlsx")}).code, 0);
-  EXPECT_THAT(shown("figures.xlsx", "en_US.UTF-8"), HasSubstr("\n\"records\",200\n"));
+  EXPECT_THAT(shown("figures.xlsx", "en_US.UTF-8"), HasSubstr("\n\"rows\",200\n"));
 }
 
 TEST_F(Spreadsheet, DefaultColumnsHoldNoNamesAndNoAddresses) {
