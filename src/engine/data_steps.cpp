@@ -11,6 +11,7 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "forgotten.h"
 #include "manifest_writer.h"
 #include "steps.h"
 #include "unreadable_batch.h"
@@ -45,7 +46,7 @@ Turn selectOfDataset(StepContext& context) {
   };
   std::vector<Batch> batches = chooseBatches(context.tools.client, context.job.request, context.stop, tell);
   context.tools.client.resolvePredecessors(batches, context.job.datasetId, context.stop);
-  batches = withoutReplaced(context, std::move(batches));
+  batches = withoutForgotten(context, withoutReplaced(context, std::move(batches)));
   const auto newest = std::ranges::max_element(batches, {}, &Batch::created);
   requireFresh(
       context.job.request.guards.maxAge,
@@ -115,6 +116,7 @@ void refuseLink(const std::filesystem::path& folder) {
 
 void holdFolders(StepContext& context) {
   if (!context.run.folders.empty()) return;
+  refuseForgotten(context);
   for (const Batch& batch : context.job.batches) {
     const std::filesystem::path folder = folderOf(context.job, batch.id);
     context.tools.files.createDirectories(folder);

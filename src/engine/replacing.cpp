@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "batch_folder.h"
@@ -116,14 +117,22 @@ class FolderDeletion {
   FolderDeletion(fs::path folder, const std::vector<std::string>& recorded, core::FileSystem& files)
       : folder_(std::move(folder)), recorded_(recorded), files_(files) {}
 
-  /// The manifest goes last: it tells the next run what is ours.
+  /// The manifest goes last: it tells the next run what is ours. Error(io) for what lies behind a link, and for files
+  /// of which nothing tells whose they are; the rest is deleted.
   Removed run() {
     const core::DirectoryLock lock(folder_);
     Removed removed{.folder = folder_};
     std::set<fs::path> below;
-    for (const fs::path name : ownFiles(folder_, recorded_)) {
-      if (leadsAway(folder_, name)) continue;
+    const std::set<std::string> own = ownFiles(folder_, recorded_);
+    removeProbes(files_, folder_);
+    if (own.empty()) refuseUnknown();
+    std::optional<fs::path> link;
+    for (const fs::path name : own) {
       const fs::path path = folder_ / name;
+      if (leadsAway(folder_, name) || isLink(path)) {
+        if (!link) link = path;
+        continue;
+      }
       removed.files += remove(path);
       for (const fs::path& part : leftovers_.of(path)) removed.files += remove(part);
       if (path.parent_path() != folder_) below.insert(path.parent_path());
@@ -133,7 +142,7 @@ class FolderDeletion {
       files_.removeEmptyDirectory(inner);
     }
     files_.syncDirectory(folder_);
-    removeProbes(files_, folder_);
+    if (link) throwBehindLink(*link);
     remove(folder_ / "manifest.json.new.part");
     for (const fs::path& part : leftovers_.of(folder_ / kManifestName)) remove(part);
     remove(folder_ / kManifestName);
@@ -147,6 +156,29 @@ class FolderDeletion {
   }
 
  private:
+  static bool isLink(const fs::path& path) {
+    std::error_code ignored;
+    return fs::is_symlink(fs::symlink_status(path, ignored));
+  }
+
+  [[noreturn]] static void throwBehindLink(const fs::path& path) {
+    throw core::Error(core::Category::io,
+                      "'" + core::printable(path.string()) +
+                          "' is, or lies behind, a symbolic link: what that leads to "
+                          "is not touched",
+                      {.hint = "look where the link leads, delete what lies there, and remove the link; the next sync "
+                               "goes on"});
+  }
+
+  /// No record and no manifest: the files may all be the batch's.
+  void refuseUnknown() const {
+    if (countFiles(folder_) == (isThere(folder_ / kManifestName) ? 1U : 0U)) return;
+    throw core::Error(core::Category::io,
+                      "neither a record nor a manifest tells which files in '" + core::printable(folder_.string()) +
+                          "' are the batch's: none of them is deleted",
+                      {.hint = "look what they are, and delete the folder; the next sync goes on"});
+  }
+
   /// 1 if there was such a file.
   std::uint64_t remove(const fs::path& path) {
     std::error_code ignored;
@@ -162,16 +194,39 @@ class FolderDeletion {
   Leftovers leftovers_;
 };
 
+/// What can't be deleted keeps nothing else from being deleted.
+class FirstError {
+ public:
+  template <class Call>
+  void of(const Call& call) {
+    try {
+      call();
+    } catch (const core::Error& error) {
+      if (!error_) error_ = error;
+    }
+  }
+  void rethrow() const {
+    if (error_) throw core::Error(*error_);
+  }
+
+ private:
+  std::optional<core::Error> error_;
+};
+
 /// Deletes the batch at one place, those copies included that were put aside.
 void deleteAt(const store::SyncPlace& place, const model::BatchId& batch, const std::vector<std::string>& recorded,
               core::FileSystem& files, std::vector<Removed>& removed) {
   std::vector<fs::path> folders = asideCopies(place, batch);
   folders.push_back(folderOf(place, batch));
+  FirstError failed;
   for (const fs::path& folder : folders) {
     if (!isThere(folder)) continue;
-    refuseLinkOf(folder, batch, "deleted");
-    removed.push_back(FolderDeletion(folder, recorded, files).run());
+    failed.of([&] {
+      refuseLinkOf(folder, batch, "deleted");
+      removed.push_back(FolderDeletion(folder, recorded, files).run());
+    });
   }
+  failed.rethrow();
 }
 
 std::vector<store::SyncPlace> otherPlaces(const store::SyncPlace& place, const model::BatchId& batch,
@@ -189,19 +244,23 @@ std::vector<store::SyncPlace> otherPlaces(const store::SyncPlace& place, const m
 void deleteElsewhere(const store::SyncPlace& place, const model::Replacement& replacement,
                      const std::vector<std::string>& recorded, store::SyncStore& records, core::FileSystem& files,
                      Replaced& done) {
+  FirstError failed;
   for (const store::SyncPlace& other : otherPlaces(place, replacement.batch, records)) {
     if (!isThere(other.output)) {
       done.notThere.push_back(other.output);
       continue;
     }
-    const std::size_t before = done.removed.size();
-    deleteAt(other, replacement.batch, recorded, files, done.removed);
-    if (done.removed.size() == before) continue;
-    model::Replacement there = replacement;
-    there.done = true;
-    records.recordReplacement(other, there);
-    done.outputs.push_back(other.output);
+    failed.of([&] {
+      const std::size_t before = done.removed.size();
+      deleteAt(other, replacement.batch, recorded, files, done.removed);
+      if (done.removed.size() == before) return;
+      model::Replacement there = replacement;
+      there.done = true;
+      records.recordReplacement(other, there);
+      done.outputs.push_back(other.output);
+    });
   }
+  failed.rethrow();
 }
 
 }  // namespace
@@ -270,6 +329,7 @@ Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacem
       break;
     case ReplaceAction::remove: {
       const std::vector<std::string> recorded = records.recordedPaths(place, replacement.batch);
+      // What fails here is told, and tried again by the next run; that one tells of all copies elsewhere.
       deleteAt(place, replacement.batch, recorded, files, done.removed);
       if (everywhere) deleteElsewhere(place, replacement, recorded, records, files, done);
       break;

@@ -1,6 +1,7 @@
 #include "caiexport/engine/runner.h"
 
 #include <algorithm>
+#include <array>
 
 #include "caiexport/core/category.h"
 #include "caiexport/core/file_lock.h"
@@ -109,6 +110,7 @@ class JobRun {
       throw Error(Category::usage, "job " + std::to_string(model::numberOf(job_.id)) + " was cancelled",
                   {.hint = "start a new export"});
     }
+    state_.fromBefore = broughtFiles();
     while (const std::optional<model::StepName> step = model::currentStep(job_.steps)) {
       try {
         if (!advance(*step)) return {job_, std::nullopt};
@@ -124,6 +126,18 @@ class JobRun {
   }
 
  private:
+  std::vector<std::int64_t> broughtFiles() {
+    constexpr std::size_t kPage = 256;
+    constexpr std::array kHere{model::FileState::downloaded, model::FileState::verified};
+    std::vector<std::int64_t> rows;
+    for (std::int64_t last = 0;;) {
+      const std::vector<model::FileRecord> page = tools_.store.files(job_.id, last, kPage, kHere);
+      if (page.empty()) return rows;
+      for (const model::FileRecord& file : page) rows.push_back(file.id);
+      last = rows.back();
+    }
+  }
+
   /// One turn of the step; false if the job is to be left waiting.
   bool advance(model::StepName step) {
     stopIfAsked();

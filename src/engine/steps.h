@@ -41,6 +41,9 @@ struct RunState {
   bool acceptRows = false;  ///< As RunOptions::acceptRows.
   unsigned polls = 0;       ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
+  /// Files that an earlier run brought, by row, in order: what lies there now is held against their hashes before it
+  /// counts. Empty once that is done.
+  std::vector<std::int64_t> fromBefore = {};
   std::optional<SegmentFacts> segments = {};  ///< Once they were asked for.
   bool evaluationTold = false;
   /// Of the list of an export's batches, while more may come.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "batch_folder.h"
 #include "caiexport/core/category.h"
@@ -64,7 +65,7 @@ class SyncRun {
         lock_(tools.jobLocks, records.sourceNumber(place_), place_) {}
 
   SyncResult toTheEnd() {
-    result_.mark = records_.mark(place_);
+    result_.mark = records_.mark(place_, request_.job.batches.createdClient);
     try {
       finishReplacements();
       resumeInterrupted();
@@ -78,6 +79,7 @@ class SyncRun {
       } while (planAgain_ && ++rounds_ < kMostRounds);
       moveMark();
       for (const Batch& batch : plan_.flawed) note(notFetched(plan_, batch, place_.dataset));
+      for (const UnknownPredecessor& one : plan_.unknown) noteUnknown(one);
       if (!result_.error) requireNewest(request_, result_.newest, result_.mark, tools_.client);
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
@@ -97,6 +99,7 @@ class SyncRun {
     planAgain_ = false;
     plan_ = planSync(tools_.client, &records_, request_, stop_);
     if (rounds_ == 0) std::ranges::for_each(plan_.notices, [this](const std::string& notice) { tell(notice); });
+    result_.mark = plan_.mark;
     // A mark of the future was set by a batch of the future.
     if (result_.mark && isOfTheFuture(result_.mark->created)) result_.mark.reset();
     if (plan_.snapshot && !plan_.mark && rounds_ == 0) tellOfSnapshot();
@@ -116,6 +119,17 @@ class SyncRun {
          "by a whole copy each day" +
          (records > 0 ? " (" + std::to_string(records) + " profiles now)" : std::string()) +
          "; --replayed delete keeps one copy");
+  }
+
+  void noteUnknown(const UnknownPredecessor& one) {
+    note(Error(Category::verification,
+               "batch " + one.heir.id.value() + " replaces one with the external id '" +
+                   core::printable(one.externalId, 80) + "' for privacy's sake (\"" +
+                   core::printable(one.heir.replayReason, 200) +
+                   "\"), and neither Catalog nor the record tells which that is: it is NOT deleted",
+               {.hint = "find out which batch it is, and delete it in " +
+                        core::printable((place_.output / place_.dataset.value()).string()) +
+                        " and wherever else it is; --replayed keep, once, then says that this is done"}));
   }
 
   // --- what an earlier run left
@@ -140,15 +154,35 @@ class SyncRun {
       if (error && error->category() == Category::notFound) {
         tell("job " + std::to_string(model::numberOf(job)) + " cannot continue: " + error->what());
       } else if (error) {
+        for (const Batch& batch : tools_.store.load(job).batches) tried_.insert(batch.id);
         note(*error);
+      } else {
+        inDoubt_ = false;
       }
     }
   }
 
-  /// The first failure is the one to report; one that does not concern the batch alone ends the run.
+  /// The first failure is the one to report. One that does not concern the batch alone ends the run.
   void note(const Error& error) {
     if (!result_.error) result_.error = error;
-    if (!core::factsOf(error.category()).concernsOneBatch) throw error;
+    if (core::factsOf(error.category()).concernsOneBatch) {
+      inDoubt_ = false;
+      return;
+    }
+    // A single file or folder can meet that, too: the next batch tells.
+    if (!mayConcernOneBatch(error) || std::exchange(inDoubt_, true)) throw error;
+  }
+
+  static bool mayConcernOneBatch(const Error& error) {
+    switch (error.category()) {
+      case Category::permission:
+      case Category::timedOut:
+      case Category::unavailable:
+      case Category::io:
+        return true;
+      default:
+        return core::factsOf(error.category()).concernsOneBatch;
+    }
   }
 
   std::optional<Error> runOne(JobId job) {
@@ -183,7 +217,7 @@ class SyncRun {
       tools_.client.listFiles(
           batch.id, [&](std::vector<model::RemoteFile>&& page) { any = any || !page.empty(); }, stop_);
     } catch (const Error& error) {
-      if (!core::factsOf(error.category()).concernsOneBatch) throw;
+      if (!mayConcernOneBatch(error)) throw;
       return false;  // its job meets the same, and records it
     }
     if (any) return false;
@@ -195,6 +229,8 @@ class SyncRun {
 
   void fetch(const Batch& batch) {
     stopIfAsked();
+    // By the job that goes on from an earlier run: to ask once is enough.
+    if (tried_.contains(batch.id)) return;
     if (isEmpty(batch)) {
       settled(batch);
       return;
@@ -221,6 +257,7 @@ class SyncRun {
   }
 
   void settled(const Batch& batch) {
+    inDoubt_ = false;
     missing_.erase(batch.id);
     moveMark();
     replaceFor(batch.id);
@@ -231,20 +268,22 @@ class SyncRun {
     return now && platform::phaseOf(now->status) == platform::BatchPhase::withdrawn;
   }
 
-  /// To the newest batch before the first one that is still missing, or whose entry is odd; never ahead of the
-  /// platform's own clock, or nothing later would ever be listed.
+  /// To the newest batch before the first one that is still missing or was left out, whose entry is odd, or that is to
+  /// replace nobody knows what; never ahead of the platform's own clock, or nothing later would ever be listed.
   void moveMark() {
     if (planAgain_) return;
     // From where the last call ended: what lies before it is not missing any more.
     for (; passed_ < plan_.listed.size(); ++passed_) {
       const Batch& batch = plan_.listed[passed_];
-      if (missing_.contains(batch.id) || isOfTheFuture(batch.created)) return;
+      if (missing_.contains(batch.id) || plan_.leftOut.contains(batch.id) || isOfTheFuture(batch.created)) return;
+      const auto isHeir = [&](const UnknownPredecessor& one) { return one.heir.id == batch.id; };
+      if (std::ranges::any_of(plan_.unknown, isHeir)) return;
       // An unknown time of making is that of 1970.
       const auto isBefore = [&](const Batch& flawed) { return flawed.created <= batch.created; };
       if (std::ranges::any_of(plan_.flawed, isBefore)) return;
       if (result_.mark && batch.created <= result_.mark->created) continue;
-      const store::SyncMark mark{.batch = batch.id, .created = batch.created};
-      records_.setMark(place_, mark);
+      const store::SyncMark mark{.batch = batch.id, .created = batch.created, .since = plan_.since};
+      records_.setMark(place_, mark, request_.job.batches.createdClient);
       result_.mark = mark;
     }
   }
@@ -300,6 +339,7 @@ class SyncRun {
   /// False if it could not be done. That keeps nothing else from being done: the next run tries again.
   bool carryOut(const PlannedReplacement& planned) {
     stopIfAsked();
+    if (inVain_.contains(planned.replacement.batch)) return false;
     try {
       const Replaced replaced = replaceBatch(place_, planned.replacement, planned.privacy, records_, tools_.files);
       for (const std::filesystem::path& output : replaced.outputs) mendLatestAt(output);
@@ -307,6 +347,7 @@ class SyncRun {
       result_.replaced.push_back(replaced.replacement);
       return true;
     } catch (const Error& error) {
+      inVain_.insert(planned.replacement.batch);
       events_.notReplaced(planned.replacement, planned.privacy, error);
       if (!result_.error) result_.error = error;
       return false;
@@ -328,6 +369,9 @@ class SyncRun {
   std::size_t passed_ = 0;                              ///< So many of the listed batches lie behind the mark.
   std::map<BatchId, std::vector<std::size_t>> byHeir_;  ///< Of plan_.replacements.
   std::set<BatchId> deleted_;                           ///< For privacy's sake, or about to be.
+  std::set<BatchId> inVain_;                            ///< Could not be put out of the way in this run.
+  std::set<BatchId> tried_;                             ///< In vain, by jobs of an earlier run.
+  bool inDoubt_ = false;                                ///< The last batch met what may concern all.
   SyncResult result_;
 };
 

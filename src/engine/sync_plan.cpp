@@ -30,7 +30,7 @@ class Planner {
   Planner(platform::Client& client, store::SyncStore* records, const SyncRequest& request, std::stop_token stop)
       : client_(client), records_(records), request_(request), place_(placeOf(request.job)), stop_(std::move(stop)) {
     if (records_ == nullptr) return;
-    plan_.mark = records_->mark(place_);
+    plan_.mark = records_->mark(place_, request_.job.batches.createdClient);
     for (model::Replacement& row : records_->replacements(place_)) rows_.emplace(row.batch, std::move(row));
   }
 
@@ -48,10 +48,13 @@ class Planner {
   /// Of every client: what another one made may replace what is wanted, for privacy's sake too.
   void listBatches() {
     platform::BatchQuery query{.dataset = place_.dataset, .until = {}, .everyKind = true};
-    query.since = request_.job.batches.since;
+    query.since = plan_.since = request_.job.batches.since;
+    if (plan_.mark && leavesOut(*plan_.mark)) plan_.mark.reset();
     // A mark that lies ahead of the platform's clock was set by a batch of the future: it says nothing.
     if (plan_.mark && plan_.mark->created <= client_.serverNow() + kClockSlack) {
-      query.since = std::max(plan_.mark->created - kSyncOverlap, query.since.value_or(core::TimePoint::min()));
+      // Whatever is older than is wanted now: the mark must not pass what is not here.
+      query.since = std::max(plan_.mark->created - kSyncOverlap, plan_.mark->since.value_or(core::TimePoint::min()));
+      plan_.since = plan_.mark->since;
     }
     client_.forEachBatch(
         query,
@@ -83,6 +86,12 @@ class Planner {
     for (const Batch& batch : chain_) listedIds_.insert(batch.id);
     if (ofClient_.empty()) takeSnapshots();
     tidyPredecessors(chain_);
+  }
+
+  /// Whether some of what is wanted now was never looked at for that mark.
+  bool leavesOut(const store::SyncMark& mark) const {
+    const std::optional<core::TimePoint>& since = request_.job.batches.since;
+    return mark.since && (!since || *since < *mark.since);
   }
 
   /// An entry of the list.
@@ -123,7 +132,18 @@ class Planner {
 
   /// Every predecessor by its id, and none that can't be a batch's.
   void tidyPredecessors(std::span<Batch> batches) {
+    std::set<std::string> onRecord;
+    std::multimap<std::string, Batch> privacy;
+    for (Batch& batch : batches) {
+      for (const std::string& id : batch.predecessorsByExternalId) {
+        if (addRecorded(batch, id)) onRecord.insert(id);
+        if (model::isPrivacyDeletion(batch.replayReason)) privacy.emplace(id, batch);
+      }
+    }
     for (const std::string& unknown : client_.resolvePredecessors(batches, place_.dataset, stop_)) {
+      if (onRecord.contains(unknown)) continue;
+      const auto [first, last] = privacy.equal_range(unknown);
+      for (auto heir = first; heir != last; ++heir) noteUnknown(heir->second, unknown);
       plan_.notices.push_back("a batch with the external id '" + core::printable(unknown, 80) +
                               "' is replaced, but Catalog does not know which that is");
     }
@@ -137,6 +157,53 @@ class Planner {
     }
   }
 
+  /// Catalog may list no more what was fetched from it.
+  bool addRecorded(Batch& batch, const std::string& externalId) {
+    if (records_ == nullptr) return false;
+    bool any = false;
+    for (Batch& known : records_->batchesByExternalId(place_, externalId)) {
+      // A maker may give one id to all its batches: what came later is no predecessor.
+      if (known.id == batch.id || known.created > batch.created) continue;
+      any = true;
+      if (std::ranges::find(batch.predecessors, known.id) == batch.predecessors.end()) {
+        batch.predecessors.push_back(std::move(known.id));
+      }
+    }
+    return any;
+  }
+
+  /// Unless it was told of before, and passed over on purpose.
+  void noteUnknown(const Batch& heir, const std::string& externalId) {
+    if (request_.replayed.value_or(ReplaceAction::remove) != ReplaceAction::remove || !mayLieHere()) return;
+    const bool passed = plan_.mark && heir.created <= plan_.mark->created && records_->hasBatch(place_, heir.id);
+    if (!passed) plan_.unknown.push_back({.heir = heir, .externalId = externalId});
+  }
+
+  /// Whether there is a batch here of which it is not known how its maker calls it.
+  bool mayLieHere() {
+    if (!strangers_) {
+      const fs::path folder = place_.output / place_.dataset.value();
+      strangers_ = (records_ != nullptr && records_->lacksExternalIds(place_)) || holdsStrangers(folder) ||
+                   holdsStrangers(folder / kReplacedName);
+    }
+    return *strangers_;
+  }
+
+  bool holdsStrangers(const fs::path& folder) const {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      const std::string name = entry.path().filename().string();
+      if (!entry.is_directory(error) || !canBeFolder(name)) continue;
+      // A second copy that was put aside: BATCH.2
+      const BatchId ids[] = {BatchId(name), BatchId(name.substr(0, name.rfind('.')))};
+      const auto isKnown = [&](const BatchId& id) {
+        return records_ != nullptr && records_->knowsExternalId(place_, id);
+      };
+      if (std::ranges::none_of(ids, isKnown)) return true;
+    }
+    return false;
+  }
+
   /// Data Access said of it earlier that it is a consolidation.
   bool isRefused(const BatchId& id) const {
     const auto row = rows_.find(id);
@@ -147,8 +214,7 @@ class Planner {
   void addHidden() {
     std::vector<BatchId> unknown;
     for (const BatchId& id : absorbed_) {
-      const bool known = isListed(id) || rows_.contains(id) || hasManifest(id) ||
-                         (records_ != nullptr && records_->hasBatch(place_, id));
+      const bool known = isListed(id) || rows_.contains(id) || (records_ != nullptr && records_->hasBatch(place_, id));
       if (!known) unknown.push_back(id);
     }
     if (unknown.empty()) return;
@@ -275,13 +341,6 @@ class Planner {
     return canBeFolder(batch.value()) && fs::exists(fs::symlink_status(folderOf(place_, batch), ignored));
   }
 
-  /// Of that batch: anything else in its place hides nothing.
-  bool hasManifest(const BatchId& batch) const {
-    if (!canBeFolder(batch.value())) return false;
-    const std::optional<Manifest> manifest = manifestHead(folderOf(place_, batch));
-    return manifest && manifest->batchId == batch.value();
-  }
-
   ReplaceAction wantedAction(const model::Superseded& one) const {
     return request_.replayed.value_or(one.privacy ? ReplaceAction::remove : ReplaceAction::aside);
   }
@@ -316,7 +375,6 @@ class Planner {
   void planBatch(const Batch& batch) {
     if (plan_.outOfReach.contains(batch.id)) return;
     if (superseded_.contains(batch.id) && request_.replayed != ReplaceAction::keep) return;
-    if (hasManifest(batch.id)) return;
     const auto row = rows_.find(batch.id);
     const bool putAway = row != rows_.end() && row->second.done && row->second.action != ReplaceAction::keep;
     const bool countsAgain = again_.contains(batch.id);
@@ -325,7 +383,14 @@ class Planner {
     if (fetched && !countsAgain && !isOnDisk(batch.id)) {
       plan_.movedAway.push_back(batch.id);
     } else if (!fetched || countsAgain) {
-      plan_.missing.push_back(batch);
+      // Whatever lies there: a manifest that no job of this database wrote shows nothing until the files are held
+      // against it, which the batch's job does.
+      const std::optional<core::TimePoint>& since = request_.job.batches.since;
+      if (since && batch.created < *since) {
+        plan_.leftOut.insert(batch.id);
+      } else {
+        plan_.missing.push_back(batch);
+      }
     }
   }
 
@@ -356,6 +421,7 @@ class Planner {
   std::set<BatchId> again_;  ///< What replaced them was withdrawn.
   std::map<BatchId, model::Superseded> superseded_;
   std::vector<BatchId> absorbed_;  ///< By consolidations.
+  std::optional<bool> strangers_;  ///< See mayLieHere().
   SyncPlan plan_;
 };
 

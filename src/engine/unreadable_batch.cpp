@@ -6,6 +6,7 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "forgotten.h"
 
 namespace caiexport::engine {
 namespace {
@@ -15,10 +16,10 @@ using core::Error;
 using model::Batch;
 using model::BatchId;
 
-void record(StepContext& context, std::vector<Batch> batches, const std::string& what, const std::string& text) {
+void record(StepContext& context, const std::vector<Batch>& batches, const std::string& what, const std::string& text) {
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, context.step.name, what, text);
-  context.tools.store.finishStep(context.job.id, model::StepName::selectBatches, {.batches = std::move(batches)});
+  context.tools.store.finishStep(context.job.id, model::StepName::selectBatches, {.batches = batches});
   // Those that are held are of the batches before.
   context.run.folders.clear();
 }
@@ -44,7 +45,7 @@ Turn takeAbsorbed(StepContext& context, const UnreadableBatch& refused) {
       withParts(context.job.batches, refused.batch(), parts, context.job.request.batches.includeReplaced);
   const std::string text = takenInstead(refused.batch(), parts);
   for (const Batch& part : parts) context.run.parts.insert(part.id);
-  record(context, std::move(batches), "batch_consolidated", text);
+  record(context, withoutForgotten(context, std::move(batches)), "batch_consolidated", text);
   return {};
 }
 
@@ -52,7 +53,7 @@ Turn takeAbsorbed(StepContext& context, const UnreadableBatch& refused) {
 Turn leaveOutPart(StepContext& context, const UnreadableBatch& refused, const std::string& became) {
   std::vector<Batch> batches = context.job.batches;
   std::erase_if(batches, [&](const Batch& batch) { return batch.id == refused.batch(); });
-  record(context, std::move(batches), "batch_passed_over",
+  record(context, batches, "batch_passed_over",
          "batch '" + refused.batch().value() + "', which a consolidation holds, is left out: it" + became);
   return {};
 }
@@ -105,8 +106,8 @@ Turn chooseInstead(StepContext& context, const UnreadableBatch& refused) {
       std::erase_if(batches, [&](const Batch& batch) { return batch.id == id; });
     }
   }
-  const std::string chosen = namesOf(batches);
-  record(context, std::move(batches), "batch_chosen_again", text + ": chosen again: " + chosen);
+  batches = withoutForgotten(context, std::move(batches));
+  record(context, batches, "batch_chosen_again", text + ": chosen again: " + namesOf(batches));
   return {};
 }
 

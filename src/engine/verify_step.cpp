@@ -11,6 +11,7 @@
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/reader/tables.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/transfer/downloader.h"
 #include "guards.h"
 #include "latest.h"
 #include "manifest_writer.h"
@@ -71,6 +72,8 @@ class Verification {
       for (const FileRecord& file : page) tables_.note(pathOf(file));
     });
     forEachPage([this](const std::vector<FileRecord>& page) { checkPage(page); });
+    // What was wrong is fetched again, by this run.
+    context_.run.fromBefore.clear();
     if (wrong_.count > 0) return;
     for (const auto& [batch, count] : counts_) tellLeftOut(batch, count);
   }
@@ -94,7 +97,7 @@ class Verification {
     for (const model::Batch& batch : context_.job.batches) {
       const Count& count = counts_.at(batch.id);
       const Rows counted = count.counted();
-      if (counted && batch.records && *counted != *batch.records) {
+      if (!keepsPromise(batch) && !context_.tools.store.wasAccepted(context_.job.id, batch.id, *counted)) {
         return Mismatch{.who = "batch " + batch.id.value(),
                         .promised = *batch.records,
                         .counted = *counted,
@@ -107,6 +110,18 @@ class Verification {
     const bool withEvents = !context_.job.request.segment.eventFields.empty();
     if (!all || !reported || withEvents || *all == *reported) return std::nullopt;
     return Mismatch{.who = "export job " + context_.job.exportJobId.value(), .promised = *reported, .counted = *all};
+  }
+
+  /// Another number than was promised, which `--accept-rows` took in an earlier job.
+  void tellAccepted() const {
+    for (const model::Batch& batch : context_.job.batches) {
+      const Rows counted = counts_.at(batch.id).counted();
+      if (keepsPromise(batch) || !context_.tools.store.wasAccepted(context_.job.id, batch.id, *counted)) continue;
+      const std::string text = "batch " + batch.id.value() + " was promised with " + std::to_string(*batch.records) +
+                               " records and holds " + std::to_string(*counted) + ", which were accepted earlier";
+      context_.tools.observer.notice(text);
+      context_.tools.store.addEvent(context_.job.id, context_.step.name, "rows_accepted", text);
+    }
   }
 
   /// What the job's `records` is: counted, or nothing.
@@ -130,6 +145,12 @@ class Verification {
   }
 
  private:
+  /// As far as its files could be counted.
+  bool keepsPromise(const model::Batch& batch) const {
+    const Rows counted = counts_.at(batch.id).counted();
+    return !counted || !batch.records || *counted == *batch.records;
+  }
+
   template <class Take>
   void forEachPage(const Take& take) {
     constexpr std::size_t kPage = 256;
@@ -193,6 +214,7 @@ class Verification {
       throw WrongFile("'" + core::printable(path.string()) + "' has " + std::to_string(*size) + " bytes, not " +
                       std::to_string(file.remote.lengthBytes));
     }
+    requireUnchanged(file, path);
     Count& count = counts_[file.remote.batchId];
     switch (tables_.contentOf(path)) {
       case Content::marker:
@@ -214,6 +236,15 @@ class Verification {
     count.rows += rows;
     ++count.tables;
     return rows;
+  }
+
+  /// Between two runs anybody may have written to it.
+  void requireUnchanged(const FileRecord& file, const std::filesystem::path& path) const {
+    if (!std::ranges::binary_search(context_.run.fromBefore, file.id)) return;
+    const std::string hash = transfer::sha256OfFile(path, context_.stop);
+    if (hash == file.sha256) return;
+    throw WrongFile("'" + core::printable(path.string()) + "' was changed since it was fetched: its SHA-256 is " +
+                    hash + ", not " + file.sha256);
   }
 
   std::uint64_t rowsOf(const FileRecord& file, const std::filesystem::path& path) {
@@ -311,6 +342,7 @@ Rows verified(StepContext& context) {
     }
     if (mismatch && !context.run.acceptRows) throwMismatch(context, *mismatch);
     if (mismatch) acceptRows(context, *mismatch);
+    verification.tellAccepted();
     // Before the manifest: a batch that is not accepted is no part of its dataset's folder, nor the latest one.
     verification.guard();
     return verification.total();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "caiexport/model/replacement.h"
 #include "caiexport/store/job_store.h"
 #include "rows.h"
 
@@ -48,6 +49,41 @@ std::optional<JobStore::Success> JobStore::lastSuccess(const model::Job& than) {
       return success;
     }
     return std::nullopt;
+  });
+}
+
+bool JobStore::wasAccepted(model::JobId job, const model::BatchId& batch, std::uint64_t records) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT 1"
+              " FROM batch AS this"
+              " JOIN job AS this_job ON this_job.id = this.job"
+              " JOIN batch AS other ON other.remote_id = this.remote_id AND other.job <> this.job"
+              "  AND other.records IS this.records"
+              " JOIN job AS other_job ON other_job.id = other.job AND other_job.org_id = this_job.org_id"
+              "  AND other_job.sandbox = this_job.sandbox AND other_job.dataset_id = this_job.dataset_id"
+              " JOIN step ON step.job = other_job.id AND step.name = 'verify_files' AND step.state = 'done'"
+              " WHERE this.job = ?1 AND this.remote_id = ?2"
+              " AND (SELECT sum(file.records) FROM file WHERE file.batch = other.id) = ?3"
+              " LIMIT 1");
+    return row.with(model::numberOf(job), batch.value(), records).next();
+  });
+}
+
+std::map<model::BatchId, model::BatchId> JobStore::forgottenBatches(const model::Job& job) {
+  return reading(database_, [&] {
+    Query rows(database_,
+               "SELECT batch_id, replaced_by, reason"
+               " FROM replaced_batch"
+               " JOIN sync_source ON sync_source.id = source"
+               " WHERE org_id = ? AND sandbox = ? AND dataset_id = ? AND action = ?");
+    rows.with(job.request.orgId, job.request.sandbox, job.datasetId.value(), nameOf(model::ReplaceAction::remove));
+    std::map<model::BatchId, model::BatchId> forgotten;
+    while (rows.next()) {
+      if (!model::isPrivacyDeletion(rows.text(2))) continue;
+      forgotten.emplace(model::BatchId(rows.text(0)), model::BatchId(rows.text(1)));
+    }
+    return forgotten;
   });
 }
 

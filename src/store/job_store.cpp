@@ -169,15 +169,16 @@ bool mayBeOfAnother(Database& database, model::JobId job, const StepResult& resu
 
 std::int64_t saveBatch(Database& database, model::JobId job, int position, const model::Batch& batch) {
   Query insert(database,
-               "INSERT INTO batch (job, position, remote_id, status, created, created_client, records, replay_reason)"
-               " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+               "INSERT INTO batch (job, position, remote_id, status, created, created_client, records, replay_reason,"
+               " external_id)"
+               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
                " ON CONFLICT (job, remote_id) DO UPDATE"
                " SET position = excluded.position, status = excluded.status, created = excluded.created,"
                " created_client = excluded.created_client, records = excluded.records,"
-               " replay_reason = excluded.replay_reason"
+               " replay_reason = excluded.replay_reason, external_id = excluded.external_id"
                " RETURNING id");
   insert.with(numberOf(job), position, batch.id.value(), batch.status, batch.created, batch.createdClient,
-              batch.records, batch.replayReason);
+              batch.records, batch.replayReason, batch.externalId);
   insert.next();
   const std::int64_t id = insert.integer(0);
   insert.next();  // to the end, or the change would be undone

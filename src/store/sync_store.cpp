@@ -27,6 +27,18 @@ void bindPlace(Query& query, const SyncPlace& place) {
   query.bind(4, place.output.string());
 }
 
+/// Wherever jobs wrote them.
+constexpr std::string_view kBatchesOfDataset =
+    " FROM batch"
+    " JOIN job ON job.id = batch.job"
+    " WHERE job.org_id = ?1 AND job.sandbox = ?2 AND job.dataset_id = ?3";
+
+void bindDataset(Query& query, const SyncPlace& place) {
+  query.bind(1, place.orgId);
+  query.bind(2, place.sandbox);
+  query.bind(3, place.dataset.value());
+}
+
 std::int64_t numberOf(Database& database, const SyncPlace& place) {
   Query insert(database,
                "INSERT INTO sync_source (org_id, sandbox, dataset_id) VALUES (?, ?, ?)"
@@ -46,23 +58,26 @@ std::int64_t SyncStore::sourceNumber(const SyncPlace& place) {
   return recorded(database_, probe_, "sourceNumber", [&] { return numberOf(database_, place); });
 }
 
-std::optional<SyncMark> SyncStore::mark(const SyncPlace& place) {
+std::optional<SyncMark> SyncStore::mark(const SyncPlace& place, const std::string& createdClient) {
   return reading(database_, [&]() -> std::optional<SyncMark> {
-    Query row(database_, "SELECT batch_id, created FROM sync_mark" + std::string(kOfPlace));
+    Query row(database_,
+              "SELECT batch_id, created, since FROM sync_mark" + std::string(kOfPlace) + " AND created_client = ?5");
     bindPlace(row, place);
+    row.bind(5, createdClient);
     if (!row.next()) return std::nullopt;
-    return SyncMark{.batch = BatchId(row.text(0)), .created = row.time(1)};
+    return SyncMark{.batch = BatchId(row.text(0)), .created = row.time(1), .since = row.optionalTime(2)};
   });
 }
 
-void SyncStore::setMark(const SyncPlace& place, const SyncMark& mark) {
+void SyncStore::setMark(const SyncPlace& place, const SyncMark& mark, const std::string& createdClient) {
   recorded(database_, probe_, "setMark", [&] {
     Query insert(database_,
-                 "INSERT INTO sync_mark (source, output, batch_id, created, updated_at)"
-                 " VALUES (?, ?, ?, ?, ?)"
-                 " ON CONFLICT (source, output) DO UPDATE"
-                 " SET batch_id = excluded.batch_id, created = excluded.created, updated_at = excluded.updated_at");
-    insert.with(numberOf(database_, place), place.output.string(), mark.batch.value(), mark.created, clock_.now())
+                 "INSERT OR REPLACE INTO sync_mark"
+                 " (source, output, created_client, since, batch_id, created, updated_at)"
+                 " VALUES (?, ?, ?, ?, ?, ?, ?)");
+    insert
+        .with(numberOf(database_, place), place.output.string(), createdClient, mark.since, mark.batch.value(),
+              mark.created, clock_.now())
         .run();
   });
 }
@@ -148,6 +163,36 @@ std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const 
     std::vector<std::string> paths;
     while (rows.next()) paths.push_back(rows.text(0));
     return paths;
+  });
+}
+
+std::vector<model::Batch> SyncStore::batchesByExternalId(const SyncPlace& place, const std::string& externalId) {
+  return reading(database_, [&] {
+    Query rows(database_, "SELECT DISTINCT batch.remote_id, batch.created" + std::string(kBatchesOfDataset) +
+                              " AND external_id = ?4 ORDER BY 1");
+    bindDataset(rows, place);
+    rows.bind(4, externalId);
+    std::vector<model::Batch> batches;
+    while (rows.next()) batches.push_back({.id = BatchId(rows.text(0)), .created = rows.time(1)});
+    return batches;
+  });
+}
+
+bool SyncStore::knowsExternalId(const SyncPlace& place, const BatchId& batch) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT 1" + std::string(kBatchesOfDataset) +
+                             " AND batch.remote_id = ?4 AND external_id IS NOT NULL LIMIT 1");
+    bindDataset(row, place);
+    row.bind(4, batch.value());
+    return row.next();
+  });
+}
+
+bool SyncStore::lacksExternalIds(const SyncPlace& place) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT 1" + std::string(kBatchesOfDataset) + " AND external_id IS NULL LIMIT 1");
+    bindDataset(row, place);
+    return row.next();
   });
 }
 

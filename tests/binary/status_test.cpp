@@ -85,6 +85,17 @@ TEST_F(Status, TooOldIsTwelveAndAMistypedIdIsNoSource) {
   EXPECT_EQ(run({"status", "--id", "mistyped"}).code, 4);
 }
 
+TEST_F(Status, ABatchThatIsDatedInTheFutureIsNotYoung) {
+  startWith(kSmall);
+  post("/_simulator/advance", R"({"seconds": 864000})");
+  post("/_simulator/batches", "{}");
+  EXPECT_EQ(sync().code, 0);
+  EXPECT_EQ(run({"status"}).code, 0);
+  const Ended future = run({"status", "--max-age", "1d"});
+  EXPECT_EQ(future.code, 12);
+  EXPECT_THAT(future.err, HasSubstr("which is yet to come"));
+}
+
 TEST_F(Status, PrometheusReadsWhatStandsInTheFile) {
   startWith(kSmall);
   EXPECT_EQ(sync().code, 0);

@@ -75,6 +75,21 @@ TEST_F(SyncProgram, FetchesAllThenSaysThatNothingIsNew) {
   EXPECT_THAT(run({"verify", folder().string()}).out, HasSubstr("all 4 files are as recorded"));
 }
 
+TEST_F(SyncProgram, AFolderBesideTheOthersWithoutAManifestIsADifference) {
+  startWith(kSmall);
+  const auto ids = idsOf(json());
+  fs::create_directory(folder() / "notes");
+  std::ofstream(folder() / "notes" / "mine.txt") << "not yours";
+  EXPECT_EQ(run({"verify", folder().string()}).code, 0);
+  fs::remove(folder() / ids[0] / "manifest.json");
+  const Ended kept = run({"verify", folder().string()});
+  EXPECT_EQ(kept.code, 8) << kept.out;
+  EXPECT_THAT(kept.out, HasSubstr("missing  " + (folder() / ids[0] / "manifest.json").string()));
+  fs::remove_all(folder() / ids[0]);
+  fs::create_directory(folder() / ids[0]);
+  EXPECT_EQ(run({"verify", folder().string()}).code, 8) << "emptied";
+}
+
 TEST_F(SyncProgram, ASupersededBatchIsMovedAsideAndEveryCommandKnows) {
   startWith(kSmall);
   const auto ids = idsOf(json());

@@ -461,6 +461,22 @@ TEST(DatasetJourney, RowsThatDoNotAddUpFailTheJobAndKeepTheFiles) {
   EXPECT_EQ(filesUnder(journey.directory / "out").size(), 3U);
 }
 
+TEST(DatasetJourney, RowsThatWereAcceptedOnceAreAcceptedAgain) {
+  Journey journey;
+  Journey::Process process(journey);
+  model::ExportRequest request = journey.datasetRequest();
+  request.verify = model::VerifyLevel::footer;
+  journey.rowsPerFile = 7;
+  const Outcome failed = run(process, request);
+  ASSERT_TRUE(failed.error);
+  ASSERT_FALSE(process.runner.advance(failed.job.id, {.acceptRows = true}, {}).error);
+  const Outcome again = run(process, request);
+  ASSERT_FALSE(again.error) << again.error->what();
+  EXPECT_THAT(process.observer.notices, Contains(HasSubstr("holds 21, which were accepted earlier")));
+  journey.rowsPerFile = 8;
+  EXPECT_TRUE(run(process, request).error) << "another number was never accepted";
+}
+
 TEST(DatasetJourney, FilesThatShareANameGoIntoTheirOwnFolders) {
   Journey journey(R"({"duplicate_names": true, "dataset_files": 2, "files": 4})");
   Journey::Process process(journey);
@@ -505,6 +521,25 @@ TEST(Resuming, ElsewhereIsRefused) {
                                     Surroundings{"A@AdobeOrg", "dev", "https://one.example"},
                                     Surroundings{"A@AdobeOrg", "prod", "https://two.example"}}) {
     EXPECT_THROW(Runner::requireSame(job, other), core::Error);
+  }
+}
+
+TEST(Resuming, HoldsWhatAnEarlierRunBroughtAgainstItsHash) {
+  for (const auto verify : {model::VerifyLevel::size, model::VerifyLevel::footer}) {
+    Journey journey(R"({"files": 3})");
+    Journey::Process process(journey);
+    model::ExportRequest request = journey.datasetRequest();
+    request.verify = verify;
+    request.guards.minRecords = 1;  // so that rows are counted, and are too few
+    const Outcome failed = run(process, request);
+    ASSERT_TRUE(failed.error);
+    const auto content = contentOf(journey.directory / "out");
+    const std::filesystem::path changed = journey.directory / "out" / content.begin()->first;
+    std::fstream(changed, std::ios::binary | std::ios::in | std::ios::out).seekp(60).put('\x7f');
+    ASSERT_NE(contentOf(journey.directory / "out"), content);
+    process.runner.advance(failed.job.id, {}, {});
+    EXPECT_EQ(contentOf(journey.directory / "out"), content);
+    EXPECT_THAT(process.observer.notices, Contains(HasSubstr("was changed since it was fetched")));
   }
 }
 

@@ -67,6 +67,32 @@ class SyncJourney : public testing::Test {
 
   fs::path folder() const { return journey->directory / "out" / kScoreDataset; }
 
+  std::string newestId() const {
+    const std::string state = journey->world().stateJson();
+    return state.substr(state.rfind("01JXSC"), 26);
+  }
+
+  /// The next process knows of nothing.
+  void loseDatabase() const {
+    for (const char* name : {"jobs.db", "jobs.db-wal", "jobs.db-shm"}) fs::remove(journey->directory / name);
+  }
+
+  fs::path fileOf(const std::string& batch) const {
+    for (const auto& entry : fs::directory_iterator(folder() / batch)) {
+      if (entry.path().extension() == ".parquet") return entry.path();
+    }
+    return {};
+  }
+
+  static void damage(const fs::path& file) {
+    std::fstream(file, std::ios::binary | std::ios::in | std::ios::out).seekp(60).put('\x7f');
+  }
+
+  Outcome runJob(const model::ExportRequest& wanted, const RunOptions& options = {}) const {
+    SyncProcess process(*journey);
+    return process.runner.advance(process.runner.create(wanted).id, options, {});
+  }
+
   /// Batch folders, sorted: ids grow with time.
   std::vector<std::string> batchesIn(const fs::path& place) const {
     std::vector<std::string> names;
@@ -547,6 +573,284 @@ TEST_F(SyncJourney, AManifestThatIsAPipeHoldsNothingUp) {
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+// --- what lies there and was not verified by a job
+
+TEST_F(SyncJourney, AManifestThatNoJobWroteVouchesForNothing) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  addBatches("{}");
+  const std::string planted = newestId();
+  fs::create_directory(folder() / planted);
+  const fs::path manifest = folder() / planted / "manifest.json";
+  fs::copy_file(folder() / old / "manifest.json", manifest);
+  for (const bool copied : {true, false}) {
+    if (!copied) std::ofstream(manifest) << "hello";
+    const SyncResult refused = sync();
+    ASSERT_TRUE(refused.error) << (copied ? "another batch's" : "garbage");
+    EXPECT_THAT(refused.error->what(), HasSubstr("is not the manifest of this batch"));
+    EXPECT_EQ(refused.mark->batch.value(), old);
+  }
+  fs::remove(manifest);
+  const SyncResult fetched = sync();
+  ASSERT_FALSE(fetched.error) << fetched.error->what();
+  EXPECT_EQ(fetched.mark->batch.value(), planted);
+  EXPECT_FALSE(fileOf(planted).empty());
+}
+
+TEST_F(SyncJourney, AfterALostDatabaseEveryFileIsHeldAgainstItsHash) {
+  start(R"({"batches": 2, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const auto here = batchesIn(folder());
+  loseDatabase();
+  const std::uint64_t served = journey->world().statistics().fileBytesServed;
+  const SyncResult kept = sync();
+  ASSERT_FALSE(kept.error) << kept.error->what();
+  EXPECT_THAT(kept.jobs, SizeIs(2));
+  EXPECT_EQ(journey->world().statistics().fileBytesServed, served);
+
+  loseDatabase();
+  damage(fileOf(here[0]));
+  const SyncResult found = sync();
+  ASSERT_TRUE(found.error);
+  EXPECT_THAT(found.error->what(), HasSubstr("is not what its manifest says"));
+  EXPECT_FALSE(found.mark);
+  EXPECT_THAT(found.jobs, SizeIs(2)) << "the other one is looked at all the same";
+
+  loseDatabase();
+  fs::remove(fileOf(here[0]));
+  const SyncResult fetched = sync();
+  ASSERT_FALSE(fetched.error) << fetched.error->what();
+  EXPECT_FALSE(fileOf(here[0]).empty());
+}
+
+// --- who was forgotten does not come back
+
+TEST_F(SyncJourney, AJobThatFailedDoesNotBringBackWhoWasForgotten) {
+  start(R"({"batches": 1, "failed_batches": 0, "files": 1, "records": 10})");
+  const std::string old = newestId();
+  journey->rowsPerFile = 5;
+  model::ExportRequest counted = journey->datasetRequest();
+  counted.verify = model::VerifyLevel::footer;
+  const Outcome failed = runJob(counted);
+  ASSERT_TRUE(failed.error);
+  addBatches(R"({"reason": "GDPR 18", "predecessors": [")" + old + R"("]})");
+  ASSERT_FALSE(sync().error);
+  ASSERT_FALSE(fs::exists(folder() / old));
+  for (const bool accept : {false, true}) {
+    SyncProcess process(*journey);
+    const Outcome resumed = process.runner.advance(failed.job.id, {.acceptRows = accept}, {});
+    ASSERT_TRUE(resumed.error);
+    EXPECT_EQ(resumed.error->category(), Category::notFound);
+    EXPECT_THAT(resumed.error->what(), HasSubstr("people asked for their data to go"));
+    EXPECT_FALSE(fs::exists(folder() / old));
+  }
+}
+
+TEST_F(SyncJourney, WhatCameInPlaceOfAForgottenBatchIsTakenInstead) {
+  start(R"({"batches": 2, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).back();
+  addBatches(R"({"created_client": "acp_hygiene", "reason": "GDPR 19", "predecessors": [")" + old + R"("]})");
+  const std::string heir = newestId();
+  ASSERT_FALSE(sync().error);
+  ASSERT_FALSE(fs::exists(folder() / old));
+
+  model::ExportRequest newest = journey->datasetRequest();
+  const Outcome instead = runJob(newest);
+  ASSERT_FALSE(instead.error) << instead.error->what();
+  EXPECT_EQ(instead.job.batches.front().id.value(), heir);
+
+  newest.batches.limit.reset();
+  newest.batches.createdClient.clear();
+  newest.batches.includeReplaced = true;
+  const Outcome all = runJob(newest);
+  ASSERT_FALSE(all.error) << all.error->what();
+  EXPECT_THAT(all.job.batches, SizeIs(2));
+
+  model::ExportRequest named = journey->datasetRequest();
+  named.batches.batch = model::BatchId(old);
+  const Outcome refused = runJob(named);
+  ASSERT_TRUE(refused.error);
+  EXPECT_THAT(refused.error->hint(), HasSubstr("--batch " + heir));
+  EXPECT_FALSE(fs::exists(folder() / old));
+  named.force = true;
+  EXPECT_FALSE(runJob(named).error);
+  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+}
+
+// --- privacy deletions that can't be carried out are no success
+
+TEST_F(SyncJourney, APrivacyDeletionByExternalIdGoesByTheRecordWhereCatalogHasForgotten) {
+  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
+  addBatches(R"({"external_id": "week-1"})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  post("/_simulator/batch", R"({"id": ")" + old + R"("})");
+  addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 20"})");
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(result.replaced, SizeIs(1));
+  EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+TEST_F(SyncJourney, APrivacyDeletionOfWhatNobodyCanNameIsNoSuccess) {
+  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
+  addBatches(R"({"external_id": "week-1"})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  loseDatabase();
+  post("/_simulator/batch", R"({"id": ")" + old + R"("})");
+  addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 21"})");
+  for (int run = 0; run < 2; ++run) {
+    const SyncResult result = sync();
+    ASSERT_TRUE(result.error) << "run " << run;
+    EXPECT_EQ(result.error->category(), Category::verification);
+    EXPECT_THAT(result.error->what(), HasSubstr("NOT deleted"));
+    EXPECT_FALSE(result.mark);
+  }
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2)) << "what came in its place is here";
+  fs::remove_all(folder() / old);
+  SyncRequest keep = request();
+  keep.replayed = model::ReplaceAction::keep;
+  ASSERT_FALSE(sync(keep).error);
+  EXPECT_FALSE(sync().error) << "it was told that this is done";
+}
+
+TEST_F(SyncJourney, ADatasetOfWhichNothingWasHereHasNothingToDelete) {
+  start(R"({"batches": 1, "files": 1})");
+  addBatches(R"({"predecessors_by_external_id": ["never heard of"], "reason": "GDPR 22"})");
+  EXPECT_FALSE(sync().error);
+  EXPECT_FALSE(sync().error) << "all that is here is known by name";
+}
+
+TEST_F(SyncJourney, AFileThatIsALinkIsNotSaidToBeDeleted) {
+  start(R"({"batches": 1, "files": 2})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  const fs::path moved = journey->directory / "moved";
+  const fs::path file = fileOf(old);
+  fs::rename(file, moved);
+  fs::create_symlink(moved, file);
+  addBatches(R"({"replay": true, "reason": "GDPR 23"})");
+  for (int run = 0; run < 2; ++run) {
+    SyncProcess process(*journey);
+    const SyncResult result = process.sync(request());
+    ASSERT_TRUE(result.error) << "run " << run;
+    EXPECT_EQ(result.error->category(), Category::io);
+    EXPECT_THAT(result.error->what(), HasSubstr("symbolic link"));
+    EXPECT_EQ(process.notReplaced, 1);
+    EXPECT_TRUE(fs::exists(moved));
+    EXPECT_EQ(fileOf(old), file) << "the others are gone";
+  }
+  fs::remove(file);
+  EXPECT_FALSE(sync().error);
+  EXPECT_FALSE(fs::exists(folder() / old));
+}
+
+TEST_F(SyncJourney, FilesOfWhichNothingTellsWhoseTheyAreAreNotSaidToBeDeleted) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const std::string old = batchesIn(folder()).front();
+  loseDatabase();
+  std::ofstream(folder() / old / "manifest.json") << "hello";
+  addBatches(R"({"replay": true, "reason": "GDPR 24"})");
+  SyncProcess process(*journey);
+  const SyncResult result = process.sync(request());
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(process.notReplaced, 1);
+  EXPECT_THAT(result.error->what(), HasSubstr("neither a record nor a manifest tells"));
+  EXPECT_FALSE(fileOf(old).empty());
+}
+
+// --- the mark and its filter
+
+TEST_F(SyncJourney, TheMarkDoesNotPassWhatWasTooOldForARun) {
+  start(R"({"batches": 1, "files": 1})");
+  journey->clock.advance(std::chrono::hours(24 * 30));
+  addBatches("{}");
+  SyncRequest recent = request();
+  recent.job.batches.since = journey->clock.now() - std::chrono::hours(24);
+  ASSERT_FALSE(sync(recent).error);
+  ASSERT_THAT(batchesIn(folder()), SizeIs(1));
+  const SyncResult all = sync();
+  ASSERT_FALSE(all.error) << all.error->what();
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2));
+  EXPECT_EQ(all.mark->batch.value(), newestId());
+
+  // Behind a mark: what is left out between it and the new batch holds it.
+  addBatches("{}");
+  const std::string older = newestId();
+  journey->clock.advance(std::chrono::hours(24 * 30));
+  addBatches("{}");
+  recent.job.batches.since = journey->clock.now() - std::chrono::hours(24);
+  const SyncResult held = sync(recent);
+  ASSERT_FALSE(held.error) << held.error->what();
+  EXPECT_THAT(batchesIn(folder()), SizeIs(3));
+  EXPECT_EQ(held.mark->batch, all.mark->batch);
+  ASSERT_FALSE(sync().error);
+  EXPECT_TRUE(fs::exists(folder() / older / "manifest.json"));
+}
+
+TEST_F(SyncJourney, WhatAnotherClientMadeHasAMarkOfItsOwn) {
+  start(R"({"batches": 1, "failed_batches": 0, "files": 1})");
+  const std::string first = newestId();
+  journey->clock.advance(std::chrono::hours(24 * 30));
+  addBatches(R"({"created_client": "streaming"})");
+  SyncRequest other = request();
+  other.job.batches.createdClient = "streaming";
+  ASSERT_FALSE(sync(other).error);
+  ASSERT_THAT(batchesIn(folder()), ElementsAre(newestId()));
+  const SyncResult result = sync();
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_THAT(batchesIn(folder()), SizeIs(2));
+  EXPECT_EQ(result.mark->batch.value(), first);
+  const SyncResult again = sync(other);
+  EXPECT_THAT(again.jobs, IsEmpty());
+  EXPECT_EQ(again.mark->batch.value(), newestId());
+}
+
+// --- one batch, or all of them
+
+TEST_F(SyncJourney, ABatchThatThePlatformDoesNotDeliverHoldsNoOtherUp) {
+  for (const char* answer : {"500", "403"}) {
+    start(R"({"batches": 3, "files": 1})");
+    std::vector<std::string> ids;
+    {
+      SyncProcess process(*journey);
+      process.client.forEachBatch({.dataset = model::DatasetId(kScoreDataset)},
+                                  [&](const model::Batch& batch) {
+                                    ids.insert(ids.begin(), batch.id.value());
+                                    return true;
+                                  },
+                                  {});
+    }
+    ASSERT_THAT(ids, SizeIs(3));
+    journey->world().change(R"({"faults": [{"match": {"path": "/export/batches/)" + ids[1] +
+                            R"(/files"}, "times": -1, "do": {"status": )" + answer + "}}]}");
+    for (int run = 0; run < 2; ++run) {
+      const SyncResult result = sync();
+      ASSERT_TRUE(result.error) << answer;
+      EXPECT_THAT(result.jobs, SizeIs(run == 0 ? 3 : 1)) << answer;
+      EXPECT_TRUE(fs::exists(folder() / ids[2] / "manifest.json")) << answer;
+      EXPECT_EQ(result.mark->batch.value(), ids[0]) << answer;
+    }
+    journey->world().change(R"({"faults": []})");
+    const SyncResult mended = sync();
+    EXPECT_FALSE(mended.error) << mended.error->what();
+    EXPECT_EQ(mended.mark->batch.value(), ids[2]);
+  }
+}
+
+TEST_F(SyncJourney, APlatformThatDeliversNothingEndsTheRunSoon) {
+  start(R"({"batches": 5, "files": 1})");
+  journey->world().change(R"({"faults": [{"match": {"path": "/export/"}, "times": -1, "do": {"status": 500}}]})");
+  const SyncResult result = sync();
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->category(), Category::unavailable);
+  EXPECT_THAT(result.jobs, SizeIs(2)) << "the second batch tells that it is not the first one's fault";
 }
 
 // --- the crash matrix

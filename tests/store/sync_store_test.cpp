@@ -57,6 +57,18 @@ TEST_F(SyncStoreTest, AMarkIsOfItsPlaceAlone) {
   EXPECT_FALSE(store.mark(elsewhere));
 }
 
+TEST_F(SyncStoreTest, AMarkIsOfItsFilterAlone) {
+  SyncStore store = records();
+  const core::TimePoint since(core::Duration(500));
+  store.setMark(place(), {.batch = BatchId("b1"), .created = core::TimePoint(core::Duration(1000)), .since = since});
+  EXPECT_EQ(store.mark(place())->since, since);
+  EXPECT_FALSE(store.mark(place(), "another"));
+  store.setMark(place(), {.batch = BatchId("b9"), .created = core::TimePoint(core::Duration(9000))}, "another");
+  EXPECT_EQ(store.mark(place())->batch.value(), "b1");
+  EXPECT_EQ(store.mark(place(), "another")->batch.value(), "b9");
+  EXPECT_FALSE(store.mark(place(), "another")->since);
+}
+
 TEST_F(SyncStoreTest, ASourceKeepsItsNumberWhateverTheFolder) {
   SyncStore store = records();
   const std::int64_t first = store.sourceNumber(place());

@@ -28,6 +28,12 @@ struct PlannedReplacement {
   bool privacy = false;  ///< People asked for their data to go.
 };
 
+/// A privacy deletion of a batch that nobody can name any more, though it may lie here.
+struct UnknownPredecessor {
+  model::Batch heir = {};
+  std::string externalId = {};
+};
+
 struct SyncPlan {
   std::vector<model::Batch> listed = {};   ///< That the platform has since the mark, oldest first.
   std::vector<model::Batch> missing = {};  ///< Of those: to be fetched, oldest first.
@@ -36,9 +42,12 @@ struct SyncPlan {
   /// Named, not fetched: their entries in Catalog are odd, or what they replace can't be looked up; `flaw` says it.
   std::vector<model::Batch> flawed = {};
   std::set<model::BatchId> outOfReach = {};  ///< Those of them for which only a look-up failed.
-  bool snapshot = false;                     ///< Each day's batch replaces all that was there.
-  std::optional<store::SyncMark> mark = {};
-  std::vector<std::string> notices = {};  ///< Of replays that can't be made sense of.
+  std::set<model::BatchId> leftOut = {};     ///< Of those listed: not here, and older than the request wants.
+  std::vector<UnknownPredecessor> unknown = {};
+  bool snapshot = false;                      ///< Each day's batch replaces all that was there.
+  std::optional<store::SyncMark> mark = {};   ///< From which on was looked; nothing if its filter saw less.
+  std::optional<core::TimePoint> since = {};  ///< What `since` a mark has that this plan sets.
+  std::vector<std::string> notices = {};      ///< Of replays that can't be made sense of.
 };
 
 /// What would be done. `records` is nullptr where no job was ever made. Error(notFound) if the dataset does not exist.
@@ -94,7 +103,8 @@ class Sync {
   Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events);
 
   /// Goes on where an earlier run stopped, however it stopped. A batch that fails for a reason of its own does not keep
-  /// newer ones from coming; the mark stays before it. Error(busy) if another process syncs this dataset.
+  /// newer ones from coming; the mark stays before it. So with one that may concern all (the platform is out of reach,
+  /// the disk refuses), unless the next batch meets the like. Error(busy) if another process syncs this dataset.
   SyncResult run(const SyncRequest& request, std::stop_token stop);
 
  private:

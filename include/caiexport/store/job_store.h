@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -107,6 +108,11 @@ class JobStore {
   /// The newest other job of the same kind, source, organisation and sandbox that succeeded and whose records are
   /// known.
   std::optional<Success> lastSuccess(const model::Job& than);
+  /// Whether another job brought that batch of the job, promised alike, and ended with that many records in its files.
+  bool wasAccepted(model::JobId job, const model::BatchId& batch, std::uint64_t records);
+  /// Batches of the job's dataset that were deleted, or are about to be, because people asked for their data to go;
+  /// with what came in their place.
+  std::map<model::BatchId, model::BatchId> forgottenBatches(const model::Job& job);
   /// Datasets that jobs made for the job's segment in its organisation and sandbox, newest first.
   std::vector<model::DatasetId> datasetsMadeFor(const model::Job& job);
 

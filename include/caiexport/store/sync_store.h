@@ -22,10 +22,11 @@ struct SyncPlace {
   std::filesystem::path output = {};
 };
 
-/// All batches created up to this one were dealt with.
+/// All batches created up to this one were dealt with, as far as the filter under which it was set lets them be seen.
 struct SyncMark {
   model::BatchId batch = {};
   core::TimePoint created = {};
+  std::optional<core::TimePoint> since = {};  ///< Older ones were not looked at.
 };
 
 class SyncStore {
@@ -35,8 +36,11 @@ class SyncStore {
   /// The number of the organisation's, sandbox's and dataset's lock; made on first use.
   std::int64_t sourceNumber(const SyncPlace& place);
 
-  std::optional<SyncMark> mark(const SyncPlace& place);
-  void setMark(const SyncPlace& place, const SyncMark& mark);
+  /// Of what that client made; see BatchSelection::createdClient.
+  std::optional<SyncMark> mark(const SyncPlace& place,
+                               const std::string& createdClient = model::BatchSelection().createdClient);
+  void setMark(const SyncPlace& place, const SyncMark& mark,
+               const std::string& createdClient = model::BatchSelection().createdClient);
 
   std::vector<model::Replacement> replacements(const SyncPlace& place);
   /// In place of what was recorded of that batch.
@@ -50,6 +54,12 @@ class SyncStore {
   std::optional<model::JobId> failedJob(const SyncPlace& place, const model::BatchId& batch);
   /// Files of the batch as any job of the dataset recorded them, wherever it put them (paths relative to its folder).
   std::vector<std::string> recordedPaths(const SyncPlace& place, const model::BatchId& batch);
+  /// Batches of the dataset that have that id of their maker's, wherever jobs wrote them.
+  std::vector<model::Batch> batchesByExternalId(const SyncPlace& place, const std::string& externalId);
+  /// Whether a job ever chose the batch, and its maker's own id was written down.
+  bool knowsExternalId(const SyncPlace& place, const model::BatchId& batch);
+  /// Whether of some batch of the dataset it was not.
+  bool lacksExternalIds(const SyncPlace& place);
   /// Other folders to which jobs of the dataset wrote the batch.
   std::vector<std::filesystem::path> otherOutputs(const SyncPlace& place, const model::BatchId& batch);
 

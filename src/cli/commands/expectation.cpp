@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
 #include "cli/output/job_json.h"
@@ -60,6 +62,41 @@ void noteReplaced(const ExpectedBatch& batch, std::map<fs::path, Heirs>& heirs, 
   expectation.replaced.push_back(std::move(replacement));
 }
 
+/// Empty, or with tables in it: no folder that somebody made for notes.
+bool mayBeBatch(const fs::path& folder) {
+  std::uint64_t files = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->is_directory(error)) continue;
+    ++files;
+    const std::string ending = entry->path().extension().string();
+    if (ending == ".parquet" || ending == ".part") return true;
+  }
+  return files == 0;
+}
+
+bool isAtWork(const fs::path& folder) {
+  try {
+    const core::DirectoryLock lock(folder);
+    return false;
+  } catch (const core::Error& error) {
+    return error.category() == core::Category::busy;
+  }
+}
+
+/// Beside the batch: a download that did not end or failed its checks, or whose manifest is lost.
+void noteUnknown(const fs::path& batch, std::set<fs::path>& looked, Expectation& expectation) {
+  const fs::path dataset = batch.parent_path();
+  if (!looked.insert(dataset).second) return;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(dataset, error)) {
+    const bool folder = entry.is_directory(error) && !entry.is_symlink(error) && !engine::isPassedOver(entry.path());
+    if (!folder || fs::is_regular_file(entry.path() / engine::kManifestName, error)) continue;
+    if (mayBeBatch(entry.path()) && !isAtWork(entry.path())) expectation.unknown.push_back(entry.path());
+  }
+  std::ranges::sort(expectation.unknown);
+}
+
 }  // namespace
 
 Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
@@ -106,6 +143,7 @@ Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
 Expectation expectedInFolder(const fs::path& folder) {
   Expectation expectation;
   std::map<fs::path, Heirs> heirs;
+  std::set<fs::path> looked;
   for (const fs::path& place : engine::foldersWithManifest(folder)) {
     engine::Manifest manifest = engine::readManifest(place);
     ExpectedBatch batch{.folder = place, .batchId = manifest.batchId, .files = {}, .records = manifest.records};
@@ -115,6 +153,7 @@ Expectation expectedInFolder(const fs::path& folder) {
                              .sha256 = std::move(file.sha256),
                              .records = file.records});
     }
+    if (place != folder) noteUnknown(place, looked, expectation);
     noteReplaced(batch, heirs, expectation);
     expect(expectation, std::move(batch));
   }
@@ -138,7 +177,15 @@ VerifyReport checkAll(const Expectation& expectation, VerifyCheck::Look look, Co
   VerifyCheck check([] { return reader::openReader({}); }, showCount, context.stop, look);
   for (const ExpectedBatch& batch : expectation.batches) check.check(batch);
   context.console.live({});
-  return check.report();
+  VerifyReport report = check.report();
+  for (const fs::path& folder : expectation.unknown) {
+    report.problems.push_back({.path = folder / engine::kManifestName,
+                               .batchId = folder.filename().string(),
+                               .difference = Difference::missing,
+                               .detail = "so it is not known what should be there: its download did not end, or "
+                                         "failed its checks"});
+  }
+  return report;
 }
 
 }  // namespace caiexport::cli

@@ -21,7 +21,8 @@ struct Expectation {
   std::vector<ExpectedBatch> batches;
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
-  std::vector<model::Replacement> replaced;  ///< Batches that lie elsewhere now, or were deleted on purpose.
+  std::vector<std::filesystem::path> unknown;  ///< Batch folders beside others, without a manifest.
+  std::vector<model::Replacement> replaced;    ///< Batches that lie elsewhere now, or were deleted on purpose.
 };
 
 /// Error(notFound) if the job has not brought all its files to disk.

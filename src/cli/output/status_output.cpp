@@ -15,6 +15,9 @@ namespace {
 using core::Category;
 using store::SourceStatus;
 
+// Between this machine's clock and the platform's.
+constexpr core::Duration kClockSlack = std::chrono::minutes(5);
+
 core::Duration since(core::TimePoint time, core::TimePoint now) {
   return std::max(now - time, core::Duration::zero());
 }
@@ -135,16 +138,24 @@ std::string flag(bool value) {
 
 StatusLine::StatusLine(SourceStatus status, core::TimePoint now, const std::optional<core::Duration>& maxAge)
     : source(std::move(status)), next(nextOf(source)) {
-  stale = maxAge && (!source.newest || now - source.newest->created > *maxAge);
+  const bool ofTheFuture = source.newest && source.newest->created > now + kClockSlack;
+  stale = maxAge && (!source.newest || ofTheFuture || now - source.newest->created > *maxAge);
   if (const auto failure = failureOf(source.last)) {
     category = *failure;
     problem = source.last.status;
     if (source.last.error) problem += ": " + source.last.error->message;
   } else if (stale) {
     category = Category::tooOld;
-    problem = source.newest ? "the newest batch was created " + ago(source.newest->created, now) +
-                                  "; expected at most " + core::formatDuration(*maxAge) + " (--max-age)"
-                            : "there is no batch here yet (--max-age)";
+    if (!source.newest) {
+      problem = "there is no batch here yet (--max-age)";
+    } else if (ofTheFuture) {
+      problem = "the newest batch is dated " + core::formatTime(source.newest->created) +
+                ", which is yet to come: its age is not known (--max-age)";
+      if (next.empty()) next = "check the clock of this machine";
+    } else {
+      problem = "the newest batch was created " + ago(source.newest->created, now) + "; expected at most " +
+                core::formatDuration(*maxAge) + " (--max-age)";
+    }
     if (next.empty()) next = "check that scoring is still scheduled, and that something runs caiexport regularly";
   }
 }
