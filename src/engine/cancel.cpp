@@ -2,6 +2,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
+#include "caiexport/core/text.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
@@ -28,6 +29,18 @@ void cancelRemote(platform::Client& client, const Job& job, std::stop_token stop
   }
 }
 
+void makeSureCancelled(platform::Client& client, const Job& job, std::stop_token stop) {
+  const bool evaluates = model::currentStep(job.steps) == StepName::evaluateSegment;
+  const auto isMoving = [](const auto& found) {
+    // `CANCELLING` and the like: it was asked and is on its way.
+    const bool asked = found && core::toLower(found->status).starts_with("cancel");
+    return found && found->phase == platform::RemotePhase::moving && !asked;
+  };
+  const bool moving = evaluates ? isMoving(client.findSegmentJob(job.segmentJobId, stop))
+                                : isMoving(client.findExportJob(job.exportJobId, stop));
+  if (moving) cancelRemote(client, job, std::move(stop));
+}
+
 Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
   Job before = tools.store.load(id);
   if (before.cancelled) return before;
@@ -40,7 +53,15 @@ Job cancelJob(const CancelTools& tools, model::JobId id, std::stop_token stop) {
   // Asked even when another process runs the job: that one stops, and the platform's job must stop too. It may have
   // started it only now.
   const Job job = tools.store.load(id);
-  if (isAtWorkFor(job)) cancelRemote(tools.connect(job), job, std::move(stop));
+  if (isAtWorkFor(job)) {
+    platform::Client& client = tools.connect(job);
+    // An earlier try may have reached the platform or not.
+    if (before.cancelRequested) {
+      makeSureCancelled(client, job, std::move(stop));
+    } else {
+      cancelRemote(client, job, std::move(stop));
+    }
+  }
   if (!tools.jobLocks.tryLock(number)) {
     tools.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
     tools.jobLocks.unlock(number);

@@ -17,4 +17,7 @@ bool isAtWorkFor(const model::Job& job);
 /// Asks the platform to cancel it. One that is gone is no error.
 void cancelRemote(platform::Client& client, const model::Job& job, std::stop_token stop);
 
+/// The same, where it may have been asked already: only if it still moves.
+void makeSureCancelled(platform::Client& client, const model::Job& job, std::stop_token stop);
+
 }  // namespace caiexport::engine

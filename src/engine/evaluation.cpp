@@ -8,6 +8,7 @@
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
+#include "likeness.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -36,8 +37,9 @@ std::optional<core::TimePoint> evaluationByJobs(StepContext& context, const mode
         const core::TimePoint at = job.updated.value_or(job.created);
         sorted = sorted && (!previous || at <= *previous);
         previous = at;
-        const bool meant =
-            isOneOf(job.evaluated, segment) || isOneOf(job.segments, segment) || isOneOf(job.segments, all);
+        // Asked for every segment, it counted those that its counters name: one made later is not among them.
+        const bool countedAll = job.evaluated.empty() && isOneOf(job.segments, all);
+        const bool meant = isOneOf(job.evaluated, segment) || isOneOf(job.segments, segment) || countedAll;
         if (meant && job.phase == RemotePhase::succeeded) newest = std::max(newest.value_or(at), at);
         ++looked;
         return looked < kMostLookedAt && !(newest && sorted && looked >= kToTrustTheOrder);
@@ -68,8 +70,7 @@ std::optional<core::TimePoint> lastEvaluation(StepContext& context, const Segmen
 // --- asking for one
 
 std::vector<Candidate> segmentJobsLikeOurs(StepContext& context) {
-  std::vector<model::SegmentId> wanted = model::segmentsOf(context.job.request);
-  std::ranges::sort(wanted);
+  const std::vector<model::SegmentId> wanted = sortedSegmentsOf(context.job.request);
   std::vector<Candidate> found;
   context.tools.client.forEachSegmentJob(
       [&](const platform::SegmentJob& job) {

@@ -69,7 +69,47 @@ bool isComplete(StepContext& context, const std::vector<Batch>& batches, bool na
   return named || !exported || !promised || now - growth.since >= kLongestGrowth;
 }
 
+/// When the export was asked for, by the platform's time. Machines of one platform differ by a little.
+std::optional<core::TimePoint> beginning(const model::Job& job) {
+  for (const model::Step& step : job.steps) {
+    if (step.name == model::StepName::startExport && step.intendedAt) return *step.intendedAt - std::chrono::seconds(5);
+  }
+  return std::nullopt;
+}
+
 // --- batches that the job names
+
+[[noreturn]] void throwNotOurs(const model::Job& job, const Batch& batch, const std::string& why) {
+  throw Error(Category::remoteFailed,
+              "export job " + job.exportJobId.value() + " names batch '" + batch.id.value() + "', which " + why +
+                  ": it can't be what was exported, so nothing was downloaded",
+              {.hint = "look at the export job on the platform, then start a new export"});
+}
+
+/// What the export job names must be able to be what it wrote, as far as Catalog tells.
+void requireOfThisExport(StepContext& context, const Batch& batch) {
+  // Catalog's clock need not be that of the machine which answered when the export was asked for.
+  constexpr std::chrono::minutes kClocksApart{5};
+  const model::Job& job = context.job;
+  if (!batch.datasets.empty() && std::ranges::find(batch.datasets, job.datasetId) == batch.datasets.end()) {
+    throwNotOurs(job, batch,
+                 "belongs to dataset '" + core::printable(batch.datasets.front().value(), 80) +
+                     "', not to the target '" + job.datasetId.value() + "'");
+  }
+  if (batch.kind == model::BatchKind::tracking) throwNotOurs(job, batch, "only notes what became of another batch");
+  if (batch.kind == model::BatchKind::consolidation) throwNotOurs(job, batch, "is a consolidation of other batches");
+  const auto before = context.tools.store.seenBefore(job.id, model::StepName::startExport);
+  if (before && std::ranges::find(before->batches, batch.id.value()) != before->batches.end()) {
+    throwNotOurs(job, batch, "was in the target before the export began");
+  }
+  const std::optional<core::TimePoint> began = beginning(job);
+  // Where no answer told the platform's time, it is not known when the export began.
+  if (began && *began > core::TimePoint() && batch.created < *began - kClocksApart) {
+    throwNotOurs(job, batch,
+                 "was created " + core::formatTime(batch.created) + ", before the export began (" +
+                     core::formatTime(*began) + ")");
+  }
+}
 
 /// The list may have grown since the job was done.
 std::vector<Batch> namedNow(StepContext& context) {
@@ -91,6 +131,7 @@ std::optional<std::vector<Batch>> readNamed(StepContext& context) {
   for (const Batch& named : context.run.growth.looks > 0 ? namedNow(context) : context.job.batches) {
     const std::optional<Batch> batch = context.tools.client.findBatch(named.id, context.stop);
     if (!batch) return std::nullopt;  // ingestion can end later than the job
+    requireOfThisExport(context, *batch);
     batches.push_back(*batch);
   }
   return readableOf(batches);
@@ -134,14 +175,6 @@ class Rivals {
               {.hint = "export again into a dataset of its own (without --dataset), or when the other job is done; to "
                        "download a batch that you know: caiexport dataset --id " +
                        job.datasetId.value() + " --created-client any --batch ID"});
-}
-
-/// For a job of a version that did not record what there was before: when the export began.
-std::optional<core::TimePoint> beginning(const model::Job& job) {
-  for (const model::Step& step : job.steps) {
-    if (step.name == model::StepName::startExport && step.intendedAt) return *step.intendedAt - std::chrono::seconds(5);
-  }
-  return std::nullopt;
 }
 
 std::vector<Batch> appearedSince(StepContext& context) {

@@ -58,7 +58,8 @@ ManifestFile fileFrom(const Entry& entry, const fs::path& file) {
   ManifestFile read{.path = entry.text("name"),
                     .bytes = bytes.value_or(0),
                     .sha256 = entry.text("sha256"),
-                    .records = entry.number("records")};
+                    .records = entry.number("records"),
+                    .datasetFileId = entry.text("dataset_file_id")};
   if (!bytes) throwBroken(file, "a file has no size");
   if (!staysInFolder(read.path))
     throwBroken(file, "'" + core::printable(read.path, 80) + "' is not the name of a file in its folder");

@@ -6,6 +6,7 @@
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
+#include "likeness.h"
 
 namespace caiexport::engine {
 namespace {
@@ -31,7 +32,7 @@ std::string datasetNameFor(const model::Job& job, const SegmentFacts& segment) {
 }
 
 void addIfOurs(const platform::Dataset& dataset, const std::string& uuid, std::vector<Candidate>& found) {
-  if (dataset.description.find(uuid) == std::string::npos && dataset.name.find(uuid) == std::string::npos) return;
+  if (!bears(dataset, uuid)) return;
   const bool known = std::ranges::any_of(found, [&](const Candidate& other) { return other.id == dataset.id.value(); });
   if (known) return;
   found.push_back({.id = dataset.id.value(), .result = {.datasetId = dataset.id, .datasetCreated = true}});
@@ -80,67 +81,32 @@ bool reuseDataset(StepContext& context) {
 
 // --- start_export
 
-platform::NewExportJob exportJobFor(const model::Job& job) {
-  const model::SegmentOptions& options = job.request.segment;
-  return {.dataset = job.datasetId,
-          .segments = model::segmentsOf(job.request),
-          .segmentNamespace = options.segmentNamespace,
-          .statuses = options.statuses,
-          .scope = {.fields = options.fields,
-                    .mergePolicyId = options.mergePolicyId,
-                    .mergePolicyVersion = options.mergePolicyVersion,
-                    .qualifiedSince = options.qualifiedSince,
-                    .qualifiedUntil = options.qualifiedUntil,
-                    .ingestedSince = options.ingestedSince,
-                    .emptyProfiles = options.emptyProfiles,
-                    .eventFields = options.eventFields,
-                    .eventsSince = options.eventsSince,
-                    .eventsUntil = options.eventsUntil},
-          .segmentPerBatch = options.segmentPerBatch,
-          .schemaName = options.schemaName};
-}
-
-template <class Value>
-bool sameSet(std::vector<Value> left, std::vector<Value> right) {
-  std::ranges::sort(left);
-  std::ranges::sort(right);
-  return left == right;
-}
-
-bool sameFilters(const platform::ExportJob& candidate, const platform::NewExportJob& asked) {
-  std::vector<model::SegmentId> segments;
-  for (const platform::ExportJob::Filter& filter : candidate.filters) {
-    if (core::toLower(filter.segmentNamespace) != core::toLower(asked.segmentNamespace)) return false;
-    if (!sameSet(filter.statuses, asked.statuses)) return false;
-    segments.push_back(filter.segment);
-  }
-  return sameSet(segments, asked.segments);
-}
-
-/// The platform may fill in a merge policy that was not asked for, and its newest version.
-bool sameScope(platform::ExportScope candidate, platform::ExportScope asked) {
-  if (asked.mergePolicyId.empty()) candidate.mergePolicyId.clear();
-  if (!asked.mergePolicyVersion) candidate.mergePolicyVersion.reset();
-  for (platform::ExportScope* scope : {&candidate, &asked}) {
-    std::ranges::sort(scope->fields);
-    std::ranges::sort(scope->eventFields);
-  }
-  return candidate == asked;
-}
-
-bool isWhatWasAskedFor(const platform::ExportJob& candidate, const platform::NewExportJob& asked) {
-  return candidate.dataset == asked.dataset && sameFilters(candidate, asked) &&
-         sameScope(candidate.scope, asked.scope) &&
-         candidate.segmentPerBatch.value_or(asked.segmentPerBatch) == asked.segmentPerBatch &&
-         (candidate.schemaName.empty() || candidate.schemaName == asked.schemaName);
-}
-
 store::StepResult resultOf(const platform::ExportJob& job) {
   return {.exportJobId = job.id, .remoteStatus = job.status};
 }
 
+/// Empty where it is not known.
+std::string mergePolicyOfSegments(StepContext& context) {
+  try {
+    return requireSegments(context).mergePolicyId;
+  } catch (const Error& error) {
+    // Deleted since; what was asked for is looked for all the same.
+    if (error.category() != Category::notFound) throw;
+    return {};
+  }
+}
+
+/// Where none was asked for, the platform takes the segments' own; an export with another one is somebody else's.
+bool mergesAsAsked(StepContext& context, const platform::NewExportJob& asked, const platform::ExportJob& job) {
+  if (!asked.scope.mergePolicyId.empty() || job.scope.mergePolicyId.empty()) return true;
+  const std::string own = mergePolicyOfSegments(context);
+  return own.empty() || own == job.scope.mergePolicyId;
+}
+
 bool mayBeOurs(StepContext& context, const platform::NewExportJob& asked, const platform::ExportJob& job) {
-  return isWhatWasAskedFor(job, asked) && !context.tools.store.isExportJobOfAnother(job.id, context.job.id);
+  if (!isWhatWasAskedFor(job, asked) || context.tools.store.isExportJobOfAnother(job.id, context.job.id)) return false;
+  // Into a dataset that this job made nobody else exports.
+  return context.job.datasetCreated || mergesAsAsked(context, asked, job);
 }
 
 std::vector<Candidate> exportJobsLikeOurs(StepContext& context) {
@@ -252,7 +218,9 @@ void requireOneMergePolicy(const model::ExportRequest& request,
 }
 
 SegmentFacts takenTogether(const std::vector<platform::SegmentDefinition>& segments) {
-  SegmentFacts facts{.name = segments.front().name, .evaluatedAt = segments.front().evaluatedAt};
+  SegmentFacts facts{.name = segments.front().name,
+                     .mergePolicyId = segments.front().mergePolicyId,
+                     .evaluatedAt = segments.front().evaluatedAt};
   for (const platform::SegmentDefinition& segment : segments) {
     facts.evaluatedAt = segment.evaluatedAt && facts.evaluatedAt
                             ? std::optional(std::min(*segment.evaluatedAt, *facts.evaluatedAt))

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "adoption.h"
 #include "caiexport/core/category.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -192,7 +193,12 @@ class JobRun {
     step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
     // The platform's job ends as cancelled, too, when it is asked to.
     const bool stopped = error.category() == Category::interrupted || error.category() == Category::remoteFailed;
-    if (stopped && tools_.store.isCancelRequested(job_.id)) {
+    const bool cancelled = stopped && tools_.store.isCancelRequested(job_.id);
+    const std::optional<Error> stillAtWork = cancelled ? remoteGoesOn(error) : std::nullopt;
+    if (stillAtWork) {
+      error = *stillAtWork;
+      record(step, error);
+    } else if (cancelled) {
       error =
           Error(Category::remoteFailed, "job " + std::to_string(model::numberOf(job_.id)) +
                                             " was cancelled on request" + doubtAbout(tools_.store.load(job_.id), step));
@@ -202,6 +208,21 @@ class JobRun {
     }
     job_ = tools_.store.load(job_.id);
     return {job_, error};
+  }
+
+  /// Why the platform's job can't be said to be cancelled with this one; nothing if it can, or if there is none.
+  std::optional<Error> remoteGoesOn(const Error& end) {
+    const Job job = tools_.store.load(job_.id);
+    if (end.category() != Category::interrupted || !isAtWorkFor(job)) return std::nullopt;
+    try {
+      makeSureCancelled(tools_.client, job, stop_);
+      return std::nullopt;
+    } catch (const Error& failure) {
+      const std::string number = std::to_string(model::numberOf(job.id));
+      return Error(failure.category(),
+                   "job " + number + " is to be cancelled, but the platform's job may go on: " + failure.what(),
+                   {.requestId = failure.requestId(), .hint = "ask again with: caiexport cancel " + number});
+    }
   }
 
   void record(model::StepName step, const Error& error) {
@@ -235,27 +256,6 @@ void requireEqual(const Job& job, const char* what, const std::string& recorded,
               "job " + std::to_string(model::numberOf(job.id)) + " was made for " + what + " '" + recorded +
                   "', but the settings name '" + now + "'",
               {.hint = std::string("set ") + setting + " to what the job was made for, or start a new export"});
-}
-
-void adoptExportJob(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
-  const auto found = tools.client.findExportJob(model::ExportJobId(id), stop);
-  if (!found) throw Error(Category::notFound, "export job '" + id + "' does not exist");
-  tools.store.finishStep(job.id, model::StepName::startExport,
-                         {.exportJobId = found->id, .remoteStatus = found->status});
-}
-
-void adoptDataset(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
-  const auto found = tools.client.findDataset(model::DatasetId(id), stop);
-  if (!found) throw Error(Category::notFound, "dataset '" + id + "' does not exist");
-  tools.store.finishStep(job.id, model::StepName::createDataset, {.datasetId = found->id, .datasetCreated = true});
-}
-
-void adoptSegmentJob(Tools& tools, const Job& job, const std::string& id, std::stop_token stop) {
-  const auto found = tools.client.findSegmentJob(model::SegmentJobId(id), stop);
-  if (!found) throw Error(Category::notFound, "segment job '" + id + "' does not exist");
-  tools.store.countEvaluation(job.id, found->id, found->created);
-  tools.store.recordRemoteJob(job.id, {.segmentJobId = found->id, .remoteStatus = found->status});
-  tools.store.setWaiting(job.id, model::StepName::evaluateSegment, found->status, std::nullopt);
 }
 
 /// Whether the files of a job that is done are where they are said to be.
@@ -325,12 +325,8 @@ void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
   }
   if (decision.resubmit) {
     tools_.store.unblock(id, *step);
-  } else if (*step == model::StepName::startExport) {
-    adoptExportJob(tools_, job, decision.adopt, stop);
-  } else if (*step == model::StepName::createDataset) {
-    adoptDataset(tools_, job, decision.adopt, stop);
   } else {
-    adoptSegmentJob(tools_, job, decision.adopt, stop);
+    adopt(tools_, job, *step, decision.adopt, stop);
   }
   tools_.store.addEvent(id, *step, "decided", decision.resubmit ? "resubmit" : "adopt " + decision.adopt);
 }

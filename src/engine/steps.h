@@ -25,6 +25,7 @@ namespace caiexport::engine {
 /// What a job's segments are, taken together.
 struct SegmentFacts {
   std::string name = {};                            ///< For people.
+  std::string mergePolicyId = {};                   ///< The same of all, unless the request names another.
   std::optional<core::TimePoint> evaluatedAt = {};  ///< The oldest of their evaluations, if all are known.
   std::optional<std::uint64_t> members = {};        ///< Then; of a single segment only, since they may overlap.
 };

@@ -69,7 +69,7 @@ class Verification {
   void checkAllFiles() {
     // Which parts were committed is known only once all markers have been seen.
     forEachPage([this](const std::vector<FileRecord>& page) {
-      for (const FileRecord& file : page) tables_.note(pathOf(file));
+      for (const FileRecord& file : page) tables_.note(pathOf(file), placeOf(file));
     });
     forEachPage([this](const std::vector<FileRecord>& page) { checkPage(page); });
     // What was wrong is fetched again, by this run.
@@ -166,6 +166,11 @@ class Verification {
     return folderOf(context_.job, file.remote.batchId) / file.path;
   }
 
+  /// Commit markers speak of their own folder of the batch alone.
+  static std::string placeOf(const FileRecord& file) {
+    return file.remote.batchId.value() + "/" + file.remote.datasetFileId.value();
+  }
+
   /// Guards look at what was counted, so with them everything is.
   bool counts() const {
     const model::Guards& guards = context_.job.request.guards;
@@ -216,7 +221,7 @@ class Verification {
     }
     requireUnchanged(file, path);
     Count& count = counts_[file.remote.batchId];
-    switch (tables_.contentOf(path)) {
+    switch (tables_.contentOf(path, placeOf(file))) {
       case Content::marker:
         return std::nullopt;
       case Content::uncommitted:

@@ -61,10 +61,12 @@ Category categoryFor(int status, const std::string& code) {
   return status >= 500 && status < 600 ? Category::unavailable : Category::protocol;
 }
 
-/// A create-once request that got such an answer was refused before anything was done.
-bool wasSurelyRefused(int status) {
+/// A create-once request that got such an answer was refused before anything was done. The page of a proxy tells
+/// nothing of what the platform did: it may stand in the place of a lost answer.
+bool wasSurelyRefused(const net::HttpResponse& response) {
+  const int status = response.status;
   // RFC 9110, section 15.4.4: 303 is how a server says that a POST was carried out.
-  return status >= 300 && status < 500 && status != 303 && status != 408;
+  return status >= 300 && status < 500 && status != 303 && status != 408 && isOfPlatform(response);
 }
 
 }  // namespace
@@ -132,6 +134,7 @@ std::optional<net::HttpResponse> Caller::attempt(const Call& call, const core::S
       if (isAnswerTo(call, response.status)) return response;
       throwRefused(call, response);
     case Outcome::authExpired:
+      if (call.repeat == Repeat::once && !isOfPlatform(response)) throwRefused(call, response);
       if (renewed || !tokens_.reject(token)) throwRefused(call, response);
       renewed = true;
       return std::nullopt;
@@ -205,7 +208,7 @@ void Caller::throwRefused(const Call& call, const net::HttpResponse& response) c
   std::string text = requestLine(call) + " was answered by " + describe(response, problem);
   core::Error::Details details{
       .requestId = problem.requestId, .hint = remedyFor(response.status, problem.code), .code = problem.code};
-  if (call.repeat == Repeat::once && !wasSurelyRefused(response.status)) throwInDoubt(call, text, std::move(details));
+  if (call.repeat == Repeat::once && !wasSurelyRefused(response)) throwInDoubt(call, text, std::move(details));
   if (response.status == 404 && !isOfPlatform(response)) {
     throw core::Error(Category::protocol,
                       "cannot " + call.what + ": " + text + ", answered by something that is not the platform",

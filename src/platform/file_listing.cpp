@@ -108,7 +108,7 @@ void FileListing::walk(const Directory& directory) {
 Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory,
                                     Hashes& names, std::vector<Directory>& found) {
   if (directory.orFile && call.url == directory.url && !isListing(response)) {
-    add(*directory.orFile);
+    addEmptyOrLiar(call, response, *directory.orFile);
     return {.entries = 1, .fresh = 1};
   }
   if (response.body.starts_with("PAR1")) {
@@ -184,6 +184,20 @@ std::string FileListing::neededLink(const Call& call, const Json& href, const mo
   std::string url = sameOriginLink(caller_.origin(), call.url, href);
   if (isDerivable(url, caller_.origin(), file.datasetFileId, file.name)) return {};
   return url;
+}
+
+/// An entry of length 0 that is no folder. A table that comes in its place is taken, at its true length.
+void FileListing::addEmptyOrLiar(const Call& call, const net::HttpResponse& response, model::RemoteFile file) {
+  const bool answered = response.status == 200 && !response.body.empty();
+  if (answered && !response.body.starts_with("PAR1")) {
+    throw core::Error(core::Category::verification,
+                      "cannot " + call.what + ": '" + core::printable(file.name, 80) +
+                          "' is listed with 0 bytes, but " + Caller::requestLine(call) + " was answered by " +
+                          std::to_string(response.body.size()) + " bytes that are neither a list nor a table",
+                      {.hint = "which of the two is right is not known; choose another batch (--batch)"});
+  }
+  if (answered) file.lengthBytes = response.body.size();
+  add(std::move(file));
 }
 
 /// Small files are said to come themselves in place of a listing. They have no name then.

@@ -58,6 +58,7 @@ class FileListing {
   void addFile(const Call& call, const Json& entry, const Directory& directory, std::vector<Directory>& found);
   void addFolder(model::RemoteFile entry, const Directory& parent, std::string url, std::vector<Directory>& found);
   std::string neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const;
+  void addEmptyOrLiar(const Call& call, const net::HttpResponse& response, model::RemoteFile file);
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
   void add(model::RemoteFile file);
 

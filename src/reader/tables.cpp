@@ -79,6 +79,11 @@ bool isTable(const std::string& name, const Ends& ends) {
   return ends.whole || (ends.magic && name.find('.') == std::string::npos);
 }
 
+/// No folder has a name that begins so.
+std::string placeOf(const fs::path& file, const std::string& place) {
+  return place.empty() ? file.parent_path().string() : std::string(1, '\0') + place;
+}
+
 /// The texts in the lists that an object holds, by their keys. Nothing else is kept, whatever the marker is.
 class ListedTexts final : public Poco::JSON::Handler {
  public:
@@ -116,7 +121,7 @@ bool isOfBooks(const std::string& folderName) {
   return folderName == "_temporary" || folderName == "_delta_log" || folderName == "_spark_metadata";
 }
 
-void TableFinder::note(const fs::path& file) {
+void TableFinder::note(const fs::path& file, const std::string& place) {
   if (!isMarkerName(file.filename().string())) return;
   Parts read;
   try {
@@ -134,30 +139,32 @@ void TableFinder::note(const fs::path& file) {
   const fs::path folder = file.parent_path();
   const auto isHere = [&](const std::string& name) {
     std::error_code ignored;
-    return fs::is_regular_file(folder / name, ignored);
+    // A marker whose name another one bears lies a level below the parts.
+    return fs::is_regular_file(folder / name, ignored) ||
+           (!place.empty() && fs::is_regular_file(folder.parent_path() / name, ignored));
   };
   if (std::ranges::none_of(read.added, isHere) && std::ranges::none_of(read.removed, isHere)) return;
-  Parts& parts = parts_[folder];
+  Parts& parts = parts_[placeOf(file, place)];
   parts.added.merge(read.added);
   parts.removed.merge(read.removed);
 }
 
-bool TableFinder::isCommitted(const fs::path& file) const {
-  const auto found = parts_.find(file.parent_path());
+bool TableFinder::isCommitted(const fs::path& file, const std::string& place) const {
+  const auto found = parts_.find(placeOf(file, place));
   if (found == parts_.end()) return true;
   const std::string name = file.filename().string();
   if (found->second.removed.contains(name)) return false;
   return found->second.added.empty() || found->second.added.contains(name);
 }
 
-Content TableFinder::contentOf(const fs::path& file) const {
+Content TableFinder::contentOf(const fs::path& file, const std::string& place) const {
   const std::string name = file.filename().string();
   if (isMarkerName(name)) return Content::marker;
   const bool claims = endsLikeATable(name);
   const Ends ends = claims ? Ends{} : endsOf(file);
   if (ends.known && ends.empty) return Content::marker;
   if (!claims && !isTable(name, ends)) return Content::other;
-  return isCommitted(file) ? Content::table : Content::uncommitted;
+  return isCommitted(file, place) ? Content::table : Content::uncommitted;
 }
 
 }  // namespace caiexport::reader

@@ -169,6 +169,30 @@ TEST_F(InputTest, APartThatNoCommitMarkerNamesIsNotReadTwice) {
   EXPECT_THAT(set.notices, ElementsAre(HasSubstr("part-0-a.parquet, part-1-old.parquet")));
 }
 
+/// Folders of a batch are laid into one; names that another one bears lie a level below.
+TEST_F(InputTest, ACommitMarkerSpeaksOfItsOwnFolderAlone) {
+  const std::string table = "PAR1 rows PAR1";
+  const fs::path batch = folder_ / "b1";
+  std::string entries;
+  const auto add = [&](const std::string& path, const std::string& from, const std::string& text) {
+    write(batch / path, text);
+    entries += std::string(entries.empty() ? "" : ",") + R"({"name": ")" + path + R"(", "dataset_file_id": ")" + from +
+               R"(", "bytes": )" + std::to_string(text.size()) + "}";
+  };
+  add("part-0.parquet", "D1.d", table);
+  add("_committed_1", "D1.d", R"({"added": ["part-0.parquet"]})");
+  add("part-2.parquet", "D1.e", table);
+  add("D1.e/part-0.parquet", "D1.e", table);
+  add("D1.e/_committed_1", "D1.e", R"({"added": ["part-2.parquet"]})");
+  add("part-9.parquet", "D1.f", table);
+  write(batch / engine::kManifestName,
+        R"({"job": 0, "dataset_id": "ds", "batch_id": "b1", "files": [)" + entries + "]}");
+  const InputSet set = find({batch.string()});
+  EXPECT_THAT(names(set), ElementsAre("b1:part-0.parquet", "b1:part-2.parquet", "b1:part-9.parquet"));
+  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("1 file is left out, since the commit markers do not name "
+                                                         "them: part-0.parquet")));
+}
+
 TEST_F(InputTest, AMarkerThatSaysNothingTakesNothingAway) {
   for (const std::string marker : {"", "x", "[]", "[[[[", "{}", R"({"added": 3})",
                                    R"({"added": ["elsewhere.parquet"]})", R"({"added": [["part-0.parquet"]]})"}) {

@@ -353,6 +353,32 @@ TEST_F(Cancelling, AnExportThatBeganMeanwhileIsCancelledByTheRun) {
   }
 }
 
+/// Nobody knows then whether the platform goes on: the job must not say that it is cancelled.
+TEST_F(Cancelling, ThatThePlatformDoesNotTakeIsAskedForAgain) {
+  Journey journey(R"json({"export_polls": 100, "faults": [
+      {"match": {"method": "DELETE", "path": "/export/jobs"}, "times": -1, "do": {"status": 500, "body": {"title": "x"}}}
+      ]})json");
+  Journey::Process running(journey);
+  Journey::Process other(journey);
+  const model::Job job = running.runner.create(journey.segmentRequest());
+  bool asked = false;
+  running.observer.onWaiting = [&] {
+    if (std::exchange(asked, true)) return;
+    EXPECT_THROW(cancel(other, job.id), core::TransientError);
+  };
+  const Outcome outcome = running.runner.advance(job.id, {}, {});
+  ASSERT_TRUE(asked);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->category(), Category::unavailable);
+  EXPECT_THAT(outcome.error->what(), HasSubstr("the platform's job may go on"));
+  EXPECT_FALSE(outcome.job.cancelled);
+  EXPECT_THROW(cancel(other, job.id), core::TransientError);
+  EXPECT_FALSE(other.store.load(job.id).cancelled);
+  journey.world().change(R"({"faults": []})");
+  EXPECT_TRUE(cancel(other, job.id).cancelled);
+  EXPECT_THAT(other.client.findExportJob(outcome.job.exportJobId, {})->status, testing::StartsWith("CANCEL"));
+}
+
 // --- the data
 
 TEST(DatasetJourney, NoBatchNamesWhatWasLookedFor) {

@@ -221,7 +221,11 @@ TEST_F(CallTest, CreatesOnAConnectionOfItsOwn) {
 }
 
 TEST_F(CallTest, CreatesAgainOnlyWhileNothingWasTaken) {
-  transport.on("POST", kDatasets).breaks(false).answers(429).answers(401).answers(201, R"(["@/datasets/D1"])");
+  transport.on("POST", kDatasets)
+      .breaks(false)
+      .answers(429)
+      .answers(401, R"({"error_code": "401013"})")
+      .answers(201, R"(["@/datasets/D1"])");
   EXPECT_EQ(create().value(), "D1");
   EXPECT_THAT(clock.sleeps(), ElementsAre(500ms, 1s));
 }
@@ -239,6 +243,10 @@ TEST_F(CallTest, IsInDoubtWheneverTheRequestMayHaveBeenTaken) {
   doubtful([](Stub& stub) { stub.breaks(true); });
   for (const int status : {408, 500, 501, 502, 503, 504, 303, 100, 203, 205, 206, 600}) {
     doubtful([&](Stub& stub) { stub.answers(status, "", headers({{"X-Request-Id", "rq"}})); });
+  }
+  // A page of a proxy, which may stand in the place of an answer that was lost.
+  for (const int status : {302, 400, 401, 403, 404}) {
+    doubtful([&](Stub& stub) { stub.answers(status, "<html><h1>nginx</h1>"); });
   }
   for (const char* body : {"", "<html>", "{}", "[]", "[1", R"(["@/dataSets/"])", R"(["@/dataSets/a", "@/dataSets/b"])",
                            R"(["@/dataSets/a b"])", R"(["D1"])"}) {

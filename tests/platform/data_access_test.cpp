@@ -127,6 +127,18 @@ TEST_F(ListingTest, LeavesOutMarkersOnly) {
   EXPECT_THAT(names(), ElementsAre("_data", "b.whatever", "zero.parquet"));
 }
 
+TEST_F(ListingTest, AnEntryOfLengthNullThatIsATableHasItsTrueLength) {
+  oneDirectory(page(file("part-0", "0") + "," + file("part-1", "12")));
+  answer(std::string(kFiles) + "/B-1?path=part-0", "PAR1 rows PAR1");
+  const auto files = list();
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_EQ(files.at(1).name, "part-0");
+  EXPECT_EQ(files.at(1).lengthBytes, 14U);
+  oneDirectory(page(file("part-0", "0")));
+  answer(std::string(kFiles) + "/B-1?path=part-0", "<html>");
+  EXPECT_THAT(failureOf(Category::verification, [&] { list(); }).what(), HasSubstr("listed with 0 bytes"));
+}
+
 TEST_F(ListingTest, FollowsFoldersThatAreEntriesOfLengthNull) {
   oneDirectory(page(file("_ACP_DATE=2026-04-01", "\"0\"") + "," + file("_ACP_DATE=2026-04-02", "0") + "," +
                     file("top.parquet")));

@@ -17,6 +17,7 @@ struct ManifestFile {
   std::uint64_t bytes = 0;
   std::string sha256;  ///< Empty if the manifest does not give it.
   std::optional<std::uint64_t> records;
+  std::string datasetFileId = {};  ///< The platform's folder that it was in; empty if it is not told.
 };
 
 struct Manifest {

@@ -46,9 +46,10 @@ struct ClientSettings {
   std::size_t listedTogether = 100;
 };
 
-/// The platform may or may not have taken a create-once request: the answer was lost, broken, without the id that was
-/// asked for, a 408 or a 5xx, or a stop was requested in the middle. Never repeat blindly; look first. Category
-/// `unavailable`. (A create-once call that ends in a TransientError was not taken: no byte arrived, or it was a 429.)
+/// The platform may or may not have taken a create-once request: the answer was lost, broken, not the platform's own (a
+/// proxy's page), without the id that was asked for, a 408 or a 5xx, or a stop was requested in the middle. Never
+/// repeat blindly; look first. Category `unavailable`. (A create-once call that ends in a TransientError was not taken:
+/// no byte arrived, or it was a 429.)
 class InDoubt : public core::Error {
  public:
   InDoubt(const std::string& message, Details details)

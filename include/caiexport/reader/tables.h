@@ -20,22 +20,24 @@ enum class Content {
 /// ended (`_temporary`), or the books of a table format (`_delta_log`).
 bool isOfBooks(const std::string& folderName);
 
-/// Tells the contents of files. Markers are to be noted first: some list the parts that were committed.
+/// Tells the contents of files. Markers are to be noted first: some list the parts that were committed. They speak of
+/// their own place alone: the platform's folder that a file was in, where it is known (folders of one batch are laid
+/// into one), else the folder where it lies.
 class TableFinder {
  public:
   /// Takes in what the file says if it is a marker that lists parts; all else is passed over.
-  void note(const std::filesystem::path& file);
+  void note(const std::filesystem::path& file, const std::string& place = {});
   /// Of an existing file. What can't be read is told by its name alone.
-  Content contentOf(const std::filesystem::path& file) const;
+  Content contentOf(const std::filesystem::path& file, const std::string& place = {}) const;
 
  private:
   struct Parts {
     std::set<std::string> added;
     std::set<std::string> removed;
   };
-  bool isCommitted(const std::filesystem::path& file) const;
+  bool isCommitted(const std::filesystem::path& file, const std::string& place) const;
 
-  std::map<std::filesystem::path, Parts> parts_;  ///< By the folder.
+  std::map<std::string, Parts> parts_;  ///< By the place.
 };
 
 }  // namespace caiexport::reader

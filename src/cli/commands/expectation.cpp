@@ -124,7 +124,8 @@ Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
                               .bytes = file.remote.lengthBytes,
                               .sha256 = file.sha256,
                               .records = file.records,
-                              .id = file.id});
+                              .id = file.id,
+                              .place = file.remote.datasetFileId.value()});
   }
   Expectation expectation;
   expectation.job = model::numberOf(view.job.id);
@@ -151,7 +152,8 @@ Expectation expectedInFolder(const fs::path& folder) {
       batch.files.push_back({.path = std::move(file.path),
                              .bytes = file.bytes,
                              .sha256 = std::move(file.sha256),
-                             .records = file.records});
+                             .records = file.records,
+                             .place = std::move(file.datasetFileId)});
     }
     if (place != folder) noteUnknown(place, looked, expectation);
     noteReplaced(batch, heirs, expectation);

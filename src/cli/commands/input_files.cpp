@@ -33,18 +33,29 @@ std::string named(const std::vector<std::string>& names) {
   return names.size() > kNamed ? text + ", ..." : text;
 }
 
+// The platform's folder that a file was in; empty where it is not known.
+std::string placeOf(const model::FileRecord& file) {
+  return file.remote.batchId.value() + "/" + file.remote.datasetFileId.value();
+}
+std::string placeOf(const engine::ManifestFile& file) {
+  return file.datasetFileId;
+}
+std::string placeOf(const fs::path& /*file*/) {
+  return {};
+}
+
 /// Batches also hold files that are no tables. `isCounted`: the record says that the file is one.
 template <class File, class Path, class Counted>
 void keepTables(std::vector<File>& files, const Path& pathOf, const Counted& isCounted, const std::string& where,
                 InputSet& set) {
   reader::TableFinder tables;
-  for (const File& file : files) tables.note(pathOf(file));
+  for (const File& file : files) tables.note(pathOf(file), placeOf(file));
   std::vector<std::string> others;
   std::vector<std::string> uncommitted;
   std::erase_if(files, [&](const File& file) {
     if (isCounted(file)) return false;
     const fs::path path = pathOf(file);
-    const reader::Content content = tables.contentOf(path);
+    const reader::Content content = tables.contentOf(path, placeOf(file));
     if (content == reader::Content::other) others.push_back(path.filename().string());
     if (content == reader::Content::uncommitted) uncommitted.push_back(path.filename().string());
     return content != reader::Content::table;

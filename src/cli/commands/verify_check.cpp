@@ -41,7 +41,7 @@ void VerifyCheck::add(const ExpectedBatch& batch, const fs::path& path, Differen
 void VerifyCheck::check(const ExpectedBatch& batch) {
   tables_ = {};
   if (look_ == Look::contents) {
-    for (const ExpectedFile& file : batch.files) tables_.note(batch.folder / file.path);
+    for (const ExpectedFile& file : batch.files) tables_.note(batch.folder / file.path, file.place);
   }
   std::uint64_t counted = 0;
   std::uint64_t tables = 0;
@@ -88,7 +88,7 @@ std::string VerifyCheck::differenceOf(const fs::path& path, const ExpectedFile& 
     if (hash != file.sha256) return "its SHA-256 is " + hash + ", not " + file.sha256;
   }
   // What was counted once is a table, whatever it is now.
-  const reader::Content content = file.records ? reader::Content::table : tables_.contentOf(path);
+  const reader::Content content = file.records ? reader::Content::table : tables_.contentOf(path, file.place);
   if (content == reader::Content::table) {
     std::string detail = wrongRows(path, file, rows);
     // Its bytes are those that were recorded, by a job that counted no rows (`--verify size`): it never was a table.

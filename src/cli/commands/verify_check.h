@@ -23,6 +23,7 @@ struct ExpectedFile {
   std::string sha256;                    ///< Empty: unknown, not compared.
   std::optional<std::uint64_t> records;  ///< Nothing: was not counted.
   std::int64_t id = 0;                   ///< In the database; 0 for one that a manifest names.
+  std::string place = {};                ///< The platform's folder that it was in; empty if it is not told.
 };
 
 struct ExpectedBatch {
