@@ -13,11 +13,9 @@
 #include <atomic>
 #include <csignal>
 #include <exception>
-#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -110,17 +108,9 @@ std::optional<Error> run(const std::vector<std::string>& words, caiexport::cli::
     return error;
   } catch (const Error& error) {
     return error;
-  } catch (const std::bad_alloc&) {
-    return caiexport::core::outOfMemory();
-  } catch (const std::system_error& error) {
-    // A thread that can't be started says "try again"; without memory, or at a limit, it is no defect.
-    const bool scarce =
-        error.code() == std::errc::resource_unavailable_try_again || error.code() == std::errc::not_enough_memory;
-    if (!scarce) return defect(error);
-    return Error(Category::io, std::string("the system provides no more threads or memory: ") + error.what(),
-                 {.hint = "raise the limits (ulimit -u, ulimit -v), or close other programs"});
   } catch (const std::exception& error) {
-    return defect(error);
+    const std::optional<Error> scarce = caiexport::core::scarcityIn(error);
+    return scarce ? *scarce : defect(error);
   }
 }
 
@@ -164,11 +154,16 @@ std::string programName(const char* const* argv) {
   return name.find('/') == name.npos ? "./" + name : name;
 }
 
-}  // namespace
+/// Where nothing can be counted on any more: not on memory, nor on a thread.
+int lastWord(const std::exception& error) {
+  const std::optional<Error> scarce = caiexport::core::scarcityIn(error);
+  const Error known = scarce ? *scarce : defect(error);
+  const std::string text = caiexport::cli::failureText(known);
+  static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+  return caiexport::core::exitCodeOf(known.category());
+}
 
-int main(int argc, char** argv) {
-  reserveStandardDescriptors();
-  forbidCoreFiles();
+int runProgram(int argc, char** argv) {
   const SignalWatch signals;
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   try {
@@ -178,5 +173,17 @@ int main(int argc, char** argv) {
   } catch (const Poco::Exception&) {
     // An application wants to know the current folder, which may be gone.
     return perform(words, signals.token());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  reserveStandardDescriptors();
+  forbidCoreFiles();
+  try {
+    return runProgram(argc, argv);
+  } catch (const std::exception& error) {
+    return lastWord(error);
   }
 }

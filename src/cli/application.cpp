@@ -154,10 +154,12 @@ CommandEnd ended(const Command& command, const ParsedOptions& options, Context& 
     CommandEnd end = command.run(options, context);
     context.out.flush();
     return end ? CommandEnd(withUsableHint(*end, command.page())) : std::nullopt;
-  } catch (const std::bad_alloc&) {
-    return withUsableHint(core::outOfMemory(), command.page());
   } catch (const core::Error& error) {
     return withUsableHint(error, command.page());
+  } catch (const std::exception& error) {
+    const std::optional<core::Error> scarce = core::scarcityIn(error);
+    if (!scarce) throw;
+    return withUsableHint(*scarce, command.page());
   }
 }
 

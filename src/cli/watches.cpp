@@ -5,6 +5,7 @@
 #include <chrono>
 #include <exception>
 #include <fstream>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,6 +72,7 @@ void StopLimit::watch() {
 
 namespace {
 
+// What is written between two looks must still fit, so the work is stopped a little before all is taken.
 constexpr std::chrono::milliseconds kMeasureEvery{5};
 /// A signal is obeyed within 2 s.
 constexpr std::chrono::milliseconds kForAnInterrupt{1500};
@@ -103,18 +105,24 @@ void ReadWatch::watch(const std::stop_token& ended) {
   std::optional<core::SteadyTime> stopped;
   // Not past the end of the work: what it waits for then is nothing of DuckDB's.
   while (clock.sleep(kMeasureEvery, ended)) {
-    const std::uint64_t bytes = residentBytes();
+    std::uint64_t bytes = 0;
+    try {
+      bytes = residentBytes();
+    } catch (const std::bad_alloc&) {
+      // Not even this much is to be had: what asks for more will hear so itself.
+      continue;
+    }
     if (!stopped && stop_.stop_requested()) {
       stopped = clock.steadyNow();
       work_.request_stop();
-    } else if (!stopped && bytes > mostBytes_) {
+    } else if (!stopped && bytes > mostBytes_ - mostBytes_ / 16) {
       stopped = clock.steadyNow();
       usedUp_ = true;
       work_.request_stop();
     }
     if (!stopped) continue;
     const auto since = clock.steadyNow() - *stopped;
-    const bool grows = bytes > mostBytes_ + mostBytes_ / 8;
+    const bool grows = bytes > mostBytes_ - mostBytes_ / 32;
     if (usedUp_ ? since > kForTheMemory || grows : since > kForAnInterrupt) {
       giveUp_(usedUp_ ? memoryError() : core::Interrupted());
     }

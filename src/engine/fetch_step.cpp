@@ -94,13 +94,15 @@ class ShownProgress {
                                   std::uint64_t files) {
   const std::string job = std::to_string(model::numberOf(context.job.id));
   const Error& first = *summary.firstError;
-  throw Error(first.category() == Category::verification || first.category() == Category::protocol
-                  ? first.category()
-                  : Category::unavailable,
+  const bool ofThisMachine = first.category() == Category::io;
+  const bool keepsItsKind =
+      first.category() == Category::verification || first.category() == Category::protocol || ofThisMachine;
+  throw Error(keepsItsKind ? first.category() : Category::unavailable,
               std::to_string(summary.failed) + " of " + std::to_string(files) +
                   " files could not be downloaded; the first: " + first.what(),
               {.requestId = first.requestId(),
-               .hint = "what was downloaded is kept; caiexport resume " + job + " downloads the rest"});
+               .hint = (ofThisMachine && !first.hint().empty() ? first.hint() + "; " : "") +
+                       "what was downloaded is kept; caiexport resume " + job + " downloads the rest"});
 }
 
 std::uint64_t bytesStillToCome(StepContext& context) {

@@ -117,9 +117,8 @@ class JobRun {
         if (!advance(*step)) return {job_, std::nullopt};
       } catch (const Error& error) {
         return ended(*step, error);
-      } catch (const std::bad_alloc&) {
-        return ended(*step, core::outOfMemory());
       } catch (const std::exception& error) {
+        if (const std::optional<Error> scarce = core::scarcityIn(error)) return ended(*step, *scarce);
         return ended(*step, Error(Category::internal, std::string("a defect of caiexport: ") + error.what()));
       }
     }

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -39,7 +40,7 @@ struct LookUpResult {
 
 // getaddrinfo rather than Poco::Net::DNS, which sorts the addresses and so undoes the system's order of preference
 // (RFC 6724) and a server's round robin.
-void lookUpInto(LookUpResult& result, const std::string& host, std::uint16_t port) {
+void lookUpInto(LookUpResult& result, const std::string& host, std::uint16_t port) try {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -59,6 +60,12 @@ void lookUpInto(LookUpResult& result, const std::string& host, std::uint16_t por
   }
   result.done = true;
   result.changed.notify_all();
+} catch (const std::bad_alloc&) {
+  // Nobody stands above: it may have a thread of its own.
+  const std::lock_guard lock(result.mutex);
+  result.error = EAI_MEMORY;
+  result.done = true;
+  result.changed.notify_all();
 }
 
 /// On a thread of its own, since nothing can interrupt getaddrinfo.
@@ -66,7 +73,8 @@ void lookUpOnThread(const std::shared_ptr<LookUpResult>& result, const std::stri
   try {
     std::thread([result, host, port] { lookUpInto(*result, host, port); }).detach();
   } catch (const std::system_error& e) {
-    throw AttemptFailure(Kind::transient, std::string("cannot start a thread for the name look-up: ") + e.what());
+    throw AttemptFailure(Kind::exhausted, std::string("cannot start a thread for the name look-up: ") + e.what(),
+                         "raise the limits (ulimit -u, ulimit -v), or close other programs");
   }
 }
 
@@ -123,6 +131,10 @@ std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, c
   stop.check();
   if (result->error == EAI_SYSTEM && (result->systemError == EMFILE || result->systemError == ENFILE)) {
     throw tooFewDescriptors(result->systemError);
+  }
+  if (result->error == EAI_MEMORY) {
+    throw AttemptFailure(Kind::exhausted, "cannot look up " + host + ": out of memory",
+                         "close other programs, or raise the limit on memory (ulimit -v)");
   }
   const std::string hint = "check the host in the URL, the network and the name server";
   if (!done) throw AttemptFailure(Kind::transient, "the look-up of " + host + " timed out", hint);

@@ -3,11 +3,15 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
+#include "caiexport/core/text.h"
 #include "caiexport/reader/engine_version.h"
 #include "machine.h"
 #include "module_abi.h"
@@ -40,6 +44,17 @@ fs::path modulePath() {
                              "lib/caiexport/ beside bin/"});
 }
 
+/// DuckDB ends the whole process where its threads get no memory, so it is not begun where there is little.
+void requireAddressSpace() {
+  constexpr std::uint64_t kNeeded = 320U << 20U;
+  const std::optional<std::uint64_t> left = core::addressSpaceLeft();
+  if (!left || *left >= kNeeded) return;
+  throw core::Error(core::Category::io,
+                    "out of memory: reading Parquet takes " + core::formatBytes(kNeeded) +
+                        " of address space, and the limit on it leaves " + core::formatBytes(*left),
+                    {.hint = "raise the limit on the address space (ulimit -v)"});
+}
+
 void* loadModule() {
   const fs::path path = modulePath();
   // RTLD_LOCAL keeps DuckDB's symbols from the rest of the program. Never closed: DuckDB's threads may outlive a
@@ -58,6 +73,7 @@ void* module() {
 
 template <class Function>
 Function functionOf(const char* symbol) {
+  requireAddressSpace();
   const auto function = reinterpret_cast<Function>(dlsym(module(), symbol));
   if (function == nullptr) throwUnusable(modulePath(), "it lacks one of its functions");
   return function;

@@ -18,8 +18,9 @@ void startThread(std::vector<std::jthread>& threads, Body body) {
     threads.emplace_back(std::move(body));
   } catch (const std::system_error& error) {
     if (!threads.empty()) return;
-    throw core::Error(core::Category::io, std::string("cannot start a thread for the download: ") + error.what(),
-                      {.hint = "raise the limit on processes and threads (ulimit -u)"});
+    throw core::Error(
+        core::Category::io, std::string("cannot start a thread for the download: ") + error.what(),
+        {.hint = "raise the limits on threads and memory (ulimit -u, ulimit -v), or close other programs"});
   }
 }
 

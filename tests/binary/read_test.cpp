@@ -137,6 +137,12 @@ TEST_F(TablesOfABatch, ThatLackRowsAreNotPassedOffAsThePromise) {
   EXPECT_EQ(ended.code, 8) << ended.out;
   EXPECT_THAT(ended.err + ended.out, HasSubstr("521 records, but its files hold 301 (not counted: README.txt)"));
   EXPECT_TRUE(parseObject(ended.out)->isNull("records"));
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"scores", "1"}, {"read", "1"}}) {
+    const Ended read = run(words);
+    EXPECT_EQ(read.code, 0) << read.err;
+    EXPECT_THAT(read.err, HasSubstr("job 1 did not succeed"));
+    EXPECT_THAT(read.err, HasSubstr("521 records"));
+  }
 }
 
 TEST_F(TablesOfABatch, ThatWereNotCountedHaveNoRecordsButForAGuard) {

@@ -1,6 +1,9 @@
 #pragma once
 /// Failures for want of memory.
 
+#include <cstdint>
+#include <exception>
+#include <optional>
 #include <string>
 
 #include "caiexport/core/error.h"
@@ -10,6 +13,13 @@ namespace caiexport::core {
 /// Error(io). Its hint holds for every command; the one place that prints errors adds the options of the command that
 /// ran (see withOptions), which nothing below it knows.
 Error outOfMemory(const std::string& what = "out of memory");
+
+/// What an exception of the standard library means where the system is short of memory or gives no more threads;
+/// nothing for any other.
+std::optional<Error> scarcityIn(const std::exception& exception);
+
+/// What the limit on the address space (ulimit -v) leaves; nothing without one.
+std::optional<std::uint64_t> addressSpaceLeft();
 
 /// Whether the error is one of outOfMemory(), whatever was added to its hint since.
 bool isOutOfMemory(const Error& error);

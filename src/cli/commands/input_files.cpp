@@ -296,6 +296,10 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
     set.notices.push_back("job " + argument + " is not complete: " + std::to_string(missing) +
                           " of its files are missing");
   }
+  if (view.status != model::JobStatus::succeeded && view.job.error) {
+    set.notices.push_back("job " + argument + " did not succeed, its files are read all the same: " +
+                          core::printable(view.job.error->message, 300));
+  }
   keepTables(
       files, [&](const model::FileRecord& file) { return pathOf(view.job, file); },
       [](const model::FileRecord& file) { return file.records.has_value(); }, "job " + argument, set);

@@ -1,6 +1,8 @@
 #include "progress.h"
 
 #include <algorithm>
+#include <new>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -156,7 +158,11 @@ std::string_view describe(model::StepName step) {
 
 Progress::Progress(Console& console, core::Clock& clock) : console_(console), clock_(clock) {
   if (console_.level() != Console::Level::quiet) {
-    thread_ = std::jthread([this](const std::stop_token& ended) { redraw(ended); });
+    try {
+      thread_ = std::jthread([this](const std::stop_token& ended) { redraw(ended); });
+    } catch (const std::system_error&) {
+      // Figures are not worth a run: what happens is said all the same.
+    }
   }
 }
 
@@ -179,7 +185,11 @@ void Progress::redraw(const std::stop_token& ended) {
       std::unique_lock lock(mutex_);
       ended_.wait_for(lock, ended, kRedrawEvery, [] { return false; });
     }
-    if (!ended.stop_requested()) tick();
+    try {
+      if (!ended.stop_requested()) tick();
+    } catch (const std::bad_alloc&) {
+      // The next look may find more memory; this thread must not end the run.
+    }
   }
 }
 
