@@ -6,6 +6,7 @@
 #include <Poco/Util/Application.h>
 #include <Poco/Util/OptionSet.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -164,6 +165,10 @@ int lastWord(const std::exception& error) {
 }
 
 int runProgram(int argc, char** argv) {
+#ifdef __GLIBC__
+  // Each thread reserves room of its own otherwise, which counts against a limit on the address space.
+  if (caiexport::core::addressSpaceLeft()) ::mallopt(M_ARENA_MAX, 2);
+#endif
   const SignalWatch signals;
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   try {

@@ -311,6 +311,8 @@ Turn awaitExport(StepContext& context) {
 
 Turn deleteDataset(StepContext& context) {
   if (context.job.datasetCreated) {
+    // It may be the only other copy.
+    requireFilesBeforeDeletion(context);
     context.tools.client.deleteDataset(context.job.datasetId, context.stop);
     context.tools.store.addEvent(context.job.id, context.step.name, "dataset_deleted", context.job.datasetId.value());
   }

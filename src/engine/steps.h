@@ -36,6 +36,7 @@ struct RunState {
   bool listIsFresh = false;                     ///< The file list on record was read from the platform in this run.
   std::set<model::BatchId> parts = {};          ///< Batches taken in the place of a consolidation, in this run.
   bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
+  bool verifiedHere = false;                    ///< All files were found whole in this run.
   bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
   unsigned relistings = 0;                      ///< How often files were listed again because they had changed.
   bool fewDescriptorsTold = false;
@@ -123,6 +124,11 @@ model::Job endListing(StepContext& context);
 /// Downloads whatever is not here yet; lists the files again first, unless this run did. Throws if a file could not be
 /// had. `step`: what events are recorded under.
 void fetchMissing(StepContext& context, model::StepName step);
+
+/// Before what the platform holds is deleted: the files of a job that an earlier run verified are compared with what
+/// was written, byte for byte, and fetched again where they are not the same any more. Error(verification) if that
+/// fails.
+void requireFilesBeforeDeletion(StepContext& context);
 
 /// Error(io) for a link in place of one of the job's own folders, which would take the data elsewhere.
 void refuseLink(const std::filesystem::path& folder);

@@ -62,7 +62,8 @@ struct WrongFile final : std::runtime_error {
 
 class Verification {
  public:
-  explicit Verification(StepContext& context) : context_(context) {
+  /// `hashes`: the bytes are compared as well with those that were written.
+  explicit Verification(StepContext& context, bool hashes = false) : context_(context), hashes_(hashes) {
     for (const model::Batch& batch : context.job.batches) counts_[batch.id] = {};
   }
 
@@ -245,7 +246,8 @@ class Verification {
 
   /// Between two runs anybody may have written to it.
   void requireUnchanged(const FileRecord& file, const std::filesystem::path& path) const {
-    if (!std::ranges::binary_search(context_.run.fromBefore, file.id)) return;
+    const bool fromBefore = std::ranges::binary_search(context_.run.fromBefore, file.id);
+    if (!fromBefore && (!hashes_ || file.sha256.empty())) return;
     const std::string hash = transfer::sha256OfFile(path, context_.stop);
     if (hash == file.sha256) return;
     throw WrongFile("'" + core::printable(path.string()) + "' was changed since it was fetched: its SHA-256 is " +
@@ -272,6 +274,7 @@ class Verification {
   }
 
   StepContext& context_;
+  bool hashes_;
   Wrong wrong_;
   std::map<model::BatchId, Count> counts_;
   reader::TableFinder tables_;
@@ -354,16 +357,34 @@ Rows verified(StepContext& context) {
   }
 }
 
+void writeManifests(StepContext& context) {
+  for (const model::Batch& batch : context.job.batches) {
+    writeManifest(context.job, batch, context.tools.store, context.tools.files);
+  }
+}
+
 }  // namespace
+
+void requireFilesBeforeDeletion(StepContext& context) {
+  if (context.run.verifiedHere) return;
+  holdFolders(context);
+  if (hasFailedFile(context)) fetchMissing(context, context.step.name);
+  for (;;) {
+    Verification verification(context, true);
+    verification.checkAllFiles();
+    if (verification.wrong().count == 0) break;
+    repair(context, verification.wrong());
+  }
+  if (context.run.repairedHere) writeManifests(context);
+}
 
 Turn verifyFiles(StepContext& context) {
   holdFolders(context);
   // What an earlier try found wrong is fetched again first.
   if (hasFailedFile(context)) fetchMissing(context, context.step.name);
   const Rows records = verified(context);
-  for (const model::Batch& batch : context.job.batches) {
-    writeManifest(context.job, batch, context.tools.store, context.tools.files);
-  }
+  writeManifests(context);
+  context.run.verifiedHere = true;
   const auto tell = [&](std::string_view text) { context.tools.observer.notice(text); };
   // `sync` has a job for each batch, and looks at all of them at its end.
   if (!context.job.request.batches.batch.empty() && context.job.batches.size() == 1) {

@@ -17,7 +17,7 @@ class AttemptFailure : public std::runtime_error {
     timedOut,   ///< May pass: no answer came in the time that was given.
     protocol,   ///< The answer breaks HTTP.
     config,     ///< Something has to be set up differently.
-    exhausted,  ///< This process gets no more files, threads or memory: may pass when others are given back.
+    exhausted,  ///< This process may open no more files: may pass when others are closed.
   };
 
   AttemptFailure(Kind kind, const std::string& text, std::string hint = {})

@@ -19,6 +19,8 @@
 
 #include "address.h"
 #include "attempt_failure.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
 #include "caiexport/net/http.h"
 
 namespace caiexport::net {
@@ -73,8 +75,8 @@ void lookUpOnThread(const std::shared_ptr<LookUpResult>& result, const std::stri
   try {
     std::thread([result, host, port] { lookUpInto(*result, host, port); }).detach();
   } catch (const std::system_error& e) {
-    throw AttemptFailure(Kind::exhausted, std::string("cannot start a thread for the name look-up: ") + e.what(),
-                         "raise the limits (ulimit -u, ulimit -v), or close other programs");
+    throw core::Error(core::Category::io, std::string("cannot start a thread for the name look-up: ") + e.what(),
+                      {.hint = "raise the limits (ulimit -u, ulimit -v), or close other programs"});
   }
 }
 
@@ -133,8 +135,7 @@ std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, c
     throw tooFewDescriptors(result->systemError);
   }
   if (result->error == EAI_MEMORY) {
-    throw AttemptFailure(Kind::exhausted, "cannot look up " + host + ": out of memory",
-                         "close other programs, or raise the limit on memory (ulimit -v)");
+    throw core::outOfMemory("cannot look up " + host + ": out of memory");
   }
   const std::string hint = "check the host in the URL, the network and the name server";
   if (!done) throw AttemptFailure(Kind::transient, "the look-up of " + host + " timed out", hint);

@@ -58,7 +58,10 @@ std::optional<std::vector<CatalogPages::Entry>> CatalogPages::next() {
     stale_ = page.fresh.empty() && position_ > furthest_ ? stale_ + 1 : 0;
     furthest_ = std::max(furthest_, position_);
     // A server that ignores `start` repeats itself for ever.
-    if (stale_ >= kMostStale) return std::nullopt;
+    if (stale_ >= kMostStale) {
+      requireNoMore();
+      return std::nullopt;
+    }
     if (!page.fresh.empty()) return std::move(page.fresh);
   }
 }
@@ -84,11 +87,27 @@ void CatalogPages::goBack() {
   position_ = position_ > stepBack_ ? position_ - stepBack_ : 0;
 }
 
-CatalogPages::Page CatalogPages::fetch(std::size_t start) {
+/// What a server that ignores `start` has beyond its first page can't be had; a list that lacks it must not pass for
+/// the whole.
+void CatalogPages::requireNoMore() {
+  // Both bounds exclude.
+  std::vector<std::string> beyond;
+  if (oldest_) beyond.push_back("&createdBefore=" + std::to_string(*oldest_ + 1));
+  if (newest_ && *newest_ > 0) beyond.push_back("&createdAfter=" + std::to_string(*newest_ - 1));
+  for (const std::string& filter : beyond) {
+    if (fetch(0, filter).fresh.empty()) continue;
+    throw core::Error(core::Category::protocol,
+                      "cannot " + what_ + ": GET " + url_ +
+                          ": the platform sends the same page whatever `start` is, and has more than that page holds",
+                      {.hint = "narrow what is asked for (--since, --until, --limit), or name one (--batch)"});
+  }
+}
+
+CatalogPages::Page CatalogPages::fetch(std::size_t start, const std::string& filter) {
   for (;;) {
     lastLimit_ = std::min(asked_, pageSize_.most());
     const Call call{.what = what_,
-                    .url = url_ + "&limit=" + std::to_string(lastLimit_) + "&start=" + std::to_string(start),
+                    .url = url_ + filter + "&limit=" + std::to_string(lastLimit_) + "&start=" + std::to_string(start),
                     .asksForLess = lastLimit_ > 1};
     try {
       Page page;
@@ -96,6 +115,10 @@ CatalogPages::Page CatalogPages::fetch(std::size_t start) {
         ++page.entries;
         std::string id = key.textIfAny().value_or("");
         const bool isNew = seen_.insert(id).second;
+        if (const auto created = value.at("created").unsignedIfAny()) {
+          oldest_ = std::min(oldest_.value_or(*created), *created);
+          newest_ = std::max(newest_.value_or(*created), *created);
+        }
         if (!isNew) page.sawKnown = true;
         if (isNew) page.fresh.push_back({.id = std::move(id), .key = key, .value = value});
       });

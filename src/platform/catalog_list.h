@@ -56,9 +56,10 @@ class CatalogPages {
   std::optional<std::vector<Entry>> next();
 
  private:
-  Page fetch(std::size_t start);
+  Page fetch(std::size_t start, const std::string& filter = {});
   bool readOn(Page& page);
   void goBack();
+  void requireNoMore();
 
   Caller& caller_;
   PageSize& pageSize_;
@@ -67,6 +68,8 @@ class CatalogPages {
   std::size_t asked_;
   std::stop_token stop_;
   std::unordered_set<std::string> seen_;
+  std::optional<std::uint64_t> oldest_ = {};  ///< `created` of those seen.
+  std::optional<std::uint64_t> newest_ = {};
   std::size_t position_ = 0;  ///< Of the entry to be read next.
   std::size_t furthest_ = 0;
   std::size_t lastLimit_ = 0;

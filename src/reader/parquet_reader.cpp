@@ -46,7 +46,7 @@ fs::path modulePath() {
 
 /// DuckDB ends the whole process where its threads get no memory, so it is not begun where there is little.
 void requireAddressSpace() {
-  constexpr std::uint64_t kNeeded = 320U << 20U;
+  constexpr std::uint64_t kNeeded = 192U << 20U;
   const std::optional<std::uint64_t> left = core::addressSpaceLeft();
   if (!left || *left >= kNeeded) return;
   throw core::Error(core::Category::io,

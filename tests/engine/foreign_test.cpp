@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/model/plan.h"
 #include "engine/journey.h"
 
@@ -237,6 +238,32 @@ TEST(Adopting, OnlyAnEvaluationOfTheSameSegments) {
   const platform::SegmentJob ours = process.client.startSegmentJob(same, {});
   process.runner.decide(job, {.adopt = ours.id.value()}, {});
   EXPECT_EQ(process.store.load(job).segmentJobId, ours.id);
+}
+
+// --- lists in an order of their own
+
+TEST(NewestBatches, OfSeveralAreTheNewestWhateverTheOrderOfTheList) {
+  const auto entry = [](int number) {
+    return "\"B" + std::to_string(number) + R"(": {"status": "success", "created": )" +
+           std::to_string(1000000 + number) +
+           R"(, "createdClient": "acp_foundation_push", "relatedObjects": [{"type": "dataSet", "id": ")" +
+           kScoreDataset + "\"}]}";
+  };
+  const auto fault = [](const std::string& query, const std::string& body) {
+    return R"json({"match": {"method": "GET", "path": "/catalog/batches\\?.*)json" + query +
+           R"json("}, "times": -1, "do": {"status": 200, "body": {)json" + body + "}}}";
+  };
+  // The first page has the oldest; what is newer is there for whoever asks.
+  const std::string old = entry(1) + "," + entry(2) + "," + entry(3);
+  const std::string all = old + "," + entry(8) + "," + entry(9) + "," + entry(7);
+  Journey journey;
+  journey.world().change(R"({"faults": [)" + fault("createdAfter", all) + "," + fault("start=0", old) + "]}");
+  Journey::Process process(journey);
+  model::ExportRequest request = journey.datasetRequest();
+  request.batches.limit = 3;
+  std::vector<std::string> ids;
+  for (const model::Batch& batch : chooseBatches(process.client, request, {})) ids.push_back(batch.id.value());
+  EXPECT_THAT(ids, testing::ElementsAre("B9", "B8", "B7"));
 }
 
 // --- evaluations

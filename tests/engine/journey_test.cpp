@@ -203,6 +203,32 @@ TEST(SegmentJourney, TheDatasetIsDeletedOnlyWhenAsked) {
   EXPECT_EQ(journey.world().statistics().datasetsDeleted, 1U);
 }
 
+/// The platform's may be the only other copy.
+TEST(SegmentJourney, TheDatasetIsDeletedOnlyOnceItsFilesAreWhole) {
+  for (const bool gone : {true, false}) {
+    Journey journey(R"json({"faults": [{"match": {"method": "DELETE", "path": "/dataSets/"}, "times": -1,
+        "do": {"status": 403, "body": {"title": "Forbidden"}}}]})json");
+    Journey::Process process(journey);
+    model::ExportRequest request = journey.segmentRequest();
+    request.segment.deleteDataset = true;
+    const Outcome kept = run(process, request);
+    ASSERT_TRUE(kept.error);
+    const auto whole = contentOf(journey.directory / "out");
+    ASSERT_FALSE(whole.empty());
+    const std::filesystem::path file = journey.directory / "out" / whole.begin()->first;
+    if (gone) {
+      std::filesystem::remove(file);
+    } else {
+      std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).put('!');
+    }
+    journey.world().change(R"({"faults": []})");
+    const Outcome outcome = process.runner.advance(kept.job.id, {}, {});
+    ASSERT_FALSE(outcome.error) << outcome.error->what();
+    EXPECT_EQ(journey.world().statistics().datasetsDeleted, 1U);
+    EXPECT_EQ(contentOf(journey.directory / "out"), whole) << gone;
+  }
+}
+
 TEST(SegmentJourney, AReusedDatasetDoesNotAdoptAnEarlierExport) {
   Journey journey;
   Journey::Process process(journey);

@@ -101,6 +101,26 @@ TEST_F(BatchListTest, IsReadToItsEndWhereAPageNeverHoldsMoreThanOne) {
   EXPECT_EQ(list().size(), 5U);
 }
 
+/// Then what is beyond the page can't be had, and a part must not pass for the whole.
+TEST_F(BatchListTest, OfAServerThatIgnoresStartIsWholeOrAnError) {
+  std::string newest;
+  std::string older;
+  for (int i = 40; i > 0; --i) {
+    std::string& page = i > 20 ? newest : older;
+    page += (page.empty() ? "" : ", ") + batch("b" + std::to_string(i), i);
+  }
+  bool hasMore = true;
+  transport.on("GET", support::path(kBatches), kBatches)
+      .answers([&](const net::HttpRequest& request) {
+        const bool beyond = request.url.find("createdBefore=22") != std::string::npos;
+        return support::reply(200, "{" + (hasMore && beyond ? older : newest) + "}");
+      })
+      .forEver();
+  EXPECT_THAT(failureOf(Category::protocol, [&] { list(); }).what(), HasSubstr("whatever `start` is"));
+  hasMore = false;
+  EXPECT_EQ(list().size(), 20U);
+}
+
 TEST_F(BatchListTest, FindsWhatSlidOverTheBorderOfAPage) {
   serve(500, 350);
   served.between = [&](std::size_t request) {
