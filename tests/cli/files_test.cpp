@@ -189,7 +189,7 @@ TEST_F(InputTest, ACommitMarkerSpeaksOfItsOwnFolderAlone) {
         R"({"job": 0, "dataset_id": "ds", "batch_id": "b1", "files": [)" + entries + "]}");
   const InputSet set = find({batch.string()});
   EXPECT_THAT(names(set), ElementsAre("b1:part-0.parquet", "b1:part-2.parquet", "b1:part-9.parquet"));
-  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("1 file is left out, since the commit markers do not name "
+  EXPECT_THAT(set.notices, ElementsAre(testing::EndsWith("because the batch's commit markers do not name "
                                                          "them: part-0.parquet")));
 }
 
