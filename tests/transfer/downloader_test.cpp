@@ -538,23 +538,35 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
   EXPECT_GE(busy, 1);
 }
 
+/// Remembers to how many connections the run went down.
+class FewerConnections final : public core::Log {
+ public:
+  bool wants(core::LogLevel /*level*/) const override { return true; }
+  void write(core::LogLevel /*level*/, std::string_view event, std::initializer_list<Field> fields) override {
+    const std::lock_guard lock(mutex_);
+    if (event == "too_few_descriptors") seen_.push_back(fields.begin()->second.text());
+  }
+  std::vector<std::string> seen() const { return seen_; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> seen_;
+};
+
 TEST_F(DownloaderTest, TooFewDescriptorsLowerTheNumberOfConnections) {
   settings_.connections = 8;
-  std::atomic<int> busy = 0;
-  std::atomic<int> refused = 0;
-  // Two sockets are all that the machine has.
+  std::atomic<int> calls = 0;
   MemorySource source([&](const Call&, const std::string&, model::ByteSink&, const std::stop_token&) {
-    const int now = ++busy;
-    std::this_thread::yield();
-    --busy;
-    if (now <= 2) return false;
-    ++refused;
-    throw core::TooFewDescriptors("cannot connect: Too many open files");
+    if (++calls <= 5) throw core::TooFewDescriptors("cannot connect: Too many open files");
+    return false;
   });
+  FewerConnections log;
   std::vector<DownloadItem> items;
   for (int key = 1; key <= 300; ++key) items.push_back(item(key, 700));
-  EXPECT_EQ(run(source, items).completed, 300U);
-  EXPECT_LE(refused, 8 + 4 + 2) << "each halving has those that were on their way";
+  ItemList list(std::move(items));
+  Downloader downloader(source, files_, clock_, random_, log, settings_);
+  EXPECT_EQ(downloader.run(list, ledger_, progress_, stop_.get_token()).completed, 300U);
+  EXPECT_THAT(log.seen(), ElementsAre("4", "2", "1", "1", "1"));
 }
 
 TEST_F(DownloaderTest, WithoutADescriptorForOneConnectionTheRunEnds) {
