@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <set>
 
 #include "caiexport/core/category.h"
@@ -256,12 +257,45 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
               {.hint = std::move(hint)});
 }
 
+/// A batch names what it replaces directly. Where that is listed no more, what it replaced in turn is looked up and
+/// named by the heir as well: both would otherwise be taken, and their customers counted twice.
+void followUnlisted(Client& client, std::vector<Batch>& batches, const Tell& tell, std::stop_token stop) {
+  constexpr std::size_t kMostLookUps = 100;
+  std::set<model::BatchId> listed;
+  for (const Batch& batch : batches) listed.insert(batch.id);
+  std::map<model::BatchId, std::vector<model::BatchId>> lookedUp;
+  const auto replacedBy = [&](const model::BatchId& id) -> const std::vector<model::BatchId>& {
+    const auto [entry, isNew] = lookedUp.try_emplace(id);
+    if (!isNew || lookedUp.size() > kMostLookUps || !model::isWellFormedId(id.value())) return entry->second;
+    try {
+      if (const std::optional<Batch> batch = client.findBatch(id, stop)) entry->second = batch->predecessors;
+    } catch (const Error& error) {
+      if (!core::factsOf(error.category()).concernsOneBatch) throw;
+      say(tell, "batch '" + core::printable(id.value(), 80) +
+                    "', which a newer one replaces, could not be looked up: " + error.what() +
+                    "; what that one replaced is not known");
+    }
+    return entry->second;
+  };
+  for (Batch& heir : batches) {
+    std::set<model::BatchId> known(heir.predecessors.begin(), heir.predecessors.end());
+    for (std::size_t at = 0; at < heir.predecessors.size(); ++at) {
+      const model::BatchId id = heir.predecessors[at];
+      if (listed.contains(id)) continue;
+      for (const model::BatchId& earlier : replacedBy(id)) {
+        if (earlier != heir.id && known.insert(earlier).second) heir.predecessors.push_back(earlier);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Batch> chooseBatches(Client& client, const ExportRequest& request, std::stop_token stop, const Tell& tell) {
   if (!request.batches.batch.empty()) return namedBatch(client, request, tell, stop);
   std::vector<Batch> batches = unnamedBatches(client, request, tell, stop);
   if (batches.empty()) throwNoBatch(client, request, stop);
+  if (batches.size() > 1 && !request.batches.includeReplaced) followUnlisted(client, batches, tell, std::move(stop));
   return batches;
 }
 

@@ -29,7 +29,7 @@ std::optional<Batch> heirOf(StepContext& context, const Forgotten& forgotten, co
   const std::string dataset = "caiexport dataset --id " + context.job.datasetId.value() + " --batch ";
   throw core::Error(core::Category::notFound,
                     "batch " + id.value() +
-                        " is not fetched again: sync deleted it, since people asked for their data "
+                        " is not fetched again: sync deleted it, because customers asked for their data "
                         "to go, and batch " +
                         heir.value() + " came in its place",
                     {.hint = dataset + heir.value() + " fetches that one; with --batch " + id.value() +
@@ -54,7 +54,7 @@ std::vector<Batch> withoutForgotten(StepContext& context, std::vector<Batch> bat
     const std::optional<Batch> heir = named ? std::nullopt : heirOf(context, forgotten, batch.id);
     if (!heir && (named || batches.size() == 1)) refuse(context, batch.id, forgotten.at(batch.id));
     const std::string text = "batch " + batch.id.value() +
-                             " is left out: sync deleted it, since people asked for their data to go" +
+                             " is left out: sync deleted it, because customers asked for their data to go" +
                              (heir ? "; batch " + heir->id.value() + ", which replaces it, is taken" : "");
     context.tools.observer.notice(text);
     context.tools.store.addEvent(context.job.id, context.step.name, "batch_replaced", text);

@@ -1,5 +1,5 @@
 #pragma once
-/// Batches that `sync` deleted because people asked for their data to go: they do not come back by themselves.
+/// Batches that `sync` deleted because customers asked for their data to go: they do not come back by themselves.
 
 #include <vector>
 

@@ -266,6 +266,30 @@ TEST(NewestBatches, OfSeveralAreTheNewestWhateverTheOrderOfTheList) {
   EXPECT_THAT(ids, testing::ElementsAre("B9", "B8", "B7"));
 }
 
+TEST(NewestBatches, WhatAnUnlistedBatchReplacedIsReplacedByItsHeir) {
+  const auto entry = [](const std::string& id, const std::string& created, const std::string& rest) {
+    return "\"" + id + R"(": {"created": )" + created +
+           R"(, "createdClient": "acp_foundation_push", "relatedObjects": [{"type": "dataSet", "id": ")" +
+           kScoreDataset + "\"}], " + rest + "}";
+  };
+  const auto fault = [](const std::string& path, const std::string& body) {
+    return R"json({"match": {"method": "GET", "path": "/catalog/batches)json" + path +
+           R"json("}, "times": -1, "do": {"status": 200, "body": {)json" + body + "}}}";
+  };
+  const std::string listed =
+      entry("A", "1000001", R"("status": "success")") + "," +
+      entry("C", "1000003", R"("status": "success", "replay": {"reason": "replay", "predecessors": ["B"]})");
+  const std::string unlisted =
+      entry("B", "1000002", R"("status": "inactive", "replay": {"reason": "replay", "predecessors": ["A"]})");
+  Journey journey;
+  journey.world().change(R"({"faults": [)" + fault("/B", unlisted) + "," + fault("\\\\?", listed) + "]}");
+  Journey::Process process(journey);
+  model::ExportRequest request = journey.datasetRequest();
+  request.batches.limit.reset();
+  const std::vector<model::Batch> chosen = chooseBatches(process.client, request, {});
+  EXPECT_THAT(model::replacedAmong(chosen), testing::ElementsAre(model::BatchId("A")));
+}
+
 // --- evaluations
 
 TEST(Evaluations, OfEverySegmentAreOnlyOfThoseThatTheirCountersName) {

@@ -644,7 +644,7 @@ TEST_F(SyncJourney, AJobThatFailedDoesNotBringBackWhoWasForgotten) {
     const Outcome resumed = process.runner.advance(failed.job.id, {.acceptRows = accept}, {});
     ASSERT_TRUE(resumed.error);
     EXPECT_EQ(resumed.error->category(), Category::notFound);
-    EXPECT_THAT(resumed.error->what(), HasSubstr("people asked for their data to go"));
+    EXPECT_THAT(resumed.error->what(), HasSubstr("customers asked for their data to go"));
     EXPECT_FALSE(fs::exists(folder() / old));
   }
 }
