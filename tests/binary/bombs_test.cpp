@@ -68,13 +68,16 @@ class Bombs : public BinaryTest {
 
 TEST_F(Bombs, OfJsonCostNoMoreThanTheirText) {
   constexpr std::size_t kBytes = 16U << 20U;
-  const std::uint64_t usual = listWith("{}").second;
+  [[maybe_unused]] const std::uint64_t usual = listWith("{}").second;
   for (const auto& [piece, first, last] : std::vector<std::array<std::string, 3>>{
            {"{},", "[", "{}]"}, {"0,", "[", "0]"}, {"\"\":0,", "{", "\"\":0}"}, {"[[]],", "{\"a\":[", "0]}"}}) {
-    const auto [ended, memory] = listWith(repeated(piece, kBytes, first, last));
+    [[maybe_unused]] const auto [ended, memory] = listWith(repeated(piece, kBytes, first, last));
     EXPECT_EQ(ended.code, 8) << ended.err;
     EXPECT_THAT(ended.err, HasSubstr("holds more than 1000000 values")) << piece;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    // What a sanitizer keeps of freed memory is no part of the bound.
     EXPECT_LT(memory, usual + 8 * kBytes) << piece;
+#endif
   }
 }
 

@@ -226,6 +226,9 @@ class NoRoom : public BinaryTest {
 class FewDescriptors : public NoRoom {};
 
 TEST_F(FewDescriptors, LowerTheConnectionsAndOnlyThenEndTheRun) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "NOT CHECKED: a sanitizer opens pipes of its own, and takes one that it can't open for a bad object";
+#endif
   startWith(R"({"batches": 1, "files": 60, "file_bytes": 20000})");
   const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;
   const auto timesTold = [](const Ended& ended) {
