@@ -169,6 +169,7 @@ TEST_F(FoldingFolder, FilesWhoseNamesAreTakenForOneAreBothKept) {
   std::filesystem::create_directories(folder_ / "out");
   startWith(kNamesTakenForOne);
   environment["LD_PRELOAD"] = kFolding;
+  environment["ASAN_OPTIONS"] = "verify_asan_link_order=0";
   environment["FOLDED_ROOT"] = path("out");
   for (int round = 0; round < 2; ++round) {
     const Ended ended = run({"dataset", "--id", kScoreDataset});
@@ -184,6 +185,7 @@ TEST_F(FoldingFolder, WhatWasInterruptedIsGoneOnWith) {
   startWith(R"({"batches": 1, "failed_batches": 0, "files": 3, "file_names": ["A.parquet", "a.parquet", "b.parquet"],
       "faults": [{"match": {"path": "path=b.parquet"}, "times": -1, "do": {"status": 500}}]})");
   environment["LD_PRELOAD"] = kFolding;
+  environment["ASAN_OPTIONS"] = "verify_asan_link_order=0";
   environment["FOLDED_ROOT"] = path("out");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--retries", "0"}).code, 7);
   changeScenario(R"({"faults": []})");
@@ -197,6 +199,7 @@ TEST_F(FoldingFolder, ANameThatItDoesNotTakeIsSaidWithWhatToDo) {
   std::filesystem::create_directories(folder_ / "out");
   startWith(R"({"batches": 1, "failed_batches": 0, "files": 2, "file_names": ["a:b.parquet", "c.parquet"]})");
   environment["LD_PRELOAD"] = kFolding;
+  environment["ASAN_OPTIONS"] = "verify_asan_link_order=0";
   environment["FOLDED_ROOT"] = path("out");
   const Ended ended = run({"dataset", "--id", kScoreDataset});
   EXPECT_EQ(ended.code, 9) << ended.err;
