@@ -75,10 +75,12 @@ TEST_F(Bombs, OfJsonCostNoMoreThanTheirText) {
     EXPECT_EQ(ended.code, 8) << ended.err;
     EXPECT_THAT(ended.err, HasSubstr("holds more than 1000000 values")) << piece;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    // What a sanitizer keeps of freed memory is no part of the bound.
     EXPECT_LT(memory, usual + 8 * kBytes) << piece;
 #endif
   }
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "NOT CHECKED: the memory, of which a sanitizer keeps what was freed; the rest was checked and holds";
+#endif
 }
 
 /// Quadratic work takes half a minute here.
