@@ -75,12 +75,15 @@ void DownloadRun::attend(const File& file) {
   bool publishes = false;
   {
     const std::lock_guard lock(mutex_);
+    // What its last answer lacks may have gone nowhere.
+    if (problem_) return;
     const bool ended = hasEnded(*file) && file->stage == FileStage::fetching && !file->recordPending;
     failed = ended && file->failure;
     complete = ended && !file->failure;
     publishes = file->stage == FileStage::publishing;
     if (failed) file->stage = FileStage::failed;
     if (complete) file->stage = FileStage::recording;
+    if (publishes) file->stage = FileStage::published;
   }
   if (ending()) return;
   if (failed) {

@@ -231,7 +231,13 @@ void DownloadRun::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   if (piece->purpose() == Purpose::check) missingBytes += sink.keptBytes();
   schedule_.ended(piece, missingBytes);
   // A failure of the disk, or a listed length that is wrong, counts more than what the source made of it.
-  settle(piece, sink, sink.failure() ? sink.failure() : problem);
+  try {
+    settle(piece, sink, sink.failure() ? sink.failure() : problem);
+  } catch (...) {
+    // Before others get the lock: to them the file seems to have ended.
+    if (!problem_) problem_ = std::current_exception();
+    throw;
+  }
   observeThroughput(at_.clock.steadyNow());
 }
 

@@ -82,6 +82,7 @@ enum class FileStage {
   fetching,
   recording,   ///< All is here, and on its way to the record; only then the file gets its final name.
   publishing,  ///< It is in the record.
+  published,   ///< Somebody gives it its final name, or has.
   failed,
 };
 

@@ -119,14 +119,21 @@ class BinaryTest : public testing::Test {
   }
 
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  /// Also while a program deletes folders there: then from the start again.
   std::vector<std::string> filesUnder(const std::string& name) const {
-    std::vector<std::string> files;
-    if (!std::filesystem::exists(folder_ / name)) return files;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / name)) {
-      if (entry.is_regular_file()) files.push_back(std::filesystem::relative(entry.path(), folder_ / name).string());
+    std::error_code error;
+    while (true) {
+      std::vector<std::string> files;
+      std::filesystem::recursive_directory_iterator each(folder_ / name, error);
+      for (; !error && each != std::filesystem::recursive_directory_iterator(); each.increment(error)) {
+        std::error_code gone;
+        if (!each->is_regular_file(gone)) continue;
+        files.push_back(each->path().lexically_relative(folder_ / name).string());
+      }
+      std::sort(files.begin(), files.end());
+      if (!error || !std::filesystem::exists(folder_ / name)) return files;
+      if (error != std::errc::no_such_file_or_directory) throw std::filesystem::filesystem_error(name, error);
     }
-    std::sort(files.begin(), files.end());
-    return files;
   }
 
   support::TempDirectory folder_;
