@@ -7,7 +7,6 @@
 #include <array>
 #include <charconv>
 
-#include "address.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "http_message.h"

@@ -1,12 +1,16 @@
 #include "http_message.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <zlib.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <string>
 #include <vector>
 
-#include "attempt_failure.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 
@@ -122,6 +126,41 @@ bool belongsToTransport(std::string_view name) {
   return std::find(kNames.begin(), kNames.end(), core::toLower(name)) != kNames.end();
 }
 
+/// zlib's state, freed however the unpacking ends.
+class Inflation {
+ public:
+  /// Takes gzip as well as zlib's own form.
+  Inflation() { ready_ = inflateInit2(&stream_, MAX_WBITS + 32) == Z_OK; }
+  ~Inflation() {
+    if (ready_) inflateEnd(&stream_);
+  }
+  Inflation(const Inflation&) = delete;
+  Inflation& operator=(const Inflation&) = delete;
+
+  /// False if the bytes are damaged or end before their end.
+  bool unpack(std::string& packed, std::string& body, std::uint64_t mostBytes) {
+    std::array<unsigned char, 65536> piece{};
+    stream_.next_in = reinterpret_cast<unsigned char*>(packed.data());
+    stream_.avail_in = static_cast<uInt>(packed.size());
+    for (int result = Z_OK; ready_ && result == Z_OK;) {
+      stream_.next_out = piece.data();
+      stream_.avail_out = piece.size();
+      result = inflate(&stream_, Z_NO_FLUSH);
+      body.append(reinterpret_cast<const char*>(piece.data()), piece.size() - stream_.avail_out);
+      if (body.size() > mostBytes) {
+        throw AttemptFailure(AttemptFailure::Kind::protocol,
+                             "the answer unpacks to more than " + core::formatBytes(mostBytes));
+      }
+      if (result == Z_STREAM_END) return stream_.avail_in == 0;
+    }
+    return false;
+  }
+
+ private:
+  z_stream stream_{};
+  bool ready_ = false;
+};
+
 }  // namespace
 
 std::optional<std::size_t> headLength(std::string_view received) {
@@ -169,65 +208,6 @@ bool keepsAlive(const ResponseHead& head) {
   };
   if (has("close")) return false;
   return head.minorVersion >= 1 || has("keep-alive");
-}
-
-void checkRequest(const HttpRequest& request) {
-  const auto refuse = [&](const std::string& why) {
-    throw core::Error(core::Category::config, "a request can't be sent: " + why,
-                      {.hint = "check identifiers, tokens and other settings for line breaks and control characters"});
-  };
-  if (!isToken(request.method)) refuse("its method is not a word");
-  for (const auto& [name, value] : request.headers.all()) {
-    if (!isToken(name)) refuse("the name of a header field holds characters that are not allowed there");
-    if (!isFieldValue(value))
-      refuse("the value of the header field " + name + " holds a line break or control character");
-    if (belongsToTransport(name)) refuse("the header field " + name + " is set by the program itself");
-  }
-}
-
-std::string writeHead(const HttpRequest& request, const Url& url, std::string_view userAgent) {
-  const std::string origin = url.origin.toString();
-  std::string head =
-      request.method + " " + url.target + " HTTP/1.1\r\nHost: " + origin.substr(origin.find("://") + 3) + "\r\n";
-  const auto field = [&](std::string_view name, std::string_view value) {
-    head.append(name).append(": ").append(value).append("\r\n");
-  };
-  for (const auto& [name, value] : request.headers.all()) field(name, value);
-  if (!request.headers.get("User-Agent")) field("User-Agent", userAgent);
-  if (!request.headers.get("Accept-Encoding")) field("Accept-Encoding", "identity");
-  // Without a length a server may wait for a body that never comes.
-  const bool expectsBody = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
-  if (expectsBody || !request.body.empty()) field("Content-Length", std::to_string(request.body.size()));
-  return head.append("\r\n");
-}
-
-std::string hostAndPort(std::string_view host, std::uint16_t port) {
-  const bool ipv6 = host.find(':') != std::string_view::npos;
-  const std::string text(host);
-  return (ipv6 ? "[" + text + "]" : text) + ":" + std::to_string(port);
-}
-
-std::string displayUrl(std::string_view url) {
-  const std::size_t mark = url.find('?');
-  std::string shown(url.substr(0, mark));
-  if (mark == std::string_view::npos) return shown;
-  std::string_view rest = url.substr(mark + 1);
-  char separator = '?';
-  while (true) {
-    const std::size_t end = std::min(rest.find('&'), rest.size());
-    const std::string_view parameter = rest.substr(0, end);
-    const std::size_t equals = parameter.find('=');
-    const std::string_view name = parameter.substr(0, equals);
-    shown += separator;
-    if (equals != std::string_view::npos && mayBeSecret(name)) {
-      shown.append(name).append("=***");
-    } else {
-      shown.append(parameter);
-    }
-    if (end == rest.size()) return shown;
-    rest.remove_prefix(end + 1);
-    separator = '&';
-  }
 }
 
 ChunkDecoder::Result ChunkDecoder::decode(std::span<char> piece) {
@@ -306,6 +286,92 @@ void ChunkDecoder::stepSize(char c) {
 
 void ChunkDecoder::countOverhead() {
   if (++overheadBytes_ > kMostHeadBytes) throwBroken("the lines between the chunks of its body are too long");
+}
+
+void decodeBody(HttpResponse& response, std::uint64_t mostBytes) {
+  const std::string coding = core::toLower(response.headers.get("Content-Encoding").value_or("identity"));
+  if (coding == "identity" || coding.empty() || response.body.empty()) return;
+  const bool known = coding == "gzip" || coding == "x-gzip" || coding == "deflate";
+  std::string body;
+  if (known && Inflation().unpack(response.body, body, mostBytes)) {
+    response.body = std::move(body);
+  } else if (response.status / 100 == 2) {
+    throw AttemptFailure(AttemptFailure::Kind::protocol,
+                         "the answer is packed with '" + core::printable(coding, 40) + "', " +
+                             (known ? "and cannot be unpacked" : "which nobody asked for"));
+  } else {
+    // What the status says stands, whatever the text would have been.
+    response.body.clear();
+  }
+  response.headers.set("Content-Encoding", "identity");
+}
+
+void checkRequest(const HttpRequest& request) {
+  const auto refuse = [&](const std::string& why) {
+    throw core::Error(core::Category::config, "a request can't be sent: " + why,
+                      {.hint = "check identifiers, tokens and other settings for line breaks and control characters"});
+  };
+  if (!isToken(request.method)) refuse("its method is not a word");
+  for (const auto& [name, value] : request.headers.all()) {
+    if (!isToken(name)) refuse("the name of a header field holds characters that are not allowed there");
+    if (!isFieldValue(value))
+      refuse("the value of the header field " + name + " holds a line break or control character");
+    if (belongsToTransport(name)) refuse("the header field " + name + " is set by the program itself");
+  }
+}
+
+std::string writeHead(const HttpRequest& request, const Url& url, std::string_view userAgent) {
+  const std::string origin = url.origin.toString();
+  std::string head =
+      request.method + " " + url.target + " HTTP/1.1\r\nHost: " + origin.substr(origin.find("://") + 3) + "\r\n";
+  const auto field = [&](std::string_view name, std::string_view value) {
+    head.append(name).append(": ").append(value).append("\r\n");
+  };
+  for (const auto& [name, value] : request.headers.all()) field(name, value);
+  if (!request.headers.get("User-Agent")) field("User-Agent", userAgent);
+  if (!request.headers.get("Accept-Encoding")) field("Accept-Encoding", "identity");
+  // Without a length a server may wait for a body that never comes.
+  const bool expectsBody = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
+  if (expectsBody || !request.body.empty()) field("Content-Length", std::to_string(request.body.size()));
+  return head.append("\r\n");
+}
+
+std::string hostAndPort(std::string_view host, std::uint16_t port) {
+  const bool ipv6 = host.find(':') != std::string_view::npos;
+  const std::string text(host);
+  return (ipv6 ? "[" + text + "]" : text) + ":" + std::to_string(port);
+}
+
+std::string displayUrl(std::string_view url) {
+  const std::size_t mark = url.find('?');
+  std::string shown(url.substr(0, mark));
+  if (mark == std::string_view::npos) return shown;
+  std::string_view rest = url.substr(mark + 1);
+  char separator = '?';
+  while (true) {
+    const std::size_t end = std::min(rest.find('&'), rest.size());
+    const std::string_view parameter = rest.substr(0, end);
+    const std::size_t equals = parameter.find('=');
+    const std::string_view name = parameter.substr(0, equals);
+    shown += separator;
+    if (equals != std::string_view::npos && mayBeSecret(name)) {
+      shown.append(name).append("=***");
+    } else {
+      shown.append(parameter);
+    }
+    if (end == rest.size()) return shown;
+    rest.remove_prefix(end + 1);
+    separator = '&';
+  }
+}
+
+std::vector<unsigned char> addressBytes(std::string_view text) {
+  const std::string terminated(text);
+  std::vector<unsigned char> bytes(sizeof(in6_addr));
+  if (inet_pton(AF_INET6, terminated.c_str(), bytes.data()) == 1) return bytes;
+  bytes.resize(sizeof(in_addr));
+  if (inet_pton(AF_INET, terminated.c_str(), bytes.data()) == 1) return bytes;
+  return {};
 }
 
 }  // namespace caiexport::net

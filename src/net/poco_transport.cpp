@@ -5,17 +5,13 @@
 #include <atomic>
 #include <utility>
 
-#include "attempt_failure.h"
 #include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
-#include "exchange.h"
+#include "connect.h"
+#include "connection.h"
 #include "http_message.h"
-#include "idle_pool.h"
-#include "poco_transport_connection.h"
-#include "poco_transport_tls.h"
-#include "poco_transport_wait.h"
 #include "proxy.h"
 
 namespace caiexport::net {

@@ -7,11 +7,11 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "address.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "caiexport/net/poco_transport.h"
+#include "http_message.h"
 
 namespace caiexport::net {
 namespace {
@@ -182,6 +182,15 @@ ProxySettings proxyFromEnvironment() {
     if (matters && value != nullptr && *value != '\0') settings.ignored = name;
   }
   return settings;
+}
+
+std::optional<std::string> proxyFor(const ProxySettings& settings, std::string_view url) {
+  const std::optional<Proxy> proxy = parseProxy(settings.httpsProxy);
+  const Origin origin = parseUrl(url).origin;
+  if (!proxy || origin.scheme != "https" || NoProxy(settings.noProxy).matches(origin.host, origin.port)) {
+    return std::nullopt;
+  }
+  return hostAndPort(proxy->host, proxy->port);
 }
 
 }  // namespace caiexport::net

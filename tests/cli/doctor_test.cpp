@@ -8,7 +8,6 @@
 
 #include "caiexport/cli/options.h"
 #include "caiexport/net/poco_transport.h"
-#include "caiexport/net/proxy_use.h"
 #include "cli/config/environment.h"
 #include "support/temp_directory.h"
 

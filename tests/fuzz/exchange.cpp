@@ -11,10 +11,9 @@
 #include <string>
 
 #include "fuzz/target.h"
-#include "net/attempt_failure.h"
-#include "net/exchange.h"
-#include "net/poco_transport_connection.h"
-#include "net/poco_transport_wait.h"
+#include "net/connect.h"
+#include "net/connection.h"
+#include "net/http_message.h"
 
 using namespace caiexport;
 

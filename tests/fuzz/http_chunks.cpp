@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "fuzz/target.h"
-#include "net/attempt_failure.h"
 #include "net/http_message.h"
 
 using namespace caiexport;

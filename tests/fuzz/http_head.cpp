@@ -1,7 +1,6 @@
 /// The head of an answer.
 
 #include "fuzz/target.h"
-#include "net/attempt_failure.h"
 #include "net/http_message.h"
 
 using namespace caiexport;

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "caiexport/core/error.h"
-#include "net/attempt_failure.h"
 
 namespace caiexport::net {
 namespace {

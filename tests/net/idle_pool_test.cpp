@@ -1,4 +1,4 @@
-#include "net/idle_pool.h"
+#include "net/connection.h"
 
 #include <gtest/gtest.h>
 

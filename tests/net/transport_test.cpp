@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "fixture.h"
-#include "net/attempt_failure.h"
-#include "net/poco_transport_connect.h"
+#include "net/connect.h"
+#include "net/http_message.h"
 
 namespace caiexport::net {
 namespace {

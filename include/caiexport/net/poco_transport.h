@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "caiexport/core/clock.h"
 #include "caiexport/net/http.h"
@@ -40,6 +41,10 @@ struct TransportSettings {
 
 /// Reads HTTPS_PROXY, else https_proxy, and NO_PROXY, else no_proxy. Not while another thread changes the environment.
 ProxySettings proxyFromEnvironment();
+
+/// `host:port` of the proxy that requests to `url` go through, without its credentials; nothing: they go directly.
+/// Error(config) for a malformed proxy.
+std::optional<std::string> proxyFor(const ProxySettings& settings, std::string_view url);
 
 struct TransportStatistics {
   std::uint64_t connectionsOpened = 0;

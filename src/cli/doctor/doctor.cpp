@@ -11,7 +11,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
-#include "caiexport/net/proxy_use.h"
+#include "caiexport/net/poco_transport.h"
 #include "caiexport/platform/dataset_use.h"
 #include "cli/output/job_text.h"
 #include "cli/session.h"

@@ -1,0 +1,400 @@
+#include "connect.h"
+
+#include <Poco/Net/NetException.h>
+#include <Poco/Net/SSLException.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <condition_variable>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "caiexport/core/descriptors.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::net {
+namespace {
+
+using Kind = AttemptFailure::Kind;
+using Poco::Net::Context;
+using Poco::Net::SocketAddress;
+using Poco::Net::StreamSocket;
+
+int pollTimeout(core::SteadyTime until) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
+}
+
+[[noreturn]] void throwSystemError(const char* what) {
+  const std::string message = std::string("cannot ") + what + ": " + std::strerror(errno);
+  if (errno == EMFILE || errno == ENFILE) throw core::TooFewDescriptors(message);
+  throw core::Error(core::Category::io, message);
+}
+
+using PipeEnds = std::array<int, 2>;
+
+void closePipe(const PipeEnds& ends) {
+  for (const int end : ends) {
+    if (end >= 0) ::close(end);
+  }
+}
+
+/// Making and closing a pipe takes five system calls, and a thread sends one request after the other: it keeps its
+/// pipe.
+class SparePipe {
+ public:
+  SparePipe() = default;
+  ~SparePipe() { closePipe(ends_); }
+  SparePipe(const SparePipe&) = delete;
+  SparePipe& operator=(const SparePipe&) = delete;
+
+  PipeEnds take() {
+    PipeEnds ends = std::exchange(ends_, kNone);
+    if (ends != kNone) return ends;
+    if (::pipe(ends.data()) != 0) throwSystemError("make a pipe");
+    for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
+    return ends;
+  }
+
+  /// Only an empty one.
+  void giveBack(const PipeEnds& ends) { closePipe(std::exchange(ends_, ends)); }
+
+ private:
+  static constexpr PipeEnds kNone{-1, -1};
+  PipeEnds ends_ = kNone;
+};
+
+thread_local SparePipe sparePipe;
+
+/// Shared with the thread that looks up, which may outlive the wait.
+struct LookUpResult {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  bool done = false;
+  int error = 0;
+  int systemError = 0;
+  std::vector<sockaddr_storage> addresses;
+};
+
+// getaddrinfo rather than Poco::Net::DNS, which sorts the addresses and so undoes the system's order of preference
+// (RFC 6724) and a server's round robin.
+void lookUpInto(LookUpResult& result, const std::string& host, std::uint16_t port) try {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* list = nullptr;
+  errno = 0;
+  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
+  const int systemError = errno;
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(list, list != nullptr ? ::freeaddrinfo : nullptr);
+  const std::lock_guard lock(result.mutex);
+  result.error = error;
+  result.systemError = systemError;
+  for (const addrinfo* item = list; item != nullptr; item = item->ai_next) {
+    if (item->ai_family != AF_INET && item->ai_family != AF_INET6) continue;
+    sockaddr_storage address{};
+    std::memcpy(&address, item->ai_addr, item->ai_addrlen);
+    result.addresses.push_back(address);
+  }
+  result.done = true;
+  result.changed.notify_all();
+} catch (const std::bad_alloc&) {
+  // Nobody stands above: it may have a thread of its own.
+  const std::lock_guard lock(result.mutex);
+  result.error = EAI_MEMORY;
+  result.done = true;
+  result.changed.notify_all();
+}
+
+/// On a thread of its own, since nothing can interrupt getaddrinfo.
+void lookUpOnThread(const std::shared_ptr<LookUpResult>& result, const std::string& host, std::uint16_t port) {
+  try {
+    std::thread([result, host, port] { lookUpInto(*result, host, port); }).detach();
+  } catch (const std::system_error& e) {
+    throw core::Error(core::Category::io, std::string("cannot start a thread for the name look-up: ") + e.what(),
+                      {.hint = "raise the limits (ulimit -u, ulimit -v), or close other programs"});
+  }
+}
+
+std::vector<SocketAddress> toPoco(const std::vector<sockaddr_storage>& addresses, bool onlyLoopback) {
+  std::vector<SocketAddress> converted;
+  for (const sockaddr_storage& address : addresses) {
+    const auto length =
+        static_cast<socklen_t>(address.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
+    const SocketAddress candidate(reinterpret_cast<const sockaddr*>(&address), length);
+    // RFC 6761: "localhost" is this machine whatever a name server says.
+    if (!onlyLoopback || candidate.host().isLoopback()) converted.push_back(candidate);
+  }
+  return converted;
+}
+
+AttemptFailure tooFewDescriptors(int error) {
+  return {Kind::exhausted, "cannot connect: " + std::generic_category().message(error)};
+}
+
+StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, const StopSignal& stop) {
+  StreamSocket socket;
+  try {
+    socket.connectNB(address);
+    ::fcntl(socket.impl()->sockfd(), F_SETFD, FD_CLOEXEC);
+    if (!waitFor(socket.impl()->sockfd(), POLLOUT, until, stop)) throw AttemptFailure(Kind::transient, "timed out");
+    const int error = socket.impl()->socketError();
+    if (error != 0) throw AttemptFailure(Kind::transient, std::generic_category().message(error));
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true);
+  } catch (const Poco::Exception& e) {
+    if (e.code() == EMFILE || e.code() == ENFILE) throw tooFewDescriptors(e.code());
+    throw AttemptFailure(Kind::transient, e.code() != 0 ? std::generic_category().message(e.code()) : e.displayText());
+  }
+  return socket;
+}
+
+std::string lowerFirst(std::string text) {
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  return text;
+}
+
+/// A read-ahead of more than one TLS record (16 KiB) saves system calls.
+constexpr std::size_t kReadAheadBytes = 256U << 10U;
+/// One record with its overhead.
+constexpr std::size_t kLeastReadAheadBytes = 17U << 10U;
+
+/// What the last certificate check on this thread found; a handshake runs on the thread that waits for it.
+thread_local int lastVerifyError = X509_V_OK;
+
+int rememberVerifyError(int ok, X509_STORE_CTX* store) {
+  // The first error is the cause; later ones follow from it.
+  if (ok == 0 && lastVerifyError == X509_V_OK) lastVerifyError = X509_STORE_CTX_get_error(store);
+  return ok;
+}
+
+[[noreturn]] void throwBadCaFile(const std::filesystem::path& file, const std::string& reason) {
+  throw core::Error(core::Category::config,
+                    "cannot read CA certificates from " + core::printable(file.string()) + ": " + reason,
+                    {.hint = "--ca-file wants a readable file with certificates in PEM form"});
+}
+
+void verifyHost(SSL_CTX* context, const std::string& host) {
+  X509_VERIFY_PARAM* parameters = SSL_CTX_get0_param(context);
+  // A common name is no proof of a host (RFC 9110, 4.3.4; RFC 9525): only alternative names count.
+  X509_VERIFY_PARAM_set_hostflags(parameters,
+                                  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  const int set = isAddress(host) ? X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str())
+                                  : X509_VERIFY_PARAM_set1_host(parameters, host.c_str(), host.size());
+  if (set != 1) throw core::Error(core::Category::internal, "cannot set the host to verify: " + host);
+}
+
+/// The number in OpenSSL's "error:0A000086:...", which is all that Poco keeps of it.
+unsigned long openSslError(const Poco::Exception& exception) {
+  const std::string text = exception.displayText();
+  const std::size_t start = text.find("error:");
+  unsigned long number = 0;
+  if (start != std::string::npos) std::from_chars(text.data() + start + 6, text.data() + text.size(), number, 16);
+  return number;
+}
+
+AttemptFailure certificateFailure(int error, const std::string& host) {
+  const std::string ownCa =
+      "if the server (or a proxy that opens TLS) belongs to your organisation, name its CA's certificate with "
+      "--ca-file";
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return {Kind::config, "the server's certificate has expired",
+              "check this machine's clock, or tell the server's operator"};
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return {Kind::config, "the server's certificate is not valid yet", "check this machine's clock"};
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+      return {Kind::config, "the server's certificate is for another host than " + host, "check the host in the URL"};
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+      return {Kind::config, "the server's certificate is self-signed and not trusted", ownCa};
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:  // An authority of the same name as a trusted one.
+      return {Kind::config, "the server's certificate was issued by an authority that is not trusted here", ownCa};
+    default:
+      return {Kind::config,
+              std::string("the server's certificate was refused: ") + X509_verify_cert_error_string(error), ownCa};
+  }
+}
+
+}  // namespace
+
+StopSignal::StopSignal(std::stop_token stop) : stop_(std::move(stop)) {
+  check();
+  if (!stop_.stop_possible()) return;
+  ends_ = sparePipe.take();
+  callback_.emplace(stop_, Wake{ends_[1]});
+}
+
+StopSignal::~StopSignal() {
+  if (!callback_) return;
+  callback_.reset();
+  if (stop_.stop_requested()) {
+    closePipe(ends_);
+  } else {
+    sparePipe.giveBack(ends_);
+  }
+}
+
+void StopSignal::check() const {
+  if (stop_.stop_requested()) throw core::Interrupted();
+}
+
+void StopSignal::Wake::operator()() const {
+  // One byte into an empty pipe neither blocks nor fails.
+  [[maybe_unused]] const auto written = ::write(descriptor, "", 1);
+}
+
+bool waitFor(int descriptor, short events, core::SteadyTime until, const StopSignal& stop) {
+  while (true) {
+    std::array<pollfd, 2> polled{pollfd{descriptor, events, 0}, pollfd{stop.descriptor(), POLLIN, 0}};
+    const int ready = ::poll(polled.data(), polled.size(), pollTimeout(until));
+    stop.check();
+    if (ready < 0 && errno != EINTR) throwSystemError("wait for the network");
+    if (ready > 0 && polled[0].revents != 0) return true;
+    if (ready == 0 && std::chrono::steady_clock::now() >= until) return false;
+  }
+}
+
+std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, core::Duration limit,
+                                  const StopSignal& stop) {
+  const auto result = std::make_shared<LookUpResult>();
+  if (isAddress(host)) {
+    lookUpInto(*result, host, port);
+  } else {
+    lookUpOnThread(result, host, port);
+  }
+  std::unique_lock lock(result->mutex);
+  const bool done = result->changed.wait_for(lock, stop.token(), limit, [&] { return result->done; });
+  stop.check();
+  if (result->error == EAI_SYSTEM && (result->systemError == EMFILE || result->systemError == ENFILE)) {
+    throw tooFewDescriptors(result->systemError);
+  }
+  if (result->error == EAI_MEMORY) {
+    throw core::outOfMemory("cannot look up " + host + ": out of memory");
+  }
+  const std::string hint = "check the host in the URL, the network and the name server";
+  if (!done) throw AttemptFailure(Kind::transient, "the look-up of " + host + " timed out", hint);
+  if (result->error != 0) {
+    throw AttemptFailure(Kind::transient, "cannot look up " + host + ": " + lowerFirst(::gai_strerror(result->error)),
+                         hint);
+  }
+  std::vector<SocketAddress> addresses = toPoco(result->addresses, isLoopback(host));
+  if (addresses.empty()) throw AttemptFailure(Kind::transient, host + " has no address that can be used", hint);
+  return addresses;
+}
+
+StreamSocket connectTcp(const std::vector<SocketAddress>& addresses, core::SteadyTime until, const StopSignal& stop) {
+  std::string reasons;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto share =
+        std::max(until - now, core::SteadyTime::duration::zero()) / static_cast<long>(addresses.size() - i);
+    try {
+      return connectOne(addresses[i], now + share, stop);
+    } catch (const AttemptFailure& failure) {
+      if (failure.kind() == Kind::exhausted) throw;
+      reasons += (reasons.empty() ? "" : "; ") + lowerFirst(failure.what()) + " (" + addresses[i].toString() + ")";
+    }
+  }
+  throw AttemptFailure(Kind::transient, "cannot connect: " + reasons,
+                       "check the network, a firewall, and whether a proxy (HTTPS_PROXY) is needed");
+}
+
+TlsContexts::TlsContexts(std::optional<std::filesystem::path> caFile, std::uint64_t mostUnreadBytes)
+    : caFile_(std::move(caFile)),
+      readAheadBytes_(mostUnreadBytes == 0
+                          ? kReadAheadBytes
+                          : std::clamp<std::uint64_t>(mostUnreadBytes, kLeastReadAheadBytes, kReadAheadBytes)) {
+  if (caFile_) make("localhost");
+}
+
+Context::Ptr TlsContexts::forHost(const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  Context::Ptr& context = contexts_[host];
+  if (context.isNull()) context = make(host);
+  return context;
+}
+
+Context::Ptr TlsContexts::make(const std::string& host) const {
+  Context::Params parameters;
+  parameters.verificationMode = Context::VERIFY_STRICT;
+  parameters.loadDefaultCAs = !caFile_;
+  parameters.cipherList = "DEFAULT";
+  if (caFile_) parameters.caLocation = caFile_->string();
+  clearTlsErrors();
+  try {
+    Context::Ptr context = new Context(Context::TLS_CLIENT_USE, parameters);
+    SSL_CTX* raw = context->sslContext();
+    context->requireMinimumProtocol(Context::PROTO_TLSV1_2);
+    SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
+    // In place of Poco's callback, which asks process-wide handlers; this one never accepts what OpenSSL refused.
+    SSL_CTX_set_verify(raw, SSL_VERIFY_PEER, rememberVerifyError);
+    verifyHost(raw, host);
+    SSL_CTX_clear_options(raw, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(raw, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(raw, 1);
+    SSL_CTX_set_default_read_buffer_len(raw, readAheadBytes_);
+    return context;
+  } catch (const Poco::Exception& e) {
+    if (caFile_) throwBadCaFile(*caFile_, core::printable(e.displayText(), 200));
+    throw core::Error(core::Category::config, "cannot set up TLS: " + core::printable(e.displayText(), 200));
+  }
+}
+
+void clearTlsErrors() {
+  ERR_clear_error();
+  errno = 0;
+  lastVerifyError = X509_V_OK;
+}
+
+bool isUncleanEnd(const Poco::Exception& exception) {
+  if (dynamic_cast<const Poco::Net::SSLConnectionUnexpectedlyClosedException*>(&exception) != nullptr) return true;
+  return ERR_GET_REASON(openSslError(exception)) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
+AttemptFailure describeHandshakeFailure(const Poco::Exception& exception, const std::string& host) {
+  if (lastVerifyError != X509_V_OK) return certificateFailure(lastVerifyError, host);
+  if (dynamic_cast<const Poco::Net::CertificateValidationException*>(&exception) != nullptr) {
+    return certificateFailure(X509_V_ERR_HOSTNAME_MISMATCH, host);
+  }
+  if (isUncleanEnd(exception)) return {Kind::closed, "the connection was closed during the TLS handshake"};
+  switch (ERR_GET_REASON(openSslError(exception))) {
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+    case SSL_R_NO_PROTOCOLS_AVAILABLE:
+      return {Kind::config, "the server offers no TLS version from 1.2 on",
+              "the server, or a proxy before it, must support TLS 1.2 or 1.3"};
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+      return {Kind::config, "the server does not speak TLS on this port",
+              "check the port and https:// or http:// in the URL"};
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+      return {Kind::config, "the server refused the TLS handshake",
+              "the server may want other ciphers or a client certificate"};
+    default:
+      return {Kind::transient, "the TLS handshake failed: " + core::printable(exception.displayText(), 200)};
+  }
+}
+
+}  // namespace caiexport::net

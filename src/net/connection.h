@@ -1,0 +1,171 @@
+#pragma once
+/// One connection to a server (TCP, perhaps a proxy's tunnel, perhaps TLS), the exchange of a request and its answer on
+/// it, and where it waits for the next one.
+
+#include <Poco/Net/StreamSocket.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/net/http.h"
+#include "connect.h"
+
+namespace caiexport::net {
+
+struct Proxy;
+
+/// For one thread at a time. Non-blocking underneath: a read is tried first and only then waited for, so that bytes
+/// which TLS has decrypted already are never slept on, and each wait has its own deadline.
+/// Failures are AttemptFailure, core::Interrupted after a stop request.
+class Connection {
+ public:
+  struct Target {
+    const Origin& origin;
+    const Proxy* proxy;  ///< May be null.
+    std::string_view userAgent;
+    std::uint64_t mostUnreadBytes = 0;  ///< 0: no limit.
+  };
+
+  /// Name look-up, then TCP, tunnel and TLS handshake within `limit`.
+  static std::unique_ptr<Connection> open(const Target& target, TlsContexts& contexts, core::Duration limit,
+                                          const StopSignal& stop);
+  /// Over a socket that is connected and does not block, without TLS.
+  explicit Connection(const Poco::Net::StreamSocket& socket);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  enum class ReadState {
+    data,
+    wouldBlock,
+    end,  ///< The peer ended the connection in order.
+    cut,  ///< TLS only: the connection ended without TLS's closing message, so bytes may be missing.
+  };
+  struct ReadResult {
+    ReadState state;
+    std::size_t bytes = 0;
+  };
+  /// Reads what is there, without waiting.
+  ReadResult tryRead(std::span<char> into);
+  /// After wouldBlock: false when `until` passes first.
+  bool waitToRead(core::SteadyTime until, const StopSignal& stop);
+
+  /// `longestSilence` is how long the peer may take none of the bytes.
+  void write(std::string_view bytes, core::Duration longestSilence, const StopSignal& stop);
+
+  /// Whether an idle connection is still open with nothing to read, as it must be between two answers.
+  bool isIdle() noexcept;
+
+ private:
+  void openTunnel(const Target& target, core::SteadyTime until, const StopSignal& stop);
+  void startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
+                const StopSignal& stop);
+  std::size_t tryWrite(std::string_view bytes);
+  int descriptor() const;
+
+  Poco::Net::StreamSocket socket_;
+  bool secure_ = false;
+  short eventsToWaitFor_ = 0;  ///< After wouldBlock; TLS may have to write before it can read.
+};
+
+/// For one use. Failures are AttemptFailure, core::Interrupted after a stop request, and whatever a sink throws; the
+/// connection is of no further use then.
+class Exchange {
+ public:
+  Exchange(Connection& connection, core::Duration readTimeout, const core::KnownSecrets& secrets,
+           const StopSignal& stop)
+      : connection_(connection), readTimeout_(readTimeout), secrets_(secrets), stop_(stop) {}
+
+  /// `head` as writeHead() made it. The sink may be null.
+  HttpResponse run(const HttpRequest& request, std::string_view head, BodySink* sink);
+
+  /// Whether any byte of an answer came, also after a failure.
+  bool answerBegan() const { return answerBegan_; }
+  std::uint64_t bodyBytes() const { return bodyBytes_; }
+  /// After success: whether the connection may carry another request.
+  bool reusable() const { return reusable_; }
+
+ private:
+  Connection& connection_;
+  const core::Duration readTimeout_;
+  const core::KnownSecrets& secrets_;
+  const StopSignal& stop_;
+  bool answerBegan_ = false;
+  bool reusable_ = false;
+  std::uint64_t bodyBytes_ = 0;
+};
+
+/// Connections that wait for their next request. Thread safe. The one that was used last is given out first: it is the
+/// least likely to be closed already, and the others can grow old and go.
+template <class Kept>
+class IdlePool {
+ public:
+  struct Limits {
+    std::size_t mostPerKey = 64;
+    /// Below the 60 s after which common load balancers close an idle connection.
+    core::Duration longestIdle = std::chrono::seconds(50);
+  };
+
+  IdlePool() : IdlePool(Limits{}) {}
+  explicit IdlePool(Limits limits) : limits_(limits) {}
+
+  /// Nothing if none is there. Whether it still works is for the caller to find out.
+  std::unique_ptr<Kept> take(const std::string& key, core::SteadyTime now) {
+    std::vector<Entry> dropped;  // Destroyed, which may do I/O, after the lock is gone.
+    const std::lock_guard lock(mutex_);
+    std::vector<Entry>& idle = idle_[key];
+    dropExpired(idle, now, dropped);
+    if (idle.empty()) return nullptr;
+    std::unique_ptr<Kept> connection = std::move(idle.back().connection);
+    idle.pop_back();
+    return connection;
+  }
+
+  void put(const std::string& key, std::unique_ptr<Kept> connection, core::SteadyTime now) {
+    std::vector<Entry> dropped;
+    const std::lock_guard lock(mutex_);
+    for (auto& [otherKey, idle] : idle_) dropExpired(idle, now, dropped);
+    std::vector<Entry>& idle = idle_[key];
+    if (idle.size() >= limits_.mostPerKey) {
+      dropped.push_back(std::move(idle.front()));
+      idle.erase(idle.begin());
+    }
+    idle.push_back({std::move(connection), now});
+  }
+
+  void clear() {
+    std::map<std::string, std::vector<Entry>> dropped;
+    const std::lock_guard lock(mutex_);
+    dropped.swap(idle_);
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Kept> connection;
+    core::SteadyTime since;
+  };
+
+  void dropExpired(std::vector<Entry>& idle, core::SteadyTime now, std::vector<Entry>& dropped) {
+    auto fresh = idle.begin();  // Oldest first.
+    while (fresh != idle.end() && now - fresh->since >= limits_.longestIdle) ++fresh;
+    std::move(idle.begin(), fresh, std::back_inserter(dropped));
+    idle.erase(idle.begin(), fresh);
+  }
+
+  const Limits limits_;
+  std::mutex mutex_;
+  std::map<std::string, std::vector<Entry>> idle_;
+};
+
+}  // namespace caiexport::net
