@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "descriptor.h"
 
 namespace caiexport::core {
 namespace {

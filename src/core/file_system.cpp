@@ -16,7 +16,6 @@
 #include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
-#include "descriptor.h"
 
 namespace caiexport::core {
 namespace {

@@ -8,10 +8,10 @@
 #include <optional>
 #include <string>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "descriptor.h"
 
 namespace caiexport::core {
 namespace {

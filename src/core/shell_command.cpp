@@ -16,8 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/text.h"
-#include "descriptor.h"
 
 extern "C" char** environ;
 

@@ -5,13 +5,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <bit>
 #include <cerrno>
+#include <cstring>
 #include <string_view>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/transfer/downloader.h"
-#include "content_sum.h"
 
 namespace caiexport::transfer {
 namespace {
@@ -71,6 +72,25 @@ void readAll(const std::filesystem::path& path, const std::stop_token& stop, con
   }
 }
 
+constexpr std::uint64_t kWordBytes = 8;
+
+/// Of the word with this number in the file. Odd, so that no change of a single word gets lost.
+std::uint64_t weightOf(std::uint64_t word) {
+  return (word * 0x9E3779B97F4A7C15U) | 1U;
+}
+
+/// Words are little-endian on every machine.
+std::uint64_t wordAt(const std::byte* data) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, data, kWordBytes);
+  if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+  return word;
+}
+
+std::uint64_t byteAlone(std::uint64_t at, std::byte value) {
+  return (std::uint64_t{std::to_integer<unsigned char>(value)} << (8 * (at % kWordBytes))) * weightOf(at / kWordBytes);
+}
+
 }  // namespace
 
 void Sha256::Free::operator()(evp_md_ctx_st* context) const {
@@ -110,6 +130,19 @@ ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop
     offset += data.size();
   });
   return {.sha256 = hash.finish(), .sum = sum};
+}
+
+std::uint64_t contentSum(std::uint64_t offset, std::span<const std::byte> data) {
+  std::uint64_t sum = 0;
+  std::size_t at = 0;
+  while (at < data.size() && (offset + at) % kWordBytes != 0) {
+    sum += byteAlone(offset + at, data[at]);
+    ++at;
+  }
+  std::uint64_t word = (offset + at) / kWordBytes;
+  for (; data.size() - at >= kWordBytes; at += kWordBytes) sum += wordAt(&data[at]) * weightOf(word++);
+  for (; at < data.size(); ++at) sum += byteAlone(offset + at, data[at]);
+  return sum;
 }
 
 }  // namespace caiexport::transfer

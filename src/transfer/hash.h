@@ -1,5 +1,5 @@
 #pragma once
-/// SHA-256, bit by bit, and of files on disk.
+/// Numbers that stand for bytes: SHA-256, and a sum that may be added up in any order; of files on disk too.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +31,11 @@ class Sha256 {
   };
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
+
+/// A number that tells bytes from others, whatever the order and the pieces in which they are added up. Of the bytes
+/// that lie in a file from `offset` on: the sum of its 8-byte words, each times an odd number that depends on its
+/// place. The sums of two parts, added modulo 2^64, are the sum of both. Stored: must never change.
+std::uint64_t contentSum(std::uint64_t offset, std::span<const std::byte> data);
 
 struct ReadBack {
   std::string sha256;     ///< As Sha256::finish().

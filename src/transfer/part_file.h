@@ -1,5 +1,6 @@
 #pragma once
-/// A file on its way: its `.part` file, which of its bytes are there, and its hash as far as they are in order.
+/// A file on its way: its `.part` file, which of its bytes are there, its hash as far as they are in order, and which
+/// version of it the answers were of.
 
 #include <cstdint>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/model/job.h"
 #include "hash.h"
@@ -93,6 +95,37 @@ class PartFile {
   std::uint64_t hashedBytes_ = 0;
   bool hashing_ = false;  ///< A thread is at work on `sha256_`.
   Sha256 sha256_;
+};
+
+/// The source has another version of the file than the one of which bytes are here already: they are worth nothing, the
+/// file starts again.
+class FileChanged final : public core::Error {
+ public:
+  explicit FileChanged(const std::string& message)
+      : Error(core::Category::verification, message, {.hint = "run it again when nothing rewrites the file"}) {}
+};
+
+/// Whether all answers for one file were of one version of it. Thread safe.
+class Versions {
+ public:
+  /// Bytes of this version are here from an earlier run.
+  void resume(const model::FileVersion& version);
+  /// An answer is of this version. FileChanged if that is another one.
+  void answered(const model::FileVersion& version, const std::string& name);
+  /// Nothing is here of any answer so far.
+  void forget();
+  /// All bytes are known to be those of the newest answer: it was compared with what came before.
+  void startOver();
+
+  model::FileVersion known() const;
+  /// There was one answer, or all named the same version.
+  bool agree() const;
+
+ private:
+  mutable std::mutex mutex_;
+  model::FileVersion known_;
+  unsigned answers_ = 0;
+  bool named_ = true;
 };
 
 }  // namespace caiexport::transfer

@@ -12,13 +12,16 @@
 #include <optional>
 #include <set>
 #include <stop_token>
+#include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "caiexport/core/error.h"
 #include "caiexport/transfer/downloader.h"
 #include "concurrency.h"
-#include "rate_limit.h"
 #include "schedule.h"
 
 namespace caiexport::core {
@@ -28,6 +31,19 @@ class TooFewDescriptors;
 namespace caiexport::transfer {
 
 class PieceSink;
+
+/// Where the system gives no more threads, those there are do the work.
+template <class Body>
+void startThread(std::vector<std::jthread>& threads, Body body) {
+  try {
+    threads.emplace_back(std::move(body));
+  } catch (const std::system_error& error) {
+    if (!threads.empty()) return;
+    throw core::Error(
+        core::Category::io, std::string("cannot start a thread for the download: ") + error.what(),
+        {.hint = "raise the limits on threads and memory (ulimit -u, ulimit -v), or close other programs"});
+  }
+}
 
 struct DownloadTools {
   ByteSource& source;

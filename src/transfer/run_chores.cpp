@@ -6,7 +6,6 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "run.h"
-#include "start_thread.h"
 
 namespace caiexport::transfer {
 namespace {

@@ -11,7 +11,6 @@
 #include "caiexport/core/text.h"
 #include "piece_sink.h"
 #include "run.h"
-#include "start_thread.h"
 
 namespace caiexport::transfer {
 namespace {

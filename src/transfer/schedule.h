@@ -17,7 +17,6 @@
 #include "caiexport/model/job.h"
 #include "caiexport/transfer/downloader.h"
 #include "part_file.h"
-#include "versions.h"
 
 namespace caiexport::transfer {
 

@@ -1,4 +1,5 @@
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/descriptors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +15,6 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
-#include "core/descriptor.h"
 #include "support/child_process.h"
 #include "support/recording_file_system.h"
 #include "support/temp_directory.h"

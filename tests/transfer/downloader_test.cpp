@@ -13,8 +13,8 @@
 #include "support/fixed_random.h"
 #include "support/recording_file_system.h"
 #include "support/temp_directory.h"
-#include "transfer/content_sum.h"
 #include "transfer/doubles.h"
+#include "transfer/hash.h"
 
 namespace caiexport::transfer {
 namespace {

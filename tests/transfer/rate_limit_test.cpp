@@ -1,4 +1,4 @@
-#include "transfer/rate_limit.h"
+#include "transfer/concurrency.h"
 
 #include <gtest/gtest.h>
 

@@ -1,13 +1,48 @@
 #pragma once
-/// How many files and connections this process may have open.
+/// File descriptors: one with an owner, the loop that POSIX calls need, and how many this process may have open.
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "caiexport/core/error.h"
 
 namespace caiexport::core {
+
+/// Closes its descriptor; -1 is none.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor& operator=(Descriptor&&) = delete;
+  // Never again after EINTR: on Linux the descriptor is gone then, and another thread may have it.
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+
+  int number() const { return number_; }
+  bool valid() const { return number_ >= 0; }
+  /// Gives the descriptor away.
+  int release() { return std::exchange(number_, -1); }
+
+ private:
+  int number_ = -1;
+};
+
+/// Repeats a call that a signal interrupted.
+template <typename Call>
+auto untilDone(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
 
 /// The process, or the whole machine, has no descriptor left: with fewer files and connections at a time it may work.
 /// Category `io`.
