@@ -1,5 +1,5 @@
 #pragma once
-/// Bytes that the simulator serves, wherever they come from.
+/// Bytes that the simulator serves, and where they come from.
 
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace caiexport::simulator {
 
@@ -26,5 +27,39 @@ ContentPtr memoryContent(std::string bytes);
 ContentPtr patternContent(std::uint64_t seed, std::uint64_t sizeBytes);
 /// A file on disk that stays as it is. core::Error(io) if it is not there.
 ContentPtr fileContent(const std::filesystem::path& path);
+
+/// One batch's worth of files.
+struct DataRequest {
+  std::uint64_t seed = 0;     ///< Other seeds give other scores.
+  std::uint64_t records = 0;  ///< In all files together.
+  std::uint64_t files = 0;
+  std::string segmentId = {};  ///< Set for an exported audience: every record is a member.
+};
+
+struct DataFile {
+  ContentPtr content = {};
+  std::uint64_t records = 0;
+};
+
+/// Makes the files of batches. Called by one thread at a time.
+class DataSource {
+ public:
+  virtual ~DataSource() = default;
+  /// As many files as were asked for. core::Error if they can't be made.
+  virtual std::vector<DataFile> make(const DataRequest& request) = 0;
+};
+
+/// Pseudo-random bytes, `fileBytes` in each file, computed when they are read.
+class PatternSource final : public DataSource {
+ public:
+  explicit PatternSource(std::uint64_t fileBytes) : fileBytes_(fileBytes) {}
+  std::vector<DataFile> make(const DataRequest& request) override;
+
+ private:
+  std::uint64_t fileBytes_;
+};
+
+/// How many of `records` go into file `index` of `files`: even shares, the remainder to the first ones.
+std::uint64_t recordsInFile(std::uint64_t records, std::uint64_t files, std::uint64_t index);
 
 }  // namespace caiexport::simulator

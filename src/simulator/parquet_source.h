@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "simulator/data_source.h"
+#include "simulator/content.h"
 
 namespace caiexport::simulator {
 

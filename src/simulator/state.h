@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
-#include "simulator/data_source.h"
+#include "simulator/content.h"
 #include "simulator/json.h"
 #include "simulator/scenario.h"
 #include "simulator/statistics.h"

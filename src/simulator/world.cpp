@@ -7,8 +7,8 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/text.h"
+#include "simulator/content.h"
 #include "simulator/control.h"
-#include "simulator/data_source.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {

@@ -20,7 +20,7 @@
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/job_store.h"
-#include "simulator/data_source.h"
+#include "simulator/content.h"
 #include "simulator/world.h"
 #include "support/fake_clock.h"
 #include "support/fixed_random.h"

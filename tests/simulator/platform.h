@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "simulator/data_source.h"
+#include "simulator/content.h"
 #include "simulator/json.h"
 #include "simulator/message.h"
 #include "simulator/scenario.h"
