@@ -4,7 +4,6 @@
 #include <map>
 
 #include "caiexport/core/text.h"
-#include "simulator/range.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {

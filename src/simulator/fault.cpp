@@ -1,14 +1,9 @@
 #include "simulator/fault.h"
 
-#include <Poco/DateTimeFormat.h>
-#include <Poco/DateTimeFormatter.h>
-#include <Poco/Timestamp.h>
-
 #include <algorithm>
 #include <charconv>
 
 #include "caiexport/core/text.h"
-#include "simulator/range.h"
 
 namespace caiexport::simulator {
 namespace {
@@ -130,11 +125,6 @@ void distort(const FaultAction& action, const Request& request, core::TimePoint 
     response.setHeader(name, filledIn(value, request));
   }
   response.transport = action.transport;
-}
-
-std::string httpDate(core::TimePoint time) {
-  const Poco::Timestamp stamp(time.time_since_epoch().count() * 1000);
-  return Poco::DateTimeFormatter::format(stamp, Poco::DateTimeFormat::HTTP_FORMAT);
 }
 
 }  // namespace caiexport::simulator

@@ -65,7 +65,4 @@ Response faultAnswer(const FaultAction& action, const Request& request, core::Ti
 /// Does to a real answer what the fault says.
 void distort(const FaultAction& action, const Request& request, core::TimePoint now, Response& response);
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
-std::string httpDate(core::TimePoint time);
-
 }  // namespace caiexport::simulator

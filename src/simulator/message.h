@@ -1,5 +1,5 @@
 #pragma once
-/// Requests and responses as values, without sockets.
+/// Requests and responses as values, without sockets, and the notations in them.
 
 #include <chrono>
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "caiexport/core/clock.h"
 #include "simulator/content.h"
 
 namespace caiexport::simulator {
@@ -81,5 +82,27 @@ class Query {
 
 /// Percent codes decoded; `+` is a blank only where `plusIsBlank`. Throws std::invalid_argument.
 std::string percentDecode(std::string_view text, bool plusIsBlank);
+
+struct ByteRange {
+  std::uint64_t offsetBytes = 0;
+  std::uint64_t lengthBytes = 0;
+};
+
+enum class RangeKind { whole, part, unsatisfiable };
+
+/// What the Range header of RFC 9110 asks for, as far as a single range goes.
+struct RangeAnswer {
+  RangeKind kind = RangeKind::whole;
+  ByteRange range = {};
+};
+
+/// Of a body of `totalBytes`. Several ranges or a bad header count as no header.
+RangeAnswer readRange(std::optional<std::string_view> header, std::uint64_t totalBytes);
+
+/// `bytes 0-99/249058`.
+std::string contentRange(std::uint64_t offsetBytes, std::uint64_t lengthBytes, std::uint64_t totalBytes);
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+std::string httpDate(core::TimePoint time);
 
 }  // namespace caiexport::simulator
