@@ -8,7 +8,6 @@
 #include <unordered_set>
 
 #include "caiexport/core/text.h"
-#include "simulator/pattern.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {
@@ -35,6 +34,24 @@ std::optional<std::string> attribute(const CatalogEntry& entry, const std::strin
   const Json value = entry.shown->get(name);
   return value.isString() || value.isNumeric() || value.isBoolean() ? std::optional(value.convert<std::string>())
                                                                     : std::optional(textOf(value));
+}
+
+/// Catalog's wildcards: `*` matches anything, `**` is a star. The whole text must match.
+bool matchesWildcard(const std::string& text, const std::string& wildcard) {
+  std::string expression = "\\A";
+  for (std::size_t at = 0; at < wildcard.size(); ++at) {
+    const bool star = wildcard[at] == '*';
+    if (star && at + 1 < wildcard.size() && wildcard[at + 1] == '*') {
+      expression += "\\*";
+      ++at;
+    } else if (star) {
+      expression += "[\\s\\S]*";
+    } else {
+      const bool plain = std::isalnum(static_cast<unsigned char>(wildcard[at])) != 0 || (wildcard[at] & 0x80) != 0;
+      expression += plain ? std::string(1, wildcard[at]) : "\\" + std::string(1, wildcard[at]);
+    }
+  }
+  return Pattern(expression + "\\z").occursIn(text);
 }
 
 bool isOneOf(const std::string& value, const std::string& list) {

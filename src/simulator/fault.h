@@ -2,6 +2,7 @@
 /// Faults as data: which requests they meet, how often, and what happens to the answer.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,7 +10,10 @@
 #include "caiexport/core/clock.h"
 #include "simulator/json.h"
 #include "simulator/message.h"
-#include "simulator/pattern.h"
+
+namespace Poco {
+class RegularExpression;
+}
 
 namespace caiexport::simulator {
 
@@ -37,6 +41,21 @@ struct FaultAction {
 
   /// Whether the request reaches the platform at all.
   bool reachesPlatform() const;
+};
+
+/// A regular expression (PCRE's syntax).
+class Pattern {
+ public:
+  /// Matches anything.
+  Pattern() = default;
+  /// Throws std::invalid_argument for what is no regular expression.
+  explicit Pattern(const std::string& expression);
+
+  /// Whether a part of the text matches.
+  bool occursIn(const std::string& text) const;
+
+ private:
+  std::shared_ptr<const Poco::RegularExpression> compiled_;
 };
 
 struct FaultRule {
