@@ -1,9 +1,7 @@
-#include "simulator/control.h"
-
+/// The simulator's own resources under /_simulator: no authentication, for tests.
 #include <algorithm>
 
 #include "caiexport/core/error.h"
-#include "simulator/scenario_keys.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {

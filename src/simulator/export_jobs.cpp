@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "caiexport/core/text.h"
-#include "simulator/numbering.h"
 #include "simulator/segmentation.h"
 
 namespace caiexport::simulator {

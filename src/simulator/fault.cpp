@@ -10,7 +10,6 @@
 #include <stdexcept>
 
 #include "caiexport/core/text.h"
-#include "simulator/scenario_keys.h"
 
 namespace caiexport::simulator {
 namespace {

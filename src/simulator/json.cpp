@@ -8,6 +8,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "caiexport/core/error.h"
+
 namespace caiexport::simulator {
 
 JsonObject object(std::initializer_list<std::pair<const char*, Json>> fields) {
@@ -60,6 +62,52 @@ JsonObject asObject(const Json& value) {
 
 JsonArray asArray(const Json& value) {
   return value.type() == typeid(JsonArray) ? value.extract<JsonArray>() : JsonArray{};
+}
+
+void refuseKey(const std::string& key, const std::string& why) {
+  throw core::Error(core::Category::usage, "scenario: " + key + " " + why,
+                    {.hint = "src/simulator/scenarios/README.md lists the keys"});
+}
+
+std::uint64_t readCount(const std::string& key, const Json& value) {
+  const std::int64_t number = readInteger(key, value);
+  if (number < 0) {
+    refuseKey(key, "must not be negative");
+  }
+  return static_cast<std::uint64_t>(number);
+}
+
+std::int64_t readInteger(const std::string& key, const Json& value) {
+  if (!value.isInteger() || value.isBoolean()) {
+    refuseKey(key, "must be an integer");
+  }
+  return value.convert<std::int64_t>();
+}
+
+bool readFlag(const std::string& key, const Json& value) {
+  if (!value.isBoolean()) {
+    refuseKey(key, "must be true or false");
+  }
+  return value.convert<bool>();
+}
+
+std::string readText(const std::string& key, const Json& value) {
+  if (!value.isString()) {
+    refuseKey(key, "must be a text");
+  }
+  return value.convert<std::string>();
+}
+
+std::vector<std::string> readTexts(const std::string& key, const Json& value) {
+  const JsonArray list = asArray(value);
+  if (!list) {
+    refuseKey(key, "must be a list of texts");
+  }
+  std::vector<std::string> texts;
+  for (std::size_t at = 0; at < list->size(); ++at) {
+    texts.push_back(readText(key, list->get(static_cast<unsigned>(at))));
+  }
+  return texts;
 }
 
 }  // namespace caiexport::simulator

@@ -5,9 +5,11 @@
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace caiexport::simulator {
 
@@ -30,5 +32,13 @@ JsonArray arrayIn(const JsonObject& from, const std::string& key);
 /// Null if the value is not an object, or not an array.
 JsonObject asObject(const Json& value);
 JsonArray asArray(const Json& value);
+
+// Typed values of scenarios and commands: core::Error(usage) names the key.
+[[noreturn]] void refuseKey(const std::string& key, const std::string& why);
+std::uint64_t readCount(const std::string& key, const Json& value);
+std::int64_t readInteger(const std::string& key, const Json& value);
+bool readFlag(const std::string& key, const Json& value);
+std::string readText(const std::string& key, const Json& value);
+std::vector<std::string> readTexts(const std::string& key, const Json& value);
 
 }  // namespace caiexport::simulator

@@ -2,7 +2,6 @@
 
 #include "caiexport/core/text.h"
 
-#include "simulator/numbering.h"
 #include "simulator/segmentation.h"
 
 namespace caiexport::simulator {

@@ -62,5 +62,8 @@ Response schemaRegistry(State& state, Call& call);
 Response sandboxManagement(State& state, Call& call);
 /// `/_simulator/...`
 Response control(State& state, Call& call);
+/// Changes scenario keys; makes the score batches anew if the world's shape changed.
+void changeScenario(State& state, const std::string& json);
+JsonObject shownState(const State& state);
 
 }  // namespace caiexport::simulator

@@ -1,9 +1,8 @@
 #include "simulator/state.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
-
-#include "simulator/numbering.h"
 
 namespace caiexport::simulator {
 namespace {
@@ -117,7 +116,72 @@ std::vector<ListedFile> namedFiles(const State& state, const Batch& batch, std::
   return files;
 }
 
+/// What Catalog lists of a profile-enabled dataset besides: Profile's notes of each ingestion, and consolidations.
+void addWhatCannotBeRead(State& state, core::TimePoint newest) {
+  std::vector<std::string> readable;
+  std::uint64_t records = 0;
+  for (const Batch& batch : state.batches) {
+    if (batch.datasetId == scoreDatasetId && batch.status != "failed") {
+      readable.push_back(batch.id);
+      records += recordsOf(batch);
+    }
+  }
+  for (std::uint64_t number = 0; number < state.scenario.consolidations; ++number) {
+    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+                                    .idPrefix = "01JXCO",
+                                    .createdClient = state.scenario.createdClient,
+                                    .created = newest + std::chrono::minutes(10 + number),
+                                    .data = {.seed = 0, .records = records, .files = 1},
+                                    .isOther = true});
+    batch.consolidation = true;
+    batch.predecessors = readable;
+    batch.replayReason = "";
+  }
+  if (!state.scenario.trackingBatches || readable.empty()) {
+    return;
+  }
+  for (const char* client : {"acp_core_identity_data", "acp_core_ups_ingest_controller"}) {
+    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+                                    .idPrefix = "01JXTR",
+                                    .createdClient = client,
+                                    .created = newest + std::chrono::minutes(20),
+                                    .data = {.seed = 0, .records = 1, .files = 0},
+                                    .isOther = true});
+    batch.relatedBatch = readable.back();
+  }
+}
+
+/// What the oldest score batch replaced.
+void addSuperseded(State& state) {
+  const auto isScores = [](const Batch& batch) { return batch.datasetId == scoreDatasetId; };
+  const auto oldest = std::ranges::find_if(state.batches, isScores);
+  if (oldest == state.batches.end()) {
+    return;
+  }
+  for (std::uint64_t number = 0; number < state.scenario.supersededBatches; ++number) {
+    const Batch& batch =
+        addBatch(state, {.datasetId = scoreDatasetId,
+                         .idPrefix = "01JXOL",
+                         .createdClient = state.scenario.createdClient,
+                         .created = oldest->created - batchSpacing * (number + 1),
+                         .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
+                         .isOther = true});
+    oldest->predecessors.push_back(batch.id);
+  }
+}
+
 }  // namespace
+
+std::string padded(std::uint64_t number, std::size_t width, int base) {
+  char digits[64];
+  const auto end = std::to_chars(digits, digits + sizeof digits, number, base).ptr;
+  const std::string text(digits, end);
+  return std::string(width > text.size() ? width - text.size() : 0, '0') + text;
+}
+
+std::string paddedHex(std::uint64_t number, std::size_t width) {
+  return padded(number, width, 16);
+}
 
 Dataset* State::findDataset(const std::string& id, const std::string& sandbox) {
   return findIn(datasets, id, sandbox);
@@ -180,64 +244,6 @@ void populate(State& state) {
   addSegments(state);
   rebuildScoreBatches(state);
 }
-
-namespace {
-
-/// What Catalog lists of a profile-enabled dataset besides: Profile's notes of each ingestion, and consolidations.
-void addWhatCannotBeRead(State& state, core::TimePoint newest) {
-  std::vector<std::string> readable;
-  std::uint64_t records = 0;
-  for (const Batch& batch : state.batches) {
-    if (batch.datasetId == scoreDatasetId && batch.status != "failed") {
-      readable.push_back(batch.id);
-      records += recordsOf(batch);
-    }
-  }
-  for (std::uint64_t number = 0; number < state.scenario.consolidations; ++number) {
-    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
-                                    .idPrefix = "01JXCO",
-                                    .createdClient = state.scenario.createdClient,
-                                    .created = newest + std::chrono::minutes(10 + number),
-                                    .data = {.seed = 0, .records = records, .files = 1},
-                                    .isOther = true});
-    batch.consolidation = true;
-    batch.predecessors = readable;
-    batch.replayReason = "";
-  }
-  if (!state.scenario.trackingBatches || readable.empty()) {
-    return;
-  }
-  for (const char* client : {"acp_core_identity_data", "acp_core_ups_ingest_controller"}) {
-    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
-                                    .idPrefix = "01JXTR",
-                                    .createdClient = client,
-                                    .created = newest + std::chrono::minutes(20),
-                                    .data = {.seed = 0, .records = 1, .files = 0},
-                                    .isOther = true});
-    batch.relatedBatch = readable.back();
-  }
-}
-
-/// What the oldest score batch replaced.
-void addSuperseded(State& state) {
-  const auto isScores = [](const Batch& batch) { return batch.datasetId == scoreDatasetId; };
-  const auto oldest = std::ranges::find_if(state.batches, isScores);
-  if (oldest == state.batches.end()) {
-    return;
-  }
-  for (std::uint64_t number = 0; number < state.scenario.supersededBatches; ++number) {
-    const Batch& batch =
-        addBatch(state, {.datasetId = scoreDatasetId,
-                         .idPrefix = "01JXOL",
-                         .createdClient = state.scenario.createdClient,
-                         .created = oldest->created - batchSpacing * (number + 1),
-                         .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
-                         .isOther = true});
-    oldest->predecessors.push_back(batch.id);
-  }
-}
-
-}  // namespace
 
 void rebuildScoreBatches(State& state) {
   state.batches.remove_if([](const Batch& batch) { return batch.datasetId == scoreDatasetId; });

@@ -157,6 +157,10 @@ void makeFiles(State& state, Batch& batch);
 /// A batch's metrics count this many.
 std::uint64_t recordsOf(const Batch& batch);
 
+/// A number of fixed width, for ids.
+std::string padded(std::uint64_t number, std::size_t width, int base = 10);
+std::string paddedHex(std::uint64_t number, std::size_t width);
+
 std::int64_t toMilliseconds(core::TimePoint time);
 
 }  // namespace caiexport::simulator

@@ -7,8 +7,6 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/text.h"
-#include "simulator/content.h"
-#include "simulator/control.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {
