@@ -25,12 +25,8 @@ struct CatalogEntry {
 }
 
 std::optional<std::string> attribute(const CatalogEntry& entry, const std::string& name) {
-  if (const auto hidden = entry.hidden.find(name); hidden != entry.hidden.end()) {
-    return hidden->second;
-  }
-  if (!entry.shown->has(name)) {
-    return std::nullopt;
-  }
+  if (const auto hidden = entry.hidden.find(name); hidden != entry.hidden.end()) return hidden->second;
+  if (!entry.shown->has(name)) return std::nullopt;
   const Json value = entry.shown->get(name);
   return value.isString() || value.isNumeric() || value.isBoolean() ? std::optional(value.convert<std::string>())
                                                                     : std::optional(textOf(value));
@@ -56,9 +52,7 @@ bool matchesWildcard(const std::string& text, const std::string& wildcard) {
 
 bool isOneOf(const std::string& value, const std::string& list) {
   for (const std::string& wanted : core::splitList(list)) {
-    if (wanted.find('*') == std::string::npos ? value == wanted : matchesWildcard(value, wanted)) {
-      return true;
-    }
+    if (wanted.find('*') == std::string::npos ? value == wanted : matchesWildcard(value, wanted)) return true;
   }
   return false;
 }
@@ -72,9 +66,7 @@ bool passesSimple(const CatalogEntry& entry, const std::string& name, const std:
 std::int64_t asNumber(const std::string& text) {
   const bool negative = text.starts_with('-');
   const auto number = core::parseUnsigned(negative ? std::string_view(text).substr(1) : std::string_view(text));
-  if (!number) {
-    badRequest("'" + text + "' is not a number of milliseconds");
-  }
+  if (!number) badRequest("'" + text + "' is not a number of milliseconds");
   return negative ? -static_cast<std::int64_t>(*number) : static_cast<std::int64_t>(*number);
 }
 
@@ -142,32 +134,24 @@ bool passesProperty(const CatalogEntry& entry, const std::string& text) {
   if (condition.relation == "present" || condition.relation == "absent") {
     return value.has_value() == (condition.relation == "present");
   }
-  if (!value) {
-    return false;
-  }
+  if (!value) return false;
   return condition.relation == "~" ? found(*value, condition.value)
                                    : holds(condition.relation, compareValues(value, condition.value));
 }
 
-constexpr std::array languageNames = {"limit", "start", "orderBy", "properties"};
+constexpr std::array kLanguageNames = {"limit", "start", "orderBy", "properties"};
 
 bool passes(const CatalogEntry& entry, const std::string& name, const std::string& value) {
-  if (std::find(languageNames.begin(), languageNames.end(), name) != languageNames.end()) {
-    return true;
-  }
-  if (name == "createdAfter" || name == "createdBefore") {
-    return passesCreated(entry, name, value);
-  }
+  if (std::find(kLanguageNames.begin(), kLanguageNames.end(), name) != kLanguageNames.end()) return true;
+  if (name == "createdAfter" || name == "createdBefore") return passesCreated(entry, name, value);
   return name == "property" ? passesProperty(entry, value) : passesSimple(entry, name, value);
 }
 
 void checkNames(const Call& call, const std::vector<std::string>& filters) {
   for (const auto& [name, value] : call.query.pairs()) {
-    const bool known = std::find(languageNames.begin(), languageNames.end(), name) != languageNames.end() ||
+    const bool known = std::find(kLanguageNames.begin(), kLanguageNames.end(), name) != kLanguageNames.end() ||
                        std::find(filters.begin(), filters.end(), name) != filters.end() || name == "property";
-    if (!known) {
-      badRequest("unknown parameter '" + name + "'");
-    }
+    if (!known) badRequest("unknown parameter '" + name + "'");
   }
 }
 
@@ -181,9 +165,7 @@ std::vector<SortKey> sortKeys(const Call& call) {
   for (const std::string& element : core::splitList(call.query.get("orderBy").value_or(""))) {
     const std::size_t colon = element.find(':');
     const std::string direction = colon == std::string::npos ? "asc" : element.substr(0, colon);
-    if (direction != "asc" && direction != "desc") {
-      badRequest("orderBy takes asc:NAME or desc:NAME");
-    }
+    if (direction != "asc" && direction != "desc") badRequest("orderBy takes asc:NAME or desc:NAME");
     keys.push_back(
         {.name = colon == std::string::npos ? element : element.substr(colon + 1), .descending = direction == "desc"});
   }
@@ -194,23 +176,17 @@ void order(std::vector<CatalogEntry>& entries, const std::vector<SortKey>& keys)
   std::stable_sort(entries.begin(), entries.end(), [&](const CatalogEntry& left, const CatalogEntry& right) {
     for (const SortKey& key : keys) {
       const int compared = compareValues(attribute(left, key.name), attribute(right, key.name));
-      if (compared != 0) {
-        return key.descending ? compared > 0 : compared < 0;
-      }
+      if (compared != 0) return key.descending ? compared > 0 : compared < 0;
     }
     return false;
   });
 }
 
 JsonObject project(const JsonObject& whole, const std::optional<std::string>& properties) {
-  if (!properties) {
-    return whole;
-  }
+  if (!properties) return whole;
   JsonObject some = object();
   for (const std::string& name : core::splitList(*properties)) {
-    if (whole->has(name)) {
-      some->set(name, whole->get(name));
-    }
+    if (whole->has(name)) some->set(name, whole->get(name));
   }
   return some;
 }
@@ -237,9 +213,7 @@ JsonObject answerQuery(const State& state, const Call& call, std::vector<Catalog
     });
   });
   order(entries, sortKeys(call));
-  if (call.list.repeatPage) {
-    start = 0;
-  }
+  if (call.list.repeatPage) start = 0;
   start =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(start) + call.list.shiftStart));
   const auto properties = call.query.get("properties");
@@ -253,9 +227,7 @@ JsonObject answerQuery(const State& state, const Call& call, std::vector<Catalog
 JsonObject metricsOf(const State& state, const Batch& batch) {
   const auto records = static_cast<std::int64_t>(recordsOf(batch)) + state.scenario.reportedRecordsDelta;
   const auto files = static_cast<std::int64_t>(batch.data.files);
-  if (state.scenario.metricsForm == "none") {
-    return object();
-  }
+  if (state.scenario.metricsForm == "none") return object();
   if (state.scenario.metricsForm == "negative") {
     return object({{"outputRecordCount", -1}, {"outputFileCount", -1}, {"inputFileCount", -1}});
   }
@@ -278,9 +250,7 @@ JsonObject metricsOf(const State& state, const Batch& batch) {
 
 JsonArray textArray(const std::vector<std::string>& texts) {
   JsonArray list = array();
-  for (const std::string& text : texts) {
-    list->add(text);
-  }
+  for (const std::string& text : texts) list->add(text);
   return list;
 }
 
@@ -309,9 +279,7 @@ JsonObject shownBatch(const State& state, const Batch& batch, const std::string&
   if (batch.consolidation && state.scenario.consolidationMarked) {
     shown->set("tags", object({{"acp_workflow", array({"Batch_Consolidation"})}}));
   }
-  if (!batch.externalId.empty()) {
-    shown->set("externalId", batch.externalId);
-  }
+  if (!batch.externalId.empty()) shown->set("externalId", batch.externalId);
   if (!batch.predecessors.empty() || !batch.predecessorsByExternalId.empty()) {
     shown->set("replay", object({{"predecessors", textArray(batch.predecessors)},
                                  {"predecessorsByExternalId", textArray(batch.predecessorsByExternalId)},
@@ -378,9 +346,7 @@ Response listBatches(State& state, const Call& call) {
 Response oneBatch(State& state, const Call& call) {
   Batch* batch = state.findBatch(call.path[1], call.sandbox);
   const auto status = batch != nullptr ? statusAtLookUp(*batch) : std::nullopt;
-  if (!status) {
-    return notFound("batch " + call.path[1]);
-  }
+  if (!status) return notFound("batch " + call.path[1]);
   const bool superseded = supersededIn(state).contains(batch->id);
   return jsonAnswer(
       200,
@@ -401,9 +367,7 @@ const Batch* newestBatch(const State& state, const std::string& datasetId, bool 
 Response lastBatches(State& state, const Call& call) {
   JsonObject answer = object();
   for (const std::string& id : core::splitList(call.query.get("dataSetId").value_or(""))) {
-    if (state.findDataset(id, call.sandbox) == nullptr) {
-      continue;
-    }
+    if (state.findDataset(id, call.sandbox) == nullptr) continue;
     const Batch* good = newestBatch(state, id, true);
     const Batch* bad = newestBatch(state, id, false);
     const Batch* last = bad != nullptr && (good == nullptr || good->created < bad->created) ? bad : good;
@@ -412,12 +376,8 @@ Response lastBatches(State& state, const Call& call) {
       shown->set("lastBatchId", last->id);
       shown->set("lastBatchStatus", last->status);
     }
-    if (good != nullptr) {
-      shown->set("lastSuccessfulBatchId", good->id);
-    }
-    if (bad != nullptr) {
-      shown->set("lastFailedBatchId", bad->id);
-    }
+    if (good != nullptr) shown->set("lastSuccessfulBatchId", good->id);
+    if (bad != nullptr) shown->set("lastFailedBatchId", bad->id);
     answer->set(id, shown);
   }
   return jsonAnswer(200, answer);
@@ -440,13 +400,13 @@ JsonObject shownDataset(const State& state, const Dataset& dataset) {
                              {"fileDescription", object({{"format", "parquet"}})},
                              {"schemaRef", object({{"id", dataset.schemaId}, {"contentType", dataset.contentType}})},
                              {"tags", dataset.tags ? dataset.tags : object()}});
-  if (dataset.id == scoreDatasetId && state.scenario.trackingBatches) {
+  if (dataset.id == kScoreDatasetId && state.scenario.trackingBatches) {
     shown->set("tags", object({{"adobe/siphon/table/format", array({"delta"})},
                                {"unifiedProfile", array({"enabled:true"})},
                                {"unifiedIdentity", array({"enabled:true"})}}));
     shown->set("classification", object({{"dataBehavior", "record"}, {"managedBy", "SYSTEM"}}));
   }
-  if (dataset.id == scoreDatasetId && state.scenario.snapshot) {
+  if (dataset.id == kScoreDatasetId && state.scenario.snapshot) {
     shown->set("tags", object({{"mergePolicyId", array({"b5f2a1de-0000-4000-8000-000000000001"})}}));
   }
   if (const Batch* last = newestBatch(state, dataset.id, true)) {
@@ -495,9 +455,7 @@ Dataset readDataset(State& state, const Call& call) {
   const bool taken = std::any_of(state.datasets.begin(), state.datasets.end(), [&](const Dataset& dataset) {
     return dataset.sandbox == call.sandbox && dataset.name == *name;
   });
-  if (taken && state.scenario.duplicateDatasetName == "refuse") {
-    badRequest("dataset name '" + *name + "' is taken");
-  }
+  if (taken && state.scenario.duplicateDatasetName == "refuse") badRequest("dataset name '" + *name + "' is taken");
   Dataset dataset{.sandbox = call.sandbox,
                   .name = *name,
                   .description = stringIn(body, "description").value_or(""),
@@ -506,9 +464,7 @@ Dataset readDataset(State& state, const Call& call) {
                   .tags = objectIn(body, "tags"),
                   .created = state.now(),
                   .createdClient = state.scenario.clientId};
-  if (dataset.tags) {
-    checkTags(dataset.tags);
-  }
+  if (dataset.tags) checkTags(dataset.tags);
   return dataset;
 }
 
@@ -531,9 +487,7 @@ Response createDataset(State& state, const Call& call) {
 /// An unknown id is no error: the answer is an empty list.
 Response deleteDataset(State& state, const Call& call) {
   const std::string id = call.path[1];
-  if (state.findDataset(id, call.sandbox) == nullptr) {
-    return jsonAnswer(200, array());
-  }
+  if (state.findDataset(id, call.sandbox) == nullptr) return jsonAnswer(200, array());
   std::erase_if(state.datasets, [&](const Dataset& dataset) { return dataset.id == id; });
   state.batches.remove_if([&](const Batch& batch) { return batch.datasetId == id; });
   ++state.statistics.datasetsDeleted;
@@ -542,12 +496,8 @@ Response deleteDataset(State& state, const Call& call) {
 
 Response datasets(State& state, const Call& call) {
   const bool one = call.path.size() == 2;
-  if (call.isGet()) {
-    return one ? oneDataset(state, call) : listDatasets(state, call);
-  }
-  if (call.request.method == "POST" && !one) {
-    return createDataset(state, call);
-  }
+  if (call.isGet()) return one ? oneDataset(state, call) : listDatasets(state, call);
+  if (call.request.method == "POST" && !one) return createDataset(state, call);
   return call.request.method == "DELETE" && one ? deleteDataset(state, call) : methodNotAllowed();
 }
 
@@ -556,21 +506,11 @@ Response datasets(State& state, const Call& call) {
 Response catalog(State& state, Call& call) {
   const std::string resource = call.path.empty() ? "" : call.path[0];
   call.route = "/data/foundation/catalog/" + resource + (call.path.size() > 1 ? "/{id}" : "");
-  if (call.path.size() > 2) {
-    return notFound(call.rawPath);
-  }
-  if (resource == "dataSets") {
-    return datasets(state, call);
-  }
-  if (resource != "batches" && resource != "lastBatches") {
-    return notFound(call.rawPath);
-  }
-  if (!call.isGet()) {
-    return methodNotAllowed();
-  }
-  if (resource == "lastBatches") {
-    return lastBatches(state, call);
-  }
+  if (call.path.size() > 2) return notFound(call.rawPath);
+  if (resource == "dataSets") return datasets(state, call);
+  if (resource != "batches" && resource != "lastBatches") return notFound(call.rawPath);
+  if (!call.isGet()) return methodNotAllowed();
+  if (resource == "lastBatches") return lastBatches(state, call);
   return call.path.size() == 2 ? oneBatch(state, call) : listBatches(state, call);
 }
 

@@ -25,9 +25,7 @@ class MemoryContent final : public Content {
   std::uint64_t sizeBytes() const override { return bytes_.size(); }
 
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
-    if (!into.empty()) {
-      std::memcpy(into.data(), bytes_.data() + offset, into.size());
-    }
+    if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
   }
 
  private:
@@ -84,9 +82,7 @@ class FileContent final : public Content {
  public:
   explicit FileContent(std::filesystem::path path) : path_(std::move(path)) {
     struct stat status {};
-    if (::stat(path_.c_str(), &status) != 0) {
-      core::throwIoError("open", path_, errno);
-    }
+    if (::stat(path_.c_str(), &status) != 0) core::throwIoError("open", path_, errno);
     sizeBytes_ = static_cast<std::uint64_t>(status.st_size);
   }
 
@@ -95,9 +91,7 @@ class FileContent final : public Content {
   // Opened for each read: a world of thousands of files must not use up the descriptors of the process.
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
     const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-      core::throwIoError("open", path_, errno);
-    }
+    if (descriptor < 0) core::throwIoError("open", path_, errno);
     std::size_t done = 0;
     ssize_t count = 1;
     while (done < into.size() && count > 0) {
@@ -106,9 +100,7 @@ class FileContent final : public Content {
     }
     const int reason = count < 0 ? errno : EIO;
     ::close(descriptor);
-    if (done < into.size()) {
-      core::throwIoError("read", path_, reason);
-    }
+    if (done < into.size()) core::throwIoError("read", path_, reason);
   }
 
  private:

@@ -9,9 +9,7 @@ namespace {
 
 JsonObject counted(const std::map<std::string, std::uint64_t>& counters) {
   JsonObject shown = object();
-  for (const auto& [name, count] : counters) {
-    shown->set(name, count);
-  }
+  for (const auto& [name, count] : counters) shown->set(name, count);
   return shown;
 }
 
@@ -41,9 +39,7 @@ JsonArray shownBatches(const State& state) {
 
 JsonArray shownSegments(const State& state) {
   JsonArray list = array();
-  for (const Segment& segment : state.segments) {
-    list->add(object({{"id", segment.id}, {"name", segment.name}}));
-  }
+  for (const Segment& segment : state.segments) list->add(object({{"id", segment.id}, {"name", segment.name}}));
   return list;
 }
 
@@ -57,24 +53,20 @@ JsonArray shownExportJobs(const State& state) {
 
 JsonArray shownSegmentJobs(const State& state) {
   JsonArray list = array();
-  for (const SegmentJob& job : state.segmentJobs) {
-    list->add(object({{"id", job.id}, {"status", job.state.status}}));
-  }
+  for (const SegmentJob& job : state.segmentJobs) list->add(object({{"id", job.id}, {"status", job.state.status}}));
   return list;
 }
 
 JsonObject commandOf(const Call& call) {
   JsonObject command = asObject(parseJson(call.request.body));
-  if (!command) {
-    refuseKey("the body", "must be a JSON object");
-  }
+  if (!command) refuseKey("the body", "must be a JSON object");
   return command;
 }
 
 Batch* newestScoreBatch(State& state) {
   Batch* newest = nullptr;
   for (Batch& batch : state.batches) {
-    const bool counts = batch.datasetId == scoreDatasetId && batch.status != "failed" && batch.isOrdinary();
+    const bool counts = batch.datasetId == kScoreDatasetId && batch.status != "failed" && batch.isOrdinary();
     newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
   }
   return newest;
@@ -92,9 +84,7 @@ std::vector<std::string> textsIn(const JsonObject& command, const char* key) {
 std::vector<std::string> predecessorsIn(const JsonObject& command, const std::string& last) {
   std::vector<std::string> ids = textsIn(command, "predecessors");
   const bool replay = command->has("replay") && readFlag("replay", command->get("replay"));
-  if (replay && ids.empty() && !last.empty()) {
-    ids.push_back(last);
-  }
+  if (replay && ids.empty() && !last.empty()) ids.push_back(last);
   return ids;
 }
 
@@ -111,7 +101,7 @@ Response addBatches(State& state, const JsonObject& command) {
     const core::TimePoint soonest = last != nullptr ? last->created + std::chrono::seconds(1) : state.now();
     const std::string predecessor = last != nullptr ? last->id : "";
     Batch& batch =
-        addBatch(state, {.datasetId = scoreDatasetId,
+        addBatch(state, {.datasetId = kScoreDatasetId,
                          .idPrefix = "01JXSC",
                          .createdClient = stringIn(command, "created_client").value_or(state.scenario.createdClient),
                          .status = stringIn(command, "status").value_or(state.scenario.batchStatus),
@@ -155,26 +145,20 @@ Response post(State& state, const Call& call) {
     state.advanced += std::chrono::seconds(readCount("seconds", command->get("seconds")));
     return jsonAnswer(200, object({{"now", toMilliseconds(state.now())}}));
   }
-  if (call.rawPath == "/_simulator/batches") {
-    return addBatches(state, command);
-  }
+  if (call.rawPath == "/_simulator/batches") return addBatches(state, command);
   return call.rawPath == "/_simulator/batch" ? changeBatch(state, command) : notFound(call.rawPath);
 }
 
 }  // namespace
 
 void changeScenario(State& state, const std::string& json) {
-  if (applyScenario(state.scenario, json)) {
-    rebuildScoreBatches(state);
-  }
+  if (applyScenario(state.scenario, json)) rebuildScoreBatches(state);
 }
 
 JsonObject shownState(const State& state) {
   const Statistics& statistics = state.statistics;
   JsonObject answers = object();
-  for (const auto& [status, count] : statistics.answers) {
-    answers->set(std::to_string(status), count);
-  }
+  for (const auto& [status, count] : statistics.answers) answers->set(std::to_string(status), count);
   JsonArray faults = array();
   for (const FaultRule& rule : state.scenario.faults) {
     faults->add(object({{"method", rule.method}, {"path", rule.path}, {"seen", rule.seen}, {"fired", rule.fired}}));
@@ -204,12 +188,8 @@ JsonObject shownState(const State& state) {
 }
 
 Response control(State& state, Call& call) {
-  if (call.rawPath == "/_simulator/state") {
-    return jsonAnswer(200, shownState(state));
-  }
-  if (call.request.method != "POST") {
-    return methodNotAllowed();
-  }
+  if (call.rawPath == "/_simulator/state") return jsonAnswer(200, shownState(state));
+  if (call.request.method != "POST") return methodNotAllowed();
   try {
     return post(state, call);
   } catch (const core::Error& error) {

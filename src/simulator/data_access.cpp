@@ -9,7 +9,7 @@
 namespace caiexport::simulator {
 namespace {
 
-constexpr std::uint64_t largestPage = 100;
+constexpr std::uint64_t kLargestPage = 100;
 
 /// A listing before it is cut into pages.
 struct Listing {
@@ -55,16 +55,14 @@ JsonObject shownFile(State& state, const Call& call, const std::string& director
 }
 
 std::uint64_t pageSize(const State& state, const Call& call) {
-  const std::uint64_t most = std::min(largestPage, state.scenario.pageLimit);
+  const std::uint64_t most = std::min(kLargestPage, state.scenario.pageLimit);
   return std::min(numberIn(call, "limit", most, 1, INT64_MAX), most);
 }
 
 /// `start` is an index, or on the second level the name of an entry.
 std::uint64_t startOf(const Call& call, const Listing& listing) {
   const auto start = call.query.get("start");
-  if (!start) {
-    return 0;
-  }
+  if (!start) return 0;
   std::uint64_t index = 0;
   const auto named = std::find(listing.keys.begin(), listing.keys.end(), *start);
   if (listing.startIsName && named != listing.keys.end()) {
@@ -86,9 +84,7 @@ std::string pageLink(State& state, const Call& call, const Listing& listing, std
 
 /// The page that follows, by its index; nothing at the end. The faulty lists are made here.
 std::optional<std::uint64_t> nextIndex(const Call& call, std::uint64_t start, std::uint64_t end, std::uint64_t total) {
-  if ((call.list.loopNext || call.list.emptyWithNext) && total > 0) {
-    return std::min(start, total - 1);
-  }
+  if ((call.list.loopNext || call.list.emptyWithNext) && total > 0) return std::min(start, total - 1);
   return end < total ? std::optional(end) : std::nullopt;
 }
 
@@ -102,9 +98,7 @@ Response page(State& state, const Call& call, const Listing& listing) {
   for (std::uint64_t at = first; at < first + (end - start) && !call.list.emptyWithNext; ++at) {
     data->add(listing.entry(at));
   }
-  if (state.scenario.bareArrays) {
-    return jsonAnswer(200, data);
-  }
+  if (state.scenario.bareArrays) return jsonAnswer(200, data);
   const std::string& meaning = state.scenario.countMeaning;
   const bool countsPage = meaning == "page" || (meaning == "mixed" && listing.startIsName);
   JsonObject answer =
@@ -112,9 +106,7 @@ Response page(State& state, const Call& call, const Listing& listing) {
   const auto next = nextIndex(call, start, end, total);
   if (next || call.query.has("start") || call.query.has("limit")) {
     JsonObject links = object();
-    if (next) {
-      links->set("next", object({{"href", pageLink(state, call, listing, *next, limit)}}));
-    }
+    if (next) links->set("next", object({{"href", pageLink(state, call, listing, *next, limit)}}));
     if (start < total) {
       links->set("page", object({{"href", pageLink(state, call, listing, start, limit)}, {"templated", true}}));
     }
@@ -152,9 +144,7 @@ Response batchFiles(State& state, const Call& call) {
                                     "The queried batch is a consolidation batch, which is not supported by "
                                     "Data Access API now."}}));
   }
-  if (call.path[2] != "files") {
-    return keptOf(state, call, *batch);
-  }
+  if (call.path[2] != "files") return keptOf(state, call, *batch);
   Listing listing{.path = call.rawPath};
   if (isReadable(*batch)) {
     makeFiles(state, *batch);
@@ -167,9 +157,7 @@ Response batchFiles(State& state, const Call& call) {
 /// Whether the directory belongs to a batch of the caller's sandbox that is still there.
 const Directory* findDirectory(const State& state, const Call& call) {
   const auto found = state.directories.find(call.path[1]);
-  if (found == state.directories.end()) {
-    return nullptr;
-  }
+  if (found == state.directories.end()) return nullptr;
   const std::string batchId = call.path[1].substr(0, call.path[1].find('-'));
   const bool there = std::any_of(state.batches.begin(), state.batches.end(), [&](const Batch& batch) {
     return batch.id == batchId && batch.sandbox == call.sandbox;
@@ -195,9 +183,7 @@ ListedFile rewritten(const ListedFile& file, std::uint64_t version) {
 
 /// Name and value of the header that names the version.
 std::pair<std::string, std::string> validator(const Scenario& scenario) {
-  if (scenario.fileValidators == "etag") {
-    return {"ETag", "\"version-" + std::to_string(scenario.fileVersion) + "\""};
-  }
+  if (scenario.fileValidators == "etag") return {"ETag", "\"version-" + std::to_string(scenario.fileVersion) + "\""};
   const std::string seconds = std::to_string(10 + scenario.fileVersion % 50);
   return {"Last-Modified", "Tue, 24 Nov 2026 10:00:" + seconds + " GMT"};
 }
@@ -232,7 +218,7 @@ Response fileBytes(const Scenario& scenario, const Call& call, const ListedFile&
   return response;
 }
 
-constexpr std::uint64_t rowsOfAFile = 2;
+constexpr std::uint64_t kRowsOfAFile = 2;
 
 /// A file below `/failed` or `/meta`, by its path there.
 struct KeptFile {
@@ -275,9 +261,7 @@ Response keptOf(State& state, const Call& call, const Batch& batch) {
     const bool measured = slash == std::string::npos && file.measured;
     entries[rest.substr(0, slash)] = measured ? file.text.size() : 0;
   }
-  if (entries.empty() && !asked.empty()) {
-    return problem(404, "EXEG-0105", "Not Found", "no such file in the directory");
-  }
+  if (entries.empty() && !asked.empty()) return problem(404, "EXEG-0105", "Not Found", "no such file in the directory");
   Listing listing{.path = call.rawPath, .folder = asked};
   for (const auto& entry : entries) listing.keys.push_back(entry.first);
   listing.entry = [&, above](std::uint64_t index) {
@@ -326,9 +310,7 @@ Response listDirectory(State& state, const Call& call, const Directory& director
     };
     return page(state, call, listing);
   }
-  for (const ListedFile& file : directory.files) {
-    listing.keys.push_back(file.name);
-  }
+  for (const ListedFile& file : directory.files) listing.keys.push_back(file.name);
   listing.entry = [&, children](std::uint64_t index) {
     return index < children ? shownId(state, call, directory.childIds[index], nullptr)
                             : shownFile(state, call, call.path[1], directory.files[index - children]);
@@ -338,15 +320,9 @@ Response listDirectory(State& state, const Call& call, const Directory& director
 
 Response files(State& state, const Call& call) {
   const Directory* directory = findDirectory(state, call);
-  if (directory == nullptr) {
-    return problem(404, "EXEG-0103", "Not Found", "file " + call.path[1] + " not found");
-  }
-  if (const auto name = call.query.get("path")) {
-    return namedFile(state, call, *directory, *name);
-  }
-  if (call.request.method == "HEAD") {
-    return problem(400, "EXEG-0001", "Bad Request", "path is required");
-  }
+  if (directory == nullptr) return problem(404, "EXEG-0103", "Not Found", "file " + call.path[1] + " not found");
+  if (const auto name = call.query.get("path")) return namedFile(state, call, *directory, *name);
+  if (call.request.method == "HEAD") return problem(400, "EXEG-0001", "Bad Request", "path is required");
   if (state.scenario.rawSingleFile && directory->files.size() == 1 && directory->childIds.empty()) {
     return fileBytes(state.scenario, call, directory->files.front());
   }
@@ -356,7 +332,7 @@ Response files(State& state, const Call& call) {
 }  // namespace
 
 std::uint64_t rowsRefused(const Scenario& scenario) {
-  return scenario.failedFiles * rowsOfAFile;
+  return scenario.failedFiles * kRowsOfAFile;
 }
 
 Response dataAccess(State& state, Call& call) {

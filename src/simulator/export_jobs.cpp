@@ -74,9 +74,7 @@ JsonObject metricsOf(const State& state, const ExportJob& job) {
 }
 
 JsonArray errorsOf(const State& state, const ExportJob& job) {
-  if (job.state.status == "FAILED") {
-    return jobErrors("Error in the export: no merge policy");
-  }
+  if (job.state.status == "FAILED") return jobErrors("Error in the export: no merge policy");
   const bool withErrors = state.scenario.exportResult == "SUCCEEDED_WITH_ERRORS" && job.state.status == "SUCCEEDED";
   return withErrors ? jobErrors("3 profiles with more than 50 identities were left out") : array();
 }
@@ -84,9 +82,7 @@ JsonArray errorsOf(const State& state, const ExportJob& job) {
 JsonObject shownJob(const State& state, const ExportJob& job) {
   JsonObject shown = object({{"id", job.number}, {"jobType", "BATCH"}, {"destination", destinationOf(state, job)}});
   for (const char* key : {"fields", "filter", "additionalFields", "mergePolicy", "evaluationInfo", "schema"}) {
-    if (job.request->has(key)) {
-      shown->set(key, job.request->get(key));
-    }
+    if (job.request->has(key)) shown->set(key, job.request->get(key));
   }
   shown->set("profileInstanceId", "ups");
   shown->set("errors", errorsOf(state, job));
@@ -104,13 +100,9 @@ void checkFilter(const JsonObject& filter) {
   const JsonArray segments = arrayIn(filter, "segments");
   for (std::size_t at = 0; segments && at < segments->size(); ++at) {
     const JsonObject segment = asObject(segments->get(static_cast<unsigned>(at)));
-    if (!segment || !stringIn(segment, "segmentId")) {
-      refuse("each of filter.segments needs segmentId");
-    }
+    if (!segment || !stringIn(segment, "segmentId")) refuse("each of filter.segments needs segmentId");
     const JsonArray statuses = arrayIn(segment, "status");
-    if (segment->has("status") && !statuses) {
-      refuse("filter.segments.status must be an array");
-    }
+    if (segment->has("status") && !statuses) refuse("filter.segments.status must be an array");
     for (std::size_t number = 0; statuses && number < statuses->size(); ++number) {
       const auto status = statuses->get(static_cast<unsigned>(number)).convert<std::string>();
       if (status != "realized" && status != "existing" && status != "exited") {
@@ -122,30 +114,19 @@ void checkFilter(const JsonObject& filter) {
 
 void checkRequest(const JsonObject& body) {
   const JsonObject schema = objectIn(body, "schema");
-  if (!schema || stringIn(schema, "name") != "_xdm.context.profile") {
-    refuse("schema.name must be _xdm.context.profile");
-  }
-  if (body->has("fields") && !stringIn(body, "fields")) {
-    refuse("fields must be one text, separated by commas");
-  }
-  if (const JsonObject filter = objectIn(body, "filter")) {
-    checkFilter(filter);
-  }
+  if (!schema || stringIn(schema, "name") != "_xdm.context.profile") refuse("schema.name must be _xdm.context.profile");
+  if (body->has("fields") && !stringIn(body, "fields")) refuse("fields must be one text, separated by commas");
+  if (const JsonObject filter = objectIn(body, "filter")) checkFilter(filter);
 }
 
 std::string checkedDataset(State& state, const Call& call, const JsonObject& body) {
   const JsonObject destination = objectIn(body, "destination");
   const auto id = destination ? stringIn(destination, "datasetId") : std::nullopt;
-  if (!id || id->empty()) {
-    refuse("destination.datasetId is required");
-  }
+  if (!id || id->empty()) refuse("destination.datasetId is required");
   const Dataset* dataset = state.findDataset(*id, call.sandbox);
-  if (dataset == nullptr) {
-    refuse("dataset " + *id + " does not exist");
-  }
-  if (dataset->schemaId != profileUnionSchema) {
-    refuse("dataset " + *id + " is not of the schema " + profileUnionSchema);
-  }
+  if (dataset == nullptr) refuse("dataset " + *id + " does not exist");
+  if (dataset->schemaId != kProfileUnionSchema)
+    refuse("dataset " + *id + " is not of the schema " + kProfileUnionSchema);
   return *id;
 }
 
@@ -155,9 +136,7 @@ std::uint64_t membersOf(const State& state) {
 
 Response create(State& state, const Call& call) {
   const JsonObject body = asObject(bodyOf(call));
-  if (!body) {
-    refuse("the body must be an object");
-  }
+  if (!body) refuse("the body must be an object");
   checkRequest(body);
   ExportJob job{.sandbox = call.sandbox, .request = body, .datasetId = checkedDataset(state, call, body)};
   job.segmentIds = checkedSegments(state, call, segmentList(job));
@@ -170,9 +149,7 @@ Response create(State& state, const Call& call) {
     job.profiles = state.scenario.records;
   }
   const std::uint64_t batches = job.perSegment ? std::max<std::uint64_t>(1, job.segmentIds.size()) : 1;
-  for (std::uint64_t number = 0; number < batches; ++number) {
-    job.batchIds.push_back(newBatchId(state));
-  }
+  for (std::uint64_t number = 0; number < batches; ++number) job.batchIds.push_back(newBatchId(state));
   job.number = 701 + state.exportJobs.size();
   job.state.created = job.state.updated = state.now();
   ++state.statistics.exportJobsAccepted;
@@ -207,9 +184,7 @@ void poll(State& state, ExportJob& job) {
   moveOn(job.state, state.scenario.exportPolls, result, state.scenario.unknownStatus, state.now());
   if (job.state.status == "SUCCEEDED" && before != "SUCCEEDED") {
     job.state.vanished = vanishes;
-    if (!vanishes) {
-      addExportedBatches(state, job);
-    }
+    if (!vanishes) addExportedBatches(state, job);
   }
 }
 
@@ -219,9 +194,7 @@ Response one(State& state, const Call& call, ExportJob& job) {
     return job.state.vanished ? problem(404, "UPEXP-0404", "Export job not found", "it was removed")
                               : jsonAnswer(200, shownJob(state, job));
   }
-  if (call.request.method != "DELETE") {
-    return methodNotAllowed();
-  }
+  if (call.request.method != "DELETE") return methodNotAllowed();
   if (job.state.status != "SUCCEEDED" && job.state.status != "FAILED" && job.state.status != "CANCELLED") {
     job.state.status = "CANCELLING";
   }
@@ -242,9 +215,7 @@ Response list(State& state, const Call& call) {
   JsonObject links = object();
   std::string last;
   for (auto job = state.exportJobs.rbegin(); job != state.exportJobs.rend(); ++job) {
-    if (job->sandbox != call.sandbox || job->state.vanished || (status && *status != job->state.status)) {
-      continue;
-    }
+    if (job->sandbox != call.sandbox || job->state.vanished || (status && *status != job->state.status)) continue;
     if (reached && records->size() == limit) {
       links->set("next", "/export/jobs/?limit=" + std::to_string(limit) +
                              "&offset=" + core::percentEncode(call.list.loopNext && cursor ? *cursor : last) +
@@ -273,9 +244,7 @@ Response exportJobs(State& state, Call& call) {
                                          : (call.isGet() ? list(state, call) : methodNotAllowed());
   }
   for (ExportJob& job : state.exportJobs) {
-    if (std::to_string(job.number) == call.path[2] && job.sandbox == call.sandbox) {
-      return one(state, call, job);
-    }
+    if (std::to_string(job.number) == call.path[2] && job.sandbox == call.sandbox) return one(state, call, job);
   }
   return problem(404, "UPEXP-0404", "Export job not found", call.path[2] + " is not known");
 }

@@ -22,12 +22,8 @@ std::string textOrJson(const Json& value) {
 
 void readHeaders(FaultAction& action, const std::string& key, const Json& value) {
   const JsonObject headers = asObject(value);
-  if (!headers) {
-    refuseKey(key, "must be an object of texts");
-  }
-  for (const std::string& name : headers->getNames()) {
-    action.headers.emplace_back(name, textOrJson(headers->get(name)));
-  }
+  if (!headers) refuseKey(key, "must be an object of texts");
+  for (const std::string& name : headers->getNames()) action.headers.emplace_back(name, textOrJson(headers->get(name)));
 }
 
 void readRedirect(FaultAction& action, const std::string& key, const Json& value) {
@@ -54,12 +50,8 @@ void readWrongRange(FaultAction& action, const std::string& key, const Json& val
   if (!wrong || (!wrong->has("shift") && !wrong->has("shorter"))) {
     refuseKey(key, "must be an object with shift or shorter");
   }
-  if (wrong->has("shift")) {
-    action.rangeShift = readInteger("shift", wrong->get("shift"));
-  }
-  if (wrong->has("shorter")) {
-    action.rangeShorter = readCount("shorter", wrong->get("shorter"));
-  }
+  if (wrong->has("shift")) action.rangeShift = readInteger("shift", wrong->get("shift"));
+  if (wrong->has("shorter")) action.rangeShorter = readCount("shorter", wrong->get("shorter"));
 }
 
 /// `true` for an empty body, a number for so many bytes of it.
@@ -71,9 +63,7 @@ Reader lost(Transport::Ending ending, bool carriedOut) {
   return [ending, carriedOut](FaultAction& action, const std::string& key, const Json& value) {
     action.transport.answerLost = readFlag(key, value);
     action.transport.ending = ending;
-    if (carriedOut) {
-      action.carryOut = true;
-    }
+    if (carriedOut) action.carryOut = true;
   };
 }
 
@@ -146,9 +136,7 @@ const std::map<std::string, Reader>& transportReaders() {
 
 FaultAction readAction(const Json& json) {
   const JsonObject parsed = asObject(json);
-  if (!parsed || parsed->size() == 0) {
-    refuseKey("faults: do", "must be an object with at least one action");
-  }
+  if (!parsed || parsed->size() == 0) refuseKey("faults: do", "must be an object with at least one action");
   FaultAction action;
   for (const std::string& key : parsed->getNames()) {
     const auto answer = answerReaders().find(key);
@@ -166,9 +154,7 @@ FaultAction readAction(const Json& json) {
 
 void readMatch(FaultRule& rule, const Json& json) {
   const JsonObject match = asObject(json);
-  if (!match) {
-    refuseKey("faults: match", "must be an object");
-  }
+  if (!match) refuseKey("faults: match", "must be an object");
   for (const std::string& key : match->getNames()) {
     const std::string value = readText("faults: match: " + key, match->get(key));
     if (key == "method") {
@@ -218,11 +204,9 @@ std::string filledIn(std::string value, const Request& request) {
 }
 
 std::string retryAfterValue(const std::string& wish, core::TimePoint now) {
-  constexpr std::string_view prefix = "date+";
-  if (!wish.starts_with(prefix)) {
-    return wish;
-  }
-  const auto seconds = core::parseUnsigned(std::string_view(wish).substr(prefix.size())).value_or(0);
+  constexpr std::string_view kPrefix = "date+";
+  if (!wish.starts_with(kPrefix)) return wish;
+  const auto seconds = core::parseUnsigned(std::string_view(wish).substr(kPrefix.size())).value_or(0);
   return httpDate(now + std::chrono::seconds(seconds));
 }
 
@@ -244,9 +228,7 @@ void replaceBody(const FaultAction& action, Response& response) {
 }
 
 void distortRange(const FaultAction& action, Response& response) {
-  if (!response.content || response.status != 206) {
-    return;
-  }
+  if (!response.content || response.status != 206) return;
   const std::uint64_t total = response.content->sizeBytes();
   if (action.rangeShift != 0) {
     const auto shifted = static_cast<std::int64_t>(response.offsetBytes) + action.rangeShift;
@@ -276,9 +258,7 @@ bool Pattern::occursIn(const std::string& text) const {
 
 FaultRule parseFaultRule(const Json& json) {
   const JsonObject parsed = asObject(json);
-  if (!parsed) {
-    refuseKey("faults", "must be a list of objects");
-  }
+  if (!parsed) refuseKey("faults", "must be a list of objects");
   FaultRule rule;
   for (const std::string& key : parsed->getNames()) {
     const Json value = parsed->get(key);
@@ -297,16 +277,12 @@ FaultRule parseFaultRule(const Json& json) {
       refuseKey("faults: '" + key + "'", "is not known");
     }
   }
-  if (!parsed->has("do")) {
-    refuseKey("faults: do", "is missing");
-  }
+  if (!parsed->has("do")) refuseKey("faults: do", "is missing");
   return rule;
 }
 
 bool FaultAction::reachesPlatform() const {
-  if (carryOut) {
-    return *carryOut;
-  }
+  if (carryOut) return *carryOut;
   const bool answered = !status && !body && hugeJsonBytes == 0 && deepJsonLevels == 0;
   return answered && !transport.answerLost && !transport.stallBeforeHeaders;
 }
@@ -334,12 +310,8 @@ void distort(const FaultAction& action, const Request& request, core::TimePoint 
   response.status = action.status.value_or(response.status);
   replaceBody(action, response);
   distortRange(action, response);
-  if (!action.retryAfter.empty()) {
-    response.setHeader("Retry-After", retryAfterValue(action.retryAfter, now));
-  }
-  for (const auto& [name, value] : action.headers) {
-    response.setHeader(name, filledIn(value, request));
-  }
+  if (!action.retryAfter.empty()) response.setHeader("Retry-After", retryAfterValue(action.retryAfter, now));
+  for (const auto& [name, value] : action.headers) response.setHeader(name, filledIn(value, request));
   response.transport = action.transport;
 }
 

@@ -39,20 +39,16 @@ std::string newToken(State& state) {
 }
 
 bool isValidToken(State& state, std::string_view token) {
-  if (token == state.scenario.accessToken) {
-    return true;
-  }
+  if (token == state.scenario.accessToken) return true;
   const auto known = state.tokens.find(std::string(token));
   return known != state.tokens.end() && state.now() < known->second;
 }
 
 void checkToken(State& state, const Call& call) {
-  constexpr std::string_view bearer = "Bearer ";
+  constexpr std::string_view kBearer = "Bearer ";
   const auto authorization = headerOf(call.request.headers, "Authorization");
-  if (!authorization) {
-    throw Refused{gatewayError("403010", "Oauth token is missing.")};
-  }
-  if (!authorization->starts_with(bearer) || !isValidToken(state, authorization->substr(bearer.size()))) {
+  if (!authorization) throw Refused{gatewayError("403010", "Oauth token is missing.")};
+  if (!authorization->starts_with(kBearer) || !isValidToken(state, authorization->substr(kBearer.size()))) {
     throw Refused{gatewayError("401013", "Oauth token is not valid")};
   }
 }
@@ -61,12 +57,8 @@ void checkToken(State& state, const Call& call) {
 
 Response ims(State& state, Call& call) {
   call.route = call.rawPath;
-  if (call.rawPath != "/ims/token/v3") {
-    return imsError(404, "not_found", "no such path");
-  }
-  if (call.request.method != "POST") {
-    return imsError(405, "invalid_request", "only POST is served here");
-  }
+  if (call.rawPath != "/ims/token/v3") return imsError(404, "not_found", "no such path");
+  if (call.request.method != "POST") return imsError(405, "invalid_request", "only POST is served here");
   const Query form = formOf(call);
   if (parameter(call, form, "grant_type") != "client_credentials") {
     return imsError(400, "unsupported_grant_type", "grant_type must be client_credentials");
@@ -88,30 +80,18 @@ Response ims(State& state, Call& call) {
 void checkIdentity(State& state, const Call& call) {
   const Headers& headers = call.request.headers;
   const auto key = headerOf(headers, "x-api-key");
-  if (!key) {
-    throw Refused{gatewayError("403000", "Api Key is required")};
-  }
-  if (*key != state.scenario.clientId) {
-    throw Refused{gatewayError("403003", "Api Key is invalid")};
-  }
+  if (!key) throw Refused{gatewayError("403000", "Api Key is required")};
+  if (*key != state.scenario.clientId) throw Refused{gatewayError("403003", "Api Key is invalid")};
   checkToken(state, call);
   const auto organization = headerOf(headers, "x-gw-ims-org-id");
-  if (!organization) {
-    throw Refused{gatewayError("400003", "Missing header")};
-  }
-  if (!organization->ends_with("@AdobeOrg")) {
-    throw Refused{gatewayError("403027", "User region is missing")};
-  }
-  if (*organization != state.scenario.organization) {
-    throw Refused{gatewayError("403025", "Profile is not valid")};
-  }
+  if (!organization) throw Refused{gatewayError("400003", "Missing header")};
+  if (!organization->ends_with("@AdobeOrg")) throw Refused{gatewayError("403027", "User region is missing")};
+  if (*organization != state.scenario.organization) throw Refused{gatewayError("403025", "Profile is not valid")};
 }
 
 void checkSandbox(const State& state, Call& call) {
   const auto sandbox = headerOf(call.request.headers, "x-sandbox-name");
-  if (!sandbox) {
-    throw Refused{gatewayError("400003", "Missing header")};
-  }
+  if (!sandbox) throw Refused{gatewayError("400003", "Missing header")};
   const auto& known = state.scenario.sandboxes;
   if (std::find(known.begin(), known.end(), *sandbox) == known.end()) {
     throw Refused{problem(403, "SMS-5002", "Sandbox access denied", "no such sandbox for this credential")};
@@ -129,7 +109,7 @@ Response schemaRegistry(State&, Call& call) {
     return problem(400, "XDM-1501", "Invalid Accept header", "Accept must be application/vnd.adobe.xed-id+json");
   }
   return jsonAnswer(200, object({{"results", array({object({{"title", "XDM Individual Profile"},
-                                                            {"$id", profileUnionSchema},
+                                                            {"$id", kProfileUnionSchema},
                                                             {"meta:altId", "_xdm.context.profile__union"},
                                                             {"version", "1"}})})},
                                  {"_page", object({{"count", 1}})},

@@ -14,17 +14,13 @@ namespace caiexport::simulator {
 
 JsonObject object(std::initializer_list<std::pair<const char*, Json>> fields) {
   JsonObject made = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
-  for (const auto& [key, value] : fields) {
-    made->set(key, value);
-  }
+  for (const auto& [key, value] : fields) made->set(key, value);
   return made;
 }
 
 JsonArray array(std::initializer_list<Json> elements) {
   JsonArray made = new Poco::JSON::Array;
-  for (const Json& element : elements) {
-    made->add(element);
-  }
+  for (const Json& element : elements) made->add(element);
   return made;
 }
 
@@ -71,38 +67,28 @@ void refuseKey(const std::string& key, const std::string& why) {
 
 std::uint64_t readCount(const std::string& key, const Json& value) {
   const std::int64_t number = readInteger(key, value);
-  if (number < 0) {
-    refuseKey(key, "must not be negative");
-  }
+  if (number < 0) refuseKey(key, "must not be negative");
   return static_cast<std::uint64_t>(number);
 }
 
 std::int64_t readInteger(const std::string& key, const Json& value) {
-  if (!value.isInteger() || value.isBoolean()) {
-    refuseKey(key, "must be an integer");
-  }
+  if (!value.isInteger() || value.isBoolean()) refuseKey(key, "must be an integer");
   return value.convert<std::int64_t>();
 }
 
 bool readFlag(const std::string& key, const Json& value) {
-  if (!value.isBoolean()) {
-    refuseKey(key, "must be true or false");
-  }
+  if (!value.isBoolean()) refuseKey(key, "must be true or false");
   return value.convert<bool>();
 }
 
 std::string readText(const std::string& key, const Json& value) {
-  if (!value.isString()) {
-    refuseKey(key, "must be a text");
-  }
+  if (!value.isString()) refuseKey(key, "must be a text");
   return value.convert<std::string>();
 }
 
 std::vector<std::string> readTexts(const std::string& key, const Json& value) {
   const JsonArray list = asArray(value);
-  if (!list) {
-    refuseKey(key, "must be a list of texts");
-  }
+  if (!list) refuseKey(key, "must be a list of texts");
   std::vector<std::string> texts;
   for (std::size_t at = 0; at < list->size(); ++at) {
     texts.push_back(readText(key, list->get(static_cast<unsigned>(at))));

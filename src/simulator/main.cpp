@@ -30,9 +30,7 @@ class DataFolder {
   explicit DataFolder(const std::string& given) : path_(given), temporary_(given.empty()) {
     if (temporary_) {
       std::string name = (std::filesystem::temp_directory_path() / "caiexport-simulator-XXXXXX").string();
-      if (::mkdtemp(name.data()) == nullptr) {
-        core::throwIoError("create", name, errno);
-      }
+      if (::mkdtemp(name.data()) == nullptr) core::throwIoError("create", name, errno);
       path_ = name;
     }
   }
@@ -85,8 +83,8 @@ void printSettings(const Options& options, const Scenario& scenario, const std::
   if (!options.certificateFile.empty()) {
     line("CAIEXPORT_CA_FILE", std::filesystem::absolute(options.certificateFile).string());
   }
-  std::cout << "# score dataset: caiexport dataset --id " << scoreDatasetId
-            << "\n# segment:       caiexport segment --id " << highRiskSegmentId << std::endl;
+  std::cout << "# score dataset: caiexport dataset --id " << kScoreDatasetId
+            << "\n# segment:       caiexport segment --id " << kHighRiskSegmentId << std::endl;
 }
 
 void listScenarios() {
@@ -152,9 +150,7 @@ int SimulatorApplication::main(const ArgVec&) {
     return perform(words_, [this] { waitForTerminationRequest(); });
   } catch (const core::Error& error) {
     std::cerr << "caiexport-simulator: " << error.what() << '\n';
-    if (!error.hint().empty()) {
-      std::cerr << error.hint() << '\n';
-    }
+    if (!error.hint().empty()) std::cerr << error.hint() << '\n';
     return core::exitCodeOf(error.category());
   } catch (const std::exception& error) {
     std::cerr << "caiexport-simulator: " << error.what() << '\n';

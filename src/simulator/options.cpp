@@ -21,9 +21,7 @@ class Words {
     for (const std::string_view word : arguments) {
       const std::size_t equals = word.starts_with("--") ? word.find('=') : std::string_view::npos;
       words_.emplace_back(word.substr(0, equals));
-      if (equals != std::string_view::npos) {
-        words_.emplace_back(word.substr(equals + 1));
-      }
+      if (equals != std::string_view::npos) words_.emplace_back(word.substr(equals + 1));
     }
   }
 
@@ -32,9 +30,7 @@ class Words {
   std::string next() { return words_[at_++]; }
 
   std::string valueOf(const std::string& option) {
-    if (done()) {
-      refuse(option + " needs a value");
-    }
+    if (done()) refuse(option + " needs a value");
     return next();
   }
 
@@ -185,9 +181,7 @@ Exit codes: 0 ended by a signal, 2 wrong usage or scenario, 9 files or the port 
 }
 
 std::string completions(std::span<const char* const> words) {
-  if (words.empty()) {
-    return {};
-  }
+  if (words.empty()) return {};
   const std::string_view before = words.size() < 2 ? std::string_view() : words[words.size() - 2];
   std::string_view current = words.back();
   const std::size_t equals = current.starts_with("--") ? current.find('=') : std::string_view::npos;
@@ -195,18 +189,12 @@ std::string completions(std::span<const char* const> words) {
   const std::string_view shared = equals == std::string_view::npos ? std::string_view() : current.substr(0, equals + 1);
   std::string out;
   const auto offer = [&](const std::string& word) {
-    if (word.starts_with(current)) {
-      out += word + "\n";
-    }
+    if (word.starts_with(current)) out += word + "\n";
   };
   for (const OptionText& text : optionTexts()) {
-    if (option != "--" + std::string(text.name) || text.argument.empty()) {
-      continue;
-    }
+    if (option != "--" + std::string(text.name) || text.argument.empty()) continue;
     if (text.name == "tls-min" || text.name == "tls-max") {
-      for (const char* version : kTlsVersions) {
-        offer(std::string(shared) + version);
-      }
+      for (const char* version : kTlsVersions) offer(std::string(shared) + version);
     } else if (text.name == "scenario") {
       for (const BuiltinScenario& scenario : builtinScenarios()) {
         offer(std::string(shared) + std::string(scenario.name));
@@ -215,9 +203,7 @@ std::string completions(std::span<const char* const> words) {
     const bool files = text.name == "scenario" || text.name == "tls" || text.name == "port-file";
     return out + (files ? "<FILE>\n" : text.name == "data-dir" ? "<DIR>\n" : "");
   }
-  for (const OptionText& text : optionTexts()) {
-    offer("--" + std::string(text.name));
-  }
+  for (const OptionText& text : optionTexts()) offer("--" + std::string(text.name));
   return out;
 }
 

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Propensity scores lean to the low end, so the uniform number is raised to a power.
-constexpr const char* records = R"sql(
+constexpr const char* kRecords = R"sql(
 WITH b AS (
   SELECT i, chance(i, __SEED__ * 100 + 1) AS u1, chance(i, 2) AS u2, chance(i, 3) AS u3, chance(i, 4) AS u4,
     md5(i::VARCHAR) AS digest
@@ -56,27 +56,27 @@ SELECT
   'US' AS _region
 FROM s)sql";
 
-constexpr const char* anyMemberships = R"sql(list_transform(range((floor(u2 * 4))::BIGINT), lambda k: struct_pack(
+constexpr const char* kAnyMemberships = R"sql(list_transform(range((floor(u2 * 4))::BIGINT), lambda k: struct_pack(
     k := (['7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a', '0b7c1b0a-2f0e-4f57-8a1b-000000000001',
            'e1d2c3b4-9a8b-4c7d-8e6f-112233445566', '99887766-5544-4332-8110-ffeeddccbbaa'])[(1 + k)::INTEGER],
     v := struct_pack(status := (['realized', 'existing', 'exited'])[(1 + (i + k) % 3)::INTEGER],
       lastQualificationTime := TIMESTAMPTZ '2025-05-30 00:00:00+00' + INTERVAL 1 MINUTE * (i % 1440)))))sql";
 
-constexpr const char* oneMembership = R"sql([struct_pack(
+constexpr const char* kOneMembership = R"sql([struct_pack(
     k := '__SEGMENT__',
     v := struct_pack(status := 'realized',
       lastQualificationTime := TIMESTAMPTZ '2025-05-30 00:00:00+00' + INTERVAL 1 MINUTE * (i % 1440)))])sql";
 
 /// To be run once on a connection, before any profileQuery().
-constexpr const char* profileMacros =
+constexpr const char* kProfileMacros =
     "CREATE OR REPLACE MACRO chance(i, salt) AS (hash(i * 1000003 + salt) % 1000000)::DOUBLE / 1000000";
 
 /// A query that gives the records `first` to `last` (exclusive): an XDM Individual Profile with the Customer AI field
 /// group. Everybody's score depends on `seed`; with a segment id all are members of that segment and at high risk.
 std::string profileQuery(std::uint64_t first, std::uint64_t last, std::uint64_t seed, const std::string& segmentId) {
-  std::string sql = records;
+  std::string sql = kRecords;
   Poco::replaceInPlace(sql, "__SCORE__", segmentId.empty() ? "100 * pow(u1, 2.2)" : "75 + 25 * u1");
-  Poco::replaceInPlace(sql, "__MEMBERSHIPS__", segmentId.empty() ? anyMemberships : oneMembership);
+  Poco::replaceInPlace(sql, "__MEMBERSHIPS__", segmentId.empty() ? kAnyMemberships : kOneMembership);
   Poco::replaceInPlace(sql, "__SEGMENT__", segmentId.c_str());
   Poco::replaceInPlace(sql, "__SEED__", std::to_string(seed).c_str());
   Poco::replaceInPlace(sql, "__FIRST__", std::to_string(first).c_str());
@@ -136,9 +136,7 @@ struct ParquetSource::Database {
     const bool done = duckdb_query(connection, sql.c_str(), &result) == DuckDBSuccess;
     const std::string reason = done ? "" : duckdb_result_error(&result);
     duckdb_destroy_result(&result);
-    if (!done) {
-      throw core::Error(core::Category::io, "cannot make simulated Parquet files: " + reason);
-    }
+    if (!done) throw core::Error(core::Category::io, "cannot make simulated Parquet files: " + reason);
   }
 };
 
@@ -149,10 +147,8 @@ ParquetSource::ParquetSource(fs::path folder) : folder_(std::move(folder)) {
 ParquetSource::~ParquetSource() = default;
 
 void ParquetSource::write(const DataRequest& request, const fs::path& into) {
-  if (!database_) {
-    database_ = std::make_unique<Database>();
-  }
-  database_->run(profileMacros);
+  if (!database_) database_ = std::make_unique<Database>();
+  database_->run(kProfileMacros);
   std::uint64_t first = 0;
   for (std::uint64_t index = 0; index < request.files; ++index) {
     const std::uint64_t last = first + recordsInFile(request.records, request.files, index);

@@ -23,9 +23,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t pieceBytes = std::size_t{256} << 10U;
+constexpr std::size_t kPieceBytes = std::size_t{256} << 10U;
 /// A piece up to this size is copied to go out in one packet with the head.
-constexpr std::size_t joinedBytes = std::size_t{16} << 10U;
+constexpr std::size_t kJoinedBytes = std::size_t{16} << 10U;
 
 bool hasBody(int status) {
   return status >= 200 && status != 204 && status != 304;
@@ -49,7 +49,7 @@ std::uint64_t lastByte(const Response& response) {
 /// The size of the next piece: not beyond the point where something is to happen, and small enough for a slow pace.
 std::size_t nextPiece(const Response& response, std::uint64_t sent) {
   const Transport& transport = response.transport;
-  std::uint64_t length = std::min<std::uint64_t>(pieceBytes, lastByte(response) - sent);
+  std::uint64_t length = std::min<std::uint64_t>(kPieceBytes, lastByte(response) - sent);
   if (transport.stallAfterBytes && sent < *transport.stallAfterBytes) {
     length = std::min(length, *transport.stallAfterBytes - sent);
   }
@@ -63,9 +63,7 @@ std::size_t nextPiece(const Response& response, std::uint64_t sent) {
 
 bool ResponseWriter::write(const Response& response, bool headOnly, bool keepAlive) {
   const Transport& transport = response.transport;
-  if (transport.stallBeforeHeaders && !stall(transport)) {
-    return false;
-  }
+  if (transport.stallBeforeHeaders && !stall(transport)) return false;
   if (transport.answerLost) {
     end(transport.ending);
     return false;
@@ -85,9 +83,7 @@ void ResponseWriter::writeHead(const Response& response, bool keepAlive) {
     head += "\r\n";
   }
   head += statusLine(response.status);
-  for (const auto& [name, value] : response.headers) {
-    head.append(name).append(": ").append(value).append("\r\n");
-  }
+  for (const auto& [name, value] : response.headers) head.append(name).append(": ").append(value).append("\r\n");
   if (isChunked(transport)) {
     head += "Transfer-Encoding: chunked\r\n";
   } else if (hasBody(response.status) && !headerOf(response.headers, "Content-Length")) {
@@ -103,13 +99,9 @@ bool ResponseWriter::writeBody(const Response& response) {
   std::vector<std::byte> buffer;
   std::uint64_t sent = 0;
   while (true) {
-    if (transport.stallAfterBytes == sent && !stall(transport)) {
-      return false;
-    }
+    if (transport.stallAfterBytes == sent && !stall(transport)) return false;
     const std::size_t length = nextPiece(response, sent);
-    if (length == 0) {
-      break;
-    }
+    if (length == 0) break;
     limitSending(transport);
     if (response.content) {
       buffer.resize(length);
@@ -130,9 +122,7 @@ bool ResponseWriter::writeBody(const Response& response) {
     return false;
   }
   flush();
-  if (chunked) {
-    send(std::string_view("0\r\n\r\n"));
-  }
+  if (chunked) send(std::string_view("0\r\n\r\n"));
   sendExtra(transport.extraBytes);
   return true;
 }
@@ -153,12 +143,8 @@ bool ResponseWriter::pace(const Transport& transport, std::uint64_t sent) {
   if (transport.bytesPerSecond > 0) {
     const milliseconds due(sent * 1000 / transport.bytesPerSecond);
     milliseconds wait = std::max(milliseconds(0), due - elapsed());
-    if (transport.cutAfter) {
-      wait = std::min(wait, std::max(milliseconds(0), *transport.cutAfter - elapsed()));
-    }
-    if (wait.count() > 0 && !clock.sleep(wait, stop_)) {
-      return false;
-    }
+    if (transport.cutAfter) wait = std::min(wait, std::max(milliseconds(0), *transport.cutAfter - elapsed()));
+    if (wait.count() > 0 && !clock.sleep(wait, stop_)) return false;
   }
   return !transport.cutAfter || elapsed() < *transport.cutAfter;
 }
@@ -172,17 +158,13 @@ bool ResponseWriter::stall(const Transport& transport) {
     return limit && clock.steadyNow() - since >= *limit;
   };
   while (!stop_.stop_requested()) {
-    if (over(transport.stallFor, from)) {
-      return true;
-    }
+    if (over(transport.stallFor, from)) return true;
     if (over(transport.cutAfter, begun_)) {
       end(Transport::Ending::close);
       return false;
     }
     pollfd watched{.fd = socket_.impl()->sockfd(), .events = POLLRDHUP, .revents = 0};
-    if (::poll(&watched, 1, 20) > 0) {
-      return false;
-    }
+    if (::poll(&watched, 1, 20) > 0) return false;
   }
   return false;
 }
@@ -193,7 +175,7 @@ void ResponseWriter::flush() {
 }
 
 void ResponseWriter::sendPiece(std::span<const std::byte> piece, bool chunked) {
-  if (!chunked && piece.size() <= joinedBytes && !pending_.empty()) {
+  if (!chunked && piece.size() <= kJoinedBytes && !pending_.empty()) {
     pending_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
     flush();
     return;
@@ -212,20 +194,16 @@ void ResponseWriter::sendPiece(std::span<const std::byte> piece, bool chunked) {
 
 void ResponseWriter::send(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const int length = static_cast<int>(std::min<std::size_t>(bytes.size(), pieceBytes));
+    const int length = static_cast<int>(std::min<std::size_t>(bytes.size(), kPieceBytes));
     const int sent = socket_.sendBytes(bytes.data(), length);
     // Over TLS a failure may come as a negative number instead of an exception (pocoproject/poco issue 3790).
-    if (sent <= 0) {
-      throw Poco::Net::NetException("the client has gone");
-    }
+    if (sent <= 0) throw Poco::Net::NetException("the client has gone");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
   }
 }
 
 void ResponseWriter::sendExtra(std::uint64_t bytes) {
-  if (bytes > 0) {
-    send(std::string(bytes, 'x'));
-  }
+  if (bytes > 0) send(std::string(bytes, 'x'));
 }
 
 void ResponseWriter::end(Transport::Ending ending) {

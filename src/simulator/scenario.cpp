@@ -23,9 +23,7 @@ struct Key {
 Key count(std::uint64_t Scenario::*member, std::uint64_t least = 0) {
   return {.apply = [member, least](Scenario& scenario, const std::string& key, const Json& value) {
     scenario.*member = readCount(key, value);
-    if (scenario.*member < least) {
-      refuseKey(key, "must be at least " + std::to_string(least));
-    }
+    if (scenario.*member < least) refuseKey(key, "must be at least " + std::to_string(least));
   }};
 }
 
@@ -50,13 +48,9 @@ Key texts(std::vector<std::string> Scenario::*member) {
 Key namedTexts(std::map<std::string, std::string> Scenario::*member) {
   return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
     const JsonObject given = asObject(value);
-    if (!given) {
-      refuseKey(key, "must be an object of texts");
-    }
+    if (!given) refuseKey(key, "must be an object of texts");
     (scenario.*member).clear();
-    for (const std::string& name : given->getNames()) {
-      (scenario.*member)[name] = readText(key, given->get(name));
-    }
+    for (const std::string& name : given->getNames()) (scenario.*member)[name] = readText(key, given->get(name));
   }};
 }
 
@@ -66,9 +60,7 @@ Key text(std::string Scenario::*member, const std::vector<std::string>& allowed 
     const std::string given = readText(key, value);
     if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), given) == allowed.end()) {
       std::string list;
-      for (const std::string& name : allowed) {
-        list += (list.empty() ? "" : ", ") + name;
-      }
+      for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
       refuseKey(key, "must be one of " + list);
     }
     scenario.*member = given;
@@ -82,9 +74,7 @@ Key shape(Key key) {
 
 void applyFaults(Scenario& scenario, const std::string& key, const Json& value) {
   const JsonArray list = asArray(value);
-  if (!list) {
-    refuseKey(key, "must be a list of objects");
-  }
+  if (!list) refuseKey(key, "must be a list of objects");
   scenario.faults.clear();
   for (std::size_t at = 0; at < list->size(); ++at) {
     scenario.faults.push_back(parseFaultRule(list->get(static_cast<unsigned>(at))));
@@ -94,9 +84,7 @@ void applyFaults(Scenario& scenario, const std::string& key, const Json& value) 
 /// `live`: what recorded answers show beside the score batches; `plain`: what documents alone have.
 void applyWorld(Scenario& scenario, const std::string& key, const Json& value) {
   const std::string world = readText(key, value);
-  if (world != "live" && world != "plain") {
-    refuseKey(key, "must be one of live, plain");
-  }
+  if (world != "live" && world != "plain") refuseKey(key, "must be one of live, plain");
   const bool live = world == "live";
   scenario.trackingBatches = live;
   scenario.consolidations = live ? 1 : 0;
@@ -194,9 +182,7 @@ bool applyScenario(Scenario& scenario, const std::string& json) {
   } catch (const std::invalid_argument& error) {
     refuseKey("the text", std::string("is not JSON: ") + error.what());
   }
-  if (!parsed) {
-    refuseKey("the text", "must be a JSON object");
-  }
+  if (!parsed) refuseKey("the text", "must be a JSON object");
   Scenario changed = scenario;
   bool reshaped = false;
   std::vector<std::string> names = parsed->getNames();
@@ -204,9 +190,7 @@ bool applyScenario(Scenario& scenario, const std::string& json) {
   for (const std::string& key : names) {
     const auto known = keys().find(key);
     if (known == keys().end()) {
-      if (key == "description") {
-        continue;
-      }
+      if (key == "description") continue;
       refuseKey("'" + key + "'", "is not a key");
     }
     known->second.apply(changed, key, parsed->get(key));

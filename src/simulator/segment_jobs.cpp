@@ -14,9 +14,7 @@ std::string newJobId(State& state) {
 /// The scheduled evaluation of every segment, at two in the night. `age` 0 is the last one.
 SegmentJob nightly(const State& state, const std::string& sandbox, std::uint64_t age) {
   auto at = std::chrono::floor<std::chrono::days>(state.now()) + std::chrono::hours(2);
-  if (at > state.now()) {
-    at -= std::chrono::days(1);
-  }
+  if (at > state.now()) at -= std::chrono::days(1);
   const core::TimePoint when = at - std::chrono::days(age);
   const auto day = std::chrono::floor<std::chrono::days>(when).time_since_epoch().count();
   SegmentJob job{.id = "a7d1c6f0-0000-4000-8000-" + paddedHex(static_cast<std::uint64_t>(day), 12),
@@ -29,26 +27,18 @@ SegmentJob nightly(const State& state, const std::string& sandbox, std::uint64_t
 /// All jobs of a sandbox, oldest first.
 std::vector<SegmentJob> jobsOf(const State& state, const std::string& sandbox) {
   std::vector<SegmentJob> jobs;
-  for (std::uint64_t age = state.scenario.nightlyEvaluations; age-- > 0;) {
-    jobs.push_back(nightly(state, sandbox, age));
-  }
+  for (std::uint64_t age = state.scenario.nightlyEvaluations; age-- > 0;) jobs.push_back(nightly(state, sandbox, age));
   for (const SegmentJob& job : state.segmentJobs) {
-    if (job.sandbox == sandbox) {
-      jobs.push_back(job);
-    }
+    if (job.sandbox == sandbox) jobs.push_back(job);
   }
   std::ranges::stable_sort(jobs, {}, [](const SegmentJob& job) { return job.state.created; });
   return jobs;
 }
 
 std::vector<std::string> countedBy(const State& state, const SegmentJob& job) {
-  if (job.segmentIds != std::vector<std::string>{"*"}) {
-    return job.segmentIds;
-  }
+  if (job.segmentIds != std::vector<std::string>{"*"}) return job.segmentIds;
   std::vector<std::string> ids;
-  for (const Segment& segment : state.segments) {
-    ids.push_back(segment.id);
-  }
+  for (const Segment& segment : state.segments) ids.push_back(segment.id);
   for (std::uint64_t number = 0; number < state.scenario.audiencesEvaluated; ++number) {
     ids.push_back("5c1f3a52-77d4-4c8e-9b1d-" + paddedHex(number, 12));
   }
@@ -77,9 +67,7 @@ JsonObject metricsOf(const State& state, const SegmentJob& job) {
 
 JsonObject shownJob(const State& state, const SegmentJob& job) {
   JsonArray segments = array();
-  for (const std::string& id : job.segmentIds) {
-    segments->add(object({{"segmentId", id}}));
-  }
+  for (const std::string& id : job.segmentIds) segments->add(object({{"segmentId", id}}));
   const auto link = [&](const char* method) {
     return object({{"href", "/segment/jobs/" + job.id}, {"method", method}});
   };
@@ -140,9 +128,9 @@ Response create(State& state, const Call& call) {
 }
 
 bool hasSegment(const SegmentJob& job, const std::string& property) {
-  constexpr std::string_view prefix = "segments~segmentId==";
-  return !property.starts_with(prefix) || std::find(job.segmentIds.begin(), job.segmentIds.end(),
-                                                    property.substr(prefix.size())) != job.segmentIds.end();
+  constexpr std::string_view kPrefix = "segments~segmentId==";
+  return !property.starts_with(kPrefix) || std::find(job.segmentIds.begin(), job.segmentIds.end(),
+                                                     property.substr(kPrefix.size())) != job.segmentIds.end();
 }
 
 /// Oldest first where no order is asked for; pages are numbered from 0. An empty next object means the end.
@@ -153,9 +141,7 @@ Response list(State& state, const Call& call) {
   for (SegmentJob& job : jobsOf(state, call.sandbox)) {
     const bool wanted = call.query.get("status").value_or(job.state.status) == job.state.status &&
                         hasSegment(job, call.query.get("property").value_or(""));
-    if (wanted) {
-      all.push_back(std::move(job));
-    }
+    if (wanted) all.push_back(std::move(job));
   }
   if (!state.scenario.ignoreSort && core::toLower(call.query.get("sort").value_or("")).ends_with(":desc")) {
     std::ranges::reverse(all);
@@ -166,9 +152,7 @@ Response list(State& state, const Call& call) {
   }
   const std::string next = nextPage(state, "start", "@/segmentJobs", "/segment/jobs", page, limit, all.size());
   JsonObject shownPage = object({{"totalCount", all.size()}, {"pageSize", children->size()}});
-  if (!next.empty()) {
-    shownPage->set("next", std::to_string(page + 1));
-  }
+  if (!next.empty()) shownPage->set("next", std::to_string(page + 1));
   return jsonAnswer(200, object({{"_page", shownPage},
                                  {"children", children},
                                  {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
@@ -180,9 +164,7 @@ Response one(State& state, const Call& call, SegmentJob& job) {
            state.now());
     return jsonAnswer(200, shownJob(state, job));
   }
-  if (call.request.method != "DELETE") {
-    return methodNotAllowed();
-  }
+  if (call.request.method != "DELETE") return methodNotAllowed();
   job.state.status = "CANCELLING";
   return cancelAnswer(state, "Segment job");
 }
@@ -199,9 +181,7 @@ std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& se
   for (const SegmentJob& job : jobsOf(state, segment.sandbox)) {
     const std::vector<std::string> counted = countedBy(state, job);
     const bool counts = job.state.status == "SUCCEEDED" && std::ranges::find(counted, segment.id) != counted.end();
-    if (counts && (!last || job.state.updated > last->state.updated)) {
-      last = job;
-    }
+    if (counts && (!last || job.state.updated > last->state.updated)) last = job;
   }
   return last;
 }
@@ -212,9 +192,7 @@ Response segmentJobs(State& state, Call& call) {
                                          : (call.isGet() ? list(state, call) : methodNotAllowed());
   }
   for (SegmentJob& job : state.segmentJobs) {
-    if (job.id == call.path[2] && job.sandbox == call.sandbox) {
-      return one(state, call, job);
-    }
+    if (job.id == call.path[2] && job.sandbox == call.sandbox) return one(state, call, job);
   }
   return problem(404, "SGMT-0404", "Segment job not found", call.path[2] + " is not known");
 }

@@ -11,9 +11,7 @@ namespace {
 /// Of its last evaluation; empty if there was none.
 JsonObject metricsOf(const State& state, const Segment& segment) {
   const std::optional<SegmentJob> job = lastEvaluationOf(state, segment);
-  if (!job || !state.scenario.definitionMetrics) {
-    return object();
-  }
+  if (!job || !state.scenario.definitionMetrics) return object();
   const std::int64_t members = membersOfEach(state);
   return object(
       {{"jobId", job->id},
@@ -44,9 +42,7 @@ JsonObject shownSegment(const State& state, const Segment& segment) {
               {"lifecycleState", "published"},
               {"updateEpoch", 1748000000},
               {"updateTime", 1748000000000}});
-  if (const JsonObject metrics = metricsOf(state, segment); metrics->size() > 0) {
-    shown->set("metrics", metrics);
-  }
+  if (const JsonObject metrics = metricsOf(state, segment); metrics->size() > 0) shown->set("metrics", metrics);
   return shown;
 }
 
@@ -68,9 +64,7 @@ struct Paged {
 Paged pageOf(State& state, const Call& call, const char* parameter, bool everyOrigin) {
   Paged paged{.page = numberIn(call, parameter, 0, 0, INT32_MAX), .limit = numberIn(call, "limit", 20, 1, 100)};
   for (const Segment& segment : state.segments) {
-    if (segment.sandbox != call.sandbox || (!everyOrigin && !segment.space.empty())) {
-      continue;
-    }
+    if (segment.sandbox != call.sandbox || (!everyOrigin && !segment.space.empty())) continue;
     const std::uint64_t at = paged.total++;
     if (at / paged.limit == paged.page) {
       paged.shown->add(everyOrigin ? shownAudience(state, segment) : shownSegment(state, segment));
@@ -94,12 +88,8 @@ Response listSegments(State& state, const Call& call) {
 }
 
 Response audiences(State& state, const Call& call) {
-  if (!state.scenario.audiences) {
-    return problem(403, "UPAPI-113740", "Forbidden", "audiences are not to be had here");
-  }
-  if (!call.isGet()) {
-    return methodNotAllowed();
-  }
+  if (!state.scenario.audiences) return problem(403, "UPAPI-113740", "Forbidden", "audiences are not to be had here");
+  if (!call.isGet()) return methodNotAllowed();
   if (call.path.size() == 2) {
     for (const Segment& segment : state.segments) {
       if (segment.id == call.path[1] && segment.sandbox == call.sandbox) {
@@ -111,21 +101,15 @@ Response audiences(State& state, const Call& call) {
   const Paged paged = pageOf(state, call, "start", true);
   const std::string next = nextPage(state, "start", "@/audiences", "/audiences", paged.page, paged.limit, paged.total);
   JsonObject page = object({{"totalCount", paged.total}, {"pageSize", paged.shown->size()}});
-  if (!next.empty()) {
-    page->set("next", std::to_string(paged.page + 1));
-  }
+  if (!next.empty()) page->set("next", std::to_string(paged.page + 1));
   return jsonAnswer(200, object({{"children", paged.shown},
                                  {"_page", page},
                                  {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
 }
 
 Response definitions(State& state, const Call& call) {
-  if (!call.isGet()) {
-    return methodNotAllowed();
-  }
-  if (call.path.size() == 2) {
-    return listSegments(state, call);
-  }
+  if (!call.isGet()) return methodNotAllowed();
+  if (call.path.size() == 2) return listSegments(state, call);
   const Segment* segment = state.findSegment(call.path[2], call.sandbox);
   return segment == nullptr || !segment->space.empty()
              ? problem(404, "SGMT-0404", "Segment definition not found", call.path[2] + " is not known")
@@ -136,9 +120,7 @@ Response definitions(State& state, const Call& call) {
 
 std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
                      std::uint64_t page, std::uint64_t limit, std::uint64_t total) {
-  if ((page + 1) * limit >= total || state.scenario.segmentLinks == "none") {
-    return {};
-  }
+  if ((page + 1) * limit >= total || state.scenario.segmentLinks == "none") return {};
   return (state.scenario.segmentLinks == "live" ? live : documented) + "?" + parameter + "=" +
          std::to_string(page + 1) + "&limit=" + std::to_string(limit) + "&totalCount=" + std::to_string(total);
 }
@@ -159,9 +141,7 @@ std::vector<std::string> checkedSegments(State& state, const Call& call, const J
 void moveOn(JobState& job, std::uint64_t pollsNeeded, const std::string& result, const std::string& unknownStatus,
             core::TimePoint now) {
   const bool finished = job.status == "SUCCEEDED" || job.status == "FAILED" || job.status == "CANCELLED";
-  if (finished) {
-    return;
-  }
+  if (finished) return;
   ++job.polls;
   job.updated = now;
   if (job.status == "CANCELLING") {
@@ -202,18 +182,10 @@ Response segmentation(State& state, Call& call) {
   const std::string kind = call.path.size() > 1 ? call.path[0] + "/" + call.path[1] : "";
   call.route = "/data/core/ups/" + kind + (call.path.size() > 2 && !call.path[2].empty() ? "/{id}" : "");
   // Export jobs' next links have a slash before the question mark.
-  if (call.path.size() == 3 && call.path[2].empty()) {
-    call.path.pop_back();
-  }
-  if (call.path.size() > 3) {
-    return notFound(call.rawPath);
-  }
-  if (kind == "segment/definitions") {
-    return definitions(state, call);
-  }
-  if (kind == "segment/jobs") {
-    return segmentJobs(state, call);
-  }
+  if (call.path.size() == 3 && call.path[2].empty()) call.path.pop_back();
+  if (call.path.size() > 3) return notFound(call.rawPath);
+  if (kind == "segment/definitions") return definitions(state, call);
+  if (kind == "segment/jobs") return segmentJobs(state, call);
   return kind == "export/jobs" ? exportJobs(state, call) : notFound(call.rawPath);
 }
 

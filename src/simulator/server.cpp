@@ -31,8 +31,8 @@
 namespace caiexport::simulator {
 namespace {
 
-constexpr int mostThreads = 128;
-constexpr int mostQueued = 1024;
+constexpr int kMostThreads = 128;
+constexpr int kMostQueued = 1024;
 
 /// What the connections of a server share.
 struct ConnectionContext {
@@ -77,9 +77,7 @@ class InFlight {
 
 Request readRequest(Poco::Net::HTTPServerRequestImpl& from, bool secure) {
   Request request{.method = from.getMethod(), .target = from.getURI(), .scheme = secure ? "https" : "http"};
-  for (const auto& [name, value] : from) {
-    request.headers.emplace_back(name, value);
-  }
+  for (const auto& [name, value] : from) request.headers.emplace_back(name, value);
   Poco::StreamCopier::copyToString(from.stream(), request.body);
   return request;
 }
@@ -89,9 +87,7 @@ bool answerNext(Poco::Net::HTTPServerSession& session, const Poco::Net::StreamSo
   Poco::Net::HTTPServerResponseImpl unused(session);
   Poco::Net::HTTPServerRequestImpl incoming(unused, session, context.parameters.get());
   const InFlight inFlight(context.world);
-  if (incoming.getExpectContinue()) {
-    unused.sendContinue();
-  }
+  if (incoming.getExpectContinue()) unused.sendContinue();
   const bool keepAlive = incoming.getKeepAlive();
   const Request request = readRequest(incoming, context.secure);
   ResponseWriter writer(socket, context.world, context.stop.get_token());
@@ -115,9 +111,7 @@ class Connection final : public Poco::Net::TCPServerConnection {
 
 bool Connection::begin() {
   // A connection that comes in while the server stops may have missed being shut down.
-  if (context_.stop.stop_requested()) {
-    return false;
-  }
+  if (context_.stop.stop_requested()) return false;
   context_.world.countConnection();
   if (context_.handshakeDelay.count() > 0 &&
       !core::systemClock().sleep(context_.handshakeDelay, context_.stop.get_token())) {
@@ -125,9 +119,7 @@ bool Connection::begin() {
   }
   if (context_.secure) {
     Poco::Net::SecureStreamSocket secure(socket());
-    if (secure.completeHandshake() != 1) {
-      return false;
-    }
+    if (secure.completeHandshake() != 1) return false;
     context_.world.countHandshake();
   }
   socket().setNoDelay(true);
@@ -139,18 +131,14 @@ void Connection::serve() {
   while (!context_.stop.stop_requested() && session.hasMoreRequests()) {
     const bool keepAlive = answerNext(session, socket(), context_);
     session.setKeepAlive(keepAlive);
-    if (!keepAlive) {
-      return;
-    }
+    if (!keepAlive) return;
   }
 }
 
 void Connection::run() {
   const Registered registered(context_, socket().impl()->sockfd());
   try {
-    if (begin()) {
-      serve();
-    }
+    if (begin()) serve();
     socket().shutdown();
   } catch (const Poco::Exception&) {
     // The client has gone, or spoke no HTTP.
@@ -195,9 +183,7 @@ Poco::Net::Context::Ptr makeTls(const ServerOptions& options) {
     Context::Ptr tls = new Context(Context::TLS_SERVER_USE, options.keyFile, options.certificateFile, "",
                                    Context::VERIFY_NONE, 9, false, old ? "ALL:@SECLEVEL=0" : "HIGH:!aNULL");
     tls->requireMinimumProtocol(protocolOf(!options.tlsMin.empty() ? options.tlsMin : (old ? "1.0" : "1.2")));
-    if (!options.tlsMax.empty()) {
-      tls->disableProtocols(protocolAbove(options.tlsMax));
-    }
+    if (!options.tlsMax.empty()) tls->disableProtocols(protocolAbove(options.tlsMax));
     return tls;
   } catch (const Poco::Exception& error) {
     throw core::Error(core::Category::config, "cannot use certificate " + options.certificateFile + " with key " +
@@ -214,7 +200,7 @@ Poco::Net::ServerSocket listen(const ServerOptions& options) {
     Poco::Net::ServerSocket socket = tls ? Poco::Net::SecureServerSocket(tls) : Poco::Net::ServerSocket();
     // Poco's shorter forms set SO_REUSEPORT, by which two simulators would share one port.
     socket.bind(address, true, false);
-    socket.listen(mostQueued);
+    socket.listen(kMostQueued);
     return socket;
   } catch (const Poco::Exception& error) {
     throw core::Error(core::Category::io, "cannot listen on " + options.host + ", port " +
@@ -224,8 +210,8 @@ Poco::Net::ServerSocket listen(const ServerOptions& options) {
 
 Poco::Net::HTTPServerParams::Ptr makeParameters() {
   Poco::Net::HTTPServerParams::Ptr parameters = new Poco::Net::HTTPServerParams;
-  parameters->setMaxThreads(mostThreads);
-  parameters->setMaxQueued(mostQueued);
+  parameters->setMaxThreads(kMostThreads);
+  parameters->setMaxQueued(kMostQueued);
   parameters->setKeepAlive(true);
   parameters->setMaxKeepAliveRequests(0);
   parameters->setKeepAliveTimeout(Poco::Timespan(60, 0));
@@ -242,7 +228,7 @@ struct Server::Running {
                 .secure = !options.certificateFile.empty(),
                 .handshakeDelay = options.handshakeDelay},
         socket(listen(options)),
-        threads(2, mostThreads + 2),
+        threads(2, kMostThreads + 2),
         server(new Factory(context), threads, socket, context.parameters) {
     server.start();
   }
@@ -252,9 +238,7 @@ struct Server::Running {
     context.stop.request_stop();
     {
       const std::lock_guard lock(context.mutex);
-      for (const int open : context.open) {
-        ::shutdown(open, SHUT_RDWR);
-      }
+      for (const int open : context.open) ::shutdown(open, SHUT_RDWR);
     }
     threads.joinAll();
   }

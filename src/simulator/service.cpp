@@ -54,9 +54,7 @@ Json bodyOf(const Call& call) {
 std::uint64_t numberIn(const Call& call, std::string_view name, std::uint64_t otherwise, std::uint64_t least,
                        std::uint64_t most) {
   const auto text = call.query.get(name);
-  if (!text) {
-    return otherwise;
-  }
+  if (!text) return otherwise;
   const auto number = core::parseUnsigned(*text);
   if (!number || *number < least || *number > most) {
     throw Refused{placeholderProblem(

@@ -7,8 +7,8 @@
 namespace caiexport::simulator {
 namespace {
 
-constexpr std::chrono::hours batchAge{1};
-constexpr std::chrono::hours batchSpacing{24};
+constexpr std::chrono::hours kBatchAge{1};
+constexpr std::chrono::hours kBatchSpacing{24};
 
 template <typename Items>
 auto* findIn(Items& items, const std::string& id, const std::string& sandbox) {
@@ -25,7 +25,7 @@ std::string partName(std::uint64_t seed, std::uint64_t index) {
 
 void addDatasets(State& state) {
   const core::TimePoint created = state.now() - std::chrono::hours(24 * 90);
-  state.datasets.push_back({.id = scoreDatasetId,
+  state.datasets.push_back({.id = kScoreDatasetId,
                             .sandbox = "prod",
                             .name = "Customer AI Scores - churn_q3",
                             .description = "Scores of the Customer AI instance churn_q3",
@@ -45,14 +45,14 @@ void addDatasets(State& state) {
 
 void addSegments(State& state) {
   state.segments.push_back(
-      {.id = highRiskSegmentId, .sandbox = "prod", .name = "High churn risk", .description = "score >= 75"});
+      {.id = kHighRiskSegmentId, .sandbox = "prod", .name = "High churn risk", .description = "score >= 75"});
   for (std::uint64_t number = 1; number <= state.scenario.otherSegments; ++number) {
     // A name with what Catalog's filters take as syntax.
     const std::string name = number == 1 ? "Churn, \"high\" & rising* !" : "Audience " + std::to_string(number);
     state.segments.push_back(
         {.id = "0b7c1b0a-2f0e-4f57-8a1b-" + paddedHex(number, 12), .sandbox = "prod", .name = name});
   }
-  state.segments.push_back({.id = foreignAudienceId,
+  state.segments.push_back({.id = kForeignAudienceId,
                             .sandbox = "prod",
                             .name = "Loyal visitors",
                             .description = "made in Audience Manager",
@@ -73,9 +73,7 @@ std::string addDirectory(State& state, const std::string& id, std::vector<Listed
     directory.files = std::move(files);
   } else if (levels == 0 || files.size() < 2) {
     directory.files = std::move(files);
-    for (std::size_t at = 0; at < directory.files.size(); ++at) {
-      directory.byName.emplace(directory.files[at].name, at);
-    }
+    for (std::size_t at = 0; at < directory.files.size(); ++at) directory.byName.emplace(directory.files[at].name, at);
   } else {
     const auto middle = files.begin() + static_cast<std::ptrdiff_t>(files.size() / 2);
     std::vector<ListedFile> second(std::make_move_iterator(middle), std::make_move_iterator(files.end()));
@@ -89,12 +87,8 @@ std::string addDirectory(State& state, const std::string& id, std::vector<Listed
 
 void linkBack(State& state, const std::string& id, const std::string& root) {
   Directory& directory = state.directories.at(id);
-  for (const std::string& child : directory.childIds) {
-    linkBack(state, child, root);
-  }
-  if (directory.childIds.empty()) {
-    directory.childIds.push_back(root);
-  }
+  for (const std::string& child : directory.childIds) linkBack(state, child, root);
+  if (directory.childIds.empty()) directory.childIds.push_back(root);
 }
 
 std::vector<ListedFile> namedFiles(const State& state, const Batch& batch, std::vector<DataFile> made,
@@ -110,9 +104,7 @@ std::vector<ListedFile> namedFiles(const State& state, const Batch& batch, std::
   for (const auto& [name, text] : state.scenario.filesBeside) {
     files.push_back({.name = name, .content = memoryContent(text)});
   }
-  if (state.scenario.successMarker) {
-    files.push_back({.name = "_SUCCESS", .content = memoryContent("")});
-  }
+  if (state.scenario.successMarker) files.push_back({.name = "_SUCCESS", .content = memoryContent("")});
   return files;
 }
 
@@ -121,13 +113,13 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
   std::vector<std::string> readable;
   std::uint64_t records = 0;
   for (const Batch& batch : state.batches) {
-    if (batch.datasetId == scoreDatasetId && batch.status != "failed") {
+    if (batch.datasetId == kScoreDatasetId && batch.status != "failed") {
       readable.push_back(batch.id);
       records += recordsOf(batch);
     }
   }
   for (std::uint64_t number = 0; number < state.scenario.consolidations; ++number) {
-    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+    Batch& batch = addBatch(state, {.datasetId = kScoreDatasetId,
                                     .idPrefix = "01JXCO",
                                     .createdClient = state.scenario.createdClient,
                                     .created = newest + std::chrono::minutes(10 + number),
@@ -137,11 +129,9 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
     batch.predecessors = readable;
     batch.replayReason = "";
   }
-  if (!state.scenario.trackingBatches || readable.empty()) {
-    return;
-  }
+  if (!state.scenario.trackingBatches || readable.empty()) return;
   for (const char* client : {"acp_core_identity_data", "acp_core_ups_ingest_controller"}) {
-    Batch& batch = addBatch(state, {.datasetId = scoreDatasetId,
+    Batch& batch = addBatch(state, {.datasetId = kScoreDatasetId,
                                     .idPrefix = "01JXTR",
                                     .createdClient = client,
                                     .created = newest + std::chrono::minutes(20),
@@ -153,17 +143,15 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
 
 /// What the oldest score batch replaced.
 void addSuperseded(State& state) {
-  const auto isScores = [](const Batch& batch) { return batch.datasetId == scoreDatasetId; };
+  const auto isScores = [](const Batch& batch) { return batch.datasetId == kScoreDatasetId; };
   const auto oldest = std::ranges::find_if(state.batches, isScores);
-  if (oldest == state.batches.end()) {
-    return;
-  }
+  if (oldest == state.batches.end()) return;
   for (std::uint64_t number = 0; number < state.scenario.supersededBatches; ++number) {
     const Batch& batch =
-        addBatch(state, {.datasetId = scoreDatasetId,
+        addBatch(state, {.datasetId = kScoreDatasetId,
                          .idPrefix = "01JXOL",
                          .createdClient = state.scenario.createdClient,
-                         .created = oldest->created - batchSpacing * (number + 1),
+                         .created = oldest->created - kBatchSpacing * (number + 1),
                          .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
                          .isOther = true});
     oldest->predecessors.push_back(batch.id);
@@ -215,9 +203,7 @@ Batch& addBatch(State& state, const NewBatch& wanted) {
 }
 
 void makeFiles(State& state, Batch& batch) {
-  if (batch.made) {
-    return;
-  }
+  if (batch.made) return;
   PatternSource pattern(state.scenario.fileBytes);
   DataSource& source = state.scenario.fileBytes > 0 ? pattern : state.data;
   std::vector<DataFile> made = source.make(batch.data);
@@ -231,9 +217,7 @@ void makeFiles(State& state, Batch& batch) {
     const std::string id = batch.id + "-" + std::to_string(part + 1);
     batch.datasetFileIds.push_back(
         addDirectory(state, id, namedFiles(state, batch, std::move(share), first), state.scenario.nestedDirectories));
-    if (state.scenario.directoryCycle) {
-      linkBack(state, id, id);
-    }
+    if (state.scenario.directoryCycle) linkBack(state, id, id);
     first += count;
   }
   batch.made = true;
@@ -246,29 +230,25 @@ void populate(State& state) {
 }
 
 void rebuildScoreBatches(State& state) {
-  state.batches.remove_if([](const Batch& batch) { return batch.datasetId == scoreDatasetId; });
+  state.batches.remove_if([](const Batch& batch) { return batch.datasetId == kScoreDatasetId; });
   const Scenario& scenario = state.scenario;
-  const core::TimePoint newest = state.now() - batchAge;
+  const core::TimePoint newest = state.now() - kBatchAge;
   std::string predecessor;
   for (std::uint64_t age = scenario.batches; age-- > 0;) {
     const std::uint64_t files = age > 0 && scenario.olderBatchFiles > 0 ? scenario.olderBatchFiles : scenario.files;
     Batch& batch =
-        addBatch(state, {.datasetId = scoreDatasetId,
+        addBatch(state, {.datasetId = kScoreDatasetId,
                          .idPrefix = "01JXSC",
                          .createdClient = scenario.createdClient,
                          .status = scenario.batchStatus,
-                         .created = newest - batchSpacing * age,
+                         .created = newest - kBatchSpacing * age,
                          .data = {.seed = ++state.lastScoreSeed, .records = scenario.records, .files = files}});
-    if (scenario.replay && age == 0 && !predecessor.empty()) {
-      batch.predecessors = {predecessor};
-    }
+    if (scenario.replay && age == 0 && !predecessor.empty()) batch.predecessors = {predecessor};
     predecessor = batch.id;
-    if (scenario.snapshot) {
-      batch.createdUser = "acp_core_unifiedProfile_export@AdobeID";
-    }
+    if (scenario.snapshot) batch.createdUser = "acp_core_unifiedProfile_export@AdobeID";
   }
   for (std::uint64_t number = 0; number < scenario.failedBatches; ++number) {
-    addBatch(state, {.datasetId = scoreDatasetId,
+    addBatch(state, {.datasetId = kScoreDatasetId,
                      .idPrefix = "01JXSC",
                      .createdClient = scenario.createdClient,
                      .status = "failed",

@@ -77,8 +77,6 @@ struct Segment {
   std::string origin = {};
 };
 
-enum class JobKind { exportJob, segmentJob };
-
 struct JobState {
   std::string status = "NEW";
   std::uint64_t polls = 0;
@@ -131,10 +129,10 @@ struct State {
   Segment* findSegment(const std::string& id, const std::string& sandbox);
 };
 
-inline constexpr const char* scoreDatasetId = "5f0000000000000000000001";
-inline constexpr const char* highRiskSegmentId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
-inline constexpr const char* foreignAudienceId = "21345678";
-inline constexpr const char* profileUnionSchema = "https://ns.adobe.com/xdm/context/profile__union";
+inline constexpr const char* kScoreDatasetId = "5f0000000000000000000001";
+inline constexpr const char* kHighRiskSegmentId = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
+inline constexpr const char* kForeignAudienceId = "21345678";
+inline constexpr const char* kProfileUnionSchema = "https://ns.adobe.com/xdm/context/profile__union";
 
 /// Datasets, segments and score batches as the scenario has them.
 void populate(State& state);

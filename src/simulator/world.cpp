@@ -30,9 +30,7 @@ void readTarget(Call& call) {
   call.rawPath = std::string(target.substr(0, mark));
   try {
     call.query = Query(mark == std::string_view::npos ? std::string_view{} : target.substr(mark + 1));
-    if (!call.rawPath.starts_with('/')) {
-      throw std::invalid_argument("no path");
-    }
+    if (!call.rawPath.starts_with('/')) throw std::invalid_argument("no path");
   } catch (const std::invalid_argument&) {
     throw Refused{placeholderProblem(400, "BadRequestError", "the target can't be read")};
   }
@@ -46,7 +44,7 @@ struct Base {
   bool inSandbox;
 };
 
-constexpr Base bases[] = {
+constexpr Base kBases[] = {
     {"/data/foundation/catalog/", catalog, true},
     {"/data/foundation/export/", dataAccess, true},
     {"/data/core/ups/", segmentation, true},
@@ -55,15 +53,11 @@ constexpr Base bases[] = {
 };
 
 Response route(State& state, Call& call) {
-  if (call.rawPath.starts_with("/ims/")) {
-    return ims(state, call);
-  }
-  for (const Base& base : bases) {
+  if (call.rawPath.starts_with("/ims/")) return ims(state, call);
+  for (const Base& base : kBases) {
     if (call.rawPath.starts_with(base.path)) {
       checkIdentity(state, call);
-      if (base.inSandbox) {
-        checkSandbox(state, call);
-      }
+      if (base.inSandbox) checkSandbox(state, call);
       call.path = segmentsOf(std::string_view(call.rawPath).substr(base.path.size() - 1));
       return base.service(state, call);
     }
@@ -85,9 +79,7 @@ std::string roughRoute(const std::string& path) {
 Response answer(State& state, Call& call) {
   const FaultAction* fault = pickFault(state.scenario.faults, call.request);
   state.statistics.faultsFired += fault != nullptr ? 1 : 0;
-  if (fault != nullptr && !fault->reachesPlatform()) {
-    return faultAnswer(*fault, call.request, state.now());
-  }
+  if (fault != nullptr && !fault->reachesPlatform()) return faultAnswer(*fault, call.request, state.now());
   if (fault != nullptr) {
     call.list = fault->list;
     call.ignoreRange = fault->ignoreRange;
@@ -98,9 +90,7 @@ Response answer(State& state, Call& call) {
   } catch (const Refused& refused) {
     response = refused.response;
   }
-  if (fault != nullptr) {
-    distort(*fault, call.request, state.now(), response);
-  }
+  if (fault != nullptr) distort(*fault, call.request, state.now(), response);
   return response;
 }
 
@@ -109,9 +99,7 @@ Response answerAny(State& state, const Request& request) {
   Response response;
   try {
     readTarget(call);
-    if (call.rawPath.starts_with("/_simulator/")) {
-      return control(state, call);
-    }
+    if (call.rawPath.starts_with("/_simulator/")) return control(state, call);
     response = answer(state, call);
   } catch (const Refused& refused) {
     response = refused.response;
@@ -166,9 +154,7 @@ void World::prepare() {
     const bool counts = batch.status != "failed" && batch.isOrdinary();
     newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
   }
-  if (newest != nullptr) {
-    makeFiles(state, *newest);
-  }
+  if (newest != nullptr) makeFiles(state, *newest);
 }
 
 Statistics World::statistics() const {
