@@ -40,6 +40,20 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+/// Names as programs write them (`daysSinceLastPurchase`, `visits_30d`) with the places where a line may end.
+std::string breakable(std::string_view text) {
+  const auto isSmall = [](char letter) { return letter >= 'a' && letter <= 'z'; };
+  const auto isLarge = [](char letter) { return letter >= 'A' && letter <= 'Z'; };
+  const std::string html = escaped(text);
+  std::string out;
+  for (std::size_t at = 0; at < html.size(); ++at) {
+    const char before = at > 0 ? html[at - 1] : ' ';
+    if (before == '_' || before == '.' || before == '/' || (isSmall(before) && isLarge(html[at]))) out += "<wbr>";
+    out += html[at];
+  }
+  return out;
+}
+
 /// What a high score stands for decides the colours and the words.
 enum class Meaning { unknown, risk, chance };
 
@@ -96,26 +110,36 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 dl { margin: 0; } dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem 1rem; }
 .figures dd { font-size: 1.2rem; font-variant-numeric: tabular-nums; }
-.about { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .4rem 1rem; }
+.about { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .4rem 1rem; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--text); font-size: 13px; }
-svg .soft { fill: var(--soft); } .axis { stroke: var(--soft); stroke-width: 1; } .grid { stroke: var(--line); stroke-width: 1; }
+svg .soft { fill: var(--soft); } svg .wide { font-size: 12px; }
+.axis { stroke: var(--soft); stroke-width: 1; } .grid { stroke: var(--line); stroke-width: 1; }
 .low { fill: var(--low); background: var(--low); } .medium { fill: var(--medium); background: var(--medium); }
 .high { fill: var(--high); background: var(--high); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
 .point { fill: var(--mark); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); font-size: .9rem; padding-bottom: .3rem; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .85rem; } tbody th { color: var(--text); }
-th, td { padding: .4rem .5rem .4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-.number { text-align: right; white-space: nowrap; } details { margin-top: .75rem; } summary { cursor: pointer; }
+th, td { padding: .4rem .5rem .4rem 0; border-bottom: 1px solid var(--line); }
+.number { text-align: right; white-space: nowrap; } .scroll { overflow-x: auto; } .scroll th { white-space: nowrap; }
+details { margin-top: .75rem; } summary { cursor: pointer; }
 .dot { display: inline-block; width: .75em; height: .75em; margin-right: .5em; } .dot.high { border-radius: 50%; }
 .dot.medium { border-radius: 2px; } .dot.low { transform: rotate(45deg) scale(.8); }
-.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(16.5rem, 1fr)); gap: 1.25rem; }
-.three > div { min-width: 0; } .three th.number { white-space: normal; } .three th { overflow-wrap: break-word; }
-.three tbody th { font-size: .8rem; } .scroll { overflow-x: auto; }
-@media (max-width: 32rem) { svg text { font-size: 22px; } .wide { display: none; } th.number { white-space: normal; } }
+.three { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(16.5rem, 100%), 1fr)); gap: 1.25rem;
+  margin-top: .75rem; }
+.three > div { min-width: 0; break-inside: avoid; }
+.factors { table-layout: fixed; } .factors th, .factors td { font-size: .8rem; vertical-align: top; }
+.factors tbody th { font-weight: 400; overflow-wrap: break-word; }
+.factors th.number { width: 5rem; white-space: normal; } .factors th:last-child { width: 4rem; }
+@media (max-width: 32rem) { svg text { font-size: 22px; } .wide { display: none; }
+  th, td { font-size: .8rem; padding-right: .35rem; } }
 @media print { @page { size: A4; margin: 14mm; }
   :root { color-scheme: light; --page: #fff; --card: #fff; --text: #000; --soft: #444; --line: #bbb; --mark: #000; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; } section { break-inside: avoid; border-radius: 0; padding: .7rem; }
+  section.long { break-inside: auto; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; }
+  details:not([open]) { display: none; } th, td { padding-top: .2rem; padding-bottom: .2rem; }
+  .figures { grid-template-columns: repeat(6, 1fr); }
+  .three { display: block; } .three > div + div { margin-top: 1rem; }
   .low, .medium, .high { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )css";
 
@@ -127,8 +151,9 @@ std::string number(const std::string& text, std::string_view more = {}) {
   return "<td class=\"number" + (more.empty() ? std::string() : " " + std::string(more)) + "\">" + text + "</td>";
 }
 
-std::string heading(const std::string& text, bool right) {
-  return std::string("<th scope=\"col\"") + (right ? " class=\"number\"" : "") + ">" + text + "</th>";
+std::string heading(const std::string& text, bool right, std::string_view more = {}) {
+  const std::string names = (right ? "number " : "") + std::string(more);
+  return "<th scope=\"col\"" + (names.empty() ? names : style(core::trim(names))) + ">" + text + "</th>";
 }
 
 /// A table's first cell.
@@ -161,7 +186,7 @@ std::array<std::uint64_t, 3> bucketsOf(const ScoreSummary& summary) {
 constexpr double kChartWidth = 800;
 constexpr double kTopOfBars = 48;
 constexpr double kBaseline = 250;
-constexpr double kLeft = 62;
+constexpr double kLeft = 78;  // Room for five digits in a phone's larger letters.
 
 double barX(double bin) {
   return kLeft + bin * (kChartWidth - kLeft) / static_cast<double>(ScoreSummary::kBins);
@@ -245,7 +270,7 @@ std::string histogramSection(const ScoreSummary& summary, const std::string& uni
 
 std::string bucketsSection(const ScoreSummary& summary, const std::string& unit, const Words& words) {
   std::string html = "<section><h2>Low, medium, high</h2>\n<table><thead><tr>" + heading("Bucket", false) +
-                     "<th scope=\"col\" class=\"wide\">Who</th>" + heading("Score", false) + heading(unit, true) +
+                     heading("Who", false, "wide") + heading("Score", false) + heading(unit, true) +
                      heading("Share", true) + "</tr></thead><tbody>\n";
   const auto counts = bucketsOf(summary);
   for (std::size_t at = 3; at-- > 0;) {
@@ -270,14 +295,14 @@ std::string figuresSection(const ScoreSummary& summary, const std::string& unit)
          figure("Highest", shown(summary.max)) + "</dl></section>\n";
 }
 
-std::string factorTable(const std::vector<InfluentialFactor>& factors, std::size_t most, const std::string& unit) {
+std::string factorTable(const std::vector<InfluentialFactor>& factors, std::uint64_t people, const std::string& unit) {
   const InfluentialFactor& first = factors.front();
   const bool inWords = !first.meanImportance && first.high + first.medium + first.low > 0;
-  std::string html = "<table><thead><tr>" + heading("Factor", false) + heading(unit, true) +
+  std::string html = "<table class=\"factors\"><thead><tr>" + heading("Factor", false) +
+                     heading("Share of " + core::toLower(unit), true) +
                      heading(inWords ? "Of high weight" : "Mean weight", true) + "</tr></thead><tbody>\n";
-  for (std::size_t at = 0; at < std::min(most, factors.size()); ++at) {
-    const InfluentialFactor& factor = factors[at];
-    html += rowName(escaped(factor.name)) + number(grouped(factor.count)) +
+  for (const InfluentialFactor& factor : factors) {
+    html += rowName(breakable(factor.name)) + number(percent(factor.count, people)) +
             number(inWords ? percent(factor.high, factor.count) : shown(factor.meanImportance, 3)) + "</tr>\n";
   }
   return html + "</tbody></table>\n";
@@ -288,14 +313,16 @@ std::string factorsSection(const ScoreSummary& summary, const PageFacts& page, c
   const auto& byBucket = page.story.factors;
   const bool any = std::any_of(byBucket.begin(), byBucket.end(), [](const auto& each) { return !each.empty(); });
   if (!any && summary.factors.empty()) return {};
-  std::string html = "<section><h2>What the scores rest on most</h2>\n";
-  if (!any) return html + factorTable(summary.factors, 10, unit) + "</section>\n";
-  constexpr std::size_t kMost = 5;
-  html += "<div class=\"three\">\n";
+  std::string html = "<section class=\"long\"><h2>What the scores rest on most</h2>\n";
+  if (!any) return html + factorTable(summary.factors, summary.scored, unit) + "</section>\n";
+  const auto people = bucketsOf(summary);
+  html += "<p class=\"soft\">Of the " + core::toLower(unit) +
+          " in each bucket: how many have this factor named among theirs, and how much it weighs.</p>\n"
+          "<div class=\"three\">\n";
   for (std::size_t at = 3; at-- > 0;) {
     if (byBucket[at].empty()) continue;
     html += "<div><h3>" + dot(at) + std::string(kBucketNames[at]) + ": " + std::string(words.says[at]) + "</h3>" +
-            factorTable(byBucket[at], kMost, unit) + "</div>\n";
+            factorTable(byBucket[at], people[at], unit) + "</div>\n";
   }
   return html + "</div></section>\n";
 }
@@ -355,16 +382,17 @@ std::string trendSection(const ScoreSummary& summary, const PageFacts& page) {
             signedNumber(100 * (shareOf(summary.high, summary.scored) - shareOf(last.high, last.scored)), 1) +
             " percentage points.</p>\n";
   }
-  html += trendChart(points) + "<table><caption>Mean score and shares of each batch</caption><thead><tr>" +
-          heading("Batch of", false) + heading("Scored", true) + heading("Mean", true) + heading("Low", true) +
+  html += trendChart(points) +
+          "<div class=\"scroll\"><table><caption>Mean score and shares of each batch</caption><thead><tr>" +
+          heading("Batch of", false) + heading("Scored", true, "wide") + heading("Mean", true) + heading("Low", true) +
           heading("Medium", true) + heading("High", true) + "</tr></thead><tbody>\n";
   for (std::size_t at = points.size(); at-- > 0;) {
     const TrendPoint& point = points[at];
-    html += rowName(day(point.created)) + number(grouped(point.scored)) + number(shown(point.mean)) +
+    html += rowName(day(point.created)) + number(grouped(point.scored), "wide") + number(shown(point.mean)) +
             number(percent(point.low, point.scored)) + number(percent(point.medium, point.scored)) +
             number(percent(point.high, point.scored)) + "</tr>\n";
   }
-  return html + "</tbody></table></section>\n";
+  return html + "</tbody></table></div></section>\n";
 }
 
 std::string sinceSection(const PageFacts& page) {
@@ -434,7 +462,8 @@ std::string about(const ScoreSummary& summary, const SourceFacts& facts, const P
   line("Batch made", page.batchCreated ? minutes(*page.batchCreated) + " UTC" : "");
   line("Scored", dateSpan(summary));
   line(unit, grouped(summary.records));
-  if (page.since) line("People", grouped(page.since->scores.now.identities));
+  if (page.since && page.since->scores.now.identities != summary.records)
+    line("People", grouped(page.since->scores.now.identities));
   line("Source", escaped(facts.source));
   line("Field", "<code>" + escaped(summary.field) + "</code>");
   return html + "</dl></section>\n";
@@ -467,9 +496,10 @@ std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, co
   }
   if (summary.scored > 0) {
     html += bucketsSection(summary, unit, words) + histogramSection(summary, unit) + trendSection(summary, page) +
-            sinceSection(page) + factorsSection(summary, page, unit, words);
+            sinceSection(page);
   }
   html += figuresSection(summary, unit);
+  if (summary.scored > 0) html += factorsSection(summary, page, unit, words);
   return html + "<p class=\"soft\">" + std::string(kRelative) + "</p>\n</main>\n</body>\n</html>\n";
 }
 

@@ -129,6 +129,21 @@ TEST(HtmlReport, ColoursAndWordsFollowTheMeaning) {
   EXPECT_THAT(htmlReport(summary(), {}), HasSubstr("class=\"plain\""));
 }
 
+TEST(HtmlReport, FactorsAreSharesOfTheirBucketAndLongNamesMayBreak) {
+  reader::PageFacts page = pageOf("churn");
+  page.story.factors[2] = {{.name = "daysSince.last_visit", .count = 17'000, .high = 1'700, .low = 15'300}};
+  const std::string html = htmlReport(summary(), {}, page);
+  EXPECT_THAT(html, HasSubstr("days<wbr>Since.<wbr>last_<wbr>visit</th><td class=\"number\">50.0%</td><td "
+                              "class=\"number\">10.0%</td>"));
+  EXPECT_THAT(html, HasSubstr("Share of customers"));
+  EXPECT_THAT(htmlReport(summary(), {.batches = {"b1", "b2"}}, page), HasSubstr("Share of rows"));
+  page.story.factors[2].assign(10, {.name = "one of ten", .count = 1});
+  const std::string ten = htmlReport(summary(), {}, page);
+  std::size_t shown = 0;
+  for (std::size_t at = ten.find("one of ten"); at != ten.npos; at = ten.find("one of ten", at + 1)) ++shown;
+  EXPECT_EQ(shown, 10U);
+}
+
 TEST(HtmlReport, SaysWhatItIsAboutAndWhatChanged) {
   reader::PageFacts page = pageOf("churn");
   page.dataset = "5f01";
