@@ -26,6 +26,9 @@ using Tell = std::function<void(const std::string&)>;
 
 constexpr std::uint32_t kPage = 100;
 
+/// Two servers' clocks, and the second that the `Date` of an answer cuts off.
+constexpr std::chrono::minutes kServersApart{5};
+
 platform::BatchQuery queryFor(const ExportRequest& request) {
   const model::BatchSelection& selection = request.batches;
   return {.dataset = DatasetId(request.sourceId),
@@ -386,6 +389,26 @@ std::optional<std::string> whatBecameOf(Client& client, const DatasetId& dataset
       },
       stop);
   return heir.empty() ? " can't be read any more" + status : " was replaced by batch " + heir + status;
+}
+
+void requireFresh(const std::optional<core::Duration>& maxAge, std::string_view what,
+                  std::optional<core::TimePoint> when, const platform::Client& client) {
+  if (!maxAge) return;
+  const auto refuse = [&](const std::string& message) {
+    throw Error(
+        Category::tooOld, message + " (--max-age)",
+        {.hint =
+             "check that the scoring or the evaluation is still scheduled; to accept the age, leave out --max-age"});
+  };
+  if (!when || *when == core::TimePoint()) refuse(std::string(what) + " at a time that is not known");
+  if (!client.clockSkew()) refuse("the platform's answers carry no time, so no age can be calculated");
+  const core::TimePoint now = client.serverNow();
+  const std::string made = std::string(what) + " " + core::formatTime(*when);
+  if (*when > now + kServersApart) {
+    refuse(made + ", which is in the future (the platform's clock says " + core::formatTime(now) + ")");
+  }
+  if (*when >= now - *maxAge) return;
+  refuse(made + ", " + core::formatDuration(now - *when) + " ago; expected at most " + core::formatDuration(*maxAge));
 }
 
 }  // namespace caiexport::engine

@@ -3,8 +3,13 @@
 /// doubt, look before acting.
 
 #include <functional>
+#include <stop_token>
+#include <string>
 #include <vector>
 
+#include "caiexport/engine/runner.h"
+#include "caiexport/model/job.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 #include "steps.h"
 
@@ -36,5 +41,28 @@ struct OnceEffect {
 
 /// Does the effect, or finds that it was done; the result is not recorded yet. Error(blocked) if that can't be decided.
 store::StepResult doOnce(StepContext& context, const OnceEffect& effect);
+
+// --- Whether something that the platform has answers to what a job asked for.
+
+/// The export that the job asks for.
+platform::NewExportJob exportJobFor(const model::Job& job);
+
+/// Into the same dataset, of the same segments, in the same scope. A merge policy that was not asked for may be any:
+/// the platform fills it in.
+bool isWhatWasAskedFor(const platform::ExportJob& candidate, const platform::NewExportJob& asked);
+
+/// Of the same segments, whatever else.
+bool isOfSameSegments(const platform::ExportJob& candidate, const platform::NewExportJob& asked);
+
+/// A dataset that a job makes bears its UUID.
+bool bears(const platform::Dataset& dataset, const std::string& uuid);
+
+/// The segments of the job, sorted.
+std::vector<model::SegmentId> sortedSegmentsOf(const model::ExportRequest& request);
+
+/// A person says which of the platform's things the job has made: records `id` as the result of the step.
+/// Error(notFound) if there is none; Error(usage) if this job can't have made it: it is of other segments or another
+/// dataset, or another job's.
+void adopt(Tools& tools, const model::Job& job, model::StepName step, const std::string& id, std::stop_token stop);
 
 }  // namespace caiexport::engine

@@ -8,7 +8,6 @@
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"
 #include "create_once.h"
-#include "likeness.h"
 #include "steps.h"
 
 namespace caiexport::engine {

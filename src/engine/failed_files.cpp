@@ -3,14 +3,14 @@
 #include <map>
 #include <span>
 
-#include "batch_folder.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/document.h"
 #include "caiexport/json/writer.h"
-#include "platform_source.h"
+#include "file_feed.h"
+#include "folders.h"
 #include "steps.h"
 
 namespace caiexport::engine {

@@ -12,9 +12,9 @@
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 #include "file_feed.h"
-#include "platform_source.h"
+#include "folders.h"
+#include "select_step.h"
 #include "steps.h"
-#include "unreadable_batch.h"
 
 namespace caiexport::engine {
 namespace {

@@ -1,24 +1,87 @@
 #pragma once
-/// Hands out the files that are not here yet, a page at a time, so that memory does not grow with their number; while
-/// they are still being listed, too.
+/// What a job fetches: its files that are not here yet, also while the platform still lists them, and where their bytes
+/// come from.
 
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include "batch_lister.h"
+#include "caiexport/model/job.h"
+#include "caiexport/platform/client.h"
+#include "caiexport/transfer/downloader.h"
 #include "steps.h"
 
 namespace caiexport::engine {
 
-/// For the thread that runs the job.
+/// The platform's files as what the downloader fetches.
+class PlatformSource final : public transfer::ByteSource {
+ public:
+  explicit PlatformSource(platform::Client& client) : client_(client) {}
+
+  void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
+             std::stop_token stop) override {
+    client_.fetchFile(file, range, sink, std::move(stop));
+  }
+
+ private:
+  platform::Client& client_;
+};
+
+/// Lists files on a thread of its own, so that the first ones can be fetched while the platform still names others.
+class BatchLister {
+ public:
+  /// Files of one batch, in the order of the listing.
+  struct Page {
+    model::BatchId batch = {};
+    std::vector<model::RemoteFile> files = {};
+    bool last = false;  ///< Of this batch; each batch has one such page, perhaps an empty one.
+  };
+
+  /// `arrived` is called on the lister's thread after each page, and at the end.
+  BatchLister(platform::Client& client, std::vector<model::BatchId> batches, std::function<void()> arrived,
+              std::stop_token stop);
+  /// Stops listing.
+  ~BatchLister();
+  BatchLister(const BatchLister&) = delete;
+  BatchLister& operator=(const BatchLister&) = delete;
+
+  /// The next page, or nothing for now. What ended the listing early is thrown after the pages before it.
+  std::optional<Page> take();
+  /// Whether all pages were taken.
+  bool ended() const;
+
+ private:
+  void list(const std::stop_token& stop);
+  void listBatch(const model::BatchId& batch, const std::stop_token& stop);
+  void push(Page page, const std::stop_token& stop);
+
+  platform::Client& client_;
+  const std::vector<model::BatchId> batches_;
+  const std::function<void()> arrived_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any taken_;
+  std::deque<Page> pages_;
+  std::exception_ptr problem_;
+  bool finished_ = false;
+  std::jthread thread_;
+  std::stop_callback<std::function<void()>> onStop_;
+};
+
+/// Hands out the files that are not here yet, a page at a time, so that memory does not grow with their number; while
+/// they are still being listed, too. For the thread that runs the job.
 class FileFeed final : public transfer::ItemFeed {
  public:
   /// `lists`: asks the platform for the files first; each is handed out as soon as it is recorded and its path can be

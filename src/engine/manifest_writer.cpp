@@ -1,4 +1,4 @@
-#include "manifest_writer.h"
+#include "caiexport/engine/manifest.h"
 
 #include <memory>
 #include <span>
@@ -7,10 +7,10 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "caiexport/engine/manifest.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/store/job_store.h"
-#include "steps.h"
+#include "caiexport/transfer/downloader.h"
+#include "folders.h"
 
 namespace caiexport::engine {
 namespace {

@@ -8,12 +8,12 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/engine/sync.h"
 #include "caiexport/model/replacement.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/prune_store.h"
 #include "caiexport/transfer/downloader.h"
-#include "latest.h"
-#include "sync_place.h"
+#include "folders.h"
 
 namespace caiexport::engine {
 namespace {

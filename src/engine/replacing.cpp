@@ -5,14 +5,13 @@
 #include <optional>
 #include <set>
 
-#include "batch_folder.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/transfer/downloader.h"
-#include "folder_names.h"
+#include "folders.h"
 
 namespace caiexport::engine {
 namespace {

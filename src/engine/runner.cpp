@@ -1,21 +1,24 @@
 #include "caiexport/engine/runner.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <string>
 
-#include "adoption.h"
 #include "caiexport/core/category.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "caiexport/engine/reuse_lock.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/job_store.h"
-#include "cancel.h"
+#include "create_once.h"
+#include "folders.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -25,6 +28,7 @@ using core::Category;
 using core::Error;
 using model::Job;
 using model::JobId;
+using model::StepName;
 
 // `cancel` promises to be obeyed within two seconds.
 constexpr core::Duration kCancelCheck = std::chrono::seconds(1);
@@ -52,12 +56,12 @@ model::JobError asJobError(const Error& error) {
   return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
 }
 
-const model::Step& stepOf(const Job& job, model::StepName name) {
+const model::Step& stepOf(const Job& job, StepName name) {
   return *std::ranges::find(job.steps, name, &model::Step::name);
 }
 
 /// For a create-once step that was stopped between its request and the answer.
-std::string doubtAbout(const Job& job, model::StepName step) {
+std::string doubtAbout(const Job& job, StepName step) {
   if (stepOf(job, step).state != model::StepState::intended) return {};
   return "; whether the platform had taken the request of " + std::string(model::nameOf(step)) +
          " is not known: look there";
@@ -66,32 +70,65 @@ std::string doubtAbout(const Job& job, model::StepName step) {
 struct Handler {
   Turn (*turn)(StepContext&);
   /// Begun with the step, if the job has it: the handler does the work of both at once.
-  std::optional<model::StepName> along = {};
+  std::optional<StepName> along = {};
 };
 
-Handler handlerOf(model::StepName step) {
+Handler handlerOf(StepName step) {
   switch (step) {
-    case model::StepName::evaluateSegment:
+    case StepName::evaluateSegment:
       return {evaluateSegment};
-    case model::StepName::createDataset:
+    case StepName::createDataset:
       return {createDataset};
-    case model::StepName::startExport:
+    case StepName::startExport:
       return {startExport};
-    case model::StepName::awaitExport:
+    case StepName::awaitExport:
       return {awaitExport};
-    case model::StepName::selectBatches:
+    case StepName::selectBatches:
       return {selectBatches};
-    case model::StepName::listFiles:
-      return {listAndDownload, model::StepName::downloadFiles};
-    case model::StepName::downloadFiles:
+    case StepName::listFiles:
+      return {listAndDownload, StepName::downloadFiles};
+    case StepName::downloadFiles:
       return {listAndDownload};
-    case model::StepName::verifyFiles:
+    case StepName::verifyFiles:
       return {verifyFiles};
-    case model::StepName::deleteDataset:
+    case StepName::deleteDataset:
       return {deleteDataset};
   }
   throw Error(Category::internal, "a step without a handler");
 }
+
+// --- the platform's side of cancelling
+
+/// Whether an export or segment job of the platform is known to work for the job.
+bool isAtWorkFor(const Job& job) {
+  const std::optional<StepName> step = model::currentStep(job.steps);
+  if (step == StepName::evaluateSegment) return !job.segmentJobId.empty();
+  return step == StepName::awaitExport && !job.exportJobId.empty();
+}
+
+/// Asks the platform to cancel it. One that is gone is no error.
+void cancelRemote(platform::Client& client, const Job& job, std::stop_token stop) {
+  if (model::currentStep(job.steps) == StepName::evaluateSegment) {
+    client.cancelSegmentJob(job.segmentJobId, std::move(stop));
+  } else {
+    client.cancelExportJob(job.exportJobId, std::move(stop));
+  }
+}
+
+/// The same, where it may have been asked already: only if it still moves.
+void makeSureCancelled(platform::Client& client, const Job& job, std::stop_token stop) {
+  const bool evaluates = model::currentStep(job.steps) == StepName::evaluateSegment;
+  const auto isMoving = [](const auto& found) {
+    // `CANCELLING` and the like: it was asked and is on its way.
+    const bool asked = found && core::toLower(found->status).starts_with("cancel");
+    return found && found->phase == platform::RemotePhase::moving && !asked;
+  };
+  const bool moving = evaluates ? isMoving(client.findSegmentJob(job.segmentJobId, stop))
+                                : isMoving(client.findExportJob(job.exportJobId, stop));
+  if (moving) cancelRemote(client, job, std::move(stop));
+}
+
+// --- running
 
 /// One call of Runner::advance.
 class JobRun {
@@ -112,7 +149,7 @@ class JobRun {
                   {.hint = "start a new export"});
     }
     state_.fromBefore = broughtFiles();
-    while (const std::optional<model::StepName> step = model::currentStep(job_.steps)) {
+    while (const std::optional<StepName> step = model::currentStep(job_.steps)) {
       try {
         if (!advance(*step)) return {job_, std::nullopt};
       } catch (const Error& error) {
@@ -139,7 +176,7 @@ class JobRun {
   }
 
   /// One turn of the step; false if the job is to be left waiting.
-  bool advance(model::StepName step) {
+  bool advance(StepName step) {
     stopIfAsked();
     const Handler handler = handlerOf(step);
     if (state_.entered != step) enter(step, handler.along);
@@ -157,7 +194,7 @@ class JobRun {
     return true;
   }
 
-  void enter(model::StepName step, std::optional<model::StepName> along) {
+  void enter(StepName step, std::optional<StepName> along) {
     begin(step);
     const bool both = along && std::ranges::find(job_.steps, *along, &model::Step::name) != job_.steps.end();
     if (both) begin(*along);
@@ -165,7 +202,7 @@ class JobRun {
     state_.polls = 0;
   }
 
-  void begin(model::StepName step) {
+  void begin(StepName step) {
     tools_.store.beginAttempt(job_.id, step);
     job_ = tools_.store.load(job_.id);
     tools_.log.write(core::LogLevel::info, "step",
@@ -187,7 +224,7 @@ class JobRun {
   }
 
   /// Records how the run ended, as far as the database lets us.
-  Outcome ended(model::StepName step, Error error) {
+  Outcome ended(StepName step, Error error) {
     // A handler of two steps may have finished the first.
     step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
     // The platform's job ends as cancelled, too, when it is asked to.
@@ -224,7 +261,7 @@ class JobRun {
     }
   }
 
-  void record(model::StepName step, const Error& error) {
+  void record(StepName step, const Error& error) {
     tools_.store.addEvent(job_.id, step, "error", error.what());
     switch (core::factsOf(error.category()).step) {
       case core::StepEnd::blocked:
@@ -280,6 +317,19 @@ void requireAllFiles(Tools& tools, const Job& job) {
               {.hint = "copy the folder of the dataset into the folder that --output names, or start a new export"});
 }
 
+// --- the lock of --reuse
+
+/// In the job locks' file, between the numbers of jobs and those of `sync`.
+std::int64_t numberFor(const model::ExportRequest& request) {
+  constexpr std::int64_t kFirst = std::int64_t{1} << 61U;
+  constexpr std::uint64_t kMost = (std::uint64_t{1} << 60U) - 1;
+  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
+  for (const std::string* text : {&request.orgId, &request.sandbox, &request.sourceId}) {
+    for (const char letter : *text + '\n') hash = (hash ^ static_cast<unsigned char>(letter)) * 1099511628211U;
+  }
+  return kFirst + static_cast<std::int64_t>(hash & kMost);
+}
+
 }  // namespace
 
 Runner::Runner(Tools tools) : tools_(std::move(tools)) {}
@@ -311,13 +361,13 @@ void Runner::moveTo(JobId id, const std::filesystem::path& output) {
 
 void Runner::reopen(JobId id, std::span<const store::JobStore::Wrong> files) {
   const JobLock lock(tools_.jobLocks, id);
-  tools_.store.recordWrong(id, model::StepName::verifyFiles, files);
+  tools_.store.recordWrong(id, StepName::verifyFiles, files);
 }
 
 void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
   const JobLock lock(tools_.jobLocks, id);
   const Job job = tools_.store.load(id);
-  const std::optional<model::StepName> step = model::currentStep(job.steps);
+  const std::optional<StepName> step = model::currentStep(job.steps);
   if (!step || stepOf(job, *step).state != model::StepState::blocked) {
     throw Error(Category::usage,
                 "job " + std::to_string(model::numberOf(id)) + " is not blocked: there is nothing to decide");
@@ -330,8 +380,55 @@ void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
   tools_.store.addEvent(id, *step, "decided", decision.resubmit ? "resubmit" : "adopt " + decision.adopt);
 }
 
+Job cancelJob(const CancelTools& tools, JobId id, std::stop_token stop) {
+  Job before = tools.store.load(id);
+  if (before.cancelled) return before;
+  const std::int64_t number = model::numberOf(id);
+  const Error tooLate(Category::usage, "job " + std::to_string(number) + " is done: there is nothing to cancel");
+  if (!model::currentStep(before.steps)) throw tooLate;
+  // Settings that don't fit the job must stop this before anything is recorded.
+  if (isAtWorkFor(before)) tools.connect(before);
+  if (!tools.store.requestCancel(id)) throw tooLate;
+  // Asked even when another process runs the job: that one stops, and the platform's job must stop too. It may have
+  // started it only now.
+  const Job job = tools.store.load(id);
+  if (isAtWorkFor(job)) {
+    platform::Client& client = tools.connect(job);
+    // An earlier try may have reached the platform or not.
+    if (before.cancelRequested) {
+      makeSureCancelled(client, job, std::move(stop));
+    } else {
+      cancelRemote(client, job, std::move(stop));
+    }
+  }
+  if (!tools.jobLocks.tryLock(number)) {
+    tools.store.markCancelled(id, {.category = Category::remoteFailed, .message = "cancelled on request"});
+    tools.jobLocks.unlock(number);
+  }
+  // The process that runs it may have brought it to its end meanwhile.
+  Job after = tools.store.load(id);
+  if (!after.cancelled && !model::currentStep(after.steps)) throw tooLate;
+  return after;
+}
+
 std::optional<int> holderOf(const core::LockTable& jobLocks, JobId job) {
   return jobLocks.holder(model::numberOf(job));
+}
+
+ReuseLock::ReuseLock(core::LockTable& locks, const model::ExportRequest& request) : locks_(locks) {
+  if (!request.segment.reuse) return;
+  const std::int64_t number = numberFor(request);
+  if (locks.holder(number) == static_cast<int>(::getpid())) return;
+  if (const std::optional<int> holder = locks.tryLock(number)) {
+    const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
+    throw Error(Category::busy, "segment '" + request.sourceId + "' is being exported with --reuse by " + who,
+                {.hint = "wait until it ends: a second export at the same time would make a second dataset"});
+  }
+  number_ = number;
+}
+
+ReuseLock::~ReuseLock() {
+  if (number_ != 0) locks_.unlock(number_);
 }
 
 }  // namespace caiexport::engine

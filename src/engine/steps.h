@@ -83,22 +83,15 @@ Turn listAndDownload(StepContext& context);
 Turn verifyFiles(StepContext& context);
 Turn deleteDataset(StepContext& context);
 
-/// selectBatches for the result of an export job.
-Turn selectOfExport(StepContext& context);
-
 // --- shared by handlers
 
 /// Records the platform's word and says how long to wait: growing from --poll-interval to
 /// --poll-max, `Retry-After` wins. Error(timedOut) when the deadline (--timeout) has passed.
 Turn pollAgain(StepContext& context, std::string_view remoteStatus);
 
-/// The batch's folder; see batchFolder.
-std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
-
 /// Tells how old the members are and how many to expect; Error(notFound) if they are older than --max-age.
 void tellEvaluation(StepContext& context);
 
-[[noreturn]] void throwNothingExported(const model::Job& job);
 [[noreturn]] void throwRemoteEnd(const std::string& what, const std::string& status,
                                  std::span<const platform::RemoteJobProblem> problems, const std::string& requestId,
                                  const std::string& hint);
@@ -109,14 +102,6 @@ void reportProblems(StepContext& context, const std::string& what,
 /// The segments of the job as the platform has them. Error(notFound) naming one that does not exist; Error(usage) if
 /// they can't be exported together. Asked for once a run.
 const SegmentFacts& requireSegments(StepContext& context);
-
-/// Error(notFound) if the batch was replaced or deleted since it was chosen.
-void requireStillReadable(StepContext& context, const model::Batch& chosen);
-
-/// All files of the batch are listed: what lies at a path that changes with that is moved, and the list recorded as
-/// complete.
-void settleListing(StepContext& context, const model::BatchId& batch,
-                   std::span<const store::JobStore::Displaced> displaced);
 
 /// All files are listed and recorded: so is the step. Returns the job. Error(notFound) if there are none.
 model::Job endListing(StepContext& context);
@@ -129,11 +114,5 @@ void fetchMissing(StepContext& context, model::StepName step);
 /// was written, byte for byte, and fetched again where they are not the same any more. Error(verification) if that
 /// fails.
 void requireFilesBeforeDeletion(StepContext& context);
-
-/// Error(io) for a link in place of one of the job's own folders, which would take the data elsewhere.
-void refuseLink(const std::filesystem::path& folder);
-
-/// Takes the locks of the batch folders, unless this run has them.
-void holdFolders(StepContext& context);
 
 }  // namespace caiexport::engine

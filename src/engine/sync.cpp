@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "batch_folder.h"
 #include "caiexport/core/category.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
@@ -13,8 +12,8 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
-#include "latest.h"
-#include "sync_place.h"
+#include "folders.h"
+#include "replacing.h"
 
 namespace caiexport::engine {
 namespace {

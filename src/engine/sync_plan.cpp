@@ -4,13 +4,14 @@
 #include <map>
 #include <set>
 
-#include "batch_folder.h"
 #include "caiexport/core/category.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/engine/sync.h"
 #include "caiexport/platform/client.h"
-#include "sync_place.h"
+#include "folders.h"
+#include "replacing.h"
 
 namespace caiexport::engine {
 namespace {

@@ -1,6 +1,9 @@
 /// Holds what is on disk against what was promised: sizes, Parquet footers, row counts.
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <utility>
@@ -8,13 +11,13 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/reader/tables.h"
 #include "caiexport/store/job_store.h"
 #include "caiexport/transfer/downloader.h"
-#include "guards.h"
-#include "latest.h"
-#include "manifest_writer.h"
+#include "folders.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -24,9 +27,71 @@ using core::Category;
 using core::Error;
 using model::FileRecord;
 using model::VerifyLevel;
-
-using Rows = std::optional<std::uint64_t>;
 using reader::Content;
+using Rows = std::optional<std::uint64_t>;
+
+// --- --min-records and --max-change: what a result must be like for it to count
+
+std::string percent(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%+.1f %%", value);
+  return text;
+}
+
+std::string plainPercent(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.6g%%", value);
+  return text;
+}
+
+[[noreturn]] void refuse(const StepContext& context, const std::string& message) {
+  throw Error(
+      Category::verification, message,
+      {.hint = "the files are kept in " +
+               core::printable((context.job.request.output / context.job.datasetId.value()).string()) +
+               " and `latest` stays; to accept them, run again without this guard (nothing is downloaded twice)"});
+}
+
+void requireSimilar(StepContext& context, const std::string& what, std::uint64_t records, double mostPercent) {
+  const auto last = context.tools.store.lastSuccess(context.job);
+  if (!last) {
+    const std::string text = "--max-change is not checked, because there is no earlier success to compare with";
+    context.tools.observer.notice(text);
+    context.tools.store.addEvent(context.job.id, context.step.name, "guard", text);
+    return;
+  }
+  const std::string of = "the last success (job " + std::to_string(model::numberOf(last->job)) + ", " +
+                         core::formatTime(last->finishedAt) + ")";
+  const std::uint64_t before = last->records;
+  if (records == before) return;
+  const double change =
+      before == 0 ? std::numeric_limits<double>::infinity()
+                  : 100.0 * (static_cast<double>(records) - static_cast<double>(before)) / static_cast<double>(before);
+  if (std::abs(change) <= mostPercent) return;
+  refuse(context, what + " holds " + std::to_string(records) + " records; " + of + " had " + std::to_string(before) +
+                      ": a change of " + percent(change) + ", expected at most " + plainPercent(mostPercent) +
+                      " (--max-change)");
+}
+
+/// Error(verification) if the records are fewer than --min-records, or too far from those of the last success, and if
+/// that can't be checked: a number of records is unknown. Only if there is no earlier success at all, --max-change
+/// passes and says so: otherwise no first run could ever pass.
+void requireExpectedRecords(StepContext& context, const std::string& what, std::optional<std::uint64_t> records) {
+  const model::Guards& guards = context.job.request.guards;
+  if (!guards.minRecords && !guards.maxChangePercent) return;
+  if (!records) {
+    refuse(context, "the number of records of " + what +
+                        " is unknown, because its files could not be counted, so the result cannot be checked: --" +
+                        (guards.minRecords ? "min-records" : "max-change") + " can't be checked");
+  }
+  if (guards.minRecords && *records < *guards.minRecords) {
+    refuse(context, what + " holds " + std::to_string(*records) + " records, expected at least " +
+                        std::to_string(*guards.minRecords) + " (--min-records)");
+  }
+  if (guards.maxChangePercent) requireSimilar(context, what, *records, *guards.maxChangePercent);
+}
+
+// --- the files
 
 /// Files that are no part of the count, for people: the first few by name.
 struct LeftOut {

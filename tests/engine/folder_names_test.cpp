@@ -1,4 +1,4 @@
-#include "engine/folder_names.h"
+#include "engine/folders.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

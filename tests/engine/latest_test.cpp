@@ -1,4 +1,4 @@
-#include "engine/latest.h"
+#include "engine/folders.h"
 
 #include <gmock/gmock.h>
 #include <sys/wait.h>

@@ -1,7 +1,6 @@
 #include "caiexport/engine/manifest.h"
 
 #include "caiexport/core/file_system.h"
-#include "engine/manifest_writer.h"
 #include "store/store_fixture.h"
 
 namespace caiexport::engine {

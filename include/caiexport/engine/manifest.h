@@ -1,5 +1,5 @@
 #pragma once
-/// manifest.json, read back.
+/// manifest.json: what a batch folder holds, for those who read it without the database. Written, and read back.
 
 #include <cstdint>
 #include <filesystem>
@@ -8,7 +8,14 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
-#include "caiexport/model/ids.h"
+#include "caiexport/model/job.h"
+
+namespace caiexport::core {
+class FileSystem;
+}
+namespace caiexport::store {
+class JobStore;
+}
 
 namespace caiexport::engine {
 
@@ -52,5 +59,11 @@ std::vector<std::filesystem::path> foldersWithManifest(const std::filesystem::pa
 
 /// Not to be read: hidden, or incomplete.
 bool isPassedOver(const std::filesystem::path& name);
+
+/// Error(io) if the place of the batch's manifest is taken by something else; not with --force.
+void requireOwnManifest(const model::Job& job, const model::BatchId& batch);
+
+/// Writes OUTPUT/<dataset id>/<batch id>/manifest.json from the records, in one step. Returns when it is on the device.
+void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files);
 
 }  // namespace caiexport::engine

@@ -137,4 +137,20 @@ model::Job cancelJob(const CancelTools& tools, model::JobId job, std::stop_token
 /// Whether a process (this one included) runs the job now: its process id, 0 if the system can't tell.
 std::optional<int> holderOf(const core::LockTable& jobLocks, model::JobId job);
 
+/// One `segment --reuse` of a segment at a time: two that look for a dataset to reuse would both find none and make
+/// one.
+class ReuseLock {
+ public:
+  /// Nothing for a request that does not reuse, or while this process holds the lock already. Error(busy) if another
+  /// process does.
+  ReuseLock(core::LockTable& locks, const model::ExportRequest& request);
+  ~ReuseLock();
+  ReuseLock(const ReuseLock&) = delete;
+  ReuseLock& operator=(const ReuseLock&) = delete;
+
+ private:
+  core::LockTable& locks_;
+  std::int64_t number_ = 0;  ///< 0: not ours.
+};
+
 }  // namespace caiexport::engine

@@ -15,11 +15,22 @@
 
 namespace caiexport::engine {
 
+/// Batches compare by `created`, but are listed when they are complete: one may turn up that is older than what was
+/// fetched last. The list is read anew from this long before the mark. `history prune` keeps what that needs.
+inline constexpr core::Duration kSyncOverlap = std::chrono::hours(7 * 24);
+
+/// The platform's clock is known to the second and less the way of the answer: what lies further ahead of it is no time
+/// at which a batch can have been made.
+inline constexpr core::Duration kClockSlack = std::chrono::minutes(1);
+
 struct SyncRequest {
   model::ExportRequest job = {};                      ///< Of its jobs, but for the batch.
   std::optional<model::ReplaceAction> replayed = {};  ///< Nothing: aside, or delete after a privacy deletion.
   std::optional<core::Duration> maxAge = {};          ///< Of the newest batch.
 };
+
+/// What the request keeps in step.
+store::SyncPlace placeOf(const model::ExportRequest& request);
 
 /// A batch to put out of the way once the one that supersedes it is here and verified; a privacy deletion waits for
 /// nothing.

@@ -4,7 +4,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
-#include "caiexport/engine/reuse_lock.h"
+#include "caiexport/engine/runner.h"
 #include "cli/option_values.h"
 #include "cli/run_job.h"
 #include "cli/session.h"

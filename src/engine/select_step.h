@@ -1,5 +1,5 @@
 #pragma once
-/// A batch that was chosen and is not given: replaced meanwhile, or a consolidation that did not look like one.
+/// Which batches a job reads, and what it does where one of them is not given after all.
 
 #include <functional>
 #include <stop_token>
@@ -15,6 +15,16 @@ class Client;
 
 namespace caiexport::engine {
 
+/// Error(notFound) if `sync` has deleted one of the job's batches since they were chosen, because customers asked for
+/// their data to go.
+void refuseForgotten(const StepContext& context);
+
+/// Error(notFound) if the batch was replaced or deleted since it was chosen.
+void requireStillReadable(StepContext& context, const model::Batch& chosen);
+
+[[noreturn]] void throwNothingExported(const model::Job& job);
+
+/// A batch that was chosen and is not given: replaced meanwhile, or a consolidation that did not look like one.
 class UnreadableBatch : public core::Error {
  public:
   UnreadableBatch(model::BatchId batch, bool consolidation, const core::Error& error)
