@@ -138,7 +138,7 @@ details { margin-top: .75rem; } summary { cursor: pointer; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; } section { break-inside: avoid; border-radius: 0; padding: .7rem; }
   section.long { break-inside: auto; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; }
   details:not([open]) { display: none; } th, td { padding-top: .2rem; padding-bottom: .2rem; }
-  .figures { grid-template-columns: repeat(6, 1fr); }
+  .figures { grid-template-columns: repeat(6, 1fr); gap: .4rem .6rem; } .figures dt { font-size: .7rem; } .figures dd { font-size: 1rem; }
   .three { display: block; } .three > div + div { margin-top: 1rem; }
   .low, .medium, .high { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )css";
