@@ -9,6 +9,10 @@ namespace {
 
 using testing::HasSubstr;
 
+// Separator, quote, UTF-8, first line, language, special numbers, "evaluate formulas": as docs/manual.md tells people.
+constexpr const char* kEnglishCsv = "44,34,76,1,,1033,false,true,false,false,false,0,true";
+constexpr const char* kGermanCsv = "59,34,76,1,,1031,false,true,false,false,false,0,true";
+
 class Spreadsheet : public BinaryTest {
  protected:
   void SetUp() override {
@@ -16,12 +20,13 @@ class Spreadsheet : public BinaryTest {
     ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
   }
 
-  /// The cells as LibreOffice shows them where people write as in `locale`.
-  std::string shown(const std::string& file, const std::string& locale) {
+  /// The cells as LibreOffice shows them where people write as in `locale`; a CSV is read by the options of its filter.
+  std::string shown(const std::string& file, const std::string& locale, const std::string& options = {}) {
     const std::string command = "cd '" + folder_.path().string() + "' && env HOME='" + path("home-" + locale) +
                                 "' LC_ALL=" + locale + " LANG=" + locale + " soffice -env:UserInstallation=file://" +
-                                path("office-" + locale) +
-                                " --headless --convert-to csv:'Text - txt - csv (StarCalc)':" + "44,34,76,1 --outdir " +
+                                path("office-" + locale) + " --headless " +
+                                (options.empty() ? "" : "--infilter=CSV:" + options + " ") +
+                                "--convert-to csv:'Text - txt - csv (StarCalc)':" + "44,34,76,1 --outdir " +
                                 path("shown-" + locale) + " " + file + " >/dev/null 2>&1";
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
     return support::Process::contentOf(
@@ -49,6 +54,27 @@ TEST_F(Spreadsheet, LibreOfficeReadsEveryCellAsItIsMeant) {
   EXPECT_EQ(std::count(scores.begin(), scores.end(), '\n'), 201);
   ASSERT_EQ(run({"scores", "1", "--output", path("figures.xlsx")}).code, 0);
   EXPECT_THAT(shown("figures.xlsx", "en_US.UTF-8"), HasSubstr("\n\"rows\",200\n"));
+}
+
+TEST_F(Spreadsheet, LibreOfficeReadsCsvForExcelWithTheOptionsOfTheManual) {
+  if (std::system("command -v soffice >/dev/null 2>&1") != 0) GTEST_SKIP() << "LibreOffice is not installed";
+  const std::string select =
+      "SELECT '00123' AS id, '12345678901234567890' AS digits, 0.0003::DOUBLE AS small, 1234567.5::DOUBLE AS big, DATE "
+      "'2025-06-02' AS day, TIMESTAMP '2025-06-02 03:17:05' AS at, '=1+1' AS formula, '1E5' AS e, '2-1' AS dash, '3,5' "
+      "AS comma, 'grün; \"ß\", 😀' AS word";
+  // LibreOffice quotes what is text.
+  const std::string names =
+      "\"id\",\"digits\",\"small\",\"big\",\"day\",\"at\",\"formula\",\"e\",\"dash\",\"comma\",\"word\"\n\"00123\","
+      "\"12345678901234567890\",";
+  const std::string rest = "2025-06-02,2025-06-02 03:17:05,\"'=1+1\",\"1E5\",\"2-1\",\"3,5\",\"grün; \"\"ß\"\", 😀\"\n";
+  ASSERT_EQ(run({"read", "1", "--sql", select, "--for", "excel", "--output", path("en.csv")}).code, 0);
+  EXPECT_EQ(shown("en.csv", "en_US.UTF-8", kEnglishCsv), names + "0.0003,1234567.5," + rest);
+  environment["LC_ALL"] = "de_DE.UTF-8";
+  ASSERT_EQ(run({"read", "1", "--sql", select, "--for", "excel", "--output", path("de.csv")}).code, 0);
+  EXPECT_EQ(shown("de.csv", "de_DE.UTF-8", kGermanCsv), names + "\"0,0003\",\"1234567,5\"," + rest);
+  std::ifstream file(CAIEXPORT_MANUAL);
+  const std::string manual(std::istreambuf_iterator<char>(file), {});
+  for (const std::string options : {kEnglishCsv, kGermanCsv}) EXPECT_THAT(manual, HasSubstr("CSV:" + options));
 }
 
 TEST_F(Spreadsheet, DefaultColumnsHoldNoNamesAndNoAddresses) {
