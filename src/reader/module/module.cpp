@@ -9,7 +9,7 @@
 #include "module_abi.h"
 #include "profiles.h"
 #include "score_pair.h"
-#include "sheet_rows.h"
+#include "sheet_file.h"
 
 namespace caiexport::reader {
 namespace {

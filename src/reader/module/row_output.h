@@ -3,12 +3,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <vector>
 
 #include "caiexport/reader/parquet_reader.h"
+#include "duck.h"
 #include "profile_set.h"
+#include "values.h"
 
 namespace caiexport::reader {
 
@@ -18,5 +22,21 @@ std::uint64_t writeLines(Duck& duck, const RowSource& source, const Blame& blame
 
 SheetFacts writeSheetRows(Duck& duck, const RowSource& source, const Blame& blame, const std::filesystem::path& path,
                           std::uint64_t expectedRows, std::optional<std::uint64_t> limit, const std::stop_token& stop);
+
+/// Rows in parallel: one thread fetches chunks, several work on them.
+
+/// What one worker does with chunks. Each worker has an object of its own.
+class ChunkWork {
+ public:
+  virtual ~ChunkWork() = default;
+  /// The costly part; runs beside the others. Only the first `rows` rows count.
+  virtual void prepare(duckdb_data_chunk chunk, std::uint64_t rows) = 0;
+  /// Runs alone, in the order of the chunks. False ends the run quietly.
+  virtual bool finish() { return true; }
+};
+
+/// Works on all rows, at most `limit`. Returns how many rows' work was finished. Errors of any thread are thrown here.
+std::uint64_t processRows(Rows& rows, std::uint64_t limit, const std::vector<std::unique_ptr<ChunkWork>>& workers,
+                          const std::stop_token& stop);
 
 }  // namespace caiexport::reader

@@ -1,5 +1,6 @@
 #pragma once
-/// An .xlsx file as it is written, row after row: what was written is not kept in memory.
+/// Spreadsheet files (.xlsx): one as it is written, row after row (what was written is not kept in memory), and rows
+/// and lists into it.
 
 #include <cstdint>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "caiexport/reader/workbook.h"
+#include "values.h"
 
 struct lxw_workbook;
 struct lxw_worksheet;
@@ -79,8 +81,25 @@ class SheetFile {
   std::size_t parts_ = 0;  ///< Sheets of the name at hand.
 };
 
-/// Text as such a file can hold it: what XML does not allow is written as `\xNN`, what would be read as an escape of
-/// the format's own (`_x0041_`) is escaped.
-std::string sheetText(std::string_view text);
+/// Rows of chunks into one sheet after another. Text stays text; so do numbers that a spreadsheet would round (it keeps
+/// 15 digits) and whole numbers that are called an id.
+class SheetWriter {
+ public:
+  SheetWriter(SheetFile& file, const std::vector<Type>& columns);
+  void append(duckdb_data_chunk chunk, std::uint64_t rows);
+
+ private:
+  void appendCell(std::size_t column, std::uint64_t row);
+  void appendText(std::size_t column, std::uint64_t row);
+
+  SheetFile& file_;
+  std::vector<VectorView> views_;
+  std::vector<Leaf> leaves_;
+  std::vector<bool> isId_;
+  std::string scratch_;
+};
+
+/// What the function writeWorkbook() of the reader does.
+void writeSheets(const std::filesystem::path& path, const std::vector<Sheet>& sheets);
 
 }  // namespace caiexport::reader
