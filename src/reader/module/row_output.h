@@ -1,9 +1,9 @@
 #pragma once
-/// Rows of a statement into lines or a spreadsheet.
+/// Rows of a statement: worked on in parallel (one thread fetches chunks, several work on them), and into lines or a
+/// spreadsheet.
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -15,15 +15,6 @@
 #include "values.h"
 
 namespace caiexport::reader {
-
-/// Writes the rows, at most `limit`, and returns how many. A stop is obeyed while an InterruptOnStop lives.
-std::uint64_t writeLines(Duck& duck, const RowSource& source, const Blame& blame, RowFormat format, Output& output,
-                         unsigned threads, std::optional<std::uint64_t> limit, const std::stop_token& stop);
-
-SheetFacts writeSheetRows(Duck& duck, const RowSource& source, const Blame& blame, const std::filesystem::path& path,
-                          std::uint64_t expectedRows, std::optional<std::uint64_t> limit, const std::stop_token& stop);
-
-/// Rows in parallel: one thread fetches chunks, several work on them.
 
 /// What one worker does with chunks. Each worker has an object of its own.
 class ChunkWork {
@@ -38,5 +29,12 @@ class ChunkWork {
 /// Works on all rows, at most `limit`. Returns how many rows' work was finished. Errors of any thread are thrown here.
 std::uint64_t processRows(Rows& rows, std::uint64_t limit, const std::vector<std::unique_ptr<ChunkWork>>& workers,
                           const std::stop_token& stop);
+
+/// Writes the rows as lines, at most `limit`, and returns how many. A stop is obeyed while an InterruptOnStop lives.
+std::uint64_t writeLines(Duck& duck, const RowSource& source, const Blame& blame, RowFormat format, Output& output,
+                         unsigned threads, std::optional<std::uint64_t> limit, const std::stop_token& stop);
+
+SheetFacts writeSheetRows(Duck& duck, const RowSource& source, const Blame& blame, const std::filesystem::path& path,
+                          std::uint64_t expectedRows, std::optional<std::uint64_t> limit, const std::stop_token& stop);
 
 }  // namespace caiexport::reader

@@ -12,7 +12,7 @@
 
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "row_pipeline.h"
+#include "row_output.h"
 #include "values.h"
 
 namespace caiexport::reader {
