@@ -1,11 +1,22 @@
 #include "file_union.h"
 
-#include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::reader {
 namespace {
+
+namespace fs = std::filesystem;
 
 const Blame kBlame{.what = "cannot read the files as one set"};
 constexpr const char* kPath =
@@ -16,7 +27,88 @@ bool hasColumn(const std::vector<Type>& columns, std::string_view name) {
   return std::ranges::any_of(columns, [name](const Type& column) { return core::toLower(column.name) == name; });
 }
 
+constexpr std::string_view kPatternLetters = "*?[";
+
+std::string escaped(std::string_view path) {
+  std::string pattern;
+  for (const char letter : path) {
+    if (kPatternLetters.find(letter) == std::string_view::npos) {
+      pattern += letter;
+    } else {
+      pattern += '[';
+      pattern += letter;
+      pattern += ']';
+    }
+  }
+  return pattern;
+}
+
+std::string descriptorName(int descriptor) {
+  return "/dev/fd/" + std::to_string(descriptor);
+}
+
+int openFile(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) core::throwIoError("read", path, errno);
+  return descriptor;
+}
+
 }  // namespace
+
+fs::path readableFile(const fs::path& path) {
+  std::error_code failure;
+  fs::path found = fs::canonical(path, failure);
+  if (failure) core::throwIoError("read", path, failure.value());
+  if (!fs::is_regular_file(found, failure)) {
+    throw core::Error(core::Category::io,
+                      "cannot read " + core::printable(path.string()) + ": it is not a regular file");
+  }
+  if (access(found.c_str(), R_OK) != 0) core::throwIoError("read", path, errno);
+  return found;
+}
+
+FileName::FileName(const fs::path& path) : path_(readableFile(path)) {
+  literal_ = path_.string();
+  pattern_ = escaped(literal_);
+  if (pattern_ == literal_ || literal_.find('\\') == std::string::npos) return;
+  descriptor_ = openFile(path_);
+  literal_ = descriptorName(descriptor_);
+  pattern_ = literal_;
+}
+
+FileName::~FileName() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+FileName::FileName(FileName&& other) noexcept
+    : path_(std::move(other.path_)),
+      pattern_(std::move(other.pattern_)),
+      literal_(std::move(other.literal_)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+std::vector<std::string> FileName::allowed() const {
+  if (pattern_ == literal_) return {literal_};
+  return {literal_, pattern_};
+}
+
+FileWindow::FileWindow() : descriptor_(openFile("/dev/null")), name_(descriptorName(descriptor_)) {}
+
+FileWindow::~FileWindow() {
+  ::close(descriptor_);
+}
+
+void FileWindow::show(const fs::path& path) {
+  const int file = openFile(path);
+  const int shown = ::dup2(file, descriptor_);
+  const int errorNumber = errno;
+  ::close(file);
+  if (shown < 0) core::throwIoError("read", path, errorNumber);
+  ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
+}
+
+void FileWindow::clear() {
+  show("/dev/null");
+}
 
 std::vector<Type> columnsOf(const Statement& statement) {
   std::vector<Type> columns;

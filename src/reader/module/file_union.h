@@ -1,16 +1,66 @@
 #pragma once
-/// The files as one table whose columns all have names that SQL can tell apart.
+/// The files of a set: as DuckDB must be told of them, and as one table whose columns all have names that SQL can tell
+/// apart.
 
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "column_names.h"
 #include "duck.h"
-#include "file_names.h"
 #include "type_tree.h"
 
 namespace caiexport::reader {
+
+/// The file itself: absolute, without links. Error(io) if there is no such regular file or it can't be read.
+std::filesystem::path readableFile(const std::filesystem::path& path);
+
+/// One existing file. DuckDB takes names for patterns (`*`, `?`, `[`), so those are escaped; a backslash in such a name
+/// can't be, so that file is named by a descriptor that stays open. Movable only.
+class FileName {
+ public:
+  /// As readableFile().
+  explicit FileName(const std::filesystem::path& path);
+  ~FileName();
+  FileName(FileName&& other) noexcept;
+  FileName& operator=(FileName&&) = delete;
+
+  /// Absolute, without links.
+  const std::filesystem::path& path() const { return path_; }
+  /// For SQL.
+  const std::string& pattern() const { return pattern_; }
+  /// As DuckDB tells it.
+  const std::string& literal() const { return literal_; }
+  /// What DuckDB must be allowed to open.
+  std::vector<std::string> allowed() const;
+
+ private:
+  std::filesystem::path path_;
+  std::string pattern_;
+  std::string literal_;
+  int descriptor_ = -1;
+};
+
+/// A place that DuckDB may open, at which one file after another is shown to it: a database that is locked to this
+/// place serves many files. To open one database a file would cost more than reading the footer.
+class FileWindow {
+ public:
+  FileWindow();
+  ~FileWindow();
+  FileWindow(const FileWindow&) = delete;
+  FileWindow& operator=(const FileWindow&) = delete;
+
+  /// Until clear() the place is this file. Error(io) if it can't be read.
+  void show(const std::filesystem::path& path);
+  void clear();
+  /// For SQL, and what must be allowed.
+  const std::string& name() const { return name_; }
+
+ private:
+  int descriptor_;
+  std::string name_;
+};
 
 std::vector<Type> columnsOf(const Statement& statement);
 

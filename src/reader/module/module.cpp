@@ -5,8 +5,8 @@
 #include <memory>
 #include <utility>
 
-#include "inspector.h"
 #include "module_abi.h"
+#include "parquet_file.h"
 #include "profiles.h"
 #include "score_pair.h"
 #include "sheet_file.h"

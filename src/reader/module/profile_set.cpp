@@ -9,7 +9,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
-#include "parquet_footer.h"
+#include "parquet_file.h"
 #include "score_count.h"
 
 namespace caiexport::reader {

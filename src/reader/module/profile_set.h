@@ -11,7 +11,6 @@
 #include "caiexport/reader/parquet_reader.h"
 #include "column_names.h"
 #include "duck.h"
-#include "file_names.h"
 #include "file_union.h"
 #include "type_tree.h"
 

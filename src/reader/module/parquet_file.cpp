@@ -1,0 +1,310 @@
+#include "parquet_file.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+
+namespace caiexport::reader {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Category;
+using core::Error;
+
+constexpr std::string_view kMagic = "PAR1";
+constexpr std::string_view kEncryptedMagic = "PARE";
+/// At the end: the length of the footer and the magic number.
+constexpr std::uint64_t kTailBytes = 8;
+/// With the magic number in front.
+constexpr std::uint64_t kSmallestBytes = 12;
+
+[[noreturn]] void throwBroken(const fs::path& path, const std::string& reason) {
+  throw Error(Category::verification, core::printable(path.string()) + " is not a readable Parquet file: " + reason,
+              {.hint = "fetch it again: remove the file and resume its job"});
+}
+
+std::string readAt(std::ifstream& file, std::uint64_t offset, std::size_t count) {
+  std::string bytes(count, '\0');
+  file.seekg(static_cast<std::streamoff>(offset));
+  file.read(bytes.data(), static_cast<std::streamsize>(count));
+  bytes.resize(static_cast<std::size_t>(file.gcount()));
+  return bytes;
+}
+
+std::uint64_t footerLength(std::string_view tail) {
+  std::uint64_t length = 0;
+  for (std::size_t index = 4; index-- > 0;) length = length << 8U | static_cast<unsigned char>(tail[index]);
+  return length;
+}
+
+[[noreturn]] void throwMismatch(const fs::path& path, const std::string& reason) {
+  throw Error(Category::verification, core::printable(path.string()) + " is damaged: " + reason,
+              {.hint = "fetch it again: remove the file and resume its job"});
+}
+
+/// What the footer tells: rows, row groups, rows of all groups together, the end of the last column chunk.
+struct Footer {
+  std::int64_t rows = 0;
+  std::int64_t groups = 0;
+  std::int64_t groupRows = 0;
+  std::int64_t dataEnd = 0;
+};
+
+Footer readFooter(Duck& duck, const std::string& place, const Blame& blame) {
+  const std::string name = sqlText(place);
+  const auto file = duck.numbers(
+      "SELECT CAST(num_rows AS BIGINT), CAST(num_row_groups AS BIGINT) FROM parquet_file_metadata(" + name + ")",
+      blame);
+  const auto data = duck.numbers(
+      "SELECT CAST(coalesce(sum(rows), 0) AS BIGINT), CAST(coalesce(max(data_end), 0) AS BIGINT) FROM ("
+      "SELECT any_value(row_group_num_rows) AS rows,"
+      " max(coalesce(dictionary_page_offset, data_page_offset) + total_compressed_size) AS data_end"
+      " FROM parquet_metadata(" +
+          name + ") GROUP BY row_group_id)",
+      blame);
+  if (file.size() != 2 || data.size() != 2) return {};
+  return {.rows = file[0], .groups = file[1], .groupRows = data[0], .dataEnd = data[1]};
+}
+
+std::uint64_t countRows(Duck& duck, const std::string& place, const Blame& blame, const std::stop_token& stop) {
+  const InterruptOnStop interrupt(stop, duck);
+  // All columns, not count(*): that would look at the footer alone.
+  const Statement statement =
+      duck.prepareSelect("SELECT * FROM read_parquet(" + sqlText(place) + ", hive_partitioning = false)", blame);
+  Rows rows(duck, statement, blame, stop);
+  std::uint64_t count = 0;
+  while (const Chunk chunk = rows.next()) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    count += duckdb_data_chunk_get_size(chunk.get());
+  }
+  return count;
+}
+
+void checkFooter(const Footer& footer, std::uint64_t fileBytes, const fs::path& path) {
+  if (footer.rows < 0 || footer.groups < 0) throwMismatch(path, "its footer counts less than no rows");
+  if (footer.rows != footer.groupRows) {
+    throwMismatch(path, "its footer says " + std::to_string(footer.rows) + " rows, its row groups have " +
+                            std::to_string(footer.groupRows));
+  }
+  if (footer.dataEnd < 0 || static_cast<std::uint64_t>(footer.dataEnd) > fileBytes) {
+    throwMismatch(path, "its footer tells of data beyond its end");
+  }
+}
+
+/// Shows a file for as long as it is checked.
+class Showing {
+ public:
+  Showing(FileWindow& window, const fs::path& path) : window_(window) { window_.show(path); }
+  ~Showing() {
+    try {
+      window_.clear();
+    } catch (const Error&) {
+      // The next file that is shown takes the place.
+    }
+  }
+  Showing(const Showing&) = delete;
+  Showing& operator=(const Showing&) = delete;
+
+ private:
+  FileWindow& window_;
+};
+
+[[noreturn]] void throwStrange() {
+  throw Error(Category::internal, "the footer of the written Parquet file is not understood");
+}
+
+/// Walks Thrift's compact protocol over the footer; knows of its fields the names of columns alone.
+class FooterNames {
+ public:
+  FooterNames(std::string& bytes, const std::function<std::string(std::string)>& rename)
+      : bytes_(bytes), rename_(rename) {}
+
+  void run() { walkStruct(); }
+
+ private:
+  enum Kind : unsigned {
+    yes = 1,
+    no = 2,
+    byte = 3,
+    i16 = 4,
+    i32 = 5,
+    i64 = 6,
+    real = 7,
+    binary = 8,
+    list = 9,
+    set = 10,
+    map = 11,
+    structure = 12
+  };
+  static constexpr std::size_t kDeepest = 64;
+
+  unsigned next() {
+    if (at_ >= bytes_.size()) throwStrange();
+    return static_cast<unsigned char>(bytes_[at_++]);
+  }
+
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      const unsigned piece = next();
+      value |= static_cast<std::uint64_t>(piece & 0x7FU) << shift;
+      if ((piece & 0x80U) == 0) return value;
+    }
+    throwStrange();
+  }
+
+  void skip(std::uint64_t count) {
+    if (count > bytes_.size() - at_) throwStrange();
+    at_ += count;
+  }
+
+  void walkStruct() {
+    if (path_.size() > kDeepest) throwStrange();
+    std::int64_t field = 0;
+    while (const unsigned head = next()) {
+      const unsigned delta = head >> 4U;
+      if (delta == 0) {
+        const std::uint64_t coded = varint();
+        field = static_cast<std::int64_t>(coded >> 1U) ^ -static_cast<std::int64_t>(coded & 1U);
+      } else {
+        field += delta;
+      }
+      path_.push_back(field);
+      walkValue(head & 0xFU, false);
+      path_.pop_back();
+    }
+  }
+
+  /// Truths take a byte inside lists only.
+  void walkValue(unsigned kind, bool inList) {
+    switch (kind) {
+      case yes:
+      case no:
+        return inList ? skip(1) : void();
+      case byte:
+        return skip(1);
+      case i16:
+      case i32:
+      case i64:
+        varint();
+        return;
+      case real:
+        return skip(8);
+      case binary:
+        return walkText();
+      case list:
+      case set:
+        return walkList();
+      case map:
+        return walkMap();
+      case structure:
+        return walkStruct();
+      default:
+        throwStrange();
+    }
+  }
+
+  void walkText() {
+    const std::uint64_t length = varint();
+    const std::size_t begin = at_;
+    skip(length);
+    // FileMetaData.schema[].name, and .row_groups[].columns[].meta_data.path_in_schema[]
+    static const std::vector<std::int64_t> kName{2, 4};
+    static const std::vector<std::int64_t> kPath{4, 1, 3, 3};
+    if (path_ != kName && path_ != kPath) return;
+    const std::string name = rename_(bytes_.substr(begin, length));
+    if (name.size() != length) throwStrange();
+    bytes_.replace(begin, length, name);
+  }
+
+  void walkList() {
+    const unsigned head = next();
+    std::uint64_t count = head >> 4U;
+    if (count == 15) count = varint();
+    for (std::uint64_t index = 0; index < count; ++index) walkValue(head & 0xFU, true);
+  }
+
+  void walkMap() {
+    const std::uint64_t count = varint();
+    if (count == 0) return;
+    const unsigned kinds = next();
+    for (std::uint64_t index = 0; index < count; ++index) {
+      walkValue(kinds >> 4U, true);
+      walkValue(kinds & 0xFU, true);
+    }
+  }
+
+  std::string& bytes_;
+  const std::function<std::string(std::string)>& rename_;
+  std::size_t at_ = 0;
+  std::vector<std::int64_t> path_;  ///< Numbers of the fields, from the outermost in.
+};
+
+}  // namespace
+
+std::uint64_t checkFrame(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::error_code failure;
+  const std::uint64_t bytes = fs::file_size(path, failure);
+  if (!file || failure) core::throwIoError("read", path, failure ? failure.value() : errno);
+  if (bytes == 0) throwBroken(path, "it is empty");
+  if (bytes < kSmallestBytes) throwBroken(path, "it has " + std::to_string(bytes) + " bytes, fewer than any such file");
+  if (readAt(file, 0, kMagic.size()) != kMagic) throwBroken(path, "it does not begin with PAR1");
+  const std::string tail = readAt(file, bytes - kTailBytes, kTailBytes);
+  if (!tail.ends_with(kMagic)) {
+    throwBroken(path, tail.ends_with(kEncryptedMagic) ? "its footer is encrypted"
+                                                      : "it does not end with PAR1, so its end is missing or damaged");
+  }
+  const std::uint64_t footerBytes = footerLength(tail);
+  if (footerBytes == 0 || footerBytes > bytes - kSmallestBytes) {
+    throwBroken(path, "its footer claims " + std::to_string(footerBytes) + " bytes of " + std::to_string(bytes));
+  }
+  return bytes;
+}
+
+FileFacts Inspector::inspect(const fs::path& path, Depth depth, const std::stop_token& stop) {
+  const fs::path real = readableFile(path);
+  const std::uint64_t bytes = checkFrame(real);
+  const Showing showing(window_, real);
+  const Blame blame{.what = core::printable(path.string()) + " is not a readable Parquet file",
+                    .place = window_.name(),
+                    .file = real.filename().string()};
+  const Footer footer = readFooter(duck_, window_.name(), blame);
+  checkFooter(footer, bytes, path);
+  const auto rows = static_cast<std::uint64_t>(footer.rows);
+  if (depth == Depth::full) {
+    const std::uint64_t counted = countRows(duck_, window_.name(), blame, stop);
+    if (counted != rows) {
+      throwMismatch(path, "its footer says " + std::to_string(rows) + " rows, it holds " + std::to_string(counted));
+    }
+  }
+  return {.rows = rows, .rowGroups = static_cast<std::uint64_t>(footer.groups), .bytes = bytes};
+}
+
+void renameColumns(const fs::path& path, const std::function<std::string(std::string)>& rename) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  std::string tail(kTailBytes, '\0');
+  file.seekg(-static_cast<std::streamoff>(kTailBytes), std::ios::end);
+  const auto end = static_cast<std::uint64_t>(file.tellg());
+  file.read(tail.data(), kTailBytes);
+  if (!file) core::throwIoError("read", path, errno);
+  const std::uint64_t length = footerLength(tail);
+  if (length > end) throwStrange();
+  std::string footer(length, '\0');
+  file.seekg(static_cast<std::streamoff>(end - length));
+  file.read(footer.data(), static_cast<std::streamsize>(length));
+  FooterNames(footer, rename).run();
+  file.seekp(static_cast<std::streamoff>(end - length));
+  file.write(footer.data(), static_cast<std::streamsize>(length));
+  file.close();
+  if (!file) core::throwIoError("write", path, errno);
+}
+
+}  // namespace caiexport::reader
