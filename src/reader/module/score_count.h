@@ -1,8 +1,10 @@
 #pragma once
-/// From the profiles to a ScoreSummary, reading only the columns that matter.
+/// From the profiles to a ScoreSummary, reading only the columns that matter, and from two sets to their ScorePair.
 
+#include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "caiexport/reader/parquet_reader.h"
 #include "profile_set.h"
@@ -20,5 +22,9 @@ ScoreStory tellStory(ProfileSet& set, const std::string& field, const std::stop_
 
 ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
                          std::stop_token stop);
+
+/// As ParquetReader::openPair.
+std::unique_ptr<ScorePair> openScorePair(const ReaderSettings& settings, std::vector<InputFile> now,
+                                         std::vector<InputFile> before);
 
 }  // namespace caiexport::reader

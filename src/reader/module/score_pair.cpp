@@ -1,9 +1,10 @@
-#include "score_pair.h"
-
+/// The module's side of ScorePair.
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
@@ -49,6 +50,19 @@ std::string standingSql(const std::string& side) {
          " IS NULL THEN 'unscored' WHEN score_" + side + " < 25 THEN 'low' WHEN score_" + side +
          " < 75 THEN 'medium' ELSE 'high' END";
 }
+
+/// Identities of the joined rows, by the bins of their scores before and now.
+struct Group {
+  std::int64_t before = 0;
+  std::int64_t now = 0;
+  std::uint64_t identities = 0;
+  double sumBefore = 0;
+  double sumNow = 0;
+  std::uint64_t rose = 0;
+  std::uint64_t fell = 0;
+  std::uint64_t recordsBefore = 0;
+  std::uint64_t recordsNow = 0;
+};
 
 std::vector<Group> groupsOf(Duck& duck, const RowSource& source, const std::stop_token& stop) {
   std::vector<VectorView> views;
@@ -115,7 +129,31 @@ Found scoreOf(ProfileSet& set, const std::string& field) {
               {.hint = "choose one with --field"});
 }
 
-}  // namespace
+class DuckScorePair final : public ScorePair {
+ public:
+  DuckScorePair(const ReaderSettings& settings, std::vector<InputFile> now, std::vector<InputFile> before);
+
+  Comparison compare(const PairQuery& query, std::stop_token stop) override;
+  std::uint64_t rows(const PairQuery& query, RowFormat format, Output& output, std::stop_token stop) override;
+  SheetFacts writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
+
+ private:
+  /// Of the identities those whose hash says so: what the memory does not suffice for is joined in parts.
+  struct Part {
+    std::uint64_t number = 0;
+    std::uint64_t of = 1;
+  };
+  /// SQL of one row an identity: ns, id, score, records.
+  std::string sideSql(ProfileSet& set, const PairQuery& query, const Part& part) const;
+  std::string joinSql(const PairQuery& query, const Part& part);
+  std::vector<Group> groups(const PairQuery& query, const Part& part, const std::stop_token& stop);
+  std::vector<Group> allGroups(const PairQuery& query, const std::stop_token& stop);
+  RowSource movedRows(const PairQuery& query);
+
+  ReaderSettings settings_;
+  ProfileSet before_;
+  ProfileSet now_;  ///< Its database sees the files of both.
+};
 
 DuckScorePair::DuckScorePair(const ReaderSettings& settings, std::vector<InputFile> now, std::vector<InputFile> before)
     : settings_(settings), before_(settings, std::move(before)), now_(settings, std::move(now), before_.allowed()) {}
@@ -216,6 +254,13 @@ std::uint64_t DuckScorePair::rows(const PairQuery& query, RowFormat format, Outp
 SheetFacts DuckScorePair::writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) {
   const InterruptOnStop interrupt(stop, now_.duck());
   return writeSheetRows(now_.duck(), movedRows(query), kBlame, path, before_.rowCount() + now_.rowCount(), {}, stop);
+}
+
+}  // namespace
+
+std::unique_ptr<ScorePair> openScorePair(const ReaderSettings& settings, std::vector<InputFile> now,
+                                         std::vector<InputFile> before) {
+  return std::make_unique<DuckScorePair>(settings, std::move(now), std::move(before));
 }
 
 }  // namespace caiexport::reader
