@@ -1,4 +1,4 @@
-#include "caiexport/reader/comparison_report.h"
+#include "caiexport/reader/score_report.h"
 
 #include <array>
 #include <cmath>

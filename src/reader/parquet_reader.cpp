@@ -12,7 +12,6 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "caiexport/reader/engine_version.h"
 #include "machine.h"
 #include "module_abi.h"
 

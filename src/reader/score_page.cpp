@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "caiexport/core/text.h"
-#include "caiexport/reader/comparison_report.h"
 #include "caiexport/reader/score_report.h"
 #include "report_text.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "caiexport/reader/comparison_report.h"
+#include "caiexport/reader/score_report.h"
 #include "reader_fixture.h"
 
 namespace caiexport::test {

@@ -23,7 +23,6 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
-#include "caiexport/reader/comparison.h"
 #include "caiexport/reader/scores.h"
 #include "caiexport/reader/table.h"
 
@@ -208,6 +207,9 @@ std::uint64_t defaultMemoryBytes();
 
 /// Loads the module (once) and starts a reader. Error(io) with the remedy if the module is missing or of another build.
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings);
+
+/// Loads the module and asks which DuckDB it came with, e.g. `v1.4.4`. Error(io) as openReader().
+std::string engineVersion();
 
 /// Makes rows fit for a terminal: what could steer it or make one text look like another (control characters but line
 /// ends and tabs, marks of direction, characters that are not seen, invalid UTF-8) is shown as `\xNN`. For CSV and JSON

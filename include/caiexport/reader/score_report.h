@@ -1,11 +1,10 @@
 #pragma once
-/// A ScoreSummary for people (text, a web page) and for programs (JSON). Pure functions.
+/// A ScoreSummary, and a Comparison, for people (text, a web page) and for programs (JSON). Pure functions.
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "caiexport/reader/comparison.h"
 #include "caiexport/reader/scores.h"
 #include "caiexport/reader/workbook.h"
 
@@ -55,5 +54,20 @@ std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, co
 
 /// Figures, buckets, histogram and factors as sheets for writeWorkbook().
 std::vector<Sheet> sheetReport(const ScoreSummary& summary, const SourceFacts& facts);
+
+/// A comparison for a terminal; no line is wider than `width` columns. Ends in a line end.
+std::string textReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before,
+                       std::size_t width = 80);
+
+/// One JSON document: identity, before and now ({source, batch_ids, field, records, identities, repeated,
+/// without_identity, scored, mean, buckets, histogram}), moved ([{before, now, count}]), new, gone, changed, both,
+/// rose, fell, mean_change, psi. Ends in a line end.
+std::string jsonReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before);
+
+/// A comparison as sheets for writeWorkbook().
+std::vector<Sheet> sheetReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before);
+
+/// What Comparison::drift means: `little`, `some` or `much`.
+const char* driftWord(double drift);
 
 }  // namespace caiexport::reader

@@ -3,7 +3,7 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
-#include "caiexport/reader/comparison_report.h"
+#include "caiexport/reader/score_report.h"
 #include "cli/option_values.h"
 #include "cli/output/job_text.h"
 #include "cli/output/output_file.h"

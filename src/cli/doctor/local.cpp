@@ -12,7 +12,7 @@
 
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "caiexport/reader/engine_version.h"
+#include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/facts.h"
 #include "doctor.h"
