@@ -1,17 +1,129 @@
 #include "manual.h"
 
+#include <Poco/NumberFormatter.h>
+#include <Poco/String.h>
+
 #include <algorithm>
 #include <cctype>
 
 #include "caiexport/cli/application.h"
+#include "caiexport/core/text.h"
 #include "cli/config/settings.h"
-#include "program.h"
-#include "roff.h"
 #include "simulator/options.h"
 #include "simulator/scenario.h"
 
 namespace caiexport::tools {
 namespace {
+
+/// A page that grows, in man(7).
+class Page {
+ public:
+  /// `date` as YYYY-MM-DD.
+  Page(std::string_view name, std::string_view date, std::string_view version);
+
+  void section(std::string_view title);
+  void subsection(std::string_view title);
+  void paragraph(std::string_view text);
+  /// A paragraph in bold, above what follows.
+  void heading(std::string_view text);
+  /// An option or a key in bold, its placeholder in italics, and what it means.
+  void item(std::string_view name, std::string_view placeholder, std::string_view text);
+  /// Lines as they are.
+  void lines(std::string_view text);
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void line(std::string_view text) { text_.append(text).append("\n"); }
+
+  std::string text_;
+  /// After a title roff makes room by itself.
+  bool fresh_ = false;
+};
+
+/// Source lines of a moderate length, for those who read them.
+std::string filled(std::string_view text) {
+  constexpr std::size_t kWidth = 76;
+  return roff(cli::wrapped(text, kWidth, 0));
+}
+
+std::string inQuotes(std::string_view text) {
+  return "\"" + roff(text) + "\"";
+}
+
+Page::Page(std::string_view name, std::string_view date, std::string_view version) {
+  line(".\\\" Made by the build from the tables of options.");
+  line(".TH " + inQuotes(Poco::toUpper(std::string(name))) + " 1 \"" + std::string(date) + "\" " +
+       inQuotes("caiexport " + std::string(version)));
+  line(".ad l");
+  line(".nh");
+}
+
+void Page::section(std::string_view title) {
+  line(".SH " + inQuotes(title));
+  fresh_ = true;
+}
+
+void Page::subsection(std::string_view title) {
+  line(".SS " + inQuotes(title));
+  fresh_ = true;
+}
+
+void Page::paragraph(std::string_view text) {
+  if (!fresh_) line(".PP");
+  line(filled(text));
+  fresh_ = false;
+}
+
+void Page::heading(std::string_view text) {
+  if (!fresh_) line(".PP");
+  line(".B " + roff(text));
+  fresh_ = false;
+}
+
+void Page::item(std::string_view name, std::string_view placeholder, std::string_view text) {
+  line(".TP");
+  line("\\fB" + roff(name) + "\\fR" + (placeholder.empty() ? "" : " \\fI" + roff(placeholder) + "\\fR"));
+  line(filled(text));
+  fresh_ = false;
+}
+
+void Page::lines(std::string_view text) {
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  if (!fresh_) line(".PP");
+  line(".RS 2");
+  line(".nf");
+  line(roff(text));
+  line(".fi");
+  line(".RE");
+  fresh_ = false;
+}
+
+std::vector<cli::Option> optionsOfSimulator() {
+  std::vector<cli::Option> options;
+  for (const simulator::OptionText& text : simulator::optionTexts()) {
+    options.push_back({text.name, text.argument, text.help});
+  }
+  return options;
+}
+
+Program makeCaiexport() {
+  Program program;
+  program.name = "caiexport";
+  program.summary = "export Customer AI scores from Adobe Experience Platform";
+  for (const cli::Command& command : cli::commands()) program.commands.push_back(&command.page());
+  program.globalGroups.assign(cli::globalGroups().begin(), cli::globalGroups().end());
+  return program;
+}
+
+Program makeSimulator() {
+  static const std::vector<cli::Option> options = optionsOfSimulator();
+  Program program;
+  program.name = "caiexport-simulator";
+  program.summary = "a local platform to try and test caiexport against";
+  program.globalGroups.push_back({"Options", options});
+  return program;
+}
 
 constexpr int kHighestExitCode = 255;
 
@@ -50,7 +162,7 @@ std::string usersOf(const Program& program, const cli::OptionGroup& group) {
     const auto same = [&](const auto& other) { return other.options.data() == group.options.data(); };
     if (std::ranges::any_of(page->groups, same)) names.push_back(page->name);
   }
-  return joined(names, ", ");
+  return Poco::cat(std::string(", "), names.begin(), names.end());
 }
 
 bool isGlobal(const Program& program, const cli::OptionGroup& group) {
@@ -77,7 +189,8 @@ void addCommand(Page& page, const Program& program, const cli::CommandPage& comm
     page.heading(group.title);
     addOptions(page, group);
   }
-  if (!shared.empty()) page.paragraph("Further options, below: " + joined(shared, ", ") + ".");
+  if (!shared.empty())
+    page.paragraph("Further options, below: " + Poco::cat(std::string(", "), shared.begin(), shared.end()) + ".");
   std::string list;
   for (const int code : command.exitCodes) list += (list.empty() ? "" : ", ") + std::to_string(code);
   page.paragraph("Exit codes: " + list + ".");
@@ -106,9 +219,8 @@ void addSettings(Page& page) {
   page.section("SETTINGS");
   page.paragraph(
       "The first of these that is given wins: command line option, environment, profile of the config file, default. "
-      "Secrets are never options, because other users of the machine can read a command line. The config file is an "
-      "INI "
-      "file with a section per profile; these are its keys.");
+      "Secrets are never options, because other users of the machine can read a command line. The config file is "
+      "an INI file with a section per profile; these are its keys.");
   for (const cli::SettingSpec& setting : cli::settingSpecs()) page.item(setting.key, {}, tellOf(setting));
 }
 
@@ -149,6 +261,77 @@ void addExamples(Page& page, const Program& program) {
 }
 
 }  // namespace
+
+const Program& caiexportProgram() {
+  static const Program program = makeCaiexport();
+  return program;
+}
+
+const Program& simulatorProgram() {
+  static const Program program = makeSimulator();
+  return program;
+}
+
+std::vector<const cli::Option*> shownOptions(const std::vector<cli::OptionGroup>& groups) {
+  std::vector<const cli::Option*> shown;
+  for (const cli::OptionGroup& group : groups) {
+    for (const cli::Option& option : group.options) {
+      const bool known = std::ranges::any_of(shown, [&](const auto* other) { return other->name == option.name; });
+      if (!option.hidden && !known) shown.push_back(&option);
+    }
+  }
+  return shown;
+}
+
+std::vector<const cli::Option*> optionsOf(const cli::CommandPage& page) {
+  return shownOptions(page.groups);
+}
+
+std::string roff(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const bool lineStart = out.empty() || out.back() == '\n';
+    char32_t point = 0;
+    const std::size_t length = core::decodeUtf8(text.substr(at), point);
+    if (length == 0) point = static_cast<unsigned char>(text[at]);
+    at += std::max<std::size_t>(length, 1);
+    if (lineStart && (point == '.' || point == '\'')) out += "\\&";
+    switch (point) {
+      case '\\':
+        out += "\\e";
+        break;
+      case '-':
+        out += "\\-";
+        break;
+      case '"':
+        out += "\\(dq";
+        break;
+      case '\'':
+        out += "\\(aq";
+        break;
+      case '`':
+        out += "\\(ga";
+        break;
+      case ',':
+        // Long lists without blanks may be broken here.
+        out += at < text.size() && text[at] != ' ' && text[at] != '\n' ? ",\\:" : ",";
+        break;
+      case '^':
+        out += "\\(ha";
+        break;
+      case '~':
+        out += "\\(ti";
+        break;
+      default:
+        if (point < 0x80) {
+          out += static_cast<char>(point);
+        } else {
+          out += "\\[u" + Poco::NumberFormatter::formatHex(static_cast<unsigned>(point), 4) + "]";
+        }
+    }
+  }
+  return out;
+}
 
 std::string caiexportManual(std::string_view date) {
   const Program& program = caiexportProgram();

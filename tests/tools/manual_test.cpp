@@ -13,8 +13,6 @@
 #include "caiexport/core/text.h"
 #include "cli/config/settings.h"
 #include "simulator/options.h"
-#include "tools/program.h"
-#include "tools/roff.h"
 
 namespace caiexport::tools {
 namespace {
@@ -123,7 +121,7 @@ TEST(Roff, PrintsTextAsItIs) {
   EXPECT_EQ(roff("a-b \\n"), "a\\-b \\en");
   EXPECT_EQ(roff(".TH x\n'x"), "\\&.TH x\n\\&\\(aqx");
   EXPECT_EQ(roff("a,b, c"), "a,\\:b, c");
-  EXPECT_EQ(roff("→ é"), "\\[u2192] \\[u00E9]");
+  EXPECT_EQ(roff("→ é 😀"), "\\[u2192] \\[u00E9] \\[u1F600]");
 }
 
 }  // namespace
