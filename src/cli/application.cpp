@@ -14,11 +14,8 @@
 #include "caiexport/store/database.h"
 #include "caiexport/store/waiting.h"
 #include "cli/commands/commands.h"
-#include "cli/config/environment.h"
-#include "cli/output/job_json.h"
-#include "cli/output/log_sink.h"
-#include "option_values.h"
-#include "run_end.h"
+#include "cli/config/settings.h"
+#include "cli/output/run_log.h"
 
 // The build sets it to the project's version.
 #ifndef CAIEXPORT_VERSION
@@ -330,10 +327,40 @@ std::string failureText(const core::Error& error, bool withAddresses) {
   return text;
 }
 
+model::JobError recordOf(const core::Error& error) {
+  return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
+}
+
+void writeError(json::Writer& json, const std::optional<model::JobError>& error) {
+  if (!error) {
+    json.null();
+    return;
+  }
+  json.beginObject();
+  json.key("category").value(core::nameOf(error->category));
+  json.key("message").value(error->message);
+  json.key("request_id").textOrNull(error->requestId);
+  json.key("hint").value(error->hint);
+  json.endObject();
+}
+
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
+  json.key(key);
+  if (time) {
+    json.value(core::formatTime(*time));
+  } else {
+    json.null();
+  }
+}
+
 std::string failureDocument(const core::Error& error) {
   std::string text;
   json::Writer json([&text](std::string_view piece) { text += piece; });
-  writeFailure(json, error);
+  json.beginObject();
+  json.key("job").null();
+  json.key("error");
+  writeError(json, recordOf(error));
+  json.endObject();
   return text + "\n";
 }
 

@@ -1,11 +1,14 @@
 #pragma once
-/// Everything that a command needs to run jobs.
+/// Everything that a command needs to run jobs: the way to the platform, the record, and what `dataset`, `segment`,
+/// `sync` and `resume` share (options of a transfer, what a result must be like to count, one job run and printed).
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "caiexport/cli/application.h"
 #include "caiexport/engine/runner.h"
+#include "caiexport/model/export_request.h"
 #include "caiexport/net/poco_transport.h"
 #include "caiexport/platform/auth.h"
 #include "caiexport/platform/client.h"
@@ -73,5 +76,22 @@ class Session {
   Progress progress_;
   engine::Runner runner_;
 };
+
+/// Runs a job that is recorded already, prints its document or its result, says how to go on after a failure.
+CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
+                       Context& context);
+
+/// Prints a result as text on standard output, unless --quiet is given.
+void printResultText(const std::string& text, Context& context);
+
+/// The job as it is now, as a document of its own.
+void printJobDocument(Session& session, model::JobId job, const CommandEnd& error, Context& context);
+
+/// --verify.
+model::VerifyLevel verifyOption(const ParsedOptions& options);
+
+/// Options that `dataset`, `segment` and `sync` share: what a result must be like for it to count.
+OptionGroup guardGroup();
+model::Guards guardOptions(const ParsedOptions& options);
 
 }  // namespace caiexport::cli

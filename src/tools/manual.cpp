@@ -277,7 +277,7 @@ std::vector<const cli::Option*> shownOptions(const std::vector<cli::OptionGroup>
   for (const cli::OptionGroup& group : groups) {
     for (const cli::Option& option : group.options) {
       const bool known = std::ranges::any_of(shown, [&](const auto* other) { return other->name == option.name; });
-      if (!option.hidden && !known) shown.push_back(&option);
+      if (!known) shown.push_back(&option);
     }
   }
   return shown;

@@ -13,7 +13,7 @@
 #include "caiexport/store/database.h"
 #include "caiexport/store/job_store.h"
 #include "cli/commands/commands.h"
-#include "cli/config/environment.h"
+#include "cli/config/settings.h"
 #include "support/fake_clock.h"
 #include "support/temp_directory.h"
 

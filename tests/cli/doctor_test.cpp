@@ -8,7 +8,7 @@
 
 #include "caiexport/cli/options.h"
 #include "caiexport/net/poco_transport.h"
-#include "cli/config/environment.h"
+#include "cli/config/settings.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::cli {

@@ -4,8 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "caiexport/json/writer.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
+#include "cli/output/job_output.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

@@ -13,11 +13,10 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::array<Option, 4> kOptions{{
+constexpr std::array<Option, 3> kOptions{{
     {"output", "DIR", "where"},
     {"limit", "N", "how many"},
     {"all", "", "everything"},
-    {"secret-switch", "", "not shown", true},
 }};
 const std::array<OptionGroup, 1> kGroups{{{"Some", kOptions}}};
 
@@ -42,7 +41,7 @@ TEST(Options, TakeBothForms) {
   EXPECT_EQ(parsed.value("output"), "here");
   EXPECT_EQ(parsed.value("limit"), "3");
   EXPECT_EQ(parsed.value("all"), "");
-  EXPECT_FALSE(parsed.has("secret-switch"));
+  EXPECT_FALSE(parsed.has("quiet"));
   EXPECT_THAT(parsed.arguments(), ElementsAre("12"));
 }
 
@@ -61,7 +60,6 @@ TEST(Options, NameTheNearestRealOne) {
   EXPECT_THAT(failureOf({"--ouput=x"}), HasSubstr("unknown option --ouput, did you mean '--output'?"));
   EXPECT_THAT(failureOf({"--lim"}), HasSubstr("did you mean '--limit'?"));
   EXPECT_THAT(failureOf({"--zzzzzz"}), testing::Not(HasSubstr("did you mean")));
-  EXPECT_THAT(failureOf({"--secret-swich"}), testing::Not(HasSubstr("did you mean")));
 }
 
 TEST(Options, KeepEqualsSignsEmptyTextAndDashesInValues) {
@@ -122,7 +120,6 @@ TEST(HelpText, WrapsAndAligns) {
   EXPECT_EQ(wrapped("averyveryverylongword x", 5, 1), "averyveryverylongword\n x");
   const std::string list = optionList(kGroups);
   EXPECT_THAT(list, HasSubstr("  --output DIR"));
-  EXPECT_THAT(list, testing::Not(HasSubstr("secret-switch")));
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/json/writer.h"
-#include "cli/output/log_sink.h"
+#include "cli/output/run_log.h"
 #include "support/fake_clock.h"
 #include "support/temp_directory.h"
 

@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "caiexport/cli/terminal.h"
 #include "caiexport/reader/table.h"
-#include "cli/output/job_fields.h"
-#include "cli/output/job_text.h"
+#include "cli/output/job_output.h"
 #include "cli/output/progress.h"
 #include "job_fixture.h"
 

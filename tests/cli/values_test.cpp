@@ -5,7 +5,6 @@
 
 #include "caiexport/cli/options.h"
 #include "caiexport/core/error.h"
-#include "cli/option_values.h"
 #include "support/fake_clock.h"
 
 namespace caiexport::cli {

@@ -10,10 +10,16 @@
 #include <string_view>
 
 #include "caiexport/cli/options.h"
+#include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
+#include "caiexport/model/job.h"
 
 namespace caiexport::core {
 class Log;
+}
+
+namespace caiexport::json {
+class Writer;
 }
 
 namespace caiexport::cli {
@@ -71,6 +77,13 @@ bool asksForJson(std::span<const std::string> words);
 /// For standard error: `caiexport: MESSAGE`, the request id and the hint, each on a line. Without addresses a message
 /// that begins with a request begins with its sentence instead.
 std::string failureText(const core::Error& error, bool withAddresses = true);
+
+model::JobError recordOf(const core::Error& error);
+/// An error in JSON, as everywhere: an object, or null for nothing.
+void writeError(json::Writer& json, const std::optional<model::JobError>& error);
+
+/// A time in JSON as a member; null for nothing.
+void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time);
 
 /// For standard output: `{"job": null, "error": {...}}` and a line end.
 std::string failureDocument(const core::Error& error);

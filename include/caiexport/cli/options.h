@@ -1,9 +1,11 @@
 #pragma once
-/// Option tables, a strict parser over them, and help pages made from them.
+/// Option tables, a strict parser over them, help pages made from them, and what values mean.
 ///
 /// Not Poco's OptionProcessor: that one takes unique prefixes for names, ignores case, lets a required argument swallow
 /// the next option and treats `:` as `=` (tried with Poco 1.11), so a typing error could pass as another option.
 
+#include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <span>
@@ -11,13 +13,15 @@
 #include <string_view>
 #include <vector>
 
+#include "caiexport/core/clock.h"
+#include "caiexport/model/ids.h"
+
 namespace caiexport::cli {
 
 struct Option {
   std::string_view name;           ///< Without the dashes.
   std::string_view argument = {};  ///< Placeholder of its value; empty for a flag.
   std::string_view help = {};
-  bool hidden = false;  ///< Accepted, but not shown in help.
 };
 
 struct OptionGroup {
@@ -90,5 +94,42 @@ std::string optionList(std::span<const OptionGroup> groups, std::size_t width = 
 /// `text` wrapped at blanks (its own line ends are such) to `width` columns, every line but the first after `indent`
 /// blanks.
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent);
+
+// --- values of options as what they mean. All errors are Error(usage) that name the option.
+
+/// Nothing where the option was not given.
+std::optional<std::uint64_t> numberOption(const ParsedOptions& options, std::string_view name, std::uint64_t least,
+                                          std::uint64_t most);
+std::optional<core::Duration> durationOption(const ParsedOptions& options, std::string_view name);
+std::optional<core::TimePoint> timeOption(const ParsedOptions& options, std::string_view name, core::TimePoint now);
+/// At least 1.
+std::optional<std::uint64_t> bytesOption(const ParsedOptions& options, std::string_view name);
+/// A comma list with at least one piece.
+std::vector<std::string> listOption(const ParsedOptions& options, std::string_view name);
+/// Text that is not empty and holds no control characters.
+std::optional<std::string> textOption(const ParsedOptions& options, std::string_view name);
+/// An id of the platform.
+std::optional<std::string> idOption(const ParsedOptions& options, std::string_view name, std::string_view what);
+/// One of the words; the first where the option was not given.
+std::string wordOption(const ParsedOptions& options, std::string_view name, std::span<const std::string_view> words);
+std::string requiredId(const ParsedOptions& options, std::string_view name, std::string_view what);
+
+/// Error(usage) if more than one of them was given.
+void refuseTogether(const ParsedOptions& options, std::initializer_list<std::string_view> names);
+/// Error(usage) if `name` was given without `needed`.
+void requireWith(const ParsedOptions& options, std::string_view name, std::string_view needed);
+void refuseArguments(const ParsedOptions& options);
+
+/// A job's number, 1 and up.
+model::JobId jobNumber(std::string_view text);
+/// The only argument, or that of --last: nothing means the newest. Error(usage) for both, for none, for several.
+std::optional<model::JobId> jobOrLast(const ParsedOptions& options);
+
+std::string notADuration(std::string_view text);
+std::string notInRange(std::string_view text, std::uint64_t least, std::uint64_t most);
+
+enum class TextOrJson { text, json };
+/// --format text|json.
+TextOrJson formatOption(const ParsedOptions& options);
 
 }  // namespace caiexport::cli

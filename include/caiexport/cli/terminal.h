@@ -1,8 +1,9 @@
 #pragma once
-/// Standard output for results, standard error for everything else.
+/// Standard output for results, standard error for everything else, and how numbers and fields are written there.
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <span>
 #include <string>
@@ -38,6 +39,32 @@ class StandardOutput {
   bool closed_ = false;
   bool used_ = false;
 };
+
+/// A JSON array that can be read as lines, too: each element on a line of its own.
+class LineArray {
+ public:
+  explicit LineArray(StandardOutput& out) : out_(out) { out_.write("["); }
+  /// To be called before each element; false once the reader of the output is gone.
+  bool next() {
+    const bool open = out_.write(any_ ? ",\n" : "");
+    any_ = true;
+    return open;
+  }
+  void end() { out_.write("]\n"); }
+
+ private:
+  StandardOutput& out_;
+  bool any_ = false;
+};
+
+/// `24,340`.
+std::string grouped(std::uint64_t number);
+/// `1 file`, `24,340 files`.
+std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
+
+/// A field of a CSV line: in quotes if need be, printable, and with a `'` before what a spreadsheet would run (a text
+/// that begins with `=`, `+`, `-` or `@` and is no number).
+std::string csvField(std::string_view text);
 
 /// Lines for people on standard error, with at most one live block below them. Thread safe. Failures to write are
 /// ignored: there is nobody to tell.

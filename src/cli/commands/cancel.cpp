@@ -2,10 +2,8 @@
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/json/writer.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
+#include "cli/output/job_output.h"
 #include "cli/record.h"
-#include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
 

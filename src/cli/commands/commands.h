@@ -40,6 +40,10 @@ CommandEnd runFailed(const ParsedOptions& options, Context& context);
 CommandEnd runDoctor(const ParsedOptions& options, Context& context);
 CommandEnd runConfigure(const ParsedOptions& options, Context& context);
 
+/// `history diff A B` and `history prune`.
+CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context);
+CommandEnd pruneJobs(const ParsedOptions& options, TextOrJson format, Context& context);
+
 /// What `complete` prints for the shells' completion, see complete.cpp. Never fails.
 std::string completions(std::span<const std::string> words, const Environment& environment);
 

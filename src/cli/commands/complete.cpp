@@ -260,7 +260,7 @@ Candidates options(const Line& line) {
   Candidates out;
   for (const OptionGroup& group : groupsOf(line.page)) {
     for (const Option& option : group.options) {
-      if (!option.hidden && !line.options.has(option.name)) {
+      if (!line.options.has(option.name)) {
         addOnce(out, "--" + std::string(option.name), wrapped(shortHelp(option.help), std::string_view::npos, 0));
       }
     }

@@ -2,8 +2,6 @@
 #include <limits>
 
 #include "caiexport/cli/terminal.h"
-#include "cli/option_values.h"
-#include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
 #include "preview.h"

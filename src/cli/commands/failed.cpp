@@ -10,9 +10,6 @@
 #include "caiexport/engine/failed_files.h"
 #include "caiexport/json/writer.h"
 #include "cli/commands/commands.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {

@@ -7,15 +7,10 @@
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "cli/config/config.h"
-#include "cli/option_values.h"
-#include "cli/output/job_fields.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
-#include "cli/output/line_array.h"
+#include "cli/output/job_output.h"
 #include "cli/record.h"
 #include "cli/watches.h"
 #include "commands.h"
-#include "history_actions.h"
 
 namespace caiexport::cli {
 namespace {

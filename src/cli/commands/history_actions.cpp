@@ -1,9 +1,10 @@
-#include "history_actions.h"
+/// `history diff A B` and `history prune`.
 
 #include <array>
 #include <cmath>
 #include <cstdio>
 
+#include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
@@ -14,10 +15,8 @@
 #include "caiexport/store/history.h"
 #include "caiexport/store/prune_store.h"
 #include "cli/config/config.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
 #include "cli/record.h"
+#include "commands.h"
 #include "input_files.h"
 
 namespace caiexport::cli {

@@ -5,15 +5,15 @@
 #include <tuple>
 #include <utility>
 
+#include "caiexport/cli/options.h"
+#include "caiexport/cli/terminal.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/tables.h"
 #include "cli/config/config.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
+#include "cli/output/job_output.h"
 #include "cli/record.h"
 
 namespace caiexport::cli {

@@ -12,9 +12,7 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/table.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
-#include "cli/output/sync_output.h"
+#include "cli/output/job_output.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {
@@ -276,6 +274,17 @@ void sayUncounted(const model::Guards& guards, Console& console) {
 }
 
 }  // namespace
+
+void writeMark(json::Writer& json, const std::optional<store::SyncMark>& mark) {
+  if (!mark) {
+    json.null();
+    return;
+  }
+  json.beginObject();
+  json.key("batch_id").value(mark->batch.value());
+  json.key("created").value(core::formatTime(mark->created));
+  json.endObject();
+}
 
 CommandEnd previewDataset(Configuration& configuration, model::ExportRequest request, TextOrJson format,
                           Context& context) {

@@ -3,11 +3,13 @@
 
 #include "caiexport/cli/application.h"
 #include "caiexport/engine/sync.h"
-#include "cli/run_job.h"
 
 namespace caiexport::cli {
 
 class Configuration;
+
+/// `{"batch_id", "created"}` or null.
+void writeMark(json::Writer& json, const std::optional<store::SyncMark>& mark);
 
 CommandEnd previewDataset(Configuration& configuration, model::ExportRequest request, TextOrJson format,
                           Context& context);

@@ -6,10 +6,10 @@
 #include <new>
 #include <string>
 
+#include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/error.h"
 #include "cli/config/config.h"
-#include "cli/option_values.h"
 
 namespace caiexport::cli {
 namespace {

@@ -5,15 +5,12 @@
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/json/writer.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
+#include "cli/output/job_output.h"
 #include "cli/record.h"
-#include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "expectation.h"
 #include "input_files.h"
+#include "verify_check.h"
 
 namespace caiexport::cli {
 namespace {

@@ -4,8 +4,6 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/reader/score_report.h"
-#include "cli/option_values.h"
-#include "cli/output/job_text.h"
 #include "cli/output/output_file.h"
 #include "commands.h"
 #include "reading.h"

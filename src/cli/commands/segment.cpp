@@ -5,8 +5,6 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/runner.h"
-#include "cli/option_values.h"
-#include "cli/run_job.h"
 #include "cli/session.h"
 #include "commands.h"
 

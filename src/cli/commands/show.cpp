@@ -5,11 +5,8 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "cli/config/config.h"
-#include "cli/option_values.h"
-#include "cli/output/job_json.h"
-#include "cli/output/job_text.h"
+#include "cli/output/job_output.h"
 #include "cli/record.h"
-#include "cli/run_job.h"
 #include "commands.h"
 
 namespace caiexport::cli {

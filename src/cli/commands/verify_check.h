@@ -1,5 +1,6 @@
 #pragma once
-/// What is on disk against what was recorded.
+/// What should be on disk, as a job or manifests tell, against what is there. `verify` tells what it finds, `resume` of
+/// a job that is done fetches again what is wrong.
 
 #include <cstdint>
 #include <filesystem>
@@ -11,10 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/cli/application.h"
+#include "caiexport/model/replacement.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/reader/tables.h"
 
 namespace caiexport::cli {
+
+class InputFinder;
 
 /// A file as it should be.
 struct ExpectedFile {
@@ -31,6 +36,15 @@ struct ExpectedBatch {
   std::string batchId;
   std::vector<ExpectedFile> files;
   std::optional<std::uint64_t> records;  ///< Of all its files together.
+};
+
+struct Expectation {
+  std::optional<std::int64_t> job;
+  std::vector<ExpectedBatch> batches;
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;
+  std::vector<std::filesystem::path> unknown;  ///< Batch folders beside others, without a manifest.
+  std::vector<model::Replacement> replaced;    ///< Batches that lie elsewhere now, or were deleted on purpose.
 };
 
 enum class Difference { missing, changed, foreign };
@@ -86,5 +100,13 @@ class VerifyCheck {
   reader::TableFinder tables_;  ///< Of the batch at hand.
   VerifyReport report_;
 };
+
+/// Error(notFound) if the job has not brought all its files to disk.
+Expectation expectedOfJob(InputFinder& finder, const std::string& argument);
+/// By the manifests in the folder. Error(notFound) if there are none.
+Expectation expectedInFolder(const std::filesystem::path& folder);
+
+/// Shows how far it is, at most ten times a second.
+VerifyReport checkAll(const Expectation& expectation, VerifyCheck::Look look, Context& context);
 
 }  // namespace caiexport::cli

@@ -15,8 +15,7 @@
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
-#include "cli/option_values.h"
-#include "environment.h"
+#include "settings.h"
 
 namespace caiexport::cli {
 

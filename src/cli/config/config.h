@@ -14,7 +14,6 @@
 #include "caiexport/core/secret.h"
 #include "caiexport/model/export_request.h"
 #include "caiexport/transfer/downloader.h"
-#include "environment.h"
 #include "ini_file.h"
 #include "settings.h"
 

@@ -78,9 +78,6 @@ struct DoctorQuestions {
 void runChecks(Checks& checks, Configuration& configuration, const ParsedOptions& options,
                const DoctorQuestions& questions, Context& context);
 
-/// Those of this machine: output folder (with room for `neededBytes`), database, libraries.
-void runLocalChecks(Checks& checks, Configuration& configuration, std::uint64_t neededBytes);
-
 /// Settings and checks as text, for `doctor` and at the end of `configure`.
 CommandEnd examineAsText(Configuration& configuration, const ParsedOptions& options, const DoctorQuestions& questions,
                          Context& context);

@@ -1,4 +1,5 @@
-#include "job_fields.h"
+/// Everything that `history` and `show` tell about a job, in one list: its name in JSON and CSV, its column in the
+/// table, its line in `show`. A new one is a line of that list.
 
 #include <algorithm>
 #include <cstdint>
@@ -6,11 +7,12 @@
 #include <variant>
 #include <vector>
 
+#include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
-#include "job_text.h"
+#include "job_output.h"
 
 namespace caiexport::cli {
 namespace {

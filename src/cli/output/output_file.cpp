@@ -24,8 +24,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "cli/config/environment.h"
-#include "cli/option_values.h"
+#include "cli/config/settings.h"
 
 namespace caiexport::cli {
 

@@ -9,7 +9,7 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/engine/runner.h"
-#include "job_text.h"
+#include "job_output.h"
 
 namespace caiexport::cli {
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
+#include <limits>
 #include <system_error>
 
 #include "caiexport/core/error.h"
@@ -32,6 +34,22 @@ int writeAll(int descriptor, std::string_view text) {
     text.remove_prefix(static_cast<std::size_t>(written));
   }
   return 0;
+}
+
+/// `-1.5e3`: harmless, and of use as it is.
+bool isNumber(std::string_view text) {
+  double value = 0;
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && text.find_first_of("iInN") == text.npos;
+}
+
+/// Spreadsheets run such a cell, some also with the wide forms of these characters.
+bool beginsAFormula(std::string_view text) {
+  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
+    if (text.starts_with(start)) return !isNumber(text);
+  }
+  return false;
 }
 
 }  // namespace
@@ -74,6 +92,31 @@ bool StandardOutput::flush() {
   // SIGPIPE is ignored, so a closed pipe is an error number.
   if (error == EPIPE) return false;
   throw core::Error(core::Category::io, "cannot write to standard output: " + std::generic_category().message(error));
+}
+
+std::string grouped(std::uint64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t at = text.size(); at > 3;) {
+    at -= 3;
+    text.insert(at, 1, ',');
+  }
+  return text;
+}
+
+std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
+  return grouped(number).append(" ").append(number == 1 ? one : many);
+}
+
+std::string csvField(std::string_view text) {
+  std::string shown = core::printable(text, std::numeric_limits<std::size_t>::max());
+  if (beginsAFormula(core::trim(shown))) shown.insert(0, "'");
+  if (shown.find_first_of(",\"") == shown.npos) return shown;
+  std::string out = "\"";
+  for (const char c : shown) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out += '"';
 }
 
 bool Console::canRedraw() const {

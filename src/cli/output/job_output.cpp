@@ -1,15 +1,14 @@
-#include "job_text.h"
+#include "job_output.h"
 
 #include <algorithm>
-#include <charconv>
 #include <deque>
-#include <limits>
 
+#include "caiexport/cli/application.h"
+#include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
-#include "job_fields.h"
-#include "job_json.h"
 
 namespace caiexport::cli {
 namespace {
@@ -97,14 +96,15 @@ std::string nextCommand(const store::JobView& view) {
 
 }  // namespace
 
-std::string grouped(std::uint64_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t at = text.size(); at > 3;) {
-    at -= 3;
-    text.insert(at, 1, ',');
-  }
-  return text;
+std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch) {
+  return job.request.output / job.datasetId.value() / batch.value();
 }
+
+std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file) {
+  return batchFolder(job, file.remote.batchId) / file.path;
+}
+
+// --- text
 
 std::string timeText(const std::optional<core::TimePoint>& time) {
   if (!time) return "-";
@@ -122,10 +122,6 @@ std::string sizeText(const model::Job& job) {
 
 std::string recordsText(std::uint64_t records, std::size_t batches) {
   return batches > 1 ? counted(records, "row", "rows") : counted(records, "customer", "customers");
-}
-
-std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
-  return grouped(number).append(" ").append(number == 1 ? one : many);
 }
 
 std::string replacementText(const model::Replacement& replacement) {
@@ -191,36 +187,97 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   return out;
 }
 
+// --- JSON
+
 namespace {
 
-/// `-1.5e3`: harmless, and of use as it is.
-bool isNumber(std::string_view text) {
-  double value = 0;
-  if (text.starts_with('+')) text.remove_prefix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size() && text.find_first_of("iInN") == text.npos;
+void writeSteps(json::Writer& json, const model::Job& job) {
+  json.key("steps").beginArray();
+  for (const model::Step& step : job.steps) {
+    json.beginObject();
+    json.key("name").value(model::nameOf(step.name));
+    json.key("state").value(model::nameOf(step.state));
+    writeTime(json, "started_at", step.startedAt);
+    writeTime(json, "finished_at", step.finishedAt);
+    json.key("attempts").value(std::uint64_t{step.attempts});
+    json.endObject();
+  }
+  json.endArray();
 }
 
-/// Spreadsheets run such a cell, some also with the wide forms of these characters.
-bool beginsAFormula(std::string_view text) {
-  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
-    if (text.starts_with(start)) return !isNumber(text);
+/// Where it is now: its batch may have been moved aside.
+std::filesystem::path placeOf(const model::Job& job, const model::FileRecord& file,
+                              std::span<const model::Replacement> replaced) {
+  const auto moved = std::ranges::find(replaced, file.remote.batchId, &model::Replacement::batch);
+  if (moved == replaced.end() || moved->action != model::ReplaceAction::aside) return pathOf(job, file);
+  return moved->path / file.path;
+}
+
+void writeFile(json::Writer& json, const model::FileRecord& file, const std::filesystem::path& path) {
+  json.beginObject();
+  json.key("name").value(file.remote.name);
+  json.key("path").value(path.string());
+  json.key("batch_id").value(file.remote.batchId.value());
+  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
+  json.key("bytes").value(file.remote.lengthBytes);
+  json.key("sha256").textOrNull(file.sha256);
+  json.key("records").value(file.records);
+  json.key("state").value(model::nameOf(file.state));
+  json.endObject();
+}
+
+void writeEvent(json::Writer& json, const model::Event& event) {
+  json.beginObject();
+  writeTime(json, "at", event.at);
+  json.key("step");
+  if (event.step) {
+    json.value(model::nameOf(*event.step));
+  } else {
+    json.null();
   }
-  return false;
+  json.key("what").value(event.what);
+  json.key("detail").value(event.detail);
+  json.endObject();
 }
 
 }  // namespace
 
-std::string csvField(std::string_view text) {
-  std::string shown = core::printable(text, std::numeric_limits<std::size_t>::max());
-  if (beginsAFormula(core::trim(shown))) shown.insert(0, "'");
-  if (shown.find_first_of(",\"") == shown.npos) return shown;
-  std::string out = "\"";
-  for (const char c : shown) {
-    if (c == '"') out += '"';
-    out += c;
+void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements) {
+  json.beginArray();
+  for (const model::Replacement& one : replacements) {
+    json.beginObject();
+    json.key("batch_id").value(one.batch.value());
+    json.key("by").value(one.by.value());
+    json.key("action").value(model::nameOf(one.action));
+    json.key("path").textOrNull(one.path.string());
+    json.endObject();
   }
-  return out += '"';
+  json.endArray();
+}
+
+void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, store::History& history,
+              const std::optional<model::JobError>& error) {
+  const model::Job& job = view.job;
+  json.beginObject();
+  writeJobFields(json, view);
+  json.key("error");
+  writeError(json, error ? error : job.error);
+  if (detail != JobDetail::summary) {
+    writeSteps(json, job);
+    const std::vector<model::Replacement> replaced = history.replacementsOf(job);
+    json.key("file_list").beginArray();
+    history.forEachFile(job.id,
+                        [&](const model::FileRecord& file) { writeFile(json, file, placeOf(job, file, replaced)); });
+    json.endArray();
+    json.key("replaced");
+    writeReplacements(json, replaced);
+  }
+  if (detail == JobDetail::everything) {
+    json.key("events").beginArray();
+    history.forEachEvent(job.id, [&](const model::Event& event) { writeEvent(json, event); });
+    json.endArray();
+  }
+  json.endObject();
 }
 
 }  // namespace caiexport::cli

@@ -1,5 +1,6 @@
 #pragma once
-/// Diagnostic events to standard error and, as JSON lines, to a file.
+/// What a run tells of itself: events to standard error and, as JSON lines, to a file; its first and its last word
+/// there, for the command that `on_end` names, and as its exit code.
 
 #include <sys/types.h>
 
@@ -12,11 +13,9 @@
 #include <string>
 #include <string_view>
 
+#include "caiexport/cli/application.h"
+#include "caiexport/core/clock.h"
 #include "caiexport/core/log.h"
-
-namespace caiexport::core {
-class Clock;
-}
 
 namespace caiexport::json {
 class Writer;
@@ -25,6 +24,7 @@ class Writer;
 namespace caiexport::cli {
 
 class Console;
+
 struct LogFile {
   std::filesystem::path path;
   core::LogLevel level = core::LogLevel::debug;         ///< Events below it are left out.
@@ -60,6 +60,32 @@ class LogSink final : public core::Log {
   std::mutex mutex_;  ///< Of the descriptor.
   int descriptor_ = -1;
   std::atomic<std::int64_t> job_ = 0;  ///< 0: none
+};
+
+/// One run of a command, from before it begins.
+class RunEnd {
+ public:
+  /// Logs `run_started`. Everything must outlive it.
+  RunEnd(const CommandPage& page, const ParsedOptions& options, Context& context, LogSink& log);
+
+  /// Logs `run_ended` and runs the `on_end` command. What it gives back is how the program is to end: with
+  /// `--if-running skip` another process at work is no failure.
+  CommandEnd end(CommandEnd error);
+
+ private:
+  bool skips(const CommandEnd& error) const;
+  void writeSettings(json::Writer& json) const;
+  void writeEnd(json::Writer& json, const CommandEnd& error, bool skipped) const;
+  std::string_view statusOf(const CommandEnd& error, bool skipped) const;
+  void runHook(const CommandEnd& error, bool skipped);
+
+  std::string command_;
+  bool takesHook_;
+  const ParsedOptions& options_;
+  Context& context_;
+  LogSink& log_;
+  core::SteadyTime startedAt_;
+  core::TimePoint startTime_;
 };
 
 // Messages about requests begin with the method and the address; people want to read what happened first.

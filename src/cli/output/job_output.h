@@ -1,0 +1,92 @@
+#pragma once
+/// Jobs as they are told: as text for people, as JSON with the documented keys in their documented order, as lines of
+/// CSV, and as rows of a spreadsheet. What is said about a job is one list, see job_fields.cpp.
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "caiexport/core/clock.h"
+#include "caiexport/model/job.h"
+#include "caiexport/model/replacement.h"
+#include "caiexport/reader/table.h"
+
+namespace caiexport::json {
+class Writer;
+}
+
+namespace caiexport::store {
+class History;
+struct JobView;
+}  // namespace caiexport::store
+
+namespace caiexport::cli {
+
+// --- where things are
+
+/// Where a batch of the job lies on disk.
+std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch);
+/// Where a file of the job lies on disk once it is complete.
+std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file);
+
+// --- text
+
+/// `2026-11-24 10:00:00Z`; `-` for nothing.
+std::string timeText(const std::optional<core::TimePoint>& time);
+/// The rows of one batch are customers; those of several are not, since a customer may be in each.
+std::string recordsText(std::uint64_t records, std::size_t batches);
+/// `1 batch, 2 files, 30 B, 7 customers`.
+std::string sizeText(const model::Job& job);
+/// `replaced by BATCH` and what became of it.
+std::string replacementText(const model::Replacement& replacement);
+
+/// What came over the network in one run.
+struct Arrived {
+  std::uint64_t bytes = 0;
+  core::Duration time{};
+};
+
+/// The result of a successful run: what, where, how much, how long, how fast, and the next useful command.
+/// `ran`: how long this run took; nothing if that is unknown.
+std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {},
+                       const std::optional<core::Duration>& ran = {});
+
+/// One job with its steps, files and newest events.
+std::string showText(const store::JobView& view, store::History& history, std::size_t width);
+
+/// The lines of `show` about the job as a whole: `  NAME        VALUE`.
+std::string jobFacts(const store::JobView& view, std::span<const model::Replacement> replaced);
+
+// --- tables
+
+/// The table of `history` for a terminal of that width (0: no bound): ids are cut to fit, errors shown where there is
+/// room.
+reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
+
+/// CSV by RFC 4180: lines end in CRLF.
+std::string historyCsvHeader();
+std::string historyCsvRow(const store::JobView& view);
+
+// --- JSON
+
+/// How much of a job is written.
+enum class JobDetail {
+  summary,    ///< The job alone: `history`, `cancel`.
+  result,     ///< And its steps and files: the commands that ran it.
+  everything  ///< And its events: `show`.
+};
+
+/// The job as one object; files and events are streamed from `history`. `error`, if given, stands in for the recorded
+/// one: what this run met, and was not recorded.
+void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, store::History& history,
+              const std::optional<model::JobError>& error = {});
+
+/// The members that every job has in JSON, inside an object that is begun.
+void writeJobFields(json::Writer& json, const store::JobView& view);
+
+/// `[{"batch_id", "by", "action", "path"}]`.
+void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements);
+
+}  // namespace caiexport::cli
