@@ -1,9 +1,10 @@
 /// caiexport-bench-read: one measured run, as its own process so that the peak memory is its own.
 ///
-///   generate DIR ROWS FILES          writes the data set
-///   ours csv|jsonl|scores DIR OUT    through the reader
-///   duckdb csv|jsonl|scores DIR OUT  the same projection by DuckDB itself
-///   ours first20 DIR OUT             the first 20 rows as a table
+///   generate DIR ROWS FILES                  writes the data set, and the one before it to DIR-before: a tenth of its
+///                                            people are others, and all have other scores
+///   ours csv|jsonl|scores|against DIR OUT    through the reader
+///   duckdb csv|jsonl|scores|against DIR OUT  the same projection, or join, by DuckDB itself
+///   ours first20 DIR OUT                     the first 20 rows as a table
 ///
 /// OUT is a file; `-` is standard output (ours only). Prints `SECONDS CPU_SECONDS PEAK_KIB ROWS` to standard error.
 
@@ -55,15 +56,23 @@ struct Connection {
   duckdb_connection handle = nullptr;
 };
 
+fs::path beforeOf(const fs::path& folder) {
+  return folder.string() + "-before";
+}
+
 void generate(const fs::path& folder, std::uint64_t rows, std::uint64_t count) {
-  fs::create_directories(folder);
   Connection connection;
-  for (std::uint64_t index = 0; index < count; ++index) {
-    const std::uint64_t from = rows * index / count;
-    char name[64];
-    std::snprintf(name, sizeof name, "part-%05u.snappy.parquet", static_cast<unsigned>(index));
-    bench::writeProfiles(connection.handle, folder / name, from, rows * (index + 1) / count - from);
-  }
+  const auto write = [&](const fs::path& into, std::uint64_t first, std::uint64_t salt) {
+    fs::create_directories(into);
+    for (std::uint64_t index = 0; index < count; ++index) {
+      const std::uint64_t from = rows * index / count;
+      char name[64];
+      std::snprintf(name, sizeof name, "part-%05u.snappy.parquet", static_cast<unsigned>(index));
+      bench::writeProfiles(connection.handle, into / name, first + from, rows * (index + 1) / count - from, salt);
+    }
+  };
+  write(folder, 0, 1);
+  write(beforeOf(folder), rows / 10, 5);
 }
 
 class DescriptorOutput final : public reader::Output {
@@ -85,9 +94,17 @@ class DescriptorOutput final : public reader::Output {
 
 std::uint64_t runOurs(const std::string& what, const fs::path& folder, const std::string& out) {
   const auto parquet = reader::openReader({});
-  std::vector<reader::InputFile> files;
-  for (const fs::path& path : filesIn(folder)) files.push_back({.path = path});
-  const auto profiles = parquet->open(std::move(files));
+  const auto inputs = [](const fs::path& of) {
+    std::vector<reader::InputFile> files;
+    for (const fs::path& path : filesIn(of)) files.push_back({.path = path});
+    return files;
+  };
+  if (what == "against") {
+    const reader::Comparison moved = parquet->openPair(inputs(folder), inputs(beforeOf(folder)))->compare({}, {});
+    std::ofstream(out) << moved.both << ' ' << moved.rose << '\n';
+    return moved.both;
+  }
+  const auto profiles = parquet->open(inputs(folder));
   if (what == "scores") {
     const reader::ScoreSummary summary = profiles->scores("", {});
     std::ofstream(out) << reader::jsonReport(summary);
@@ -128,14 +145,36 @@ std::vector<std::string> scoreStatements(const std::string& source) {
           ".influentialFactors) AS f FROM " + source + ") GROUP BY 1 ORDER BY 3 DESC"};
 }
 
-void runDuckDb(const std::string& what, const fs::path& folder, const std::string& out) {
-  Connection connection;
+std::string sourceOf(const fs::path& folder) {
   std::string list;
   for (const fs::path& path : filesIn(folder)) list += (list.empty() ? "" : ", ") + bench::sqlText(path.string());
-  const std::string source = "read_parquet([" + list + "], union_by_name = true)";
+  return "read_parquet([" + list + "], union_by_name = true)";
+}
+
+/// Each customer's primary identity and highest score.
+std::string customersIn(const fs::path& folder) {
+  return "(SELECT p.space AS space, p.id AS id, max(s) AS s FROM (SELECT list_filter(flatten(list_transform("
+         "map_entries(identityMap), lambda e: list_transform(e.value, lambda v: {'space': e.key, 'id': v.id, 'first': "
+         "v.\"primary\"}))), lambda t: t.first)[1] AS p, _tenant.customerAI.churn_q3.score AS s FROM " +
+         sourceOf(folder) + ") GROUP BY 1, 2)";
+}
+
+/// Who was and is in which twentieth of the scores, how many rose and fell, and by how much.
+std::string againstStatement(const fs::path& folder) {
+  return "SELECT least(floor(b.s / 5), 19), least(floor(n.s / 5), 19), count(*), sum(b.s), sum(n.s), count(*) FILTER "
+         "(n.s > b.s), count(*) FILTER (n.s < b.s) FROM " +
+         customersIn(beforeOf(folder)) + " AS b FULL JOIN " + customersIn(folder) +
+         " AS n ON b.space = n.space AND b.id = n.id GROUP BY 1, 2";
+}
+
+void runDuckDb(const std::string& what, const fs::path& folder, const std::string& out) {
+  Connection connection;
+  const std::string source = sourceOf(folder);
   bench::runSql(connection.handle, "SET TimeZone = 'UTC'");
   if (what == "scores") {
     for (const std::string& statement : scoreStatements(source)) bench::runSql(connection.handle, statement);
+  } else if (what == "against") {
+    bench::runSql(connection.handle, againstStatement(folder));
   } else if (what == "csv") {
     bench::runSql(connection.handle, "COPY (" + (kFlat + source) + ") TO " + bench::sqlText(out) +
                                          " (FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ')");
@@ -166,7 +205,8 @@ int main(int count, char** arguments) {
     } else if (words.size() == 4 && words[0] == "duckdb") {
       runDuckDb(words[1], words[2], words[3]);
     } else {
-      std::cerr << "usage: generate DIR ROWS FILES | ours|duckdb csv|jsonl|scores DIR OUT | ours first20 DIR OUT\n";
+      std::cerr
+          << "usage: generate DIR ROWS FILES | ours|duckdb csv|jsonl|scores|against DIR OUT | ours first20 DIR OUT\n";
       return 2;
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;

@@ -27,13 +27,13 @@ inline std::string sqlText(const std::string& text) {
   return quoted + "'";
 }
 
-/// Writes rows [from, from + count) to `path`.
+/// Writes rows [from, from + count) to `path`. The scores follow from the row number and `salt`.
 inline void writeProfiles(duckdb_connection connection, const std::filesystem::path& path, std::uint64_t from,
-                          std::uint64_t count) {
+                          std::uint64_t count, std::uint64_t salt = 1) {
   runSql(connection, "CREATE OR REPLACE MACRO h(i, salt) AS (hash(i * 1000003 + salt) % 1000000)::DOUBLE / 1000000");
   static constexpr const char* kSelect = R"sql(
   WITH b AS (
-    SELECT i, h(i, 1) AS u1, h(i, 2) AS u2, h(i, 3) AS u3, h(i, 4) AS u4,
+    SELECT i, h(i, __SALT__) AS u1, h(i, 2) AS u2, h(i, 3) AS u3, h(i, 4) AS u4,
       substr(md5(i::VARCHAR), 1, 8) || '-' || substr(md5(i::VARCHAR), 9, 4) || '-4' || substr(md5(i::VARCHAR), 14, 3)
         || '-a' || substr(md5(i::VARCHAR), 18, 3) || '-' || substr(md5(i::VARCHAR), 21, 12) AS uuid
     FROM range(__FROM__, __TO__) t(i)
@@ -78,6 +78,7 @@ inline void writeProfiles(duckdb_connection connection, const std::filesystem::p
   const auto put = [&select](const std::string& mark, const std::string& value) {
     select.replace(select.find(mark), mark.size(), value);
   };
+  put("__SALT__", std::to_string(salt));
   put("__FROM__", std::to_string(from));
   put("__TO__", std::to_string(from + count));
   runSql(connection, "COPY (" + select + ") TO " + sqlText(path.string()) +
