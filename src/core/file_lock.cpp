@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/sysmacros.h>
 #endif
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -124,6 +126,16 @@ int openUnnamed(const fs::path& folder) {
   return named;
 }
 
+/// Up to the hard limit, if that is of use.
+void raiseLimit() {
+  // Enough for every list of batches, and no more than what programs that close everything can stand.
+  constexpr rlim_t kPlenty = 1U << 20U;
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= std::min(limit.rlim_max, kPlenty)) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kPlenty);
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 }  // namespace
 
 struct LockTable::State {
@@ -202,6 +214,26 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
 
 DirectoryLock::~DirectoryLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::size_t DirectoryLocks::most() {
+  struct rlimit limit {};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<std::size_t>(limit.rlim_cur / 2) : 0;
+}
+
+void DirectoryLocks::add(const fs::path& directory) {
+  auto lock = std::make_unique<DirectoryLock>(directory);
+  if (held_.size() >= most()) raiseLimit();
+  if (held_.size() < most()) {
+    held_.push_back(std::move(lock));
+  } else {
+    ++notHeld_;
+  }
+}
+
+void DirectoryLocks::clear() {
+  held_.clear();
+  notHeld_ = 0;
 }
 
 }  // namespace caiexport::core

@@ -155,8 +155,13 @@ void fetchChanged(StepContext& context, model::StepName step, const transfer::Do
 /// As the process may open no more files than it may; said where that is fewer connections than a run begins with.
 transfer::DownloadSettings affordable(StepContext& context) {
   const transfer::DownloadSettings& wanted = context.tools.download;
-  const std::optional<std::uint64_t> left = core::freeDescriptors();
+  std::optional<std::uint64_t> left = core::freeDescriptors();
   if (!left) return wanted;
+  // What the locks of the folders will take, once something is to be written.
+  if (context.run.folders.empty()) {
+    const std::uint64_t locks = std::min(context.job.batches.size(), core::DirectoryLocks::most());
+    *left -= std::min(*left, locks);
+  }
   transfer::DownloadSettings settings = transfer::within(*left, wanted);
   const unsigned most = mostConnections(settings);
   const unsigned begins = std::min(wanted.connections.value_or(wanted.connectionsStart), mostConnections(wanted));

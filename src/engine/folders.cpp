@@ -290,9 +290,16 @@ void holdFolders(StepContext& context) {
     context.tools.files.createDirectories(folder);
     refuseLink(folder.parent_path());
     refuseLink(folder);
-    context.run.folders.push_back(std::make_unique<core::DirectoryLock>(folder));
+    context.run.folders.add(folder);
     requireOwnManifest(context.job, batch.id);
   }
+  if (context.run.folders.notHeld() == 0) return;
+  const std::string text = "only " + std::to_string(context.run.folders.held()) + " of the " +
+                           std::to_string(context.job.batches.size()) +
+                           " batch folders are locked, since this process may open no more files: let no other "
+                           "caiexport write to them (or raise ulimit -n)";
+  context.tools.observer.notice(text);
+  context.tools.store.addEvent(context.job.id, context.step.name, "folders_not_locked", text);
 }
 
 bool foldsNames(core::FileSystem& files, const fs::path& folder) {

@@ -79,13 +79,13 @@ class Pruning {
   bool pruneFiles(const model::Job& job) {
     const auto replaced = history_.replacementsOf(job);
     std::map<model::BatchId, fs::path> folders;
-    std::vector<std::unique_ptr<core::DirectoryLock>> held;
+    core::DirectoryLocks held;
     for (const model::Batch& batch : job.batches) {
       const fs::path folder = folderOf(job, batch.id, replaced);
       std::error_code ignored;
       if (!fs::is_directory(fs::symlink_status(folder, ignored))) continue;
       try {
-        held.push_back(std::make_unique<core::DirectoryLock>(folder));
+        held.add(folder);
       } catch (const Error& error) {
         if (error.category() == Category::busy) return false;
         throw;

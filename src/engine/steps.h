@@ -56,7 +56,7 @@ struct RunState {
   };
   Growth growth = {};
   /// Folders of the job's batches: held from the first byte written until the manifest is.
-  std::vector<std::unique_ptr<core::DirectoryLock>> folders = {};
+  core::DirectoryLocks folders = {};
 };
 
 struct StepContext {

@@ -253,6 +253,20 @@ TEST_F(FewDescriptors, LowerTheConnectionsAndOnlyThenEndTheRun) {
   EXPECT_EQ(none.code, 9) << none.err;
 }
 
+TEST_F(FewDescriptors, AreEnoughForMoreBatchesThanThereAre) {
+  startWith(R"({"batches": 200, "files": 1, "file_bytes": 2000})");
+  const std::string words = std::string("dataset --all --verify size --id ") + kScoreDataset;
+  const Ended few = runUnder("ulimit -n 96", words);
+  EXPECT_EQ(few.code, 0) << few.err;
+  EXPECT_THAT(few.err, HasSubstr("of the 200 batch folders are locked"));
+  // The program may raise the soft limit, and does.
+  const Ended soft = runUnder("ulimit -S -n 96", words + " --output " + path("soft"));
+  EXPECT_EQ(soft.code, 0) << soft.err;
+  EXPECT_THAT(soft.err, Not(HasSubstr("folders are locked")));
+  EXPECT_EQ(filesUnder("soft").size(), filesUnder("out").size());
+  EXPECT_EQ(runUnder("ulimit -n 96", "history prune --before 0s --files").code, 0);
+}
+
 TEST_F(NoRoom, AFileThatDoesNotFitIsExit9AndResumable) {
   startWith(R"({"batches": 1, "files": 3, "file_bytes": 9000000})");
   const std::string words = std::string("dataset --verify size --id ") + kScoreDataset;

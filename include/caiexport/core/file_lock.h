@@ -1,10 +1,12 @@
 #pragma once
 /// Locks that the kernel releases when their process dies, however it dies. Nothing stale is ever left.
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace caiexport::core {
 
@@ -44,6 +46,25 @@ class DirectoryLock {
 
  private:
   int descriptor_ = -1;
+};
+
+/// Locks on many folders, held until the end. Not for use by two threads.
+class DirectoryLocks {
+ public:
+  /// As DirectoryLock. Each lock takes a descriptor: where this process may open so few files that half of them are
+  /// taken by locks (its soft limit is raised first), it is only made sure that nobody holds the folder now.
+  void add(const std::filesystem::path& directory);
+  bool empty() const { return held_.empty(); }
+  void clear();
+  std::size_t held() const { return held_.size(); }
+  /// How many can be held as the soft limit stands.
+  static std::size_t most();
+  /// How many of those added are not held.
+  std::size_t notHeld() const { return notHeld_; }
+
+ private:
+  std::vector<std::unique_ptr<DirectoryLock>> held_;
+  std::size_t notHeld_ = 0;
 };
 
 }  // namespace caiexport::core
