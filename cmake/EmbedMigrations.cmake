@@ -44,7 +44,7 @@ function(caiexport_write_migrations directory output)
     set(previous "${number}")
     math(EXPR expected "${expected} + 1")
   endforeach()
-  file(WRITE "${output}" "#include \"migrations.h\"
+  file(WRITE "${output}" "#include \"caiexport/store/database.h\"
 
 namespace caiexport::store {
 namespace {

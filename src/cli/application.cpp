@@ -12,7 +12,6 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
 #include "caiexport/store/database.h"
-#include "caiexport/store/waiting.h"
 #include "cli/commands/commands.h"
 #include "cli/config/settings.h"
 #include "cli/output/run_log.h"

@@ -9,7 +9,6 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
-#include "caiexport/store/source_status.h"
 
 namespace caiexport::cli {
 

@@ -13,7 +13,6 @@
 #include "caiexport/platform/auth.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
-#include "caiexport/store/run_store.h"
 #include "caiexport/store/sync_store.h"
 #include "cli/config/config.h"
 #include "cli/output/progress.h"

@@ -1,5 +1,6 @@
 #include "caiexport/store/database.h"
 
+#include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
@@ -20,9 +21,6 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/ownership.h"
-#include "failure.h"
-#include "migrations.h"
-#include "patience.h"
 #include "query.h"
 
 namespace caiexport::store {
@@ -389,6 +387,25 @@ Database::~Database() = default;
 
 int newestSchemaVersion() {
   return static_cast<int>(migrations().size());
+}
+
+DatabaseFacts factsOf(Database& database) {
+  SQLite::Database& connection = database.connection();
+  DatabaseFacts facts;
+  try {
+    facts.schemaVersion = connection.execAndGet("PRAGMA user_version").getInt();
+    facts.journalMode = connection.execAndGet("PRAGMA journal_mode").getString();
+    const std::string check = connection.execAndGet("PRAGMA quick_check(1)").getString();
+    if (check != "ok") facts.trouble = check;
+    facts.jobs = static_cast<std::uint64_t>(connection.execAndGet("SELECT count(*) FROM job").getInt64());
+  } catch (const SQLite::Exception& error) {
+    throwDatabaseError("check", database.file(), error);
+  }
+  return facts;
+}
+
+std::string sqliteVersion() {
+  return sqlite3_libversion();
 }
 
 }  // namespace caiexport::store

@@ -1,4 +1,6 @@
-/// The part of JobStore that asks what earlier jobs of the same source were like.
+/// The part of JobStore that asks about other jobs: what earlier ones of the same source were like, what is theirs on
+/// the platform, how many evaluations were asked for.
+
 #include <SQLiteCpp/Exception.h>
 
 #include <algorithm>
@@ -10,11 +12,18 @@
 namespace caiexport::store {
 namespace {
 
+using model::numberOf;
+
 constexpr std::string_view kSameSource =
     " FROM job AS other"
     " JOIN job AS this ON this.kind = other.kind AND this.source_id = other.source_id"
     "  AND this.org_id = other.org_id AND this.sandbox = other.sandbox"
     " WHERE this.id = ? AND other.id <> this.id";
+
+/// Of the same organisation and sandbox.
+constexpr std::string_view kOfThePlace =
+    " FROM job AS other"
+    " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox";
 
 /// Counted in the files of a dataset's newest batch, of all batches of an export: what the platform promised, which
 /// earlier versions recorded too, is no count.
@@ -26,7 +35,7 @@ std::optional<std::uint64_t> countedRecords(Database& database, const model::Job
             " FROM file"
             " JOIN batch ON batch.id = file.batch"
             " WHERE file.job = ?1 AND (?2 OR batch.remote_id = ?3)");
-  row.with(model::numberOf(job.id), static_cast<std::int64_t>(all), all ? std::string() : newest->id.value()).next();
+  row.with(numberOf(job.id), static_cast<std::int64_t>(all), all ? std::string() : newest->id.value()).next();
   return row.optionalSize(0);
 }
 
@@ -37,7 +46,7 @@ std::optional<JobStore::Success> JobStore::lastSuccess(const model::Job& than) {
     Query rows(database_, "SELECT other.id, other.finished_at" + std::string(kSameSource) +
                               " AND other.status = 'succeeded' AND other.records IS NOT NULL"
                               " ORDER BY other.finished_at DESC, other.id DESC");
-    rows.with(model::numberOf(than.id));
+    rows.with(numberOf(than.id));
     while (rows.next()) {
       Success success;
       success.job = model::JobId(rows.integer(0));
@@ -66,7 +75,7 @@ bool JobStore::wasAccepted(model::JobId job, const model::BatchId& batch, std::u
               " WHERE this.job = ?1 AND this.remote_id = ?2"
               " AND (SELECT sum(file.records) FROM file WHERE file.batch = other.id) = ?3"
               " LIMIT 1");
-    return row.with(model::numberOf(job), batch.value(), records).next();
+    return row.with(numberOf(job), batch.value(), records).next();
   });
 }
 
@@ -92,10 +101,61 @@ std::vector<model::DatasetId> JobStore::datasetsMadeFor(const model::Job& job) {
     Query rows(database_, "SELECT other.dataset_id" + std::string(kSameSource) +
                               " AND other.dataset_created = 1 AND other.dataset_id IS NOT NULL"
                               " ORDER BY other.id DESC");
-    rows.with(model::numberOf(job.id));
+    rows.with(numberOf(job.id));
     std::vector<model::DatasetId> datasets;
     while (rows.next()) datasets.emplace_back(rows.text(0));
     return datasets;
+  });
+}
+
+bool JobStore::isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT 1" + std::string(kOfThePlace) +
+                             " WHERE other.export_job_id = ? AND this.id = ? AND other.id <> this.id");
+    return row.with(exportJob.value(), numberOf(than)).next();
+  });
+}
+
+std::vector<model::BatchId> JobStore::batchesOfExportJob(model::JobId job, const model::ExportJobId& exportJob) {
+  return reading(database_, [&] {
+    Query rows(database_, "SELECT batch.remote_id" + std::string(kOfThePlace) +
+                              " JOIN batch ON batch.job = other.id"
+                              " WHERE other.export_job_id = ? AND this.id = ? AND other.id <> this.id");
+    rows.with(exportJob.value(), numberOf(job));
+    std::vector<model::BatchId> batches;
+    while (rows.next()) batches.emplace_back(rows.text(0));
+    return batches;
+  });
+}
+
+bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT 1" + std::string(kOfThePlace) +
+                             " WHERE other.segment_job_id = ? AND this.id = ? AND other.id <> this.id");
+    return row.with(segmentJob.value(), numberOf(than)).next();
+  });
+}
+
+void JobStore::countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at) {
+  recorded(database_, probe_, "countEvaluation", [&] {
+    Query insert(database_,
+                 "INSERT OR IGNORE INTO evaluation (org_id, sandbox, segment_job_id, asked_at)"
+                 " SELECT org_id, sandbox, ?, ?"
+                 " FROM job"
+                 " WHERE id = ?");
+    insert.with(segmentJob.value(), at, numberOf(job)).run();
+  });
+}
+
+std::uint64_t JobStore::evaluationsSince(model::JobId job, core::TimePoint since) {
+  return reading(database_, [&] {
+    Query row(database_,
+              "SELECT count(*)"
+              " FROM evaluation"
+              " JOIN job ON job.org_id = evaluation.org_id AND job.sandbox = evaluation.sandbox"
+              " WHERE job.id = ? AND asked_at >= ?");
+    row.with(numberOf(job), since).next();
+    return row.size(0);
   });
 }
 

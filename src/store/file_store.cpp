@@ -8,7 +8,6 @@
 #include "caiexport/core/error.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/job_store.h"
-#include "recorded.h"
 #include "rows.h"
 
 namespace caiexport::store {

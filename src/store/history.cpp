@@ -1,8 +1,6 @@
 #include "caiexport/store/history.h"
 
-#include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
-#include <sqlite3.h>
 
 #include <algorithm>
 #include <memory>
@@ -10,9 +8,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/model/plan.h"
-#include "replacement_rows.h"
 #include "rows.h"
-#include "views.h"
 
 namespace caiexport::store {
 namespace {
@@ -21,8 +17,7 @@ using core::Category;
 using core::Error;
 using model::JobStatus;
 using model::numberOf;
-
-// --- history
+using Last = SourceStatus::Last;
 
 /// The stored statuses of jobs that may have one of `wanted` now.
 std::vector<JobStatus> candidates(std::span<const JobStatus> wanted) {
@@ -69,77 +64,114 @@ JobView viewOf(model::Job job, bool held) {
   return {.job = std::move(job), .status = status, .held = held};
 }
 
-// --- SQL
+// --- the state of sources
 
-struct Finalize {
-  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+struct Newest {
+  SourceStatus source = {};
+  std::int64_t job = 0;
+  std::int64_t syncSource = 0;
 };
-using RawStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
 
-[[noreturn]] void refuseSql(const std::string& reason) {
-  throw Error(Category::usage, "cannot run the SQL: " + reason,
-              {.requestId = {},
-               .hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files, events and runs"});
-}
-
-/// The first statement of `sql`, and what follows it.
-RawStatement prepare(sqlite3* handle, std::string_view& sql) {
-  sqlite3_stmt* statement = nullptr;
-  const char* tail = nullptr;
-  const int code = sqlite3_prepare_v2(handle, sql.data(), static_cast<int>(sql.size()), &statement, &tail);
-  RawStatement owned(statement);
-  if (code != SQLITE_OK) refuseSql(sqlite3_errmsg(handle));
-  sql.remove_prefix(static_cast<std::size_t>(tail - sql.data()));
-  return owned;
-}
-
-RawStatement prepareOnly(sqlite3* handle, std::string_view sql) {
-  if (sql.find('\0') != std::string_view::npos) refuseSql("it holds a NUL character");
-  RawStatement statement = prepare(handle, sql);
-  if (!statement) refuseSql("there is no statement in it");
-  // SQLite gives no statement for blanks and comments.
-  while (!sql.empty()) {
-    if (prepare(handle, sql)) refuseSql("there is more than one statement in it");
+std::vector<Newest> sourcesOf(Database& database) {
+  Query rows(database,
+             "SELECT kind, source_id, org_id, sandbox, max(job), max(sync)"
+             " FROM ("
+             "   SELECT kind, source_id, org_id, sandbox, max(id) AS job, 0 AS sync"
+             "   FROM job"
+             "   GROUP BY kind, source_id, org_id, sandbox"
+             "   UNION ALL"
+             "   SELECT 'dataset', dataset_id, org_id, sandbox, 0, sync_source.id"
+             "   FROM sync_source"
+             "   WHERE EXISTS (SELECT 1 FROM run WHERE run.source = sync_source.id)"
+             " )"
+             " GROUP BY kind, source_id, org_id, sandbox"
+             " ORDER BY kind, source_id, org_id, sandbox");
+  std::vector<Newest> found;
+  while (rows.next()) {
+    Newest one;
+    one.source.kind = model::kindFrom(rows.text(0)).value_or(model::Kind::dataset);
+    one.source.sourceId = rows.text(1);
+    one.source.orgId = rows.text(2);
+    one.source.sandbox = rows.text(3);
+    one.job = rows.integer(4);
+    one.syncSource = rows.integer(5);
+    found.push_back(std::move(one));
   }
-  if (sqlite3_stmt_isexplain(statement.get()) != 0) refuseSql("EXPLAIN is not a SELECT");
-  if (sqlite3_stmt_readonly(statement.get()) == 0) refuseSql("it would change the database");
-  if (sqlite3_bind_parameter_count(statement.get()) != 0) refuseSql("it has parameters, which have no value here");
-  return statement;
+  return found;
 }
 
-std::vector<std::string> columnNames(sqlite3_stmt* statement) {
-  std::vector<std::string> names;
-  const int count = sqlite3_column_count(statement);
-  for (int column = 0; column < count; ++column) {
-    const char* name = sqlite3_column_name(statement, column);
-    names.emplace_back(name == nullptr ? "" : name);
-  }
-  return names;
+void bindSource(Query& query, const SourceStatus& source) {
+  query.bind(1, nameOf(source.kind));
+  query.bind(2, source.sourceId);
+  query.bind(3, source.orgId);
+  query.bind(4, source.sandbox);
 }
 
-std::string hexOf(const unsigned char* bytes, int count) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (int at = 0; at < count; ++at) {
-    hex += kDigits[bytes[at] >> 4U];
-    hex += kDigits[bytes[at] & 0xFU];
+constexpr std::string_view kOfSource = " job.kind = ?1 AND job.source_id = ?2 AND job.org_id = ?3 AND job.sandbox = ?4";
+
+void addSuccess(Database& database, SourceStatus& source) {
+  Query job(database, "SELECT id, finished_at, files, bytes, records FROM job WHERE status = 'succeeded' AND" +
+                          std::string(kOfSource) + " ORDER BY finished_at DESC, id DESC LIMIT 1");
+  bindSource(job, source);
+  if (job.next()) {
+    source.lastSuccessJob = model::JobId(job.integer(0));
+    source.lastSuccess = job.optionalTime(1);
+    source.files = job.size(2);
+    source.bytes = job.size(3);
+    source.records = job.optionalSize(4);
   }
-  return hex;
+  Query batch(database,
+              "SELECT remote_id, created"
+              " FROM batch"
+              " JOIN job ON job.id = batch.job"
+              " JOIN step ON step.job = job.id AND step.name = 'verify_files' AND step.state = 'done'"
+              " WHERE" +
+                  std::string(kOfSource) + " ORDER BY created DESC LIMIT 1");
+  bindSource(batch, source);
+  if (batch.next()) source.newest = SyncMark{.batch = model::BatchId(batch.text(0)), .created = batch.time(1)};
 }
 
-History::SqlCell readCell(sqlite3_stmt* statement, int column) {
-  using Type = History::SqlCell::Type;
-  History::SqlCell cell;
-  const int type = sqlite3_column_type(statement, column);
-  if (type == SQLITE_NULL) return cell;
-  if (type == SQLITE_BLOB) {
-    const auto* bytes = static_cast<const unsigned char*>(sqlite3_column_blob(statement, column));
-    return {.type = Type::text, .text = hexOf(bytes, sqlite3_column_bytes(statement, column))};
-  }
-  cell.type = type == SQLITE_INTEGER ? Type::integer : type == SQLITE_FLOAT ? Type::real : Type::text;
-  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
-  if (text != nullptr) cell.text.assign(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
-  return cell;
+void addSyncSuccess(Database& database, std::int64_t syncSource, SourceStatus& source) {
+  Query run(database, "SELECT max(ended_at) FROM run WHERE source = ? AND status = 'succeeded'");
+  if (!run.with(syncSource).next() || run.isNull(0)) return;
+  source.lastSuccess = std::max(source.lastSuccess.value_or(core::TimePoint()), run.time(0));
+}
+
+/// The newest run that was not skipped for another one.
+std::optional<Last> lastRun(Database& database, std::int64_t syncSource, bool syncing) {
+  Query row(database,
+            "SELECT job, status, started_at, ended_at, error_category, error_message, error_request_id, error_hint"
+            " FROM run"
+            " WHERE source = ? AND status IS NOT 'skipped'"
+            " ORDER BY id DESC LIMIT 1");
+  if (!row.with(syncSource).next()) return std::nullopt;
+  Last last{.sync = true};
+  if (!row.isNull(0)) last.job = model::JobId(row.integer(0));
+  last.status = row.isNull(1) ? (syncing ? "running" : "interrupted") : row.text(1);
+  last.startedAt = row.time(2);
+  last.endedAt = row.optionalTime(3);
+  last.error = readError(row, 4);
+  return last;
+}
+
+Last lastJob(const JobView& view) {
+  return {.sync = false,
+          .job = view.job.id,
+          .status = std::string(nameOf(view.status)),
+          .startedAt = view.job.createdAt,
+          .endedAt = view.job.finishedAt,
+          .error = view.job.error};
+}
+
+/// The run's own job began after it: it tells more only if it went on since.
+bool tellsMore(const Last& job, const Last& run) {
+  if (job.job != run.job) return job.startedAt > run.startedAt;
+  return job.status == "running" || (job.endedAt && run.endedAt && *job.endedAt > *run.endedAt);
+}
+
+bool wasMistyped(const SourceStatus& source) {
+  const auto& error = source.last.error;
+  return !source.lastSuccess && !source.newest && error && error->category == core::Category::notFound;
 }
 
 }  // namespace
@@ -260,30 +292,25 @@ std::vector<model::Replacement> History::replacementsOf(const model::Job& job) {
   });
 }
 
-void History::runSql(std::string_view sql, const std::function<void(const std::vector<std::string>&)>& columns,
-                     const std::function<bool(const std::vector<SqlCell>&)>& row, std::stop_token stop) {
-  try {
-    SqlGuard guard(database_, isHeld_, stop);
-    sqlite3* handle = database_.connection().getHandle();
-    const RawStatement statement = prepareOnly(handle, sql);
-    columns(columnNames(statement.get()));
-    std::vector<SqlCell> cells(static_cast<std::size_t>(sqlite3_column_count(statement.get())));
-    int code = SQLITE_ROW;
-    while ((code = sqlite3_step(statement.get())) == SQLITE_ROW) {
-      for (std::size_t n = 0; n < cells.size(); ++n) cells[n] = readCell(statement.get(), static_cast<int>(n));
-      if (!row(cells)) return;
+std::vector<SourceStatus> sourceStatuses(Database& database, History& history, const IsSyncing& isSyncing) {
+  return reading(database, [&] {
+    std::vector<SourceStatus> statuses;
+    for (Newest& one : sourcesOf(database)) {
+      SourceStatus& source = one.source;
+      addSuccess(database, source);
+      std::optional<Last> run;
+      if (one.syncSource > 0) {
+        addSyncSuccess(database, one.syncSource, source);
+        run = lastRun(database, one.syncSource, isSyncing(one.syncSource));
+      }
+      std::optional<Last> job;
+      if (one.job > 0) job = lastJob(history.job(model::JobId(one.job)));
+      if (!run && !job) continue;
+      source.last = run && (!job || !tellsMore(*job, *run)) ? *run : *job;
+      if (!wasMistyped(source)) statuses.push_back(std::move(source));
     }
-    if (code == SQLITE_DONE) return;
-    guard.rethrow();
-    if ((code & 0xFF) == SQLITE_INTERRUPT && stop.stop_requested()) throw core::Interrupted();
-    const int primary = code & 0xFF;
-    const bool machine = primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_BUSY ||
-                         primary == SQLITE_FULL || primary == SQLITE_CANTOPEN || primary == SQLITE_NOMEM;
-    if (machine) throw SQLite::Exception(handle, code);
-    refuseSql(sqlite3_errmsg(handle));
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database_.file(), error);
-  }
+    return statuses;
+  });
 }
 
 }  // namespace caiexport::store

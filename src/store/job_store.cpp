@@ -8,8 +8,6 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/model/plan.h"
-#include "recorded.h"
-#include "request_json.h"
 #include "rows.h"
 
 namespace caiexport::store {
@@ -447,68 +445,6 @@ bool JobStore::claimRemoteJob(model::JobId job, const StepResult& result) {
     saveResult(database_, job, result);
     touch(database_, job, clock_.now());
     return true;
-  });
-}
-
-bool JobStore::isExportJobOfAnother(model::ExportJobId exportJob, model::JobId than) {
-  return reading(database_, [&] {
-    Query row(database_,
-              "SELECT 1"
-              " FROM job AS other"
-              " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
-              " WHERE other.export_job_id = ? AND this.id = ? AND other.id <> this.id");
-    return row.with(exportJob.value(), numberOf(than)).next();
-  });
-}
-
-std::vector<model::BatchId> JobStore::batchesOfExportJob(model::JobId job, const model::ExportJobId& exportJob) {
-  return reading(database_, [&] {
-    Query rows(database_,
-               "SELECT batch.remote_id"
-               " FROM job AS other"
-               " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
-               " JOIN batch ON batch.job = other.id"
-               " WHERE other.export_job_id = ? AND this.id = ? AND other.id <> this.id");
-    rows.with(exportJob.value(), numberOf(job));
-    std::vector<model::BatchId> batches;
-    while (rows.next()) batches.emplace_back(rows.text(0));
-    return batches;
-  });
-}
-
-bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobId than) {
-  return reading(database_, [&] {
-    Query row(database_,
-              "SELECT 1"
-              " FROM job AS other"
-              " JOIN job AS this ON this.org_id = other.org_id AND this.sandbox = other.sandbox"
-              " WHERE other.segment_job_id = ? AND this.id = ? AND other.id <> this.id");
-    return row.with(segmentJob.value(), numberOf(than)).next();
-  });
-}
-
-// --- evaluations
-
-void JobStore::countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at) {
-  recorded(database_, probe_, "countEvaluation", [&] {
-    Query insert(database_,
-                 "INSERT OR IGNORE INTO evaluation (org_id, sandbox, segment_job_id, asked_at)"
-                 " SELECT org_id, sandbox, ?, ?"
-                 " FROM job"
-                 " WHERE id = ?");
-    insert.with(segmentJob.value(), at, numberOf(job)).run();
-  });
-}
-
-std::uint64_t JobStore::evaluationsSince(model::JobId job, core::TimePoint since) {
-  return reading(database_, [&] {
-    Query row(database_,
-              "SELECT count(*)"
-              " FROM evaluation"
-              " JOIN job ON job.org_id = evaluation.org_id AND job.sandbox = evaluation.sandbox"
-              " WHERE job.id = ? AND asked_at >= ?");
-    row.with(numberOf(job), since).next();
-    return row.size(0);
   });
 }
 

@@ -2,7 +2,6 @@
 
 #include <SQLiteCpp/Exception.h>
 
-#include "recorded.h"
 #include "rows.h"
 
 namespace caiexport::store {

@@ -1,13 +1,99 @@
 #include "query.h"
 
 #include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
 
+#include <atomic>
+#include <chrono>
 #include <limits>
+#include <string>
+#include <system_error>
+#include <utility>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/memory.h"
+#include "caiexport/core/text.h"
+#include "caiexport/store/database.h"
 
 namespace caiexport::store {
+namespace {
+
+using core::Category;
+using std::chrono::milliseconds;
+
+// --- failures
+
+constexpr const char* kLocalDisk =
+    "put the database on a local disk (--database FILE or CAIEXPORT_DATABASE): SQLite needs working file locks and "
+    "shared memory, which many network file systems lack";
+
+bool isAboutLocks(int extendedCode) {
+  switch (extendedCode) {
+    case SQLITE_IOERR_LOCK:
+    case SQLITE_IOERR_UNLOCK:
+    case SQLITE_IOERR_RDLOCK:
+    case SQLITE_IOERR_CHECKRESERVEDLOCK:
+    case SQLITE_IOERR_SHMOPEN:
+    case SQLITE_IOERR_SHMSIZE:
+    case SQLITE_IOERR_SHMLOCK:
+    case SQLITE_IOERR_SHMMAP:
+      return true;
+    default:
+      return (extendedCode & 0xFF) == SQLITE_PROTOCOL;
+  }
+}
+
+std::string roomLeft(const std::filesystem::path& file) {
+  std::error_code failed;
+  const auto space = std::filesystem::space(file.parent_path(), failed);
+  return failed ? std::string() : " (" + core::formatBytes(space.available) + " left)";
+}
+
+std::string hintFor(int extendedCode, const std::filesystem::path& file) {
+  if (isAboutLocks(extendedCode)) return kLocalDisk;
+  switch (extendedCode & 0xFF) {
+    case SQLITE_FULL:
+      return "free space on the disk of " + file.parent_path().string() + roomLeft(file) + ", then resume the job";
+    case SQLITE_IOERR:
+      return "check the disk of " + file.parent_path().string() + roomLeft(file) +
+             " and any limit on the size of files";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "another process keeps the database locked; try again when it is done";
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return "check the permissions of the file and of its folder, both must be writable for you; or name another file "
+             "with --database FILE or CAIEXPORT_DATABASE";
+    case SQLITE_NOTADB:
+      return "the file is something else, it was left as it is; name another file with --database FILE or "
+             "CAIEXPORT_DATABASE";
+    case SQLITE_CORRUPT:
+      return "the file is damaged; move it away to start a new history, or save what can be saved with the sqlite3 "
+             "shell's .recover";
+    default:
+      return {};
+  }
+}
+
+// --- waiting for locks
+
+/// A hundred processes that begin together, each with commits that wait for the disk, take their turns well within it.
+constexpr milliseconds kBusyTimeout{60000};
+/// Once the process is to stop: some commits of others.
+constexpr milliseconds kOnceStopped{500};
+
+std::stop_token& stopOfTheProcess() {
+  static std::stop_token stop;
+  return stop;
+}
+
+/// Who stops does not wait for each of its last words.
+std::atomic<bool> waitedInVain = false;
+
+}  // namespace
 
 Query::Query(Database& database, std::string_view sql) {
   StatementCache& cache = database.statements();
@@ -39,8 +125,7 @@ int Query::run() {
 
 void Query::bind(int index, std::uint64_t value) {
   if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-    throw core::Error(core::Category::internal,
-                      "the number " + std::to_string(value) + " is too large for the job database");
+    throw core::Error(Category::internal, "the number " + std::to_string(value) + " is too large for the job database");
   }
   bind(index, static_cast<std::int64_t>(value));
 }
@@ -82,6 +167,43 @@ void Transaction::commit() {
   if (!open_) return;
   Query(database_, "COMMIT").run();
   open_ = false;
+}
+
+void throwDatabaseError(std::string_view what, const std::filesystem::path& file, const SQLite::Exception& error) {
+  const int code = error.getExtendedErrorCode();
+  const int primary = code & 0xFF;
+  if ((primary == SQLITE_BUSY || primary == SQLITE_LOCKED) && isToStop()) throw core::Interrupted();
+  // These two mean that our own SQL is wrong, not that the machine is.
+  const bool ours = primary == SQLITE_CONSTRAINT || primary == SQLITE_MISUSE;
+  if (primary == SQLITE_NOMEM) {
+    throw core::outOfMemory("cannot " + std::string(what) + " the job database " + file.string() + ": out of memory");
+  }
+  throw core::Error(ours ? Category::internal : Category::io,
+                    "cannot " + std::string(what) + " the job database " + file.string() + ": " + error.what(),
+                    {.requestId = {}, .hint = hintFor(code, file)});
+}
+
+// --- waiting for locks
+
+void waitForLocksUntil(std::stop_token stop) {
+  stopOfTheProcess() = std::move(stop);
+  waitedInVain = false;
+}
+
+bool isToStop() noexcept {
+  return stopOfTheProcess().stop_requested();
+}
+
+Patience::Patience() : since_(core::systemClock().steadyNow()) {}
+
+bool Patience::lasts() noexcept {
+  const core::SteadyTime now = core::systemClock().steadyNow();
+  if (!isToStop()) return now - since_ < kBusyTimeout;
+  if (waitedInVain) return false;
+  if (!stoppedAt_) stoppedAt_ = now;
+  if (now - *stoppedAt_ < kOnceStopped) return true;
+  waitedInVain = true;
+  return false;
 }
 
 }  // namespace caiexport::store

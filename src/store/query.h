@@ -1,10 +1,12 @@
 #pragma once
-/// Prepared statements with typed columns, and transactions. All may throw SQLite::Exception.
+/// What stands between the store and SQLite: prepared statements with typed columns, transactions (both may throw
+/// SQLite::Exception), waits for locks, and failures in our words.
 
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Statement.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,7 +15,12 @@
 #include <unordered_map>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
 #include "caiexport/store/database.h"
+
+namespace SQLite {
+class Exception;
+}
 
 namespace caiexport::store {
 
@@ -114,6 +121,25 @@ class Transaction {
  private:
   Database& database_;
   bool open_ = false;
+};
+
+/// "cannot WHAT the job database FILE: REASON", with the remedy.
+[[noreturn]] void throwDatabaseError(std::string_view what, const std::filesystem::path& file,
+                                     const SQLite::Exception& error);
+
+/// As waitForLocksUntil() says.
+bool isToStop() noexcept;
+
+/// One wait for a lock of another process.
+class Patience {
+ public:
+  Patience();
+  /// Whether to try again.
+  bool lasts() noexcept;
+
+ private:
+  core::SteadyTime since_;
+  std::optional<core::SteadyTime> stoppedAt_;
 };
 
 }  // namespace caiexport::store

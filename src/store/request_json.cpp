@@ -1,5 +1,3 @@
-#include "request_json.h"
-
 #include <cstdint>
 #include <limits>
 #include <string_view>
@@ -8,6 +6,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/json/document.h"
 #include "caiexport/json/writer.h"
+#include "rows.h"
 
 namespace caiexport::store {
 namespace {

@@ -4,8 +4,6 @@
 
 #include <array>
 
-#include "request_json.h"
-
 namespace caiexport::store {
 namespace {
 
@@ -15,18 +13,6 @@ template <class Value>
 Value known(std::optional<Value> value, const std::string& name) {
   if (value) return *value;
   throw core::Error(core::Category::io, "cannot read the job database: \"" + name + "\" is not a word it may hold");
-}
-
-std::string hexOf(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
-  for (const char letter : bytes) {
-    const auto byte = static_cast<unsigned char>(letter);
-    hex += kDigits[byte >> 4U];
-    hex += kDigits[byte & 0xFU];
-  }
-  return hex;
 }
 
 std::vector<model::BatchId> loadPredecessors(Database& database, std::int64_t batch) {
@@ -65,14 +51,6 @@ model::PartFacts readPart(Database& database, std::int64_t file) {
           .version = {.etag = row.text(1), .lastModified = row.text(2)},
           .tailFirst = row.flag(3),
           .severalRuns = row.flag(4)};
-}
-
-std::optional<model::JobError> readError(const Query& row, int column) {
-  if (row.isNull(column)) return std::nullopt;
-  return model::JobError{.category = core::categoryFrom(row.text(column)),
-                         .message = row.text(column + 1),
-                         .requestId = row.text(column + 2),
-                         .hint = row.text(column + 3)};
 }
 
 }  // namespace
@@ -140,6 +118,26 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.steps = loadSteps(database, id);
   job.batches = loadBatches(database, id);
   return job;
+}
+
+std::optional<model::JobError> readError(const Query& row, int column) {
+  if (row.isNull(column)) return std::nullopt;
+  return model::JobError{.category = core::categoryFrom(row.text(column)),
+                         .message = row.text(column + 1),
+                         .requestId = row.text(column + 2),
+                         .hint = row.text(column + 3)};
+}
+
+std::string hexOf(std::string_view bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (const char letter : bytes) {
+    const auto byte = static_cast<unsigned char>(letter);
+    hex += kDigits[byte >> 4U];
+    hex += kDigits[byte & 0xFU];
+  }
+  return hex;
 }
 
 std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder) {

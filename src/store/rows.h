@@ -1,27 +1,20 @@
 #pragma once
-/// Rows to values, for the store and the history alike. SQLite::Exception passes through.
+/// What all parts of the store share: the frame of every reading and writing function, and rows to values and back.
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
+#include "caiexport/model/export_request.h"
 #include "caiexport/model/job.h"
-#include "failure.h"
+#include "caiexport/model/replacement.h"
+#include "caiexport/store/job_store.h"
 #include "query.h"
 
 namespace caiexport::store {
-
-std::vector<model::Step> loadSteps(Database& database, model::JobId job);
-/// With steps and batches; nothing if there is none.
-std::optional<model::Job> loadJob(Database& database, model::JobId job);
-[[noreturn]] void throwNoSuchJob(model::JobId job);
-
-/// The columns that readFile wants, of `file` joined with `batch`.
-extern const char* const kFileColumns;
-/// Of a file within the folder of its batch; see the column in_folder.
-std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder);
-model::FileRecord readFile(Database& database, const Query& row);
 
 /// Runs `body` in a read transaction and translates what SQLite throws.
 template <class Body>
@@ -34,9 +27,84 @@ auto reading(Database& database, Body body) {
   }
 }
 
+/// Runs `body` in one write transaction between two calls of the probe, and translates what SQLite throws.
+template <class Body>
+auto recorded(Database& database, const JobStore::Probe& probe, std::string_view call, Body body) {
+  if (probe) probe(call, false);
+  const auto commit = [&](Transaction& transaction) {
+    transaction.commit();
+    if (probe) probe(call, true);
+  };
+  try {
+    Transaction transaction(database, Transaction::Kind::writing);
+    if constexpr (std::is_void_v<decltype(body())>) {
+      body();
+      commit(transaction);
+    } else {
+      auto result = body();
+      commit(transaction);
+      return result;
+    }
+  } catch (const SQLite::Exception& error) {
+    throwDatabaseError("write to", database.file(), error);
+  }
+}
+
+// --- Rows; SQLite::Exception passes through.
+
+std::vector<model::Step> loadSteps(Database& database, model::JobId job);
+/// With steps and batches; nothing if there is none.
+std::optional<model::Job> loadJob(Database& database, model::JobId job);
+[[noreturn]] void throwNoSuchJob(model::JobId job);
+
+/// The columns that readFile wants, of `file` joined with `batch`.
+extern const char* const kFileColumns;
+/// Lower-case hexadecimal digits.
+std::string hexOf(std::string_view bytes);
+/// Of a file within the folder of its batch; see the column in_folder.
+std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder);
+/// Four columns from `column` on; nothing if the first is NULL.
+std::optional<model::JobError> readError(const Query& row, int column);
+model::FileRecord readFile(Database& database, const Query& row);
+
 /// The statuses that may read as this one when the locks are asked, in the names of the column job.status.
 std::vector<model::JobStatus> storedStatusesFor(model::JobStatus status);
 /// From the column and the lock to what model::statusOf says.
 model::JobStatus statusNow(model::JobStatus stored, bool held);
+
+// --- Rows of the table replaced_batch.
+
+inline constexpr const char* kReplacementColumns = "batch_id, replaced_by, reason, action, path, done";
+
+/// A row that selects kReplacementColumns.
+inline model::Replacement readReplacement(const Query& row) {
+  model::Replacement replacement;
+  replacement.batch = model::BatchId(row.text(0));
+  replacement.by = model::BatchId(row.text(1));
+  replacement.reason = row.text(2);
+  replacement.action = model::replaceActionFrom(row.text(3)).value_or(model::ReplaceAction::keep);
+  replacement.path = row.text(4);
+  replacement.done = row.flag(5);
+  return replacement;
+}
+
+/// Sums the files of the job up from those of its batches.
+void sumUpJob(Database& database, model::JobId job);
+
+/// A step that was done is to be worked on again, and the job with it.
+void reopenStep(Database& database, model::JobId job, model::StepName step, core::TimePoint now);
+
+void saveEvent(Database& database, model::JobId job, core::TimePoint now, std::optional<model::StepName> step,
+               std::string_view what, std::string_view detail);
+
+// --- The parts of a request that have no column of their own, as JSON (request_json.cpp).
+
+/// All but kind, sourceId, orgId, sandbox and output. Error(internal) for text that is not UTF-8, which JSON can't
+/// hold.
+std::string requestToJson(const model::ExportRequest& request);
+
+/// Fills in `request`. An absent field keeps its default, an unknown one is ignored. Error(io) for JSON that is broken
+/// or of other types.
+void requestFromJson(const std::string& json, model::ExportRequest& request);
 
 }  // namespace caiexport::store

@@ -1,18 +1,30 @@
-#include "views.h"
+/// What `history --sql` reads: views over the tables, a guard that keeps a statement to them, and the run of one.
 
 #include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <set>
+#include <stop_token>
+#include <string>
 #include <utility>
 
+#include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "caiexport/store/history.h"
 #include "rows.h"
 
 namespace caiexport::store {
 namespace {
+
+using core::Category;
+using core::Error;
 
 constexpr int kLongestValueBytes = 64 << 20;
 constexpr int kLongestSqlBytes = 1 << 20;
@@ -102,7 +114,43 @@ bool isPublicView(std::string_view name) {
   return std::ranges::find(kViews, name, [](const View& view) { return std::string_view(view.name); }) != kViews.end();
 }
 
-}  // namespace
+// --- the guard
+
+/// While it lives, the connection has the views and can do nothing but SELECT from them.
+///
+/// SQLite tells an authorizer the name of the innermost view or FROM item that a read stands in. A statement could name
+/// a CTE `jobs` and read the tables in it, so the tables are read by inner views whose names hold a random word, and
+/// those names alone open the tables.
+class SqlGuard {
+ public:
+  SqlGuard(Database& database, std::function<bool(model::JobId)> isHeld, std::stop_token stop);
+  ~SqlGuard();
+  SqlGuard(const SqlGuard&) = delete;
+  SqlGuard& operator=(const SqlGuard&) = delete;
+
+  /// What isHeld threw inside a statement goes on from here.
+  void rethrow() const;
+
+ private:
+  struct Callbacks;
+  bool mayRead(const char* table, const char* column, const char* schema, const char* context) const;
+  bool mayCount(std::string_view table) const;
+  void createViews();
+  void dropViews();
+  void lock();
+  void unlock();
+  int setLimit(int which, int value);
+
+  Database& database_;
+  sqlite3* handle_;
+  std::string inner_;             ///< What the names of the inner views begin with.
+  std::set<std::string> tables_;  ///< All that the database has.
+  std::function<bool(model::JobId)> isHeld_;
+  std::stop_token stop_;
+  std::exception_ptr thrown_;
+  int lengthLimit_ = 0;
+  int sqlLimit_ = 0;
+};
 
 struct SqlGuard::Callbacks {
   static int authorize(void* self, int action, const char* first, const char* second, const char* schema,
@@ -227,6 +275,98 @@ void SqlGuard::unlock() {
 
 int SqlGuard::setLimit(int which, int value) {
   return sqlite3_limit(handle_, which, value);
+}
+
+// --- one statement
+
+struct Finalize {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using RawStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
+
+[[noreturn]] void refuseSql(const std::string& reason) {
+  throw Error(Category::usage, "cannot run the SQL: " + reason,
+              {.requestId = {},
+               .hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files, events and runs"});
+}
+
+/// The first statement of `sql`, and what follows it.
+RawStatement prepare(sqlite3* handle, std::string_view& sql) {
+  sqlite3_stmt* statement = nullptr;
+  const char* tail = nullptr;
+  const int code = sqlite3_prepare_v2(handle, sql.data(), static_cast<int>(sql.size()), &statement, &tail);
+  RawStatement owned(statement);
+  if (code != SQLITE_OK) refuseSql(sqlite3_errmsg(handle));
+  sql.remove_prefix(static_cast<std::size_t>(tail - sql.data()));
+  return owned;
+}
+
+RawStatement prepareOnly(sqlite3* handle, std::string_view sql) {
+  if (sql.find('\0') != std::string_view::npos) refuseSql("it holds a NUL character");
+  RawStatement statement = prepare(handle, sql);
+  if (!statement) refuseSql("there is no statement in it");
+  // SQLite gives no statement for blanks and comments.
+  while (!sql.empty()) {
+    if (prepare(handle, sql)) refuseSql("there is more than one statement in it");
+  }
+  if (sqlite3_stmt_isexplain(statement.get()) != 0) refuseSql("EXPLAIN is not a SELECT");
+  if (sqlite3_stmt_readonly(statement.get()) == 0) refuseSql("it would change the database");
+  if (sqlite3_bind_parameter_count(statement.get()) != 0) refuseSql("it has parameters, which have no value here");
+  return statement;
+}
+
+std::vector<std::string> columnNames(sqlite3_stmt* statement) {
+  std::vector<std::string> names;
+  const int count = sqlite3_column_count(statement);
+  for (int column = 0; column < count; ++column) {
+    const char* name = sqlite3_column_name(statement, column);
+    names.emplace_back(name == nullptr ? "" : name);
+  }
+  return names;
+}
+
+History::SqlCell readCell(sqlite3_stmt* statement, int column) {
+  using Type = History::SqlCell::Type;
+  History::SqlCell cell;
+  const int type = sqlite3_column_type(statement, column);
+  if (type == SQLITE_NULL) return cell;
+  if (type == SQLITE_BLOB) {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement, column));
+    const auto count = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
+    return {.type = Type::text, .text = hexOf(std::string_view(bytes, count))};
+  }
+  cell.type = type == SQLITE_INTEGER ? Type::integer : type == SQLITE_FLOAT ? Type::real : Type::text;
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
+  if (text != nullptr) cell.text.assign(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
+  return cell;
+}
+
+}  // namespace
+
+void History::runSql(std::string_view sql, const std::function<void(const std::vector<std::string>&)>& columns,
+                     const std::function<bool(const std::vector<SqlCell>&)>& row, std::stop_token stop) {
+  try {
+    SqlGuard guard(database_, isHeld_, stop);
+    sqlite3* handle = database_.connection().getHandle();
+    const RawStatement statement = prepareOnly(handle, sql);
+    columns(columnNames(statement.get()));
+    std::vector<SqlCell> cells(static_cast<std::size_t>(sqlite3_column_count(statement.get())));
+    int code = SQLITE_ROW;
+    while ((code = sqlite3_step(statement.get())) == SQLITE_ROW) {
+      for (std::size_t n = 0; n < cells.size(); ++n) cells[n] = readCell(statement.get(), static_cast<int>(n));
+      if (!row(cells)) return;
+    }
+    if (code == SQLITE_DONE) return;
+    guard.rethrow();
+    if ((code & 0xFF) == SQLITE_INTERRUPT && stop.stop_requested()) throw core::Interrupted();
+    const int primary = code & 0xFF;
+    const bool machine = primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_BUSY ||
+                         primary == SQLITE_FULL || primary == SQLITE_CANTOPEN || primary == SQLITE_NOMEM;
+    if (machine) throw SQLite::Exception(handle, code);
+    refuseSql(sqlite3_errmsg(handle));
+  } catch (const SQLite::Exception& error) {
+    throwDatabaseError("read", database_.file(), error);
+  }
 }
 
 }  // namespace caiexport::store

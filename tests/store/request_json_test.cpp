@@ -1,4 +1,4 @@
-#include "store/request_json.h"
+#include "store/rows.h"
 
 #include <limits>
 #include <random>

@@ -1,6 +1,6 @@
 /// Runs of `sync` on record, and which of them are forgotten.
 
-#include "caiexport/store/run_store.h"
+#include "caiexport/store/sync_store.h"
 
 #include "caiexport/store/prune_store.h"
 #include "store/store_fixture.h"

@@ -2,7 +2,7 @@
 
 #include "caiexport/store/sync_store.h"
 
-#include "store/migrations.h"
+#include "caiexport/store/database.h"
 #include "store/store_fixture.h"
 
 namespace caiexport::store {

@@ -1,8 +1,12 @@
 #pragma once
 /// The job database: one SQLite file in WAL mode, migrated on opening.
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
 
 namespace SQLite {
 class Database;
@@ -44,7 +48,36 @@ class Database {
   std::unique_ptr<StatementCache> statements_;  // goes first: a statement must not outlive its connection
 };
 
+/// A script of migrations/, built into the program (cmake/EmbedMigrations.cmake).
+struct Migration {
+  int number;  ///< 1 and up, without a gap: the schema version that it leads to.
+  const char* name;
+  const char* sql;
+};
+
+/// In order.
+std::span<const Migration> migrations();
+
 /// Number of the newest migration that this program knows.
 int newestSchemaVersion();
+
+/// What the job database is like, for those who ask whether all is well.
+struct DatabaseFacts {
+  int schemaVersion = 0;
+  std::string journalMode;
+  std::string trouble;  ///< The first damage that SQLite finds; empty: the file is sound.
+  std::uint64_t jobs = 0;
+};
+
+/// Reads the whole file. Error(io) if that fails.
+DatabaseFacts factsOf(Database& database);
+
+/// SQLite's, e.g. `3.40.1`.
+std::string sqliteVersion();
+
+/// For the whole process, from its beginning on: once that is asked to stop, no database is waited for any longer than
+/// it takes others to commit, and what was waited for in vain ends as core::Interrupted. A run that stops still
+/// records its end in a database that is not locked.
+void waitForLocksUntil(std::stop_token stop);
 
 }  // namespace caiexport::store

@@ -10,7 +10,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/store/source_status.h"
+#include "caiexport/store/history.h"
 #include "cli/config/config.h"
 #include "cli/record.h"
 #include "commands.h"

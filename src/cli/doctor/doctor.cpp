@@ -24,7 +24,6 @@
 #include "caiexport/platform/dataset_use.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/database.h"
-#include "caiexport/store/facts.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {
