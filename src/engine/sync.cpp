@@ -294,7 +294,7 @@ class SyncRun {
     const auto waits = [](const PlannedReplacement& planned) {
       return !planned.privacy || planned.replacement.action != model::ReplaceAction::remove;
     };
-    const auto end = std::ranges::stable_partition(plan_.replacements, waits).begin();
+    const auto end = std::stable_partition(plan_.replacements.begin(), plan_.replacements.end(), waits);
     bool any = false;
     for (auto planned = end; planned != plan_.replacements.end(); ++planned) any = carryOut(*planned) || any;
     plan_.replacements.erase(end, plan_.replacements.end());

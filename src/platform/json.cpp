@@ -97,13 +97,13 @@ Json Json::parse(const net::HttpResponse& response, std::string request) {
       refuse("holds more than " + std::to_string(limits.values) + " values", proxyHint);
       break;
   }
-  return {std::make_shared<const Source>(std::move(parsed.document), std::move(request)), 0, ""};
+  return {std::make_shared<const Source>(Source{std::move(parsed.document), std::move(request)}), 0, ""};
 }
 
 std::optional<Json> Json::tryParse(const std::string& body) {
   Document::Parsed parsed = Document::parse(body);
   if (parsed.problem != Document::Problem::none) return std::nullopt;
-  return Json(std::make_shared<const Source>(std::move(parsed.document), ""), 0, "");
+  return Json(std::make_shared<const Source>(Source{std::move(parsed.document), ""}), 0, "");
 }
 
 bool Json::is(json::Kind kind) const {
