@@ -7,10 +7,8 @@
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
-#include "classify.h"
 #include "json.h"
 #include "problem.h"
-#include "retrying.h"
 #include "token_cache.h"
 
 namespace caiexport::platform {

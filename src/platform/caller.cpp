@@ -1,12 +1,13 @@
 #include "caller.h"
 
 #include <limits>
+#include <unordered_set>
 
+#include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/core/text.h"
 #include "caiexport/platform/auth.h"
-#include "classify.h"
 #include "problem.h"
 
 namespace caiexport::platform {
@@ -67,6 +68,13 @@ bool wasSurelyRefused(const net::HttpResponse& response) {
   const int status = response.status;
   // RFC 9110, section 15.4.4: 303 is how a server says that a POST was carried out.
   return status >= 300 && status < 500 && status != 303 && status != 408 && isOfPlatform(response);
+}
+
+constexpr int kMostEmptyPages = 3;
+
+[[noreturn]] void throwEndless(const Call& call, const std::string& why) {
+  throw core::Error(Category::protocol, "cannot " + call.what + ": " + Caller::requestLine(call) + ": " + why,
+                    {.hint = "the platform's list doesn't end; try again later"});
 }
 
 }  // namespace
@@ -276,6 +284,24 @@ std::optional<core::Duration> Caller::clockSkew() const {
 
 core::TimePoint Caller::serverNow() const {
   return retrying_.clock.now() - clockSkew().value_or(core::Duration::zero());
+}
+
+void followPages(Caller& caller, Call call,
+                 const std::function<Page(const Call& call, const net::HttpResponse& response)>& read,
+                 std::stop_token stop) {
+  std::unordered_set<std::string> visited;
+  int emptyPages = 0;
+  while (true) {
+    visited.insert(call.url);
+    const Page page = read(call, caller.send(call, stop));
+    if (!page.next) return;
+    if (page.entries > 0 && page.fresh == 0 && !page.mayRepeat)
+      throwEndless(call, "the page repeats earlier ones and leads on");
+    emptyPages = page.entries == 0 ? emptyPages + 1 : 0;
+    if (emptyPages > kMostEmptyPages) throwEndless(call, "empty pages follow each other");
+    if (visited.contains(*page.next)) throwEndless(call, "the list loops: its next link was followed before");
+    call.url = *page.next;
+  }
 }
 
 }  // namespace caiexport::platform

@@ -1,7 +1,10 @@
 #pragma once
-/// One call of the platform: headers, token, retries, and errors that say all that is known.
+/// One call of the platform: headers, token, retries, and errors that say all that is known; and the calls that read a
+/// list to its end.
 
 #include <atomic>
+#include <cstddef>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -10,10 +13,13 @@
 #include "caiexport/net/http.h"
 #include "caiexport/platform/client.h"
 #include "json.h"
-#include "retrying.h"
+#include "problem.h"
 
 namespace caiexport::core {
 class Secret;
+}
+namespace caiexport::net {
+struct HttpResponse;
 }
 
 namespace caiexport::platform {
@@ -96,5 +102,19 @@ class Caller {
   std::atomic<core::Duration::rep> skewMs_;
   std::atomic<std::chrono::nanoseconds> shortestAnswer_ = std::chrono::nanoseconds::max();  ///< max: none yet.
 };
+
+/// Of a list that leads from page to page by opaque links.
+struct Page {
+  std::size_t entries = 0;               ///< How many the page had.
+  std::size_t fresh = 0;                 ///< How many of them no earlier page had.
+  std::optional<std::string> next = {};  ///< Absolute URL, checked; nothing: the list ends here.
+  bool mayRepeat = false;                ///< Whoever reads the page sees to it that repeating ends.
+};
+
+/// Sends `call`, then what each page leads to. Error(protocol) if that would never end: the same link twice, a page
+/// that repeats only what was there and leads on, or more than three empty pages in a row that lead on.
+void followPages(Caller& caller, Call call,
+                 const std::function<Page(const Call& call, const net::HttpResponse& response)>& read,
+                 std::stop_token stop);
 
 }  // namespace caiexport::platform

@@ -1,12 +1,15 @@
+/// Names of datasets: "Input and output in Customer AI"; the second dataset, of events: "Integrate Customer AI data
+/// with Customer Journey Analytics".
+
 #include "caiexport/platform/client.h"
 
-#include "classify.h"
+#include "caiexport/core/text.h"
+#include "caller.h"
 #include "client_implementation.h"
 #include "links.h"
-#include "paging.h"
+#include "problem.h"
 
 namespace caiexport::platform {
-
 std::optional<Json> Client::Implementation::poll(Call call, std::stop_token stop) {
   call.mayBeMissing = true;
   const net::HttpResponse response = caller.send(call, stop);
@@ -88,6 +91,19 @@ std::optional<std::chrono::nanoseconds> Client::shortestAnswer() const {
 
 std::optional<core::Duration> Client::lastRetryAfter() const {
   return implementation_->lastRetryAfter();
+}
+
+/// Names of datasets: "Input and output in Customer AI"; the second dataset, of events: "Integrate Customer AI data
+/// with Customer Journey Analytics".
+DatasetUse useOf(const Dataset& dataset) {
+  const std::string name = core::toLower(dataset.name);
+  if (dataset.snapshot) return DatasetUse::snapshot;
+  if (name.starts_with("customer ai scores in ee format")) return DatasetUse::scoreEvents;
+  if (name.starts_with("customer ai scores")) return DatasetUse::scores;
+  if (name.starts_with("profile-snapshot") || name.starts_with("profile snapshot")) {
+    return DatasetUse::snapshot;
+  }
+  return dataset.schemaId == kProfileUnionSchema ? DatasetUse::audience : DatasetUse::other;
 }
 
 }  // namespace caiexport::platform

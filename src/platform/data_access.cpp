@@ -1,11 +1,9 @@
-/// Client: listing and fetching files of the Data Access service. Source: "Data Access API guide" and its OpenAPI file.
+/// Client: fetching files of the Data Access service. Source: "Data Access API guide" and its OpenAPI file.
 
 #include <algorithm>
 
 #include "caiexport/core/text.h"
 #include "client_implementation.h"
-#include "content_range.h"
-#include "file_listing.h"
 #include "links.h"
 
 namespace caiexport::platform {
@@ -152,11 +150,6 @@ std::string rangeHeader(const model::RemoteFile& file, model::ByteRange range) {
 }
 
 }  // namespace
-
-void Client::listFiles(const model::BatchId& batch, const std::function<void(std::vector<model::RemoteFile>&&)>& page,
-                       std::stop_token stop) {
-  FileListing(implementation_->caller, batch, implementation_->listedTogether, page, std::move(stop)).run();
-}
 
 void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
                        std::stop_token stop) {

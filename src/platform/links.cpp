@@ -1,6 +1,7 @@
 #include "links.h"
 
 #include <charconv>
+#include <limits>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -60,6 +61,15 @@ std::string pathOf(const model::DatasetFileId& file) {
   return std::string(kExportRoot) + "/files/" + core::percentEncode(file.value());
 }
 
+std::optional<model::ByteRange> parseRange(std::string_view text) {
+  const std::size_t dash = text.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto first = core::parseUnsigned(core::trim(text.substr(0, dash)));
+  const auto last = core::parseUnsigned(core::trim(text.substr(dash + 1)));
+  if (!first || !last || *last < *first || *last == std::numeric_limits<std::uint64_t>::max()) return std::nullopt;
+  return model::ByteRange{.first = *first, .end = *last + 1};
+}
+
 }  // namespace
 
 std::string sameOriginLink(const net::Origin& allowed, std::string_view base, const Json& href) {
@@ -109,6 +119,23 @@ bool isDerivable(std::string_view url, const net::Origin& origin, const model::D
   if (!query.starts_with("path=") || query.find_first_of("+&;") != std::string_view::npos) return false;
   return percentDecoded(target.substr(0, mark)) == percentDecoded(pathOf(file)) &&
          percentDecoded(query.substr(5)) == name;
+}
+
+std::optional<ContentRange> parseContentRange(std::string_view text) {
+  text = core::trim(text);
+  constexpr std::string_view kUnit = "bytes";
+  if (core::toLower(text.substr(0, kUnit.size())) != kUnit) return std::nullopt;
+  text.remove_prefix(kUnit.size());
+  const std::size_t slash = text.find('/');
+  if (!text.starts_with(' ') || slash == std::string_view::npos) return std::nullopt;
+
+  ContentRange result;
+  const std::string_view range = core::trim(text.substr(0, slash));
+  const std::string_view total = core::trim(text.substr(slash + 1));
+  if (total != "*" && !(result.totalBytes = core::parseUnsigned(total))) return std::nullopt;
+  if (range != "*" && !(result.range = parseRange(range))) return std::nullopt;
+  if (result.range && result.totalBytes && result.range->end > *result.totalBytes) return std::nullopt;
+  return result;
 }
 
 }  // namespace caiexport::platform

@@ -1,11 +1,13 @@
 #pragma once
-/// What the platform's answers may lead to: links of the same origin, and plain file names.
+/// What the platform's answers may lead to: links of the same origin, plain file names, ranges of bytes.
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "caiexport/model/ids.h"
+#include "caiexport/model/job.h"
 #include "caiexport/net/http.h"
 
 namespace caiexport::platform {
@@ -34,5 +36,14 @@ std::string fileTarget(const model::DatasetFileId& file, std::string_view name);
 /// Whether `url` asks for the same as fileTarget() at that origin, but for the way it is percent-encoded.
 bool isDerivable(std::string_view url, const net::Origin& origin, const model::DatasetFileId& file,
                  std::string_view name);
+
+/// The Content-Range header. Source: RFC 9110, section 14.4.
+struct ContentRange {
+  std::optional<model::ByteRange> range = {};    ///< Nothing for the `*` of a 416.
+  std::optional<std::uint64_t> totalBytes = {};  ///< Nothing for `*`: unknown.
+};
+
+/// Nothing for what is not a byte range, or one that contradicts itself.
+std::optional<ContentRange> parseContentRange(std::string_view text);
 
 }  // namespace caiexport::platform

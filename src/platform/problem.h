@@ -1,11 +1,19 @@
 #pragma once
-/// What an error answer says, whichever of Adobe's shapes it has, and what to do about it.
+/// What an answer means for the request: done, to be asked again and when, refused; and what an error answer says,
+/// whichever of Adobe's shapes it has, and what to do about it.
 
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/retry.h"
 
+namespace caiexport::core {
+class Log;
+}
 namespace caiexport::net {
 struct HttpResponse;
 }
@@ -31,5 +39,40 @@ bool isOfPlatform(const net::HttpResponse& response);
 
 /// What a person can do about it; empty if nothing is known that helps.
 std::string remedyFor(int status, const std::string& code);
+
+// --- The question of the retry loop: what does this answer mean for the request?
+
+enum class Outcome { success, authExpired, transient, permanent };
+
+struct Verdict {
+  Outcome outcome = Outcome::permanent;
+  std::optional<core::Duration> retryAfter = {};  ///< What the server asked for.
+  bool throttled = false;                         ///< 429 or 503.
+};
+
+/// `now` is this machine's clock; it counts only for a Retry-After date in an answer without a Date.
+Verdict classify(const net::HttpResponse& response, core::TimePoint now);
+
+/// `Retry-After` in seconds or as a date, else `retryAfterMs` of the body. Not negative.
+std::optional<core::Duration> retryAfterOf(const net::HttpResponse& response, core::TimePoint now);
+
+/// The three forms of RFC 9110, section 5.6.7. Nothing for anything else.
+std::optional<core::TimePoint> parseHttpDate(std::string_view text);
+
+/// What the two retry loops (API calls and the token call) share.
+struct Retrying {
+  core::RetryPolicy policy;
+  core::Clock& clock;
+  core::Random& random;
+  core::Log& log;
+
+  /// Waits before try number `triesMade` + 1. The TransientError again, with `what` and the number of tries, when the
+  /// tries are used up; Interrupted after a stop request.
+  void waitForNextTry(const std::string& what, int triesMade, const core::TransientError& failure,
+                      std::stop_token stop) const;
+};
+
+/// Interrupted if a stop was requested.
+void throwIfStopped(std::stop_token stop);
 
 }  // namespace caiexport::platform

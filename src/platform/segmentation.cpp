@@ -4,9 +4,9 @@
 #include <unordered_set>
 
 #include "caiexport/core/text.h"
+#include "caller.h"
 #include "client_implementation.h"
 #include "links.h"
-#include "paging.h"
 #include "wire.h"
 
 namespace caiexport::platform {

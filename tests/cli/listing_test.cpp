@@ -5,7 +5,6 @@
 
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
-#include "caiexport/platform/dataset_use.h"
 #include "caiexport/reader/table.h"
 
 namespace caiexport::cli {

@@ -1,7 +1,7 @@
 /// Content-Range.
 
-#include "platform/content_range.h"
 #include "fuzz/target.h"
+#include "platform/links.h"
 
 using namespace caiexport;
 

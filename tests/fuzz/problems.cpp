@@ -3,7 +3,6 @@
 #include "caiexport/core/known_secrets.h"
 #include "caiexport/core/text.h"
 #include "fuzz/answering_platform.h"
-#include "platform/classify.h"
 #include "platform/problem.h"
 
 using namespace caiexport;

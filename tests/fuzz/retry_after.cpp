@@ -2,7 +2,7 @@
 
 #include "caiexport/net/http.h"
 #include "fuzz/target.h"
-#include "platform/classify.h"
+#include "platform/problem.h"
 #include "support/fake_clock.h"
 
 using namespace caiexport;

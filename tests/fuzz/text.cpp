@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "fuzz/target.h"
-#include "platform/classify.h"
+#include "platform/problem.h"
 #include "support/fake_clock.h"
 
 using namespace caiexport;

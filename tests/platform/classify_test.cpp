@@ -1,4 +1,4 @@
-#include "platform/classify.h"
+#include "platform/problem.h"
 
 #include "fixture.h"
 

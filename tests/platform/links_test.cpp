@@ -1,7 +1,6 @@
 #include "platform/links.h"
 
 #include "fixture.h"
-#include "platform/content_range.h"
 #include "platform/json.h"
 
 namespace caiexport::platform {

@@ -6,7 +6,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/platform/dataset_use.h"
+#include "caiexport/platform/client.h"
 #include "cli/output/listing.h"
 #include "cli/session.h"
 #include "commands.h"

@@ -21,7 +21,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/net/poco_transport.h"
-#include "caiexport/platform/dataset_use.h"
+#include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/database.h"
 #include "cli/session.h"
