@@ -2,6 +2,46 @@
 
 namespace caiexport::core {
 
+void appendHex(std::string& out, std::string_view bytes, HexDigits digits) {
+  const std::string_view of = digits == HexDigits::lower ? "0123456789abcdef" : "0123456789ABCDEF";
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += of[byte >> 4U];
+    out += of[byte & 0xFU];
+  }
+}
+
+std::string hexOf(std::string_view bytes) {
+  std::string out;
+  out.reserve(2 * bytes.size());
+  appendHex(out, bytes);
+  return out;
+}
+
+std::optional<unsigned> hexValue(char digit) {
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+  return std::nullopt;
+}
+
+std::string percentDecode(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const bool mayBegin = text[at] == '%' && at + 2 < text.size();
+    const auto high = mayBegin ? hexValue(text[at + 1]) : std::nullopt;
+    const auto low = mayBegin ? hexValue(text[at + 2]) : std::nullopt;
+    if (high && low) {
+      out += static_cast<char>(*high << 4U | *low);
+      at += 2;
+    } else {
+      out += text[at];
+    }
+  }
+  return out;
+}
+
 std::string_view foreignEncoding(std::string_view text) {
   using namespace std::string_view_literals;
   // The mark of UTF-32 in little endian begins with that of UTF-16.

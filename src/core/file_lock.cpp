@@ -10,7 +10,9 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -66,13 +68,9 @@ std::optional<FlockLine> parseFlockLine(const std::string& line) {
 
 #ifdef __linux__
 std::string deviceName(dev_t device) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  const auto twoDigits = [&](unsigned value) {
-    std::string text;
-    for (; value > 0; value >>= 4U) text.insert(text.begin(), kHex[value & 0xFU]);
-    return text.size() < 2 ? std::string(2 - text.size(), '0') + text : text;
-  };
-  return twoDigits(major(device)) + ":" + twoDigits(minor(device));
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%02x:%02x", major(device), minor(device));
+  return text.data();
 }
 
 /// The process that holds the lock on this folder, where the system tells it.

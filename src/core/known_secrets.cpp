@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/secret.h"
 
 namespace caiexport::core {
@@ -77,17 +78,6 @@ std::string base64Inside(std::string_view bytes, std::size_t before, std::string
     out += alphabet[(pair >> (10 - bit % 8)) & 0x3FU];
   }
   cleanse(padded);
-  return out;
-}
-
-std::string hexOf(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out;
-  out.reserve(2 * bytes.size());
-  for (const char c : bytes) {
-    out += kDigits[static_cast<unsigned char>(c) >> 4U];
-    out += kDigits[static_cast<unsigned char>(c) & 0xFU];
-  }
   return out;
 }
 

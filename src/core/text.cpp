@@ -7,6 +7,8 @@
 #include <random>
 #include <span>
 
+#include "caiexport/core/encoding.h"
+
 namespace caiexport::core {
 namespace {
 
@@ -156,12 +158,6 @@ bool isUnreserved(char c) {
   return letter || isDigit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-void appendHex(std::string& out, char byte, std::string_view digits) {
-  const auto value = static_cast<unsigned char>(byte);
-  out += digits[value >> 4U];
-  out += digits[value & 0xFU];
-}
-
 }  // namespace
 
 std::optional<Duration> parseDuration(std::string_view text) {
@@ -305,7 +301,7 @@ std::string printable(std::string_view text, std::size_t longest) {
         out += byte;
       } else {
         out += "\\x";
-        appendHex(out, byte, "0123456789abcdef");
+        appendHex(out, {&byte, 1});
       }
     }
     shown += characters;
@@ -322,7 +318,7 @@ std::string percentEncode(std::string_view text) {
       out += c;
     } else {
       out += '%';
-      appendHex(out, c, "0123456789ABCDEF");
+      appendHex(out, {&c, 1}, HexDigits::upper);
     }
   }
   return out;
@@ -362,7 +358,7 @@ std::string newUuid() {
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    appendHex(text, bytes[i], "0123456789abcdef");
+    appendHex(text, {&bytes[i], 1});
   }
   return text;
 }

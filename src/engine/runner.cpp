@@ -7,6 +7,7 @@
 #include <string>
 
 #include "caiexport/core/category.h"
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -323,10 +324,7 @@ void requireAllFiles(Tools& tools, const Job& job) {
 std::int64_t numberFor(const model::ExportRequest& request) {
   constexpr std::int64_t kFirst = std::int64_t{1} << 61U;
   constexpr std::uint64_t kMost = (std::uint64_t{1} << 60U) - 1;
-  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
-  for (const std::string* text : {&request.orgId, &request.sandbox, &request.sourceId}) {
-    for (const char letter : *text + '\n') hash = (hash ^ static_cast<unsigned char>(letter)) * 1099511628211U;
-  }
+  const std::uint64_t hash = core::fnv1a(request.orgId + "\n" + request.sandbox + "\n" + request.sourceId + "\n");
   return kFirst + static_cast<std::int64_t>(hash & kMost);
 }
 

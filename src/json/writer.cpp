@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::json {
@@ -13,9 +14,8 @@ namespace {
 constexpr std::string_view kReplacement = "\uFFFD";
 
 void appendUnit(std::string& out, unsigned unit) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  out += "\\u";
-  for (int shift = 12; shift >= 0; shift -= 4) out += kDigits[(unit >> static_cast<unsigned>(shift)) & 0xFU];
+  const std::array<char, 2> bytes{static_cast<char>(unit >> 8U), static_cast<char>(unit & 0xFFU)};
+  core::appendHex(out.append("\\u"), {bytes.data(), bytes.size()});
 }
 
 void appendEscaped(std::string& out, char32_t c) {

@@ -41,47 +41,6 @@ int pollTimeout(core::SteadyTime until) {
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
 }
 
-[[noreturn]] void throwSystemError(const char* what) {
-  const std::string message = std::string("cannot ") + what + ": " + std::strerror(errno);
-  if (errno == EMFILE || errno == ENFILE) throw core::TooFewDescriptors(message);
-  throw core::Error(core::Category::io, message);
-}
-
-using PipeEnds = std::array<int, 2>;
-
-void closePipe(const PipeEnds& ends) {
-  for (const int end : ends) {
-    if (end >= 0) ::close(end);
-  }
-}
-
-/// Making and closing a pipe takes five system calls, and a thread sends one request after the other: it keeps its
-/// pipe.
-class SparePipe {
- public:
-  SparePipe() = default;
-  ~SparePipe() { closePipe(ends_); }
-  SparePipe(const SparePipe&) = delete;
-  SparePipe& operator=(const SparePipe&) = delete;
-
-  PipeEnds take() {
-    PipeEnds ends = std::exchange(ends_, kNone);
-    if (ends != kNone) return ends;
-    if (::pipe(ends.data()) != 0) throwSystemError("make a pipe");
-    for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
-    return ends;
-  }
-
-  /// Only an empty one.
-  void giveBack(const PipeEnds& ends) { closePipe(std::exchange(ends_, ends)); }
-
- private:
-  static constexpr PipeEnds kNone{-1, -1};
-  PipeEnds ends_ = kNone;
-};
-
-thread_local SparePipe sparePipe;
-
 /// Shared with the thread that looks up, which may outlive the wait.
 struct LookUpResult {
   std::mutex mutex;
@@ -148,7 +107,7 @@ AttemptFailure tooFewDescriptors(int error) {
   return {Kind::exhausted, "cannot connect: " + std::generic_category().message(error)};
 }
 
-StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, const StopSignal& stop) {
+StreamSocket connectOne(const SocketAddress& address, core::SteadyTime until, const core::StopSignal& stop) {
   StreamSocket socket;
   try {
     socket.connectNB(address);
@@ -238,45 +197,20 @@ AttemptFailure certificateFailure(int error, const std::string& host) {
 
 }  // namespace
 
-StopSignal::StopSignal(std::stop_token stop) : stop_(std::move(stop)) {
-  check();
-  if (!stop_.stop_possible()) return;
-  ends_ = sparePipe.take();
-  callback_.emplace(stop_, Wake{ends_[1]});
-}
-
-StopSignal::~StopSignal() {
-  if (!callback_) return;
-  callback_.reset();
-  if (stop_.stop_requested()) {
-    closePipe(ends_);
-  } else {
-    sparePipe.giveBack(ends_);
-  }
-}
-
-void StopSignal::check() const {
-  if (stop_.stop_requested()) throw core::Interrupted();
-}
-
-void StopSignal::Wake::operator()() const {
-  // One byte into an empty pipe neither blocks nor fails.
-  [[maybe_unused]] const auto written = ::write(descriptor, "", 1);
-}
-
-bool waitFor(int descriptor, short events, core::SteadyTime until, const StopSignal& stop) {
+bool waitFor(int descriptor, short events, core::SteadyTime until, const core::StopSignal& stop) {
   while (true) {
     std::array<pollfd, 2> polled{pollfd{descriptor, events, 0}, pollfd{stop.descriptor(), POLLIN, 0}};
     const int ready = ::poll(polled.data(), polled.size(), pollTimeout(until));
     stop.check();
-    if (ready < 0 && errno != EINTR) throwSystemError("wait for the network");
+    if (ready < 0 && errno != EINTR)
+      throw core::Error(core::Category::io, std::string("cannot wait for the network: ") + std::strerror(errno));
     if (ready > 0 && polled[0].revents != 0) return true;
     if (ready == 0 && std::chrono::steady_clock::now() >= until) return false;
   }
 }
 
 std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, core::Duration limit,
-                                  const StopSignal& stop) {
+                                  const core::StopSignal& stop) {
   const auto result = std::make_shared<LookUpResult>();
   if (isAddress(host)) {
     lookUpInto(*result, host, port);
@@ -303,7 +237,8 @@ std::vector<SocketAddress> lookUp(const std::string& host, std::uint16_t port, c
   return addresses;
 }
 
-StreamSocket connectTcp(const std::vector<SocketAddress>& addresses, core::SteadyTime until, const StopSignal& stop) {
+StreamSocket connectTcp(const std::vector<SocketAddress>& addresses, core::SteadyTime until,
+                        const core::StopSignal& stop) {
   std::string reasons;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const auto now = std::chrono::steady_clock::now();

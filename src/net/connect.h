@@ -6,18 +6,17 @@
 #include <Poco/Net/SocketAddress.h>
 #include <Poco/Net/StreamSocket.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/descriptors.h"
 #include "http_message.h"
 
 namespace Poco {
@@ -26,45 +25,19 @@ class Exception;
 
 namespace caiexport::net {
 
-/// Makes a stop request visible to poll() through a pipe. Lives as long as one send().
-class StopSignal {
- public:
-  explicit StopSignal(std::stop_token stop);
-  ~StopSignal();
-  StopSignal(const StopSignal&) = delete;
-  StopSignal& operator=(const StopSignal&) = delete;
-
-  /// Throws core::Interrupted once a stop is requested.
-  void check() const;
-  const std::stop_token& token() const { return stop_; }
-  /// Readable once a stop is requested; -1 if none can come.
-  int descriptor() const { return ends_[0]; }
-
- private:
-  struct Wake {
-    int descriptor;
-    void operator()() const;
-  };
-
-  std::stop_token stop_;
-  std::array<int, 2> ends_{-1, -1};
-  // Last, so that it is gone before the pipe closes: its destructor waits for a callback that is running.
-  std::optional<std::stop_callback<Wake>> callback_;
-};
-
 /// Waits until the descriptor is ready for `events` (those of poll()). False when `until` passes first.
 /// core::Interrupted after a stop request.
-bool waitFor(int descriptor, short events, core::SteadyTime until, const StopSignal& stop);
+bool waitFor(int descriptor, short events, core::SteadyTime until, const core::StopSignal& stop);
 
 /// All addresses of a host in the order in which the system wants them tried. For a loopback name (isLoopback) only
 /// loopback addresses. Ends at once on a stop request; `limit` bounds the look-up. AttemptFailure if there is none.
 std::vector<Poco::Net::SocketAddress> lookUp(const std::string& host, std::uint16_t port, core::Duration limit,
-                                             const StopSignal& stop);
+                                             const core::StopSignal& stop);
 
 /// The first of the addresses that answers; each gets an equal share of the time left. The socket is non-blocking.
 /// AttemptFailure that names every address and why it failed.
 Poco::Net::StreamSocket connectTcp(const std::vector<Poco::Net::SocketAddress>& addresses, core::SteadyTime until,
-                                   const StopSignal& stop);
+                                   const core::StopSignal& stop);
 
 /// Thread safe. A context per host, because the name to verify is set in the context itself: Poco 1.11 skips its own
 /// name check when a handshake outlasts the connect timeout (pocoproject/poco#5485).

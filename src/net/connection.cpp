@@ -48,7 +48,7 @@ int asLength(std::size_t bytes) {
 }
 
 /// The head of the proxy's answer to CONNECT.
-ResponseHead readTunnelAnswer(Connection& connection, core::SteadyTime until, const StopSignal& stop) {
+ResponseHead readTunnelAnswer(Connection& connection, core::SteadyTime until, const core::StopSignal& stop) {
   std::string received;
   std::array<char, 4096> piece{};
   while (true) {
@@ -101,7 +101,7 @@ std::string inBytes(std::uint64_t bytes) {
 /// Waits for bytes, and remembers how the connection ended.
 class Source {
  public:
-  Source(Connection& connection, core::Duration readTimeout, const StopSignal& stop)
+  Source(Connection& connection, core::Duration readTimeout, const core::StopSignal& stop)
       : connection_(connection), readTimeout_(readTimeout), stop_(stop) {}
 
   /// Waits for the first bytes and takes what follows without waiting. 0 at the end of the connection.
@@ -145,7 +145,7 @@ class Source {
 
   Connection& connection_;
   const core::Duration readTimeout_;
-  const StopSignal& stop_;
+  const core::StopSignal& stop_;
   bool ended_ = false;
   bool cut_ = false;
   std::exception_ptr pending_;
@@ -354,7 +354,7 @@ int Connection::descriptor() const {
 }
 
 std::unique_ptr<Connection> Connection::open(const Target& target, TlsContexts& contexts, core::Duration limit,
-                                             const StopSignal& stop) {
+                                             const core::StopSignal& stop) {
   const Origin& origin = target.origin;
   const auto addresses = target.proxy != nullptr ? lookUp(target.proxy->host, target.proxy->port, limit, stop)
                                                  : lookUp(origin.host, origin.port, limit, stop);
@@ -366,7 +366,7 @@ std::unique_ptr<Connection> Connection::open(const Target& target, TlsContexts& 
   return connection;
 }
 
-void Connection::openTunnel(const Target& target, core::SteadyTime until, const StopSignal& stop) {
+void Connection::openTunnel(const Target& target, core::SteadyTime until, const core::StopSignal& stop) {
   const std::string authority = hostAndPort(target.origin.host, target.origin.port);
   std::string request = "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\nUser-Agent: ";
   request.append(target.userAgent).append("\r\n");
@@ -380,7 +380,7 @@ void Connection::openTunnel(const Target& target, core::SteadyTime until, const 
 }
 
 void Connection::startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
-                          const StopSignal& stop) {
+                          const core::StopSignal& stop) {
   clearTlsErrors();
   try {
     // On a non-blocking socket attach() leaves the handshake to completeHandshake().
@@ -421,11 +421,11 @@ Connection::ReadResult Connection::tryRead(std::span<char> into) {
   }
 }
 
-bool Connection::waitToRead(core::SteadyTime until, const StopSignal& stop) {
+bool Connection::waitToRead(core::SteadyTime until, const core::StopSignal& stop) {
   return waitFor(descriptor(), eventsToWaitFor_, until, stop);
 }
 
-void Connection::write(std::string_view bytes, core::Duration longestSilence, const StopSignal& stop) {
+void Connection::write(std::string_view bytes, core::Duration longestSilence, const core::StopSignal& stop) {
   while (!bytes.empty()) {
     stop.check();
     const std::size_t written = tryWrite(bytes);

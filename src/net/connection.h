@@ -39,7 +39,7 @@ class Connection {
 
   /// Name look-up, then TCP, tunnel and TLS handshake within `limit`.
   static std::unique_ptr<Connection> open(const Target& target, TlsContexts& contexts, core::Duration limit,
-                                          const StopSignal& stop);
+                                          const core::StopSignal& stop);
   /// Over a socket that is connected and does not block, without TLS.
   explicit Connection(const Poco::Net::StreamSocket& socket);
   ~Connection();
@@ -59,18 +59,18 @@ class Connection {
   /// Reads what is there, without waiting.
   ReadResult tryRead(std::span<char> into);
   /// After wouldBlock: false when `until` passes first.
-  bool waitToRead(core::SteadyTime until, const StopSignal& stop);
+  bool waitToRead(core::SteadyTime until, const core::StopSignal& stop);
 
   /// `longestSilence` is how long the peer may take none of the bytes.
-  void write(std::string_view bytes, core::Duration longestSilence, const StopSignal& stop);
+  void write(std::string_view bytes, core::Duration longestSilence, const core::StopSignal& stop);
 
   /// Whether an idle connection is still open with nothing to read, as it must be between two answers.
   bool isIdle() noexcept;
 
  private:
-  void openTunnel(const Target& target, core::SteadyTime until, const StopSignal& stop);
+  void openTunnel(const Target& target, core::SteadyTime until, const core::StopSignal& stop);
   void startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
-                const StopSignal& stop);
+                const core::StopSignal& stop);
   std::size_t tryWrite(std::string_view bytes);
   int descriptor() const;
 
@@ -84,7 +84,7 @@ class Connection {
 class Exchange {
  public:
   Exchange(Connection& connection, core::Duration readTimeout, const core::KnownSecrets& secrets,
-           const StopSignal& stop)
+           const core::StopSignal& stop)
       : connection_(connection), readTimeout_(readTimeout), secrets_(secrets), stop_(stop) {}
 
   /// `head` as writeHead() made it. The sink may be null.
@@ -100,7 +100,7 @@ class Exchange {
   Connection& connection_;
   const core::Duration readTimeout_;
   const core::KnownSecrets& secrets_;
-  const StopSignal& stop_;
+  const core::StopSignal& stop_;
   bool answerBegan_ = false;
   bool reusable_ = false;
   std::uint64_t bodyBytes_ = 0;

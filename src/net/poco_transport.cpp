@@ -90,7 +90,8 @@ class PocoTransport::Implementation {
 
   HttpResponse send(const HttpRequest& request, BodySink* sink, std::stop_token stop) {
     Call call = prepare(request);
-    const StopSignal signal(std::move(stop));
+    const core::StopSignal signal(std::move(stop));
+    signal.check();
     const core::SteadyTime start = std::chrono::steady_clock::now();
     try {
       HttpResponse response = attempt(call, sink, signal);
@@ -131,7 +132,7 @@ class PocoTransport::Implementation {
     return direct ? nullptr : &*proxy_;
   }
 
-  HttpResponse attempt(Call& call, BodySink* sink, const StopSignal& stop) {
+  HttpResponse attempt(Call& call, BodySink* sink, const core::StopSignal& stop) {
     if (!call.request.once) {
       if (std::unique_ptr<Connection> idle = takeIdle(call.url.origin)) {
         if (auto response = tryReused(call, std::move(idle), sink, stop)) return *std::move(response);
@@ -144,7 +145,7 @@ class PocoTransport::Implementation {
     return run(call, exchange, std::move(connection), sink);
   }
 
-  std::unique_ptr<Connection> open(const Call& call, const StopSignal& stop) {
+  std::unique_ptr<Connection> open(const Call& call, const core::StopSignal& stop) {
     const auto connect = [&] {
       return Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
                               settings_.connectTimeout, stop);
@@ -161,7 +162,7 @@ class PocoTransport::Implementation {
 
   /// Nothing if the connection turned out to be closed before any answer came and the request may be repeated.
   std::optional<HttpResponse> tryReused(Call& call, std::unique_ptr<Connection> connection, BodySink* sink,
-                                        const StopSignal& stop) {
+                                        const core::StopSignal& stop) {
     call.reused = true;
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     try {

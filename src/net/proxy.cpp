@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
@@ -21,40 +22,18 @@ namespace {
                     {.hint = "it must read http://[user:password@]host:port"});
 }
 
-int hexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-std::string percentDecode(std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escaped =
-        text[i] == '%' && i + 2 < text.size() && hexValue(text[i + 1]) >= 0 && hexValue(text[i + 2]) >= 0;
-    if (!escaped) {
-      decoded += text[i];
-      continue;
-    }
-    decoded += static_cast<char>(hexValue(text[i + 1]) * 16 + hexValue(text[i + 2]));
-    i += 2;
-  }
-  return decoded;
-}
-
 /// The password, as it is written and as it is meant, and what goes out in its place.
 std::vector<core::Secret> secretsOf(std::string_view userInfo, const core::Secret& authorization) {
   std::vector<core::Secret> secrets{core::Secret(std::string(authorization.reveal().substr(sizeof "Basic")))};
   const std::size_t colon = userInfo.find(':');
   if (colon == std::string_view::npos) return secrets;
   secrets.emplace_back(std::string(userInfo.substr(colon + 1)));
-  secrets.emplace_back(percentDecode(userInfo.substr(colon + 1)));
+  secrets.emplace_back(core::percentDecode(userInfo.substr(colon + 1)));
   return secrets;
 }
 
 core::Secret basicAuthorization(std::string_view userInfo) {
-  std::string credentials = percentDecode(userInfo);
+  std::string credentials = core::percentDecode(userInfo);
   if (credentials.find(':') == std::string::npos) credentials += ':';
   std::string encoded(4 * ((credentials.size() + 2) / 3) + 1, '\0');
   const auto* bytes = reinterpret_cast<const unsigned char*>(credentials.data());

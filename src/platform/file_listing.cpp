@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "client_implementation.h"
@@ -54,12 +55,7 @@ std::optional<std::string> nextPageOf(const Caller& caller, const Call& call, co
 
 /// By two unlike functions (the other is FNV-1a): 128 bits, so that no two names of a list share them.
 std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
-  std::uint64_t hash = 14695981039346656037U;
-  for (const char letter : name) {
-    hash ^= static_cast<unsigned char>(letter);
-    hash *= 1099511628211U;
-  }
-  return {std::hash<std::string>()(name), hash};
+  return {std::hash<std::string>()(name), core::fnv1a(name)};
 }
 
 bool isListing(const net::HttpResponse& response) {

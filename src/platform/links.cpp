@@ -3,6 +3,7 @@
 #include <charconv>
 #include <limits>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "json.h"
@@ -41,22 +42,6 @@ std::string checkedLink(const net::Origin& allowed, std::string_view base, std::
             " only; the link was not followed");
 }
 
-std::string percentDecoded(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned char byte = 0;
-    const std::string_view digits = text.substr(std::min(i + 1, text.size()), 2);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-    if (text[i] == '%' && digits.size() == 2 && error == std::errc{} && end == digits.data() + 2) {
-      out += static_cast<char>(byte);
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 std::string pathOf(const model::DatasetFileId& file) {
   return std::string(kExportRoot) + "/files/" + core::percentEncode(file.value());
 }
@@ -86,7 +71,7 @@ std::optional<std::string> linkParameter(const net::Origin& allowed, const Json&
     const std::string_view part = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(part.size() + 1, query.size()));
     if (!part.starts_with(name) || part.size() <= name.size() + 1 || part[name.size()] != '=') continue;
-    return percentDecoded(part.substr(name.size() + 1));
+    return core::percentDecode(part.substr(name.size() + 1));
   }
   return std::nullopt;
 }
@@ -117,8 +102,8 @@ bool isDerivable(std::string_view url, const net::Origin& origin, const model::D
   const std::string_view query = target.substr(std::min(mark + 1, target.size()));
   // A plus may stand for a blank or for itself; a second parameter may mean anything.
   if (!query.starts_with("path=") || query.find_first_of("+&;") != std::string_view::npos) return false;
-  return percentDecoded(target.substr(0, mark)) == percentDecoded(pathOf(file)) &&
-         percentDecoded(query.substr(5)) == name;
+  return core::percentDecode(target.substr(0, mark)) == core::percentDecode(pathOf(file)) &&
+         core::percentDecode(query.substr(5)) == name;
 }
 
 std::optional<ContentRange> parseContentRange(std::string_view text) {

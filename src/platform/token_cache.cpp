@@ -1,7 +1,6 @@
 #include "token_cache.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 #include <charconv>
 #include <system_error>
 
+#include "caiexport/core/descriptors.h"
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
@@ -32,14 +33,14 @@ void makePrivateFolder(const fs::path& directory) {
 /// The content, if the file is a regular one that nobody else can have written or read. Checked on the open file, so
 /// that nothing can be put in its place in between.
 std::optional<core::Secret> readPrivateFile(const fs::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (descriptor < 0) return std::nullopt;
+  const core::Descriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!descriptor.valid()) return std::nullopt;
   struct stat facts {};
-  const bool ours = ::fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_uid == ::geteuid() &&
-                    (facts.st_mode & 0077U) == 0 && facts.st_size <= static_cast<off_t>(kMostBytes);
+  const bool ours = ::fstat(descriptor.number(), &facts) == 0 && S_ISREG(facts.st_mode) &&
+                    facts.st_uid == ::geteuid() && (facts.st_mode & 0077U) == 0 &&
+                    facts.st_size <= static_cast<off_t>(kMostBytes);
   std::string content(ours ? static_cast<std::size_t>(facts.st_size) : 0, '\0');
-  const ssize_t count = ours ? ::read(descriptor, content.data(), content.size()) : -1;
-  ::close(descriptor);
+  const ssize_t count = ours ? ::read(descriptor.number(), content.data(), content.size()) : -1;
   if (count != static_cast<ssize_t>(content.size())) {
     core::cleanse(content);
     return std::nullopt;
@@ -60,31 +61,15 @@ std::optional<CachedToken> parse(std::string_view content) {
   return CachedToken{core::Secret(std::string(token)), core::TimePoint(core::Duration(expiresMs))};
 }
 
-void addDigest(EVP_MD_CTX* context, std::string_view text) {
-  EVP_DigestUpdate(context, text.data(), text.size());
-}
-
 }  // namespace
 
 std::string digestOf(const std::vector<std::string_view>& texts) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned digestBytes = 0;
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
-    throw core::Error(core::Category::internal, "OpenSSL has no SHA-256");
-  }
+  core::Sha256 digest;
   for (const std::string_view text : texts) {
-    addDigest(context.get(), std::to_string(text.size()) + ":");
-    addDigest(context.get(), text);
+    digest.update(std::to_string(text.size()) + ":");
+    digest.update(text);
   }
-  EVP_DigestFinal_ex(context.get(), digest.data(), &digestBytes);
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string hex;
-  for (unsigned i = 0; i < digestBytes; ++i) {
-    hex += kHex[digest[i] >> 4U];
-    hex += kHex[digest[i] & 0xFU];
-  }
-  return hex;
+  return digest.finish();
 }
 
 TokenCache::TokenCache(fs::path directory, const std::vector<std::string_view>& identity, core::Log& log)

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
@@ -78,42 +79,12 @@ Function functionOf(const char* symbol) {
   return function;
 }
 
-bool isControl(unsigned char byte) {
-  return (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t') || byte == 0x7F;
-}
-
 /// Bytes of the valid, harmless UTF-8 sequence that `text` begins with; 0 if it is none.
 std::size_t harmlessSequence(std::string_view text) {
-  const auto byte = [&text](std::size_t index) { return static_cast<unsigned char>(text[index]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return isControl(lead) ? 0 : 1;
-  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
-  for (std::size_t index = 1; index < length; ++index) {
-    if ((byte(index) & 0xC0U) != 0x80) return 0;
-  }
-  if (lead == 0xC2 && byte(1) < 0xA0) return 0;  // C1 controls
-  if (lead == 0xE0 && byte(1) < 0xA0) return 0;  // overlong
-  if (lead == 0xED && byte(1) > 0x9F) return 0;  // surrogates
-  if (lead == 0xF0 && byte(1) < 0x90) return 0;  // overlong
-  if (lead == 0xF4 && byte(1) > 0x8F) return 0;  // beyond Unicode
-  // Marks that turn the direction of writing or are not seen, and separators of lines: one text would look like
-  // another.
-  if (lead == 0xD8 && byte(1) == 0x9C) return 0;
-  if (lead == 0xE2 && byte(1) == 0x80 &&
-      ((byte(2) >= 0x8B && byte(2) <= 0x8F) || (byte(2) >= 0xA8 && byte(2) <= 0xAE))) {
-    return 0;
-  }
-  if (lead == 0xE2 && byte(1) == 0x81 && byte(2) >= 0xA0 && byte(2) <= 0xAF) return 0;
-  if (lead == 0xEF && byte(1) == 0xBB && byte(2) == 0xBF) return 0;
-  return length;
-}
-
-void appendHex(std::string& text, unsigned char byte) {
-  static constexpr char kDigits[] = "0123456789ABCDEF";
-  text += "\\x";
-  text += kDigits[byte >> 4U];
-  text += kDigits[byte & 0xFU];
+  char32_t codePoint = 0;
+  const std::size_t length = core::decodeUtf8(text, codePoint);
+  const bool isLayout = codePoint == '\n' || codePoint == '\r' || codePoint == '\t';
+  return isLayout || core::mayBeShown(codePoint) ? length : 0;
 }
 
 }  // namespace
@@ -148,7 +119,8 @@ bool PrintableOutput::write(std::span<const std::byte> bytes) {
       shown.append(text, at, length);
       at += length;
     } else {
-      appendHex(shown, static_cast<unsigned char>(text[at]));
+      shown += "\\x";
+      core::appendHex(shown, text.substr(at, 1), core::HexDigits::upper);
       ++at;
     }
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "caiexport/core/numbers.h"
 #include "caiexport/reader/score_report.h"
 
 namespace caiexport::reader {
@@ -14,8 +15,7 @@ namespace caiexport::reader {
 std::string fixed(double value, int places);
 /// A dash for nothing.
 std::string shown(const std::optional<double>& value, int places = 2);
-/// 1,234,567.
-std::string grouped(std::uint64_t count);
+using core::grouped;
 
 double shareOf(std::uint64_t part, std::uint64_t whole);
 std::string percent(std::uint64_t part, std::uint64_t whole);

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "caiexport/core/encoding.h"
+#include "caiexport/core/text.h"
 #include "short_names.h"
 
 namespace caiexport::reader {
@@ -85,15 +87,9 @@ struct Letter {
 };
 
 Letter firstLetter(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  std::size_t bytes = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-  bytes = std::min(bytes, text.size());
-  static constexpr std::array<unsigned, 5> kLeadBits{0, 0x7F, 0x1F, 0x0F, 0x07};
-  char32_t code = lead & kLeadBits[bytes];
-  for (std::size_t index = 1; index < bytes; ++index) {
-    code = code << 6U | (static_cast<unsigned char>(text[index]) & 0x3FU);
-  }
-  return {code, bytes};
+  Letter letter{.code = static_cast<unsigned char>(text[0]), .bytes = 0};
+  letter.bytes = std::max<std::size_t>(core::decodeUtf8(text, letter.code), 1);
+  return letter;
 }
 
 std::string padded(const std::string& text, std::size_t width, bool right) {
@@ -171,14 +167,12 @@ std::atomic<Signs> drawn{Signs::unicode};
 
 /// What is not ASCII as `\xNN`.
 std::string asciiOf(std::string_view text) {
-  static constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string out;
   for (const char letter : text) {
-    const auto byte = static_cast<unsigned char>(letter);
-    if (byte < 0x80) {
+    if (static_cast<unsigned char>(letter) < 0x80) {
       out += letter;
     } else {
-      out.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 0xFU]);
+      core::appendHex(out.append("\\x"), {&letter, 1}, core::HexDigits::upper);
     }
   }
   return out;

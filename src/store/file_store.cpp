@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/store/job_store.h"
@@ -21,14 +22,9 @@ constexpr std::string_view kPath =
     "(CASE file.in_folder WHEN 0 THEN file.name"
     " ELSE file.dataset_file_id || substr('~~~~~~~~', 1, file.in_folder - 1) || '/' || file.name END)";
 
-/// FNV-1a, 64 bits. Stored: must never change.
+/// Stored.
 std::int64_t hashOf(std::string_view name) {
-  std::uint64_t hash = 14695981039346656037U;
-  for (const char letter : name) {
-    hash ^= static_cast<unsigned char>(letter);
-    hash *= 1099511628211U;
-  }
-  return static_cast<std::int64_t>(hash);
+  return static_cast<std::int64_t>(core::fnv1a(name));
 }
 
 /// All files of batch ?1, in the order of their rows. The index of batches would lead through them in the order of the

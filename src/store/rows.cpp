@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "caiexport/core/encoding.h"
+
 namespace caiexport::store {
 namespace {
 
@@ -128,18 +130,6 @@ std::optional<model::JobError> readError(const Query& row, int column) {
                          .hint = row.text(column + 3)};
 }
 
-std::string hexOf(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
-  for (const char letter : bytes) {
-    const auto byte = static_cast<unsigned char>(letter);
-    hex += kDigits[byte >> 4U];
-    hex += kDigits[byte & 0xFU];
-  }
-  return hex;
-}
-
 std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder) {
   if (inFolder == 0) return name;
   return datasetFileId + std::string(static_cast<std::size_t>(inFolder - 1), '~') + "/" + name;
@@ -164,7 +154,7 @@ model::FileRecord readFile(Database& database, const Query& row) {
                  .href = row.text(5)};
   file.path = pathOf(row.text(2), row.text(3), row.integer(6));
   file.state = known(model::fileStateFrom(row.text(7)), row.text(7));
-  file.sha256 = hexOf(row.text(8));
+  file.sha256 = core::hexOf(row.text(8));
   file.records = row.optionalSize(9);
   file.unproven = row.flag(10);
   if (file.state != model::FileState::partial) return file;

@@ -59,8 +59,6 @@ std::optional<model::Job> loadJob(Database& database, model::JobId job);
 
 /// The columns that readFile wants, of `file` joined with `batch`.
 extern const char* const kFileColumns;
-/// Lower-case hexadecimal digits.
-std::string hexOf(std::string_view bytes);
 /// Of a file within the folder of its batch; see the column in_folder.
 std::string pathOf(const std::string& datasetFileId, const std::string& name, std::int64_t inFolder);
 /// Four columns from `column` on; nothing if the first is NULL.

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/store/history.h"
@@ -333,7 +334,7 @@ History::SqlCell readCell(sqlite3_stmt* statement, int column) {
   if (type == SQLITE_BLOB) {
     const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement, column));
     const auto count = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
-    return {.type = Type::text, .text = hexOf(std::string_view(bytes, count))};
+    return {.type = Type::text, .text = core::hexOf(std::string_view(bytes, count))};
   }
   cell.type = type == SQLITE_INTEGER ? Type::integer : type == SQLITE_FLOAT ? Type::real : Type::text;
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "hash.h"
+#include "caiexport/core/digest.h"
 #include "run.h"
 
 namespace caiexport::transfer {
@@ -43,8 +43,8 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   const std::string ending = (tag.empty() ? "" : "." + tag) + ".part";
   std::string name = target.filename().string();
   if (name.size() + ending.size() > kMostNameBytes) {
-    Sha256 hash;
-    hash.update(std::as_bytes(std::span(name)));
+    core::Sha256 hash;
+    hash.update(name);
     name.resize(kKeptBytes);
     name += "~" + hash.finish().substr(0, 16);
   }

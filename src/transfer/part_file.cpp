@@ -1,14 +1,20 @@
 #include "part_file.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/transfer/downloader.h"
-#include "hash.h"
 
 namespace caiexport::transfer {
 namespace {
@@ -65,6 +71,39 @@ bool canBeCompared(const model::FileVersion& one, const model::FileVersion& othe
 
 std::string nameOf(const model::FileVersion& version) {
   return core::printable(version.etag.empty() ? version.lastModified : version.etag, 80);
+}
+
+template <class Take>
+void readAll(const std::filesystem::path& path, const std::stop_token& stop, const Take& take) {
+  const core::Descriptor file(core::untilDone([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  if (!file.valid()) core::throwIoError("read", path, errno);
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kReadBytes);
+  while (true) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    const ssize_t count = core::untilDone([&] { return ::read(file.number(), buffer.get(), kReadBytes); });
+    if (count < 0) core::throwIoError("read", path, errno);
+    if (count == 0) return;
+    take(std::span<const std::byte>(buffer.get(), static_cast<std::size_t>(count)));
+  }
+}
+
+constexpr std::uint64_t kWordBytes = 8;
+
+/// Of the word with this number in the file. Odd, so that no change of a single word gets lost.
+std::uint64_t weightOf(std::uint64_t word) {
+  return (word * 0x9E3779B97F4A7C15U) | 1U;
+}
+
+/// Words are little-endian on every machine.
+std::uint64_t wordAt(const std::byte* data) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, data, kWordBytes);
+  if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+  return word;
+}
+
+std::uint64_t byteAlone(std::uint64_t at, std::byte value) {
+  return (std::uint64_t{std::to_integer<unsigned char>(value)} << (8 * (at % kWordBytes))) * weightOf(at / kWordBytes);
 }
 
 }  // namespace
@@ -312,6 +351,37 @@ model::FileVersion Versions::known() const {
 bool Versions::agree() const {
   const std::lock_guard lock(mutex_);
   return named_;
+}
+
+std::uint64_t contentSum(std::uint64_t offset, std::span<const std::byte> data) {
+  std::uint64_t sum = 0;
+  std::size_t at = 0;
+  while (at < data.size() && (offset + at) % kWordBytes != 0) {
+    sum += byteAlone(offset + at, data[at]);
+    ++at;
+  }
+  std::uint64_t word = (offset + at) / kWordBytes;
+  for (; data.size() - at >= kWordBytes; at += kWordBytes) sum += wordAt(&data[at]) * weightOf(word++);
+  for (; at < data.size(); ++at) sum += byteAlone(offset + at, data[at]);
+  return sum;
+}
+
+std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop) {
+  core::Sha256 hash;
+  readAll(path, stop, [&](std::span<const std::byte> data) { hash.update(data); });
+  return hash.finish();
+}
+
+ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop) {
+  core::Sha256 hash;
+  std::uint64_t offset = 0;
+  std::uint64_t sum = 0;
+  readAll(path, stop, [&](std::span<const std::byte> data) {
+    hash.update(data);
+    sum += contentSum(offset, data);
+    offset += data.size();
+  });
+  return {.sha256 = hash.finish(), .sum = sum};
 }
 
 }  // namespace caiexport::transfer

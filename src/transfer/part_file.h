@@ -1,7 +1,8 @@
 #pragma once
-/// A file on its way: its `.part` file, which of its bytes are there, its hash as far as they are in order, and which
-/// version of it the answers were of.
+/// A file on its way: its `.part` file, which of its bytes are there, its hash as far as they are in order, which
+/// version of it the answers were of, and what tells its content from others.
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -12,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/model/job.h"
-#include "hash.h"
 
 namespace caiexport::transfer {
 
@@ -94,7 +95,7 @@ class PartFile {
   std::uint64_t unsyncedBytes_ = 0;
   std::uint64_t hashedBytes_ = 0;
   bool hashing_ = false;  ///< A thread is at work on `sha256_`.
-  Sha256 sha256_;
+  core::Sha256 sha256_;
 };
 
 /// The source has another version of the file than the one of which bytes are here already: they are worth nothing, the
@@ -127,5 +128,17 @@ class Versions {
   unsigned answers_ = 0;
   bool named_ = true;
 };
+
+/// A number that tells bytes from others, whatever the order and the pieces in which they are added up. Of the bytes
+/// that lie in a file from `offset` on: the sum of its 8-byte words, each times an odd number that depends on its
+/// place. The sums of two parts, added modulo 2^64, are the sum of both. Stored: must never change.
+std::uint64_t contentSum(std::uint64_t offset, std::span<const std::byte> data);
+
+struct ReadBack {
+  std::string sha256;     ///< As Sha256::finish().
+  std::uint64_t sum = 0;  ///< As contentSum().
+};
+/// Of a file's content. Error(io) if it can't be read. Ends early with Interrupted.
+ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop);
 
 }  // namespace caiexport::transfer

@@ -6,7 +6,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/model/plan.h"
-#include "hash.h"
+#include "part_file.h"
 #include "run.h"
 
 namespace caiexport::transfer {

@@ -51,7 +51,7 @@ Outcome outcomeOf(std::string_view answer, const std::string& method, Collected*
 
   net::HttpRequest request;
   request.method = method;
-  const net::StopSignal stop{std::stop_token()};
+  const core::StopSignal stop{std::stop_token()};
   const core::KnownSecrets secrets;
   net::Exchange exchange(connection, std::chrono::seconds(5), secrets, stop);
   Outcome outcome;

@@ -559,7 +559,7 @@ TEST_F(TransportTest, TriesEveryAddress) {
     const RawServer closed(answering(""));
     closedPort = closed.port();
   }
-  const StopSignal stop({});
+  const core::StopSignal stop({});
   const auto until = std::chrono::steady_clock::now() + kPatience;
   const Poco::Net::SocketAddress good("127.0.0.1", server.port());
   const Poco::Net::SocketAddress bad("127.0.0.1", closedPort);

@@ -14,7 +14,7 @@
 #include "support/recording_file_system.h"
 #include "support/temp_directory.h"
 #include "transfer/doubles.h"
-#include "transfer/hash.h"
+#include "transfer/part_file.h"
 
 namespace caiexport::transfer {
 namespace {

@@ -1,7 +1,6 @@
-#include "transfer/hash.h"
-
 #include <gtest/gtest.h>
 
+#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/transfer/downloader.h"
 #include "support/temp_directory.h"
@@ -10,6 +9,7 @@
 namespace caiexport::transfer {
 namespace {
 
+using core::Sha256;
 using testing::bytesOf;
 using testing::writeAll;
 

@@ -22,7 +22,7 @@ using testing::writeAll;
 using Ranges = std::vector<ByteRange>;
 
 std::string hashOf(const std::string& content) {
-  Sha256 hash;
+  core::Sha256 hash;
   hash.update(bytesOf(content, 0, content.size()));
   return hash.finish();
 }

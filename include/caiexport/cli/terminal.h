@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "caiexport/core/numbers.h"
+
 namespace caiexport::cli {
 
 bool isTerminal(int descriptor);
@@ -57,8 +59,7 @@ class LineArray {
   bool any_ = false;
 };
 
-/// `24,340`.
-std::string grouped(std::uint64_t number);
+using core::grouped;
 /// `1 file`, `24,340 files`.
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
 

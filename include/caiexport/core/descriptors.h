@@ -1,11 +1,14 @@
 #pragma once
-/// File descriptors: one with an owner, the loop that POSIX calls need, and how many this process may have open.
+/// File descriptors: one with an owner, the loop that POSIX calls need, how many this process may have open, and one
+/// that tells of a stop request.
 
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -54,5 +57,31 @@ class TooFewDescriptors final : public Error {
 
 /// How many more this process may open; nothing where that is no concern.
 std::optional<std::uint64_t> freeDescriptors();
+
+/// Makes a stop request visible to poll(), through a pipe.
+class StopSignal {
+ public:
+  explicit StopSignal(std::stop_token stop);
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  /// Throws core::Interrupted once a stop is requested.
+  void check() const;
+  const std::stop_token& token() const { return stop_; }
+  /// Readable once a stop is requested; -1 if none can come.
+  int descriptor() const { return ends_[0]; }
+
+ private:
+  struct Wake {
+    int descriptor;
+    void operator()() const;
+  };
+
+  std::stop_token stop_;
+  std::array<int, 2> ends_{-1, -1};
+  // Last, so that it is gone before the pipe closes: its destructor waits for a callback that is running.
+  std::optional<std::stop_callback<Wake>> callback_;
+};
 
 }  // namespace caiexport::core

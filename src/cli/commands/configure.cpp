@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/secret.h"
@@ -35,31 +36,6 @@ constexpr std::array<Option, 3> kHow{{
 }};
 
 // --- questions to a person at a terminal
-
-/// Becomes readable when a stop is requested, so that poll() can wait for it.
-class StopPipe {
- public:
-  explicit StopPipe(const std::stop_token& stop) : opened_(::pipe2(ends_.data(), O_CLOEXEC) == 0) {
-    if (!opened_) throw Error(Category::io, "cannot make a pipe to wait on");
-    callback_.emplace(stop, Wake{ends_[1]});
-  }
-  ~StopPipe() {
-    callback_.reset();
-    for (const int end : ends_) ::close(end);
-  }
-  StopPipe(const StopPipe&) = delete;
-  StopPipe& operator=(const StopPipe&) = delete;
-  int descriptor() const { return ends_[0]; }
-
- private:
-  struct Wake {
-    int end;
-    void operator()() const { static_cast<void>(!::write(end, "x", 1)); }
-  };
-  std::array<int, 2> ends_{};
-  bool opened_;
-  std::optional<std::stop_callback<Wake>> callback_;
-};
 
 class EchoOff {
  public:
@@ -113,7 +89,7 @@ bool Prompt::possible() const {
 }
 
 std::string Prompt::readLine() {
-  const StopPipe stopped(stop_);
+  const core::StopSignal stopped(stop_);
   while (true) {
     if (const std::size_t end = typed_.find('\n'); end != std::string::npos) {
       std::string line = typed_.substr(0, end);

@@ -131,7 +131,7 @@ void noteSeveralBatches(InputSet& set) {
 bool isPutAway(const model::Job& job, const model::Replacement& one) {
   if (one.action == model::ReplaceAction::keep || one.action == model::ReplaceAction::skip) return false;
   std::error_code ignored;
-  return model::isPrivacyDeletion(one.reason) || !fs::exists(batchFolder(job, one.batch), ignored);
+  return model::isPrivacyDeletion(one.reason) || !fs::exists(recordedFolder(job, one.batch), ignored);
 }
 
 InputFinder::InputFinder(Configuration& configuration, Batches batches)

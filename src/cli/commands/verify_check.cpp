@@ -109,8 +109,10 @@ Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
   std::map<std::string, ExpectedBatch> byBatch;
   for (const model::Batch& batch : view.job.batches) {
     ExpectedBatch& expected = byBatch[batch.id.value()];
-    expected = {
-        .folder = batchFolder(view.job, batch.id), .batchId = batch.id.value(), .files = {}, .records = batch.records};
+    expected = {.folder = recordedFolder(view.job, batch.id),
+                .batchId = batch.id.value(),
+                .files = {},
+                .records = batch.records};
   }
   std::vector<model::Replacement> replaced = finder.replacementsOf(view.job);
   std::erase_if(replaced, [&](const model::Replacement& one) {

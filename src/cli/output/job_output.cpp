@@ -96,12 +96,12 @@ std::string nextCommand(const store::JobView& view) {
 
 }  // namespace
 
-std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch) {
+std::filesystem::path recordedFolder(const model::Job& job, const model::BatchId& batch) {
   return job.request.output / job.datasetId.value() / batch.value();
 }
 
 std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file) {
-  return batchFolder(job, file.remote.batchId) / file.path;
+  return recordedFolder(job, file.remote.batchId) / file.path;
 }
 
 // --- text
@@ -156,8 +156,8 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
             (job.expectedProfiles ? " and had " + grouped(*job.expectedProfiles) + " of them" : "") + "\n";
   }
   if (job.request.download) {
-    const std::filesystem::path folder =
-        job.batches.size() == 1 ? batchFolder(job, job.batches.front().id) : job.request.output / job.datasetId.value();
+    const std::filesystem::path folder = job.batches.size() == 1 ? recordedFolder(job, job.batches.front().id)
+                                                                 : job.request.output / job.datasetId.value();
     text += "In " + core::printable(folder.string()) + "\n";
   } else {
     text += "Nothing was downloaded, as asked. The dataset is " + core::printable(job.datasetId.value(), 80) + "\n";

@@ -26,8 +26,8 @@ namespace caiexport::cli {
 
 // --- where things are
 
-/// Where a batch of the job lies on disk.
-std::filesystem::path batchFolder(const model::Job& job, const model::BatchId& batch);
+/// Where a batch of the job lies on disk, by the record: its ids were checked before it came there.
+std::filesystem::path recordedFolder(const model::Job& job, const model::BatchId& batch);
 /// Where a file of the job lies on disk once it is complete.
 std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file);
 

@@ -94,15 +94,6 @@ bool StandardOutput::flush() {
   throw core::Error(core::Category::io, "cannot write to standard output: " + std::generic_category().message(error));
 }
 
-std::string grouped(std::uint64_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t at = text.size(); at > 3;) {
-    at -= 3;
-    text.insert(at, 1, ',');
-  }
-  return text;
-}
-
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
   return grouped(number).append(" ").append(number == 1 ? one : many);
 }

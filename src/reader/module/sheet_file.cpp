@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/memory.h"
@@ -30,21 +31,11 @@ constexpr double kFirstDay = 61;        ///< 1900-03-01: before it Excel counts 
 constexpr double kLastDay = 2'958'466;  ///< After 9999-12-31.
 constexpr double kWidestColumn = 60;
 
-bool isHex(char letter) {
-  return (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'f') || (letter >= 'A' && letter <= 'F');
-}
-
 /// `_xHHHH_`.
 bool isEscape(std::string_view text) {
   return text.size() >= 7 && text.starts_with("_x") && text[6] == '_' &&
-         std::all_of(text.begin() + 2, text.begin() + 6, isHex);
-}
-
-void appendHex(std::string& out, unsigned char byte) {
-  static constexpr std::string_view kDigits = "0123456789ABCDEF";
-  out += "\\x";
-  out += kDigits[byte >> 4U];
-  out += kDigits[byte & 0xFU];
+         std::all_of(text.begin() + 2, text.begin() + 6,
+                     [](char letter) { return core::hexValue(letter).has_value(); });
 }
 
 /// Text as such a file can hold it: what XML does not allow is written as `\xNN`, what would be read as an escape of
@@ -66,7 +57,10 @@ std::string sheetText(std::string_view text) {
       out += text.substr(0, length);
     } else {
       length = std::max<std::size_t>(length, 1);
-      for (const char letter : text.substr(0, length)) appendHex(out, static_cast<unsigned char>(letter));
+      for (const char& letter : text.substr(0, length)) {
+        out += "\\x";
+        core::appendHex(out, {&letter, 1}, core::HexDigits::upper);
+      }
     }
     text.remove_prefix(length);
   }
