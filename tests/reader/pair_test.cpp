@@ -113,6 +113,32 @@ TEST_F(PairTest, IdentitiesMayBeAStruct) {
   EXPECT_THAT(csvOf(*both), HasSubstr("\r\nCRMID,c,80.0,10.0,-70.0,high,low,high to low\r\n"));
 }
 
+TEST_F(PairTest, OfSeveralPrimaryIdentitiesOrNoneTheFirstNamespaceCounts) {
+  const auto set = [](int score) {
+    const std::string group = "{'score': " + std::to_string(score) + "} AS g, ";
+    const auto person = [&group](const std::string& map) { return "SELECT " + group + map + " AS identityMap"; };
+    return person("MAP {'B': [{'id': 'two-b', 'primary': true}], 'A': [{'id': 'two-a', 'primary': true}]}") +
+           " UNION ALL " +
+           person("MAP {'B': [{'id': 'none-b', 'primary': false}], 'A': [{'id': 'none-a', 'primary': NULL}]}") +
+           " UNION ALL " +
+           person("MAP {'A': [{'id': NULL, 'primary': true}], 'B': [{'id': 'left-b', 'primary': false}]}") +
+           " UNION ALL " +
+           person("MAP {'A': [{'id': 'a', 'primary': false}], 'B': [{'id': 'one-b', 'primary': true}]}") +
+           " UNION ALL " + person("NULL");
+  };
+  const auto both = pair(set(10), set(80));
+  EXPECT_EQ(csvOf(*both),
+            "namespace,id,score_before,score_now,change,bucket_before,bucket_now,moved\r\n"
+            "A,none-a,80.0,10.0,-70.0,high,low,high to low\r\n"
+            "A,two-a,80.0,10.0,-70.0,high,low,high to low\r\n"
+            "B,left-b,80.0,10.0,-70.0,high,low,high to low\r\n"
+            "B,one-b,80.0,10.0,-70.0,high,low,high to low\r\n");
+  const reader::Comparison found = both->compare({}, {});
+  EXPECT_EQ(found.both, 4U);
+  EXPECT_EQ(found.before.withoutIdentity, 1U);
+  EXPECT_EQ(moved(found, Standing::absent, Standing::absent), 0U);
+}
+
 TEST_F(PairTest, DriftIsThePopulationStabilityIndex) {
   // Half of the people in the lowest tenth and half in the highest; then nine tenths and one.
   const auto set = [](int low) {

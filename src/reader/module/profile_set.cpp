@@ -398,10 +398,13 @@ std::string ProfileSet::identityName(const std::string& space) const {
 }
 
 /// The least of (not primary, namespace, id): the primary one where there is one.
-ProfileSet::IdentitySql ProfileSet::identityOfRows(const std::string& space) {
+std::string ProfileSet::peopleSql(const std::string& space, const std::string& value) {
+  const auto select = [&](const std::string& ns, const std::string& id) {
+    return "SELECT " + ns + " AS ns, " + id + " AS id, " + value + " AS score FROM " + source();
+  };
   if (!space.empty()) {
     checkNamespaces({.identities = {space}});
-    return {.space = sqlText(space), .id = identitySql(space)};
+    return select(sqlText(space), identitySql(space));
   }
   const Type* map = columnNamed(columns_, "identityMap");
   if (map == nullptr) {
@@ -410,7 +413,7 @@ ProfileSet::IdentitySql ProfileSet::identityOfRows(const std::string& space) {
       throw Error(Category::usage, "there is neither `identityMap` nor `_id` to match customers by",
                   {.hint = "the columns are: " + pathsLike(columns_, "id")});
     }
-    return {.space = "'_id'", .id = "CAST(" + sqlOf({id->name}) + " AS VARCHAR)"};
+    return select("'_id'", "CAST(" + sqlOf({id->name}) + " AS VARCHAR)");
   }
   const auto entries = [](const Type& identity, const std::string& list, const std::string& name) {
     const Type* id = fieldNamed(identity, "id");
@@ -439,8 +442,18 @@ ProfileSet::IdentitySql ProfileSet::identityOfRows(const std::string& space) {
     }
     all = "flatten([" + all + "])";
   }
-  const std::string least = "list_min(list_filter(" + all + ", lambda t: struct_extract(t, 'i') IS NOT NULL))";
-  return {.space = "struct_extract(" + least + ", 'n')", .id = "struct_extract(" + least + ", 'i')"};
+  // One after the other, so that DuckDB takes each list apart once. Most people have one primary identity; to compare
+  // structs, as the least of several must be, costs more than all else here.
+  const std::string lists = "SELECT " + all + " AS identities, " + value + " AS score FROM " + source();
+  const std::string primaries =
+      "SELECT list_filter(identities, lambda t: NOT struct_extract(t, 'o') AND struct_extract(t, 'i') IS NOT NULL) AS "
+      "primaries, identities, score FROM (" +
+      lists + ")";
+  const std::string chosen =
+      "SELECT CASE WHEN len(primaries) = 1 THEN primaries[1] ELSE list_min(list_filter(identities, lambda t: "
+      "struct_extract(t, 'i') IS NOT NULL)) END AS who, score FROM (" +
+      primaries + ")";
+  return "SELECT struct_extract(who, 'n') AS ns, struct_extract(who, 'i') AS id, score FROM (" + chosen + ")";
 }
 
 void ProfileSet::checkNamespaces(const ReadQuery& query) {

@@ -54,13 +54,10 @@ class ProfileSet {
   /// What a database must be allowed to open for source().
   std::vector<std::string> allowed() const;
 
-  /// Who a row of source() is about, as SQL of a namespace and an id: the identity of that namespace, or for empty text
-  /// the primary one, or `_id` where there are no identities. Error(usage).
-  struct IdentitySql {
-    std::string space;
-    std::string id;
-  };
-  IdentitySql identityOfRows(const std::string& space);
+  /// A statement of who each row of source() is about: `ns` and `id`, the identity of that namespace, or for empty text
+  /// the primary one, or `_id` where there are no identities; both null for nobody. With them `value`, SQL over a row,
+  /// as `score`. Error(usage).
+  std::string peopleSql(const std::string& space, const std::string& value);
   /// How that is called.
   std::string identityName(const std::string& space) const;
 

@@ -143,7 +143,7 @@ class DuckScorePair final : public ScorePair {
     std::uint64_t number = 0;
     std::uint64_t of = 1;
   };
-  /// SQL of one row an identity: ns, id, score, records.
+  /// SQL of one row an identity: ns, id, score, records (null for rows without an identity).
   std::string sideSql(ProfileSet& set, const PairQuery& query, const Part& part) const;
   std::string joinSql(const PairQuery& query, const Part& part);
   std::vector<Group> groups(const PairQuery& query, const Part& part, const std::stop_token& stop);
@@ -164,13 +164,13 @@ std::string DuckScorePair::sideSql(ProfileSet& set, const PairQuery& query, cons
     throw Error(Category::usage, "`" + core::printable(dotted(score.steps)) + "` is not numeric");
   }
   const std::string value = "CAST(" + set.sqlOf(score.steps) + " AS DOUBLE)";
-  const ProfileSet::IdentitySql identity = set.identityOfRows(query.identity);
   const std::string mine =
-      part.of == 1 ? "" : " AND hash(id) % " + std::to_string(part.of) + " = " + std::to_string(part.number);
-  // NaN is no score, but max() would take it for the highest.
-  return "SELECT ns, id, max(score) AS score, count(*) AS records FROM (SELECT " + identity.space + " AS ns, " +
-         identity.id + " AS id, CASE WHEN isfinite(" + value + ") THEN " + value + " END AS score FROM " +
-         set.source() + ") WHERE id IS NOT NULL" + mine + " GROUP BY ns, id";
+      part.of == 1 ? "" : " WHERE hash(id) % " + std::to_string(part.of) + " = " + std::to_string(part.number);
+  // NaN is no score, but max() would take it for the highest. Who has no id is left in, without records: a condition
+  // on the id would have DuckDB find out each id twice.
+  const std::string people = set.peopleSql(query.identity, "CASE WHEN isfinite(" + value + ") THEN " + value + " END");
+  return "SELECT ns, id, max(score) AS score, CASE WHEN id IS NOT NULL THEN count(*) END AS records FROM (" + people +
+         ")" + mine + " GROUP BY ns, id";
 }
 
 std::string DuckScorePair::joinSql(const PairQuery& query, const Part& part) {
@@ -218,6 +218,7 @@ Comparison DuckScorePair::compare(const PairQuery& query, std::stop_token stop) 
   double sumNow = 0;
   double change = 0;
   for (const Group& group : allGroups(query, stop)) {
+    if (group.before == kAbsent && group.now == kAbsent) continue;  // Rows without an identity.
     result.moved[static_cast<std::size_t>(standingOf(group.before))][static_cast<std::size_t>(standingOf(group.now))] +=
         group.identities;
     addTo(result.before, sumBefore, group.before, group.identities, group.sumBefore, group.recordsBefore);
