@@ -1,15 +1,266 @@
 #include "caiexport/transfer/downloader.h"
 
 #include <algorithm>
+#include <iterator>
+#include <mutex>
+#include <thread>
+#include <utility>
 
 #include "caiexport/core/digest.h"
-#include "run.h"
+#include "keeper.h"
+#include "run_state.h"
+#include "workers.h"
 
 namespace caiexport::transfer {
 namespace {
 
 // Of one connection under a limit on the rate: what files of 64 KiB bring over a link of a quarter of a second.
 constexpr std::uint64_t kLeastBytesPerSecond = 256U << 10U;
+
+using File = Schedule::File;
+
+/// One run of the downloader, on the thread that called it, which alone talks to the feed and to the observer. Owns the
+/// state that all threads share (whose lock guards what comes in from them), the keeper and the workers.
+class DownloadRun {
+ public:
+  DownloadRun(const DownloadTools& tools, Observer& observer, DownloadProgress& progress)
+      : observer_(observer),
+        run_(tools, progress, Connections::expectedBytesPerSecond(tools.settings)),
+        keeper_(run_),
+        workers_(run_, keeper_) {}
+  ~DownloadRun() {
+    run_.end();
+    joinAll();
+  }
+  DownloadRun(const DownloadRun&) = delete;
+  DownloadRun& operator=(const DownloadRun&) = delete;
+
+  DownloadSummary toTheEnd(ItemFeed& feed, const std::stop_token& stop);
+
+ private:
+  void serve(ItemFeed& feed);
+  void takeItems(ItemFeed& feed);
+  bool isDone() const;
+  void deliver(const std::vector<Result>& results);
+  void deliverOne(const Result& result);
+  void afterDelivery(const std::vector<Result>& results);
+  void joinAll();
+  void saveWhatArrived();
+  void saveWhatArrived(FileTask& file);
+  void rethrowProblem(const std::stop_token& stop);
+
+  Observer& observer_;
+  RunState run_;
+  FileKeeper keeper_;
+  Workers workers_;
+  bool woken_ = false;  ///< By the feed; guarded by the run's lock.
+
+  // Of this thread alone.
+  DownloadSummary summary_;
+  bool observerThrew_ = false;
+};
+
+DownloadSummary DownloadRun::toTheEnd(ItemFeed& feed, const std::stop_token& stop) {
+  {
+    const std::stop_callback onStop(stop, [this] { run_.end(); });
+    try {
+      serve(feed);
+    } catch (...) {
+      run_.endWith(std::current_exception());
+    }
+    feed.end();
+    {
+      const std::lock_guard lock(run_.mutex);
+      run_.finished = true;
+      run_.wakeAll();
+    }
+    joinAll();
+  }
+  if (run_.ending()) {
+    saveWhatArrived();
+    rethrowProblem(stop);
+  }
+  summary_.bytes = workers_.connections().keptBytes();
+  summary_.gaveUp = run_.gaveUp && !(run_.exhausted && run_.schedule.empty());
+  return std::move(summary_);
+}
+
+void DownloadRun::serve(ItemFeed& feed) {
+  feed.begin([this] {
+    const std::lock_guard lock(run_.mutex);
+    woken_ = true;
+    run_.served.notify_one();
+  });
+  while (true) {
+    std::vector<Result> results;
+    bool woken = false;
+    bool wants = false;
+    {
+      std::unique_lock lock(run_.mutex);
+      run_.served.wait(lock, [this] {
+        return run_.ending() || !run_.results.empty() || woken_ || workers_.wantsItem() || isDone();
+      });
+      if (run_.ending() || isDone()) return;
+      results.swap(run_.results);
+      woken = std::exchange(woken_, false);
+      if (woken) run_.dry = false;
+      wants = workers_.wantsItem();
+    }
+    deliver(results);
+    if (woken) feed.attend();
+    if (wants) takeItems(feed);
+  }
+}
+
+void DownloadRun::takeItems(ItemFeed& feed) {
+  bool more = true;
+  while (more) {
+    std::optional<DownloadItem> item = feed.next();
+    const bool growing = !item && feed.mayGrow();
+    const std::lock_guard lock(run_.mutex);
+    if (growing) run_.dry = true;
+    if (growing) return;
+    if (!item) {
+      run_.exhausted = true;
+      run_.schedule.setExhausted();
+      return;
+    }
+    if (run_.items == 0)
+      workers_.connections().expectLatency(feed.latency().value_or(std::chrono::nanoseconds::zero()));
+    ++run_.items;
+    run_.schedule.add(std::make_shared<FileTask>(run_.at.files, std::move(*item)));
+    workers_.connections().wakeForWork();
+    more = !run_.ending() && run_.schedule.freshCount() < 2 * workers_.lookAhead();
+  }
+}
+
+bool DownloadRun::isDone() const {
+  if (!run_.results.empty()) return false;
+  return (run_.exhausted && run_.schedule.empty()) || (run_.gaveUp && run_.schedule.begun().empty());
+}
+
+void DownloadRun::deliver(const std::vector<Result>& results) {
+  if (results.empty()) return;
+  std::vector<Completion> completions;
+  try {
+    for (const Result& result : results) {
+      if (result.kind == Result::Kind::completed) {
+        completions.push_back(result.completion);
+      } else {
+        deliverOne(result);
+      }
+    }
+    if (!completions.empty()) observer_.completed(completions);
+  } catch (...) {
+    observerThrew_ = true;
+    throw;
+  }
+  summary_.completed += completions.size();
+  run_.progress.filesCompleted += completions.size();
+  afterDelivery(results);
+}
+
+void DownloadRun::deliverOne(const Result& result) {
+  const std::int64_t key = result.file->item.key;
+  switch (result.kind) {
+    case Result::Kind::restarted:
+      observer_.restarted(key, result.why);
+      break;
+    case Result::Kind::onDisk:
+      observer_.rangesOnDisk(key, result.ranges, result.facts);
+      break;
+    case Result::Kind::failed:
+      observer_.failed(key, *result.file->failure);
+      ++summary_.failed;
+      ++run_.progress.filesFailed;
+      if (!summary_.firstError) summary_.firstError = *result.file->failure;
+      break;
+    case Result::Kind::completed:
+      break;
+  }
+}
+
+void DownloadRun::afterDelivery(const std::vector<Result>& results) {
+  const std::lock_guard lock(run_.mutex);
+  for (const Result& result : results) {
+    const File& file = result.file;
+    switch (result.kind) {
+      case Result::Kind::restarted:
+        if (file->again) {
+          run_.schedule.replace(file, file->again);
+          break;
+        }
+        file->item.done.clear();
+        run_.schedule.addFirst(file);
+        break;
+      case Result::Kind::onDisk:
+        if (!result.whole) break;
+        file->stage = FileStage::publishing;
+        keeper_.request(file);
+        break;
+      case Result::Kind::completed:
+      case Result::Kind::failed:
+        run_.schedule.retire(file);
+        break;
+    }
+    run_.schedule.recorded(result.newBytes);
+    // A file more may be begun, or a range more be fetched.
+    workers_.connections().wakeForWork();
+  }
+}
+
+void DownloadRun::joinAll() {
+  std::vector<std::jthread> threads;
+  {
+    const std::lock_guard lock(run_.mutex);
+    run_.finished = true;
+    threads.swap(workers_.connections().threads());
+    std::ranges::move(keeper_.threads(), std::back_inserter(threads));
+    keeper_.threads().clear();
+    run_.wakeAll();
+  }
+  threads.clear();
+}
+
+/// After an early end, when no other thread is left. A failure that is not ours to handle (a crash in a test, no
+/// memory) and one of the observer leave everything as it is.
+void DownloadRun::saveWhatArrived() {
+  if (observerThrew_) return;
+  try {
+    if (run_.problem) std::rethrow_exception(run_.problem);
+  } catch (const core::Error&) {
+  } catch (...) {
+    return;
+  }
+  try {
+    keeper_.announce(FileKeeper::Announce::now);
+    std::vector<Result> results;
+    results.swap(run_.results);
+    deliver(results);
+    for (const File& file : run_.schedule.begun()) saveWhatArrived(*file);
+  } catch (...) {
+    if (!run_.problem) run_.problem = std::current_exception();
+  }
+}
+
+void DownloadRun::saveWhatArrived(FileTask& file) {
+  if (file.isOfAnotherFile() || file.isToBegin) return;
+  if (file.part.unsyncedBytes() == 0) return;
+  PartFile::Synced synced;
+  try {
+    synced = file.part.sync();
+  } catch (const core::Error&) {
+    // The other files may lie on another disk.
+    if (!run_.problem) run_.problem = std::current_exception();
+    return;
+  }
+  observer_.rangesOnDisk(file.item.key, synced.ranges, file.factsOf(synced));
+}
+
+void DownloadRun::rethrowProblem(const std::stop_token& stop) {
+  if (run_.problem) std::rethrow_exception(run_.problem);
+  if (stop.stop_requested() && !(run_.exhausted && run_.schedule.empty())) throw core::Interrupted();
+}
 
 }  // namespace
 

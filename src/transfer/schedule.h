@@ -1,5 +1,5 @@
 #pragma once
-/// What is to be fetched next, and in how large pieces. Not thread safe (the downloader's lock guards it), knows no
+/// What is to be fetched next, and in how large pieces. Not thread safe (the run's lock guards it), knows no
 /// clock.
 
 #include <algorithm>
@@ -94,11 +94,18 @@ struct FileTask {
   /// Its failure, if any, says that what came is worth nothing. With the lock held, or by its only chore.
   bool isOfAnotherFile() const { return failure && failure->category() == core::Category::verification; }
 
+  /// Nothing of it is wanted, or on its way, any more. With the lock held.
+  bool hasEnded() const { return active.empty() && (failure || (gaps.empty() && later.empty())); }
+  /// With the lock held.
+  model::PartFacts factsOf(const PartFile::Synced& synced) const {
+    return {.sum = synced.sum, .version = versions.known(), .tailFirst = tailFirst, .severalRuns = severalRuns};
+  }
+
   DownloadItem item;
   PartFile part;
   Versions versions = {};
 
-  // The rest is guarded by the downloader's lock.
+  // The rest is guarded by the run's lock.
   std::vector<Gap> gaps = {};  ///< In order.
   std::vector<std::shared_ptr<Piece>> active = {};
   FileStage stage = FileStage::fetching;
