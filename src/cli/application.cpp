@@ -136,7 +136,8 @@ core::Error withUsableHint(const core::Error& error, const CommandPage& page) {
   return options.empty() ? error : core::withOptions(error, options);
 }
 
-struct Surroundings {
+/// How this process was called: where its output goes, and who may stop it.
+struct Invocation {
   StandardOutput& out;
   Console& console;
   std::stop_token stop;
@@ -196,7 +197,7 @@ CommandEnd printed(StandardOutput& out, const std::string& text) {
 
 /// A run that a slip of the finger ended leaves its end in the log file, too, if it names one.
 void logRefused(const CommandPage& page, std::span<const std::string> words, const core::Error& error,
-                const Surroundings& around) {
+                const Invocation& called) {
   constexpr std::string_view kOption = "--log-file";
   ParsedOptions options;
   for (std::size_t i = 0; i < words.size() && !options.has("log-file"); ++i) {
@@ -204,12 +205,12 @@ void logRefused(const CommandPage& page, std::span<const std::string> words, con
     if (words[i].starts_with("--log-file=")) options.add("log-file", words[i].substr(kOption.size() + 1));
   }
   try {
-    LogSink log(around.console, core::systemClock(), logFile(options, processEnvironment()));
-    Context context{.out = around.out,
-                    .console = around.console,
+    LogSink log(called.console, core::systemClock(), logFile(options, processEnvironment()));
+    Context context{.out = called.out,
+                    .console = called.console,
                     .log = log,
                     .environment = processEnvironment(),
-                    .stop = around.stop};
+                    .stop = called.stop};
     RunEnd(page, options, context, log).end(error);
   } catch (const core::Error&) {
     return;  // the slip is the one to tell of

@@ -114,8 +114,8 @@ std::optional<double> percentOption(const ParsedOptions& options, std::string_vi
 
 }  // namespace
 
-Connection::Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
-                       core::Log& log, const transfer::DownloadSettings& download)
+PlatformAccess::PlatformAccess(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
+                               core::Log& log, const transfer::DownloadSettings& download)
     : transport_(transportSettings(settings, download), log),
       tokens_(makeTokens(settings, tokenCache, transport_, log)),
       client_(clientSettings(settings), transport_, *tokens_, core::systemClock(), core::systemRandom(), log) {}
@@ -124,7 +124,7 @@ Session::Session(Configuration& configuration, Context& context)
     : context_(context),
       settings_(configuration.platform()),
       download_(configuration.download()),
-      connection_(settings_, configuration.tokenCache(), context.log, download_),
+      access_(settings_, configuration.tokenCache(), context.log, download_),
       record_(configuration.database(), Record::Mode::readWrite),
       store_(record_.database(), core::systemClock()),
       syncStore_(record_.database(), core::systemClock()),
@@ -135,7 +135,7 @@ Session::Session(Configuration& configuration, Context& context)
 engine::Tools Session::tools() {
   return {.store = store_,
           .jobLocks = record_.locks(),
-          .client = connection_.client(),
+          .client = access_.client(),
           .files = core::diskFileSystem(),
           .clock = core::systemClock(),
           .random = core::systemRandom(),

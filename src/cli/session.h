@@ -21,10 +21,10 @@
 namespace caiexport::cli {
 
 /// The way to the platform. For any number of threads.
-class Connection {
+class PlatformAccess {
  public:
-  Connection(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache, core::Log& log,
-             const transfer::DownloadSettings& download = {});
+  PlatformAccess(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
+                 core::Log& log, const transfer::DownloadSettings& download = {});
   platform::Client& client() { return client_; }
   platform::TokenSource& tokens() { return *tokens_; }
 
@@ -41,7 +41,7 @@ class Session {
   Session(Configuration& configuration, Context& context);
 
   const PlatformSettings& settings() const { return settings_; }
-  platform::Client& client() { return connection_.client(); }
+  platform::Client& client() { return access_.client(); }
   store::JobStore& store() { return store_; }
   store::History& history() { return record_.history(); }
   store::SyncStore& syncStore() { return syncStore_; }
@@ -67,7 +67,7 @@ class Session {
   core::Duration ran_{};
   PlatformSettings settings_;
   transfer::DownloadSettings download_;
-  Connection connection_;  // before the record: if it fails, no database has been made
+  PlatformAccess access_;  // before the record: if it fails, no database has been made
   Record record_;
   store::JobStore store_;
   store::SyncStore syncStore_;

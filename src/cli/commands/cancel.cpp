@@ -54,15 +54,15 @@ CommandEnd runCancel(const ParsedOptions& options, Context& context) {
                       "there is no job " + std::to_string(model::numberOf(job)) + ": no job has been made yet");
   }
   store::JobStore store(record->database(), core::systemClock());
-  std::optional<Connection> connection;
+  std::optional<PlatformAccess> access;
   const auto connect = [&](const model::Job& of) -> platform::Client& {
-    if (!connection) {
+    if (!access) {
       const PlatformSettings settings = configuration.platform();
       engine::Runner::requireSame(of,
                                   {.orgId = settings.orgId, .sandbox = settings.sandbox, .baseUrl = settings.baseUrl});
-      connection.emplace(settings, configuration.tokenCache(), context.log);
+      access.emplace(settings, configuration.tokenCache(), context.log);
     }
-    return connection->client();
+    return access->client();
   };
   engine::cancelJob({.store = store, .jobLocks = record->locks(), .connect = connect}, job, context.stop);
 

@@ -238,11 +238,11 @@ CommandEnd runFailed(const ParsedOptions& options, Context& context) {
   const std::filesystem::path output = parsed.fetches ? configuration.output() : std::filesystem::path();
   const PlatformSettings settings = configuration.platform();
   const transfer::DownloadSettings download = configuration.download();
-  Connection connection(settings, configuration.tokenCache(), context.log, download);
-  std::vector<Entry> entries = listFailed(connection.client(), parsed, settings.sandbox, context);
+  PlatformAccess access(settings, configuration.tokenCache(), context.log, download);
+  std::vector<Entry> entries = listFailed(access.client(), parsed, settings.sandbox, context);
   CommandEnd end;
   if (parsed.fetches) {
-    const engine::FailureTools tools{.client = connection.client(),
+    const engine::FailureTools tools{.client = access.client(),
                                      .files = core::diskFileSystem(),
                                      .clock = core::systemClock(),
                                      .random = core::systemRandom(),

@@ -154,11 +154,11 @@ CommandEnd run(const ParsedOptions& options, Context& context, const Kind& kind,
   const ListOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
   const PlatformSettings settings = configuration.platform();
-  Connection connection(settings, configuration.tokenCache(), context.log);
+  PlatformAccess access(settings, configuration.tokenCache(), context.log);
   Newest newest(parsed.search, parsed.limit);
   {
     Counter counter(context.console, kind);
-    gather(connection.client(), [&](Listed listed) {
+    gather(access.client(), [&](Listed listed) {
       counter.add();
       newest.take(std::move(listed));
       return true;

@@ -147,12 +147,12 @@ struct SyncPreview {
 
 SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& request, Context& context) {
   const PlatformSettings settings = configuration.platform();
-  Connection connection(settings, configuration.tokenCache(), context.log);
+  PlatformAccess access(settings, configuration.tokenCache(), context.log);
   const std::unique_ptr<Record> record = Record::open(configuration.database());
   std::optional<store::SyncStore> records;
   if (record) records.emplace(record->database(), core::systemClock());
   SyncPreview preview;
-  preview.plan = engine::planSync(connection.client(), records ? &*records : nullptr, request, context.stop);
+  preview.plan = engine::planSync(access.client(), records ? &*records : nullptr, request, context.stop);
   if (records) preview.rate = records->measuredRate(request.job.orgId);
   const std::uint64_t rangeBytes = configuration.download().rangeBytes;
   const Tell tell = tellOn(context);
@@ -161,7 +161,7 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
   for (std::size_t at = 0; at < missing.size();) {
     const model::Batch batch = missing[at];
     try {
-      add(preview.preview, connection.client(), batch, rangeBytes, context.stop);
+      add(preview.preview, access.client(), batch, rangeBytes, context.stop);
       preview.records =
           preview.records && batch.records ? std::optional(*preview.records + *batch.records) : std::nullopt;
       ++at;
@@ -170,8 +170,7 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
       missing.erase(missing.begin() + static_cast<std::ptrdiff_t>(at));
       std::vector<model::Batch> parts;
       if (engine::isRefusedConsolidation(error)) {
-        parts =
-            engine::partsOf(connection.client(), model::DatasetId(request.job.sourceId), batch.id, tell, context.stop);
+        parts = engine::partsOf(access.client(), model::DatasetId(request.job.sourceId), batch.id, tell, context.stop);
       }
       if (parts.empty()) {
         if (!preview.error) preview.error = error;
@@ -188,7 +187,7 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
   std::optional<model::Batch> newest;
   if (!preview.plan.listed.empty()) newest = preview.plan.listed.back();
   try {
-    engine::requireNewest(request, newest, preview.plan.mark, connection.client());
+    engine::requireNewest(request, newest, preview.plan.mark, access.client());
   } catch (const core::Error& error) {
     preview.error = error;
   }
@@ -290,8 +289,8 @@ CommandEnd previewDataset(Configuration& configuration, model::ExportRequest req
                           Context& context) {
   const PlatformSettings settings = configuration.platform();
   settings.stamp(request);
-  Connection connection(settings, configuration.tokenCache(), context.log);
-  platform::Client& client = connection.client();
+  PlatformAccess access(settings, configuration.tokenCache(), context.log);
+  platform::Client& client = access.client();
   const Tell tell = tellOn(context);
   const model::DatasetId dataset(request.sourceId);
   const bool includeReplaced = request.batches.includeReplaced;

@@ -74,14 +74,14 @@ class PlatformChecks {
 
   void askForSandboxes();
   bool catalogAnswers();
-  platform::Client& client() { return connection_->client(); }
+  platform::Client& client() { return access_->client(); }
 
   Checks& checks_;
   Configuration& configuration_;
   const ParsedOptions& options_;
   Context& context_;
   PlatformSettings settings_;
-  std::optional<Connection> connection_;
+  std::optional<PlatformAccess> access_;
   std::optional<std::vector<platform::Sandbox>> sandboxes_;
   std::exception_ptr refusal_;  ///< Why there are no sandboxes_.
   model::Batch batch_;
@@ -130,7 +130,7 @@ std::string PlatformChecks::settings() {
   // Waiting through all the tries would hide for a minute what is wrong.
   if (!options_.has("retries")) settings_.retry.furtherTries = 1;
   // No token cache: an old token would tell nothing about the secret.
-  connection_.emplace(settings_, std::nullopt, context_.log);
+  access_.emplace(settings_, std::nullopt, context_.log);
   return "complete, for " + settings_.baseUrl;
 }
 
@@ -147,7 +147,7 @@ std::string PlatformChecks::proxy() const {
 }
 
 std::string PlatformChecks::credentials() {
-  static_cast<void>(connection_->tokens().token(context_.stop));
+  static_cast<void>(access_->tokens().token(context_.stop));
   if (!settings_.accessToken.empty()) return "a ready-made access token is set; it will not be renewed";
   std::string scopes;
   for (const std::string& scope : core::splitList(settings_.scopes)) {
