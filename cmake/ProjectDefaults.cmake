@@ -37,9 +37,11 @@ add_library(caiexport_warnings INTERFACE)
 add_library(caiexport::project_warnings ALIAS caiexport_warnings)
 target_compile_options(caiexport_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wformat=2)
-# g++ 12 takes std::string's own copying for overlapping when it optimises (GCC bug 105651).
+# g++ 12 takes std::string's own copying for overlapping when it optimises (GCC bug 105651). With -Os it believes that the
+# constructor of std::stop_source reads itself, which it only passes on.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(caiexport_warnings INTERFACE $<$<NOT:$<CONFIG:Debug>>:-Wno-restrict>)
+  target_compile_options(caiexport_warnings INTERFACE $<$<NOT:$<CONFIG:Debug>>:-Wno-restrict>
+    $<$<CONFIG:MinSizeRel>:-Wno-maybe-uninitialized>)
   if(CAIEXPORT_PCH)
     # Behind a precompiled header it loses track of where code of the library comes from.
     target_compile_options(caiexport_warnings INTERFACE -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
