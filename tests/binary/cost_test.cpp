@@ -85,10 +85,11 @@ TEST_F(Cost, SplitTailsCostAtMostARangePerWorker) {
   ASSERT_EQ(ended.code, 0) << ended.err;
 
   const auto state = platformState();
-  // A worker that runs dry takes half of what another one still has to get; the other's connection is cut there.
+  // A worker that runs dry takes half of what another one still has to get; the other's connection is cut there. How
+  // often that happens depends on who gets the processor: twice a worker on an idle machine, and up to four times seen.
   EXPECT_LE(state->getObject("requests")->getValue<uint64_t>("GET /data/foundation/export/files/{id}?path"),
-            8U + 2 * 4);
-  EXPECT_LE(state->getValue<uint64_t>("connections"), 2 * 4U + 1 + 1);
+            8U + 4 * 4);
+  EXPECT_LE(state->getValue<uint64_t>("connections"), 4 * 4U + 1 + 1);
   EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
   EXPECT_LE(state->getValue<uint64_t>("file_bytes_served"), (64 + 4 * 8) * kMiB);
 }
