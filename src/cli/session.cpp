@@ -210,8 +210,11 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
   return error;
 }
 
-OptionGroup guardGroup() {
-  return {"Guards", kGuards};
+std::vector<OptionGroup> jobGroups(std::vector<OptionGroup> own, std::span<const Option> how) {
+  const OptionGroup shared[] = {{"Guards", kGuards}, {"How", how},    transferGroup(),
+                                runGroup(),          platformGroup(), globalGroup()};
+  own.insert(own.end(), std::begin(shared), std::end(shared));
+  return own;
 }
 
 model::Guards guardOptions(const ParsedOptions& options) {

@@ -89,8 +89,18 @@ void printJobDocument(Session& session, model::JobId job, const CommandEnd& erro
 /// --verify.
 model::VerifyLevel verifyOption(const ParsedOptions& options);
 
-/// Options that `dataset`, `segment` and `sync` share: what a result must be like for it to count.
-OptionGroup guardGroup();
+inline constexpr Option kVerifyOption{
+    "verify", "size|footer|full",
+    R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"};
+inline constexpr Option kForceOption{"force", "", "overwrite files even if no job on record made them"};
+inline constexpr Option kFormatOption{"format", "text|json", "how the result is printed on standard output [text]"};
+inline constexpr Option kCreatedClientOption{
+    "created-client", "NAME",
+    "only batches that this client made; any for those of every client [acp_foundation_push]"};
+
+/// Groups of options on the pages of `dataset`, `segment` and `sync`: their own, then `how`, and those that all three
+/// have.
+std::vector<OptionGroup> jobGroups(std::vector<OptionGroup> own, std::span<const Option> how);
 model::Guards guardOptions(const ParsedOptions& options);
 
 }  // namespace caiexport::cli

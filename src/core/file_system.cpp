@@ -304,6 +304,14 @@ fs::path partBeside(const fs::path& path) {
   return part;
 }
 
+/// How much more came into `content`, of which `used` bytes are there; 0 at the end of the file, or of the room.
+std::size_t readOn(const Descriptor& descriptor, const fs::path& path, std::string& content, std::size_t used) {
+  const ssize_t count =
+      untilDone([&] { return ::read(descriptor.number(), content.data() + used, content.size() - used); });
+  if (count < 0) throwIoError("read", path, errno);
+  return static_cast<std::size_t>(count);
+}
+
 }  // namespace
 
 std::unique_ptr<WritableFile> FileSystem::create(const fs::path& path) {
@@ -376,12 +384,8 @@ std::string readFile(const fs::path& path, std::uint64_t mostBytes) {
   // One byte more than the size, so that the end is seen without growing; pipes and /proc tell no size.
   std::string content(std::min(static_cast<std::uint64_t>(facts.st_size), mostBytes) + 1, '\0');
   std::size_t used = 0;
-  while (true) {
-    const ssize_t count =
-        untilDone([&] { return ::read(descriptor.number(), content.data() + used, content.size() - used); });
-    if (count < 0) throwIoError("read", path, errno);
-    if (count == 0) break;
-    used += static_cast<std::size_t>(count);
+  while (const std::size_t count = readOn(descriptor, path, content, used)) {
+    used += count;
     if (used > mostBytes) {
       throw Error(Category::io, "cannot read " + printable(path.string()) + ": it is larger than " +
                                     formatBytes(mostBytes) + ", the most that is expected there");
@@ -402,13 +406,7 @@ std::string readRegularFile(const fs::path& path, std::uint64_t mostBytes) {
   if (!S_ISREG(facts.st_mode)) throw Error(Category::io, "cannot read " + shown(path) + ": it is no regular file");
   std::string content(std::min(static_cast<std::uint64_t>(facts.st_size), mostBytes), '\0');
   std::size_t used = 0;
-  while (used < content.size()) {
-    const ssize_t count =
-        untilDone([&] { return ::read(descriptor.number(), content.data() + used, content.size() - used); });
-    if (count < 0) throwIoError("read", path, errno);
-    if (count == 0) break;
-    used += static_cast<std::size_t>(count);
-  }
+  while (const std::size_t count = readOn(descriptor, path, content, used)) used += count;
   content.resize(used);
   return content;
 }

@@ -34,24 +34,12 @@ using model::StepName;
 // `cancel` promises to be obeyed within two seconds.
 constexpr core::Duration kCancelCheck = std::chrono::seconds(1);
 
-/// The lock of one job, for as long as this object lives.
-class JobLock {
- public:
-  JobLock(core::LockTable& locks, JobId job) : locks_(locks), number_(model::numberOf(job)) {
-    if (const std::optional<int> holder = locks.tryLock(number_)) {
-      const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
-      throw Error(Category::busy, "job " + std::to_string(number_) + " is being run by " + who,
-                  {.hint = "wait for it, or stop it with: caiexport cancel " + std::to_string(number_)});
-    }
-  }
-  ~JobLock() { locks_.unlock(number_); }
-  JobLock(const JobLock&) = delete;
-  JobLock& operator=(const JobLock&) = delete;
-
- private:
-  core::LockTable& locks_;
-  std::int64_t number_;
-};
+/// The lock of one job.
+HeldLock lockOf(core::LockTable& locks, JobId job) {
+  const std::string number = std::to_string(model::numberOf(job));
+  return {locks, model::numberOf(job), "job " + number + " is being run",
+          "wait for it, or stop it with: caiexport cancel " + number};
+}
 
 model::JobError asJobError(const Error& error) {
   return {.category = error.category(), .message = error.what(), .requestId = error.requestId(), .hint = error.hint()};
@@ -136,7 +124,7 @@ class JobRun {
  public:
   JobRun(Tools& tools, JobId job, const RunOptions& options, std::stop_token stop)
       : tools_(tools),
-        lock_(tools.jobLocks, job),
+        lock_(lockOf(tools.jobLocks, job)),
         job_(tools.store.load(job)),
         reuse_(tools.jobLocks, job_.request),
         options_(options),
@@ -278,7 +266,7 @@ class JobRun {
   }
 
   Tools& tools_;
-  JobLock lock_;
+  HeldLock lock_;
   Job job_;
   ReuseLock reuse_;
   RunOptions options_;
@@ -348,7 +336,7 @@ void Runner::requireSame(const Job& job, const Surroundings& now) {
 }
 
 void Runner::moveTo(JobId id, const std::filesystem::path& output) {
-  const JobLock lock(tools_.jobLocks, id);
+  const HeldLock lock = lockOf(tools_.jobLocks, id);
   Job job = tools_.store.load(id);
   if (job.request.output == output) return;
   job.request.output = output;
@@ -358,12 +346,12 @@ void Runner::moveTo(JobId id, const std::filesystem::path& output) {
 }
 
 void Runner::reopen(JobId id, std::span<const store::JobStore::Wrong> files) {
-  const JobLock lock(tools_.jobLocks, id);
+  const HeldLock lock = lockOf(tools_.jobLocks, id);
   tools_.store.recordWrong(id, StepName::verifyFiles, files);
 }
 
 void Runner::decide(JobId id, const Decision& decision, std::stop_token stop) {
-  const JobLock lock(tools_.jobLocks, id);
+  const HeldLock lock = lockOf(tools_.jobLocks, id);
   const Job job = tools_.store.load(id);
   const std::optional<StepName> step = model::currentStep(job.steps);
   if (!step || stepOf(job, *step).state != model::StepState::blocked) {
@@ -413,20 +401,24 @@ std::optional<int> holderOf(const core::LockTable& jobLocks, JobId job) {
   return jobLocks.holder(model::numberOf(job));
 }
 
-ReuseLock::ReuseLock(core::LockTable& locks, const model::ExportRequest& request) : locks_(locks) {
+HeldLock::HeldLock(core::LockTable& locks, std::int64_t number, const std::string& what, const std::string& hint)
+    : locks_(locks), number_(number) {
+  const std::optional<int> holder = locks.tryLock(number);
+  if (!holder) return;
+  const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
+  throw Error(Category::busy, what + " by " + who, {.hint = hint});
+}
+
+HeldLock::~HeldLock() {
+  locks_.unlock(number_);
+}
+
+ReuseLock::ReuseLock(core::LockTable& locks, const model::ExportRequest& request) {
   if (!request.segment.reuse) return;
   const std::int64_t number = numberFor(request);
   if (locks.holder(number) == static_cast<int>(::getpid())) return;
-  if (const std::optional<int> holder = locks.tryLock(number)) {
-    const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
-    throw Error(Category::busy, "segment '" + request.sourceId + "' is being exported with --reuse by " + who,
-                {.hint = "wait until it ends: a second export at the same time would make a second dataset"});
-  }
-  number_ = number;
-}
-
-ReuseLock::~ReuseLock() {
-  if (number_ != 0) locks_.unlock(number_);
+  lock_.emplace(locks, number, "segment '" + request.sourceId + "' is being exported with --reuse",
+                "wait until it ends: a second export at the same time would make a second dataset");
 }
 
 }  // namespace caiexport::engine

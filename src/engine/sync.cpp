@@ -30,24 +30,10 @@ constexpr std::int64_t kFirstSyncLock = std::int64_t{1} << 62U;
 // Of plans, in one run, where batches are replaced while they are fetched.
 constexpr int kMostRounds = 20;
 
-class SyncLock {
- public:
-  SyncLock(core::LockTable& locks, std::int64_t source, const store::SyncPlace& place)
-      : locks_(locks), number_(kFirstSyncLock + source) {
-    if (const std::optional<int> holder = locks.tryLock(number_)) {
-      const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
-      throw Error(Category::busy, "dataset '" + place.dataset.value() + "' is being synced by " + who,
-                  {.hint = "under cron this is harmless: the next run continues"});
-    }
-  }
-  ~SyncLock() { locks_.unlock(number_); }
-  SyncLock(const SyncLock&) = delete;
-  SyncLock& operator=(const SyncLock&) = delete;
-
- private:
-  core::LockTable& locks_;
-  std::int64_t number_;
-};
+HeldLock lockOf(core::LockTable& locks, std::int64_t source, const store::SyncPlace& place) {
+  return {locks, kFirstSyncLock + source, "dataset '" + place.dataset.value() + "' is being synced",
+          "under cron this is harmless: the next run continues"};
+}
 
 /// One call of Sync::run.
 class SyncRun {
@@ -61,7 +47,7 @@ class SyncRun {
         request_(request),
         stop_(std::move(stop)),
         place_(placeOf(request.job)),
-        lock_(tools.jobLocks, records.sourceNumber(place_), place_) {}
+        lock_(lockOf(tools.jobLocks, records.sourceNumber(place_), place_)) {}
 
   SyncResult toTheEnd() {
     result_.mark = records_.mark(place_, request_.job.batches.createdClient);
@@ -360,7 +346,7 @@ class SyncRun {
   const SyncRequest& request_;
   std::stop_token stop_;
   store::SyncPlace place_;
-  SyncLock lock_;
+  HeldLock lock_;
   SyncPlan plan_;
   bool planAgain_ = false;  ///< The plan turned out wrong.
   int rounds_ = 0;

@@ -336,6 +336,17 @@ SegmentDefinition definitionFrom(const Json& id, const Json& value) {
   return segment;
 }
 
+/// What segment jobs and export jobs have in common.
+template <class Job>
+void readProgress(const Json& value, Job& job) {
+  job.status = value.at("status").text();
+  job.phase = phaseFrom(job.status);
+  job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
+  job.updated = updatedFrom(value);
+  job.problems = problemsFrom(value.at("errors"));
+  job.requestId = value.at("requestId").textIfAny().value_or("");
+}
+
 }  // namespace
 
 SegmentDefinition segmentFrom(const Json& value) {
@@ -352,8 +363,7 @@ SegmentDefinition audienceFrom(const Json& value) {
 
 SegmentJob segmentJobFrom(const Json& value) {
   SegmentJob job{.id = model::SegmentJobId(value.at("id").id())};
-  job.status = value.at("status").text();
-  job.phase = phaseFrom(job.status);
+  readProgress(value, job);
   const Json segments = value.at("segments");
   if (segments.isArray()) {
     for (const Json& segment : segments.elements()) {
@@ -364,17 +374,12 @@ SegmentJob segmentJobFrom(const Json& value) {
   if (counted.isObject()) {
     for (const auto& [segment, number] : counted.members()) job.evaluated.emplace_back(segment);
   }
-  job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
-  job.updated = updatedFrom(value);
-  job.problems = problemsFrom(value.at("errors"));
-  job.requestId = value.at("requestId").textIfAny().value_or("");
   return job;
 }
 
 ExportJob exportJobFrom(const Json& value) {
   ExportJob job{.id = model::ExportJobId(value.at("id").id())};
-  job.status = value.at("status").text();
-  job.phase = phaseFrom(job.status);
+  readProgress(value, job);
   const Json destination = value.at("destination");
   const Json dataset = destination.at("datasetId");
   job.dataset = model::DatasetId((dataset.exists() ? dataset : destination.at("dataSetId")).textOrEmpty());
@@ -385,10 +390,6 @@ ExportJob exportJobFrom(const Json& value) {
   addBatch(destination.at("batchId"), job.batches);
   addBatches(destination.at("batches"), job.batches);
   job.exportedProfiles = value.at("metrics").at("totalExportedProfileCounter").unsignedIfAny();
-  job.created = value.at("creationTime").timeIfAny().value_or(core::TimePoint());
-  job.updated = updatedFrom(value);
-  job.problems = problemsFrom(value.at("errors"));
-  job.requestId = value.at("requestId").textIfAny().value_or("");
   return job;
 }
 

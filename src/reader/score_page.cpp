@@ -367,12 +367,7 @@ std::string trendChart(const std::vector<TrendPoint>& points) {
 std::string trendSection(const ScoreSummary& summary, const PageFacts& page) {
   if (page.earlier.empty()) return {};
   std::vector<TrendPoint> points = page.earlier;
-  points.push_back({.created = page.batchCreated.value_or(core::TimePoint()),
-                    .scored = summary.scored,
-                    .low = summary.low,
-                    .medium = summary.medium,
-                    .high = summary.high,
-                    .mean = summary.mean});
+  points.push_back(trendPointOf(page.batchCreated.value_or(core::TimePoint()), summary));
   const TrendPoint& last = points[points.size() - 2];
   std::string html = "<section><h2>Since last time, and before</h2>\n";
   if (last.mean && summary.mean) {
@@ -469,6 +464,15 @@ std::string about(const ScoreSummary& summary, const SourceFacts& facts, const P
 }
 
 }  // namespace
+
+TrendPoint trendPointOf(core::TimePoint created, const ScoreSummary& summary) {
+  return {.created = created,
+          .scored = summary.scored,
+          .low = summary.low,
+          .medium = summary.medium,
+          .high = summary.high,
+          .mean = summary.mean};
+}
 
 std::string htmlReport(const ScoreSummary& summary, const SourceFacts& facts, const PageFacts& page) {
   const std::string unit = facts.batches.size() > 1 ? "Rows" : "Customers";

@@ -11,34 +11,37 @@ namespace {
 // Reading this much to the end is cheaper than a new connection.
 constexpr std::uint64_t kNotWorthCuttingBytes = 64U << 10U;
 
-}  // namespace
-
-void PieceSink::begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) {
+/// What the sink throws, but for the end that it wants itself, is kept: who knows what the source makes of it.
+template <class Body>
+void keeping(std::exception_ptr& failure, const Body& body) {
   try {
-    checkLength(fileBytes);
-    checkVersion();
-    beginAt(offset);
+    body();
   } catch (const EnoughReceived&) {
     throw;
   } catch (...) {
-    failure_ = std::current_exception();
+    failure = std::current_exception();
     throw;
   }
 }
 
+}  // namespace
+
+void PieceSink::begin(std::uint64_t offset, std::optional<std::uint64_t> fileBytes) {
+  keeping(failure_, [&] {
+    checkLength(fileBytes);
+    checkVersion();
+    beginAt(offset);
+  });
+}
+
 void PieceSink::write(std::span<const std::byte> data) {
-  try {
+  keeping(failure_, [&] {
     if (!begun_) {
       checkVersion();
       beginAt(piece_.asked().first);
     }
     take(data);
-  } catch (const EnoughReceived&) {
-    throw;
-  } catch (...) {
-    failure_ = std::current_exception();
-    throw;
-  }
+  });
 }
 
 void PieceSink::checkLength(std::optional<std::uint64_t> fileBytes) const {

@@ -137,6 +137,20 @@ model::Job cancelJob(const CancelTools& tools, model::JobId job, std::stop_token
 /// Whether a process (this one included) runs the job now: its process id, 0 if the system can't tell.
 std::optional<int> holderOf(const core::LockTable& jobLocks, model::JobId job);
 
+/// A number of the job locks' file, for as long as this object lives.
+class HeldLock {
+ public:
+  /// Error(busy), "WHAT by process 7", with that hint, if another process has it.
+  HeldLock(core::LockTable& locks, std::int64_t number, const std::string& what, const std::string& hint);
+  ~HeldLock();
+  HeldLock(const HeldLock&) = delete;
+  HeldLock& operator=(const HeldLock&) = delete;
+
+ private:
+  core::LockTable& locks_;
+  std::int64_t number_;
+};
+
 /// One `segment --reuse` of a segment at a time: two that look for a dataset to reuse would both find none and make
 /// one.
 class ReuseLock {
@@ -144,13 +158,9 @@ class ReuseLock {
   /// Nothing for a request that does not reuse, or while this process holds the lock already. Error(busy) if another
   /// process does.
   ReuseLock(core::LockTable& locks, const model::ExportRequest& request);
-  ~ReuseLock();
-  ReuseLock(const ReuseLock&) = delete;
-  ReuseLock& operator=(const ReuseLock&) = delete;
 
  private:
-  core::LockTable& locks_;
-  std::int64_t number_ = 0;  ///< 0: not ours.
+  std::optional<HeldLock> lock_;
 };
 
 }  // namespace caiexport::engine

@@ -24,6 +24,9 @@ struct TrendPoint {
   std::optional<double> mean = {};
 };
 
+/// Of what was summed up, and made then.
+TrendPoint trendPointOf(core::TimePoint created, const ScoreSummary& summary);
+
 struct SourceFacts {
   std::string title = "Customer AI scores";
   std::string source = {};                ///< What was read, e.g. `job 12` or a folder.

@@ -20,18 +20,16 @@ constexpr std::array<Option, 7> kBatches{{
     {"since", "TIME", R"(only batches created at TIME or later: a date (2026-11-24), a time (2026-11-24T10:00:00Z) or an
 age (7d for seven days ago))"},
     {"until", "TIME", "only batches created before TIME"},
-    {"created-client", "NAME",
-     "only batches that this client made; any for those of every client [acp_foundation_push]"},
+    kCreatedClientOption,
     {"include-replaced", "",
      R"(also download batches that a newer chosen batch replaces; their customers are then there twice)"},
 }};
 
 constexpr std::array<Option, 4> kHow{{
-    {"verify", "size|footer|full",
-     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
-    {"force", "", "overwrite files even if no job on record made them"},
+    kVerifyOption,
+    kForceOption,
     {"dry-run", "", "only show what would be downloaded; make no job"},
-    {"format", "text|json", "how the result is printed on standard output [text]"},
+    kFormatOption,
 }};
 
 struct DatasetOptions {
@@ -90,14 +88,7 @@ const CommandPage& datasetPage() {
       .description =
           R"(Finds the newest successful batch of a Customer AI score dataset, downloads its files and checks
 them. Every step is recorded, so that `resume` can continue an interrupted run where it stopped.)",
-      .groups = {{"What", kWhat},
-                 {"Batches", kBatches},
-                 guardGroup(),
-                 {"How", kHow},
-                 transferGroup(),
-                 runGroup(),
-                 platformGroup(),
-                 globalGroup()},
+      .groups = jobGroups({{"What", kWhat}, {"Batches", kBatches}}, kHow),
       .examples = {{"caiexport dataset --id 5dd603781b95cc18a83d42ce", "the newest batch, into the current folder"},
                    {"caiexport dataset --id 5dd603781b95cc18a83d42ce --since 30d --all --output /data/scores",
                     "all batches of the last thirty days"},

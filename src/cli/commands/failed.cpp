@@ -10,6 +10,7 @@
 #include "caiexport/engine/failed_files.h"
 #include "caiexport/json/writer.h"
 #include "cli/commands/commands.h"
+#include "cli/output/job_output.h"
 #include "cli/session.h"
 
 namespace caiexport::cli {
@@ -187,10 +188,7 @@ void printJson(const std::vector<Entry>& entries, const FailedOptions& options, 
     json.endObject();
   }
   json.endArray();
-  json.key("error");
-  writeError(json, end ? std::optional(recordOf(*end)) : std::nullopt);
-  json.endObject();
-  out.write("\n");
+  endDocument(json, end, out);
 }
 
 /// A line for each reason, and one for a batch without any.

@@ -8,6 +8,7 @@
 #include "caiexport/json/writer.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
+#include "cli/output/listing.h"
 #include "cli/record.h"
 #include "cli/watches.h"
 #include "commands.h"
@@ -40,8 +41,6 @@ constexpr std::array<Option, 4> kActions{{
     {"dry-run", "", "for prune: only show what would be removed"},
 }};
 
-enum class Format { table, json, csv };
-
 struct JobFilter : store::HistoryFilter {
   std::string orgId = {};
   std::string sandbox = {};
@@ -66,7 +65,7 @@ void forEachJob(store::History& history, const JobFilter& filter,
 struct HistoryOptions {
   JobFilter filter;
   std::optional<std::string> sql;
-  Format format = Format::table;
+  ListFormat format = ListFormat::table;
   bool watch = false;
 };
 
@@ -112,11 +111,9 @@ HistoryOptions parse(const ParsedOptions& options) {
   if (const auto limit = numberOption(options, "limit", 0, std::numeric_limits<std::int64_t>::max())) {
     parsed.filter.limit = static_cast<std::size_t>(*limit);
   }
-  constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
-  const std::string format = wordOption(options, "format", kFormats);
-  parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::table;
+  parsed.format = listFormat(options);
   parsed.watch = options.has("watch");
-  if (parsed.watch && parsed.format != Format::table) {
+  if (parsed.watch && parsed.format != ListFormat::table) {
     throw core::Error(core::Category::usage, "--watch works only with --format table");
   }
   return parsed;
@@ -135,10 +132,10 @@ constexpr std::size_t kRowsOfTable = 1000;
 
 // --- jobs
 
-void printNothing(Format format, Context& context) {
-  if (format == Format::json) context.out.write("[]\n");
-  if (format == Format::csv) context.out.write(historyCsvHeader());
-  if (format == Format::table) context.console.notice("caiexport: no jobs yet");
+void printNothing(ListFormat format, Context& context) {
+  if (format == ListFormat::json) context.out.write("[]\n");
+  if (format == ListFormat::csv) context.out.write(historyCsvHeader());
+  if (format == ListFormat::table) context.console.notice("caiexport: no jobs yet");
 }
 
 void printJson(store::History& history, const JobFilter& filter, Context& context) {
@@ -324,15 +321,15 @@ void sqlAsTable(store::History& history, const std::string& sql, Context& contex
   if (!table.rows.empty() || written == 0) flush();
 }
 
-void printSql(store::History& history, const std::string& sql, Format format, Context& context) {
+void printSql(store::History& history, const std::string& sql, ListFormat format, Context& context) {
   switch (format) {
-    case Format::table:
+    case ListFormat::table:
       sqlAsTable(history, sql, context);
       return;
-    case Format::json:
+    case ListFormat::json:
       sqlAsJson(history, sql, context);
       return;
-    case Format::csv:
+    case ListFormat::csv:
       sqlAsCsv(history, sql, context);
       return;
   }
@@ -340,17 +337,17 @@ void printSql(store::History& history, const std::string& sql, Format format, Co
 
 void printJobs(store::History& history, const HistoryOptions& parsed, Context& context) {
   switch (parsed.format) {
-    case Format::table:
+    case ListFormat::table:
       if (parsed.watch) {
         watchTable(history, parsed.filter, context);
       } else {
         printTable(history, parsed.filter, context);
       }
       return;
-    case Format::json:
+    case ListFormat::json:
       printJson(history, parsed.filter, context);
       return;
-    case Format::csv:
+    case ListFormat::csv:
       printCsv(history, parsed.filter, context);
       return;
   }

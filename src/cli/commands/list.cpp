@@ -20,8 +20,6 @@ constexpr std::array<Option, 3> kDatasets{{
     {"format", "table|json|csv", "how the result is printed on standard output [table]"},
 }};
 
-enum class Format { table, json, csv };
-
 /// What tells the two commands apart.
 struct Kind {
   std::string_view one;
@@ -39,7 +37,7 @@ constexpr Kind kSegmentKind{"segment",         "segments",   {.mark = "namespace
 struct ListOptions {
   std::string search;
   std::size_t limit = 20;
-  Format format = Format::table;
+  ListFormat format = ListFormat::table;
 };
 
 ListOptions parse(const ParsedOptions& options) {
@@ -49,9 +47,7 @@ ListOptions parse(const ParsedOptions& options) {
   if (const auto limit = numberOption(options, "limit", 0, std::numeric_limits<std::int32_t>::max())) {
     parsed.limit = static_cast<std::size_t>(*limit);
   }
-  constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
-  const std::string format = wordOption(options, "format", kFormats);
-  parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::table;
+  parsed.format = listFormat(options);
   return parsed;
 }
 
@@ -166,13 +162,13 @@ CommandEnd run(const ParsedOptions& options, Context& context, const Kind& kind,
   }
   const std::vector<Listed> entries = newest.sorted();
   switch (parsed.format) {
-    case Format::table:
+    case ListFormat::table:
       printTable(entries, kind, context.out);
       break;
-    case Format::json:
+    case ListFormat::json:
       printJson(entries, kind, context.out);
       break;
-    case Format::csv:
+    case ListFormat::csv:
       printCsv(entries, kind, context.out);
       break;
   }

@@ -237,10 +237,7 @@ void printJson(const SyncPreview& preview, const engine::SyncRequest& request, S
   }
   json.key("mark");
   writeMark(json, preview.plan.mark);
-  json.key("error");
-  writeError(json, preview.error ? std::optional(recordOf(*preview.error)) : std::nullopt);
-  json.endObject();
-  out.write("\n");
+  endDocument(json, preview.error, out);
 }
 
 void printText(const SyncPreview& preview, const engine::SyncRequest& request, StandardOutput& out) {

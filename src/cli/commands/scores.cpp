@@ -63,12 +63,7 @@ reader::PageFacts pageFacts(Reading& reading, const std::string& field, const Pa
   for (const InputSet& set : reading.earlier(kMostEarlier, options, context)) {
     try {
       const reader::ScoreSummary summary = reading.open(set)->scores(field, reading.stop());
-      page.earlier.insert(page.earlier.begin(), {.created = set.batches.front().created,
-                                                 .scored = summary.scored,
-                                                 .low = summary.low,
-                                                 .medium = summary.medium,
-                                                 .high = summary.high,
-                                                 .mean = summary.mean});
+      page.earlier.insert(page.earlier.begin(), reader::trendPointOf(set.batches.front().created, summary));
     } catch (const core::Error& error) {
       if (error.category() == core::Category::interrupted) throw;
       context.console.notice("caiexport: left out of the trend: " + core::printable(error.what(), 300));

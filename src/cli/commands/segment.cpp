@@ -55,10 +55,9 @@ constexpr std::array<Option, 6> kHow{{
     {"no-download", "", "export into the dataset, but download nothing"},
     {"keep-dataset", "", "keep the new dataset on the platform [default]"},
     {"delete-dataset", "", "delete the new dataset from the platform once the files are verified"},
-    {"verify", "size|footer|full",
-     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
-    {"force", "", "overwrite files even if no job on record made them"},
-    {"format", "text|json", "how the result is printed on standard output [text]"},
+    kVerifyOption,
+    kForceOption,
+    kFormatOption,
 }};
 
 struct SegmentCommand {
@@ -219,15 +218,7 @@ const CommandPage& segmentPage() {
           R"(Creates a dataset for the audience (or uses the one that --dataset names), starts an export job for
 the segment and waits until the platform has finished it. Then downloads the files and checks them.
 Every step is recorded, so that `resume` can continue an interrupted run.)",
-      .groups = {{"What", kWhat},
-                 {"Export", kExport},
-                 {"Waiting", kWait},
-                 guardGroup(),
-                 {"How", kHow},
-                 transferGroup(),
-                 runGroup(),
-                 platformGroup(),
-                 globalGroup()},
+      .groups = jobGroups({{"What", kWhat}, {"Export", kExport}, {"Waiting", kWait}}, kHow),
       .examples =
           {{"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05", "export and download"},
            {"caiexport segment --id 4afe34ae-8c98-4513-8a1d-67ccaa54bc05 --wait-for-evaluation --delete-dataset",

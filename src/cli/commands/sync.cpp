@@ -27,19 +27,17 @@ constexpr std::array<Option, 1> kWhat{{
 }};
 
 constexpr std::array<Option, 3> kBatches{{
-    {"created-client", "NAME",
-     "only batches that this client made; any for those of every client [acp_foundation_push]"},
+    kCreatedClientOption,
     {"since", "TIME", "only batches created at TIME or later"},
     {"replayed", "keep|aside|delete",
      R"(what to do with a batch that a newer one replaces [aside; delete after a privacy deletion])"},
 }};
 
 constexpr std::array<Option, 4> kHow{{
-    {"verify", "size|footer|full",
-     R"(how files are checked: their size, also their Parquet footer, or every value in them [footer])"},
-    {"force", "", "overwrite files even if no job on record made them"},
+    kVerifyOption,
+    kForceOption,
     {"dry-run", "", "only show what would be done and how long it would take; make nothing"},
-    {"format", "text|json", "how the result is printed on standard output [text]"},
+    kFormatOption,
 }};
 
 struct SyncOptions {
@@ -216,10 +214,7 @@ void printJson(store::History& history, const engine::SyncRequest& request, cons
   json.key("mark");
   writeMark(json, result.mark);
   json.key("latest").textOrNull(latestIn(datasetFolder(request)));
-  json.key("error");
-  writeError(json, end ? std::optional(recordOf(*end)) : std::nullopt);
-  json.endObject();
-  out.write("\n");
+  endDocument(json, end, out);
 }
 
 /// Of the batches, each once: several jobs may have brought the same one.
@@ -321,14 +316,7 @@ const CommandPage& syncPage() {
 moves batches aside that newer ones replace. Made for cron: it is no failure if there is nothing
 new, a second run at the same time ends with exit code 10, and if a run is killed, the next one
 continues.)",
-      .groups = {{"What", kWhat},
-                 {"Batches", kBatches},
-                 guardGroup(),
-                 {"How", kHow},
-                 transferGroup(),
-                 runGroup(),
-                 platformGroup(),
-                 globalGroup()},
+      .groups = jobGroups({{"What", kWhat}, {"Batches", kBatches}}, kHow),
       .examples = {{"caiexport sync --id 5dd603781b95cc18a83d42ce --output /data/scores", "download what is new"},
                    {"caiexport sync --id 5dd603781b95cc18a83d42ce --dry-run",
                     "show what is new, and how long the download would take"},

@@ -78,10 +78,7 @@ void printJson(const Expectation& expectation, const VerifyReport& report, const
     json.endObject();
   }
   json.endArray();
-  json.key("error");
-  writeError(json, end ? std::optional(recordOf(*end)) : std::nullopt);
-  json.endObject();
-  out.write("\n");
+  endDocument(json, end, out);
 }
 
 void printText(const Expectation& expectation, const VerifyReport& report, StandardOutput& out) {

@@ -13,6 +13,7 @@
 #include "caiexport/model/plan.h"
 #include "caiexport/store/history.h"
 #include "job_output.h"
+#include "listing.h"
 
 namespace caiexport::cli {
 namespace {
@@ -271,17 +272,6 @@ std::size_t sourceWidth(std::size_t width) {
   return std::clamp(width - std::min(width, kOthers), kShortest, width >= kWide ? kDatasetId : kUuid);
 }
 
-std::size_t widthOf(const reader::Table& table) {
-  constexpr std::size_t kGap = 2;
-  std::size_t sum = 0;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) {
-    std::size_t widest = reader::displayWidth(table.columns[i].name);
-    for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
-    sum += widest + kGap;
-  }
-  return sum;
-}
-
 bool anyFailed(std::span<const JobView> views) {
   return std::ranges::any_of(views, [](const JobView& view) { return view.job.error.has_value(); });
 }
@@ -290,7 +280,7 @@ bool anyFailed(std::span<const JobView> views) {
 void makeRoom(reader::Table& table, std::span<const JobView> views, std::size_t width) {
   constexpr std::size_t kFewWords = 30;
   for (const std::string_view name : {"records", "files", "size"}) {
-    if (width == 0 || !anyFailed(views) || widthOf(table) + kFewWords <= width) return;
+    if (width == 0 || !anyFailed(views) || widthOf(table, table.columns.size()) + kFewWords <= width) return;
     const auto column = std::ranges::find(table.columns, name, &reader::TableColumn::name);
     const auto at = column - table.columns.begin();
     for (auto& row : table.rows) row.erase(row.begin() + at);
@@ -302,7 +292,7 @@ void makeRoom(reader::Table& table, std::span<const JobView> views, std::size_t 
 void addErrors(reader::Table& table, std::span<const JobView> views, std::size_t width) {
   constexpr std::size_t kLeast = 16;
   constexpr std::size_t kMost = 200;
-  const std::size_t used = widthOf(table);
+  const std::size_t used = widthOf(table, table.columns.size());
   const std::size_t room = width == 0 ? kMost : width - std::min(width, used);
   if (!anyFailed(views) || room < kLeast) return;
   table.columns.push_back({"error", "", false});

@@ -280,4 +280,11 @@ void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, 
   json.endObject();
 }
 
+void endDocument(json::Writer& json, const std::optional<core::Error>& error, StandardOutput& out) {
+  json.key("error");
+  writeError(json, error ? std::optional(recordOf(*error)) : std::nullopt);
+  json.endObject();
+  out.write("\n");
+}
+
 }  // namespace caiexport::cli

@@ -13,6 +13,9 @@
 #include "caiexport/model/replacement.h"
 #include "caiexport/reader/table.h"
 
+namespace caiexport::core {
+class Error;
+}
 namespace caiexport::json {
 class Writer;
 }
@@ -23,6 +26,8 @@ struct JobView;
 }  // namespace caiexport::store
 
 namespace caiexport::cli {
+
+class StandardOutput;
 
 // --- where things are
 
@@ -88,5 +93,8 @@ void writeJobFields(json::Writer& json, const store::JobView& view);
 
 /// `[{"batch_id", "by", "action", "path"}]`.
 void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements);
+
+/// The end of a document about several jobs or batches: `error`, which ended the command, and the last line.
+void endDocument(json::Writer& json, const std::optional<core::Error>& error, StandardOutput& out);
 
 }  // namespace caiexport::cli

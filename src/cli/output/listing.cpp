@@ -1,7 +1,9 @@
 #include "listing.h"
 
 #include <algorithm>
+#include <array>
 
+#include "caiexport/cli/options.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::cli {
@@ -44,6 +46,12 @@ std::string inTwoLines(std::span<const Listed> entries, const ListingColumns& co
 
 }  // namespace
 
+ListFormat listFormat(const ParsedOptions& options) {
+  constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
+  const std::string format = wordOption(options, "format", kFormats);
+  return format == "json" ? ListFormat::json : format == "csv" ? ListFormat::csv : ListFormat::table;
+}
+
 Newest::Newest(std::string_view search, std::size_t limit) : search_(core::toLower(search)), limit_(limit) {}
 
 void Newest::take(Listed listed) {
@@ -63,15 +71,20 @@ std::vector<Listed> Newest::sorted() {
   return std::move(kept_);
 }
 
-bool fitLastColumn(reader::Table& table, std::size_t width, std::size_t least) {
-  if (width == 0) return true;
+std::size_t widthOf(const reader::Table& table, std::size_t columns) {
   constexpr std::size_t kGap = 2;
-  std::size_t others = 0;
-  for (std::size_t i = 0; i + 1 < table.columns.size(); ++i) {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < columns; ++i) {
     std::size_t widest = reader::displayWidth(table.columns[i].name);
     for (const auto& row : table.rows) widest = std::max(widest, reader::displayWidth(row[i]));
-    others += widest + kGap;
+    sum += widest + kGap;
   }
+  return sum;
+}
+
+bool fitLastColumn(reader::Table& table, std::size_t width, std::size_t least) {
+  if (width == 0 || table.columns.empty()) return true;
+  const std::size_t others = widthOf(table, table.columns.size() - 1);
   if (others + least > width) return false;
   for (auto& row : table.rows) row.back() = reader::fitTo(row.back(), width - others);
   return true;

@@ -13,6 +13,12 @@
 
 namespace caiexport::cli {
 
+class ParsedOptions;
+
+enum class ListFormat { table, json, csv };
+/// `--format`.
+ListFormat listFormat(const ParsedOptions& options);
+
 struct Listed {
   std::string id;
   std::string name;
@@ -43,6 +49,9 @@ class Newest {
   std::uint64_t found_ = 0;
   std::vector<Listed> kept_;
 };
+
+/// Of the first so many columns, each with the gap behind it.
+std::size_t widthOf(const reader::Table& table, std::size_t columns);
 
 /// Cuts the cells of the last column so that the table is no wider than `width` (0: no bound). False, and nothing is
 /// cut, if less than `least` would be left of them.
