@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "caiexport/core/encoding.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/secret.h"
 
 namespace caiexport::core {
@@ -117,17 +117,10 @@ struct Meaning {
   std::string bytes;
 };
 
-std::optional<std::uint32_t> number(std::string_view digits, int base) {
-  std::uint32_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
-}
-
 /// The value of `count` hexadecimal digits at `at`.
 std::optional<std::uint32_t> hex(std::string_view text, std::size_t at, std::size_t count) {
   if (text.size() < at + count) return std::nullopt;
-  return number(text.substr(at, count), 16);
+  return numberFrom<std::uint32_t>(text.substr(at, count), 16);
 }
 
 std::string utf8(std::uint32_t c) {
@@ -185,7 +178,7 @@ std::optional<Meaning> ofEntity(std::string_view text) {
   }
   if (!name.starts_with('#')) return std::nullopt;
   const bool isHex = name.starts_with("#x") || name.starts_with("#X");
-  const auto c = number(name.substr(isHex ? 2 : 1), isHex ? 16 : 10);
+  const auto c = numberFrom<std::uint32_t>(name.substr(isHex ? 2 : 1), isHex ? 16 : 10);
   return c && *c <= 0x10FFFF ? std::optional(Meaning{end + 1, utf8(*c)}) : std::nullopt;
 }
 

@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <new>
 #include <optional>
 #include <unordered_map>
+
+#include "caiexport/core/numbers.h"
 
 namespace caiexport::json {
 namespace {
@@ -24,19 +25,12 @@ bool isDigit(char c) {
   return c >= '0' && c <= '9';
 }
 
-template <class Integer>
-bool fits(std::string_view text) {
-  Integer value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size();
-}
-
 /// Poco 1.11 turns 18446744073709551616 into 0 without a word, and refuses the whole text for a 1e400.
 bool survivesPoco(const std::string& number) {
   if (number.find_first_of(".eE") != std::string::npos) return std::isfinite(std::strtod(number.c_str(), nullptr));
   const std::string_view digits = std::string_view(number).substr(number.starts_with('-') ? 1 : 0);
   if (digits.empty() || digits.size() < 18) return true;
-  return fits<std::int64_t>(number) || fits<std::uint64_t>(number);
+  return core::numberFrom<std::int64_t>(number) || core::numberFrom<std::uint64_t>(number);
 }
 
 bool isNumber(const std::string& token) {

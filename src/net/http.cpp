@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "http_message.h"
 
@@ -120,11 +120,9 @@ std::string parseName(std::string_view text) {
 }
 
 std::uint16_t parsePort(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc{} || end != text.data() + text.size() || port == 0)
-    throwBadUrl("its port is not a number from 1 to 65535");
-  return port;
+  const auto port = core::numberFrom<std::uint16_t>(text);
+  if (!port || *port == 0) throwBadUrl("its port is not a number from 1 to 65535");
+  return *port;
 }
 
 Origin parseAuthority(std::string scheme, std::string_view authority) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::net {
@@ -99,10 +100,8 @@ std::vector<std::string> listOf(const Headers& headers, std::string_view name) {
 std::optional<std::uint64_t> contentLength(const Headers& headers) {
   std::optional<std::uint64_t> length;
   for (const std::string& item : listOf(headers, "content-length")) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), value);
-    // from_chars takes no sign for unsigned numbers, and reports what does not fit.
-    if (error != std::errc{} || end != item.data() + item.size()) {
+    const auto value = core::numberFrom<std::uint64_t>(item);
+    if (!value) {
       throwBroken("its Content-Length is \"" + core::printable(item, 40) + "\"");
     }
     if (length && *length != value) throwBroken("it has several Content-Length values that differ");

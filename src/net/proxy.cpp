@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "caiexport/net/poco_transport.h"
@@ -55,14 +55,6 @@ bool inBlock(std::string_view host, std::string_view network, unsigned bits) {
     if ((address[bit / 8] & mask) != (block[bit / 8] & mask)) return false;
   }
   return true;
-}
-
-template <class Number>
-std::optional<Number> number(std::string_view text) {
-  Number value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return value;
 }
 
 std::string firstVariable(const char* name, const char* otherName) {
@@ -117,12 +109,12 @@ NoProxy::Rule NoProxy::parseRule(std::string_view text) {
   Rule rule;
   if (const std::size_t slash = text.find('/'); slash != std::string_view::npos) {
     // A block that can't be read matches nothing: 999 bits are in no address.
-    rule.prefixBits = number<unsigned>(text.substr(slash + 1)).value_or(999);
+    rule.prefixBits = core::numberFrom<unsigned>(text.substr(slash + 1)).value_or(999);
     text = text.substr(0, slash);
   }
   const bool bareIpv6 = !text.starts_with('[') && text.find(':') != text.rfind(':');
   if (const std::size_t colon = text.rfind(':'); !bareIpv6 && colon != std::string_view::npos && !text.ends_with(']')) {
-    rule.port = number<std::uint16_t>(text.substr(colon + 1));
+    rule.port = core::numberFrom<std::uint16_t>(text.substr(colon + 1));
     if (rule.port) text = text.substr(0, colon);
   }
   if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);

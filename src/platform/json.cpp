@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/document.h"
 #include "caiexport/model/ids.h"
@@ -18,14 +18,6 @@ using json::Document;
 using json::Kind;
 
 constexpr std::size_t kExcerptCharacters = 200;
-
-template <class Integer>
-std::optional<Integer> parseWhole(std::string_view text) {
-  Integer value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 /// The digits of a whole number, or of any other one as it is best written; nothing for what is not a number.
 std::optional<std::string> numberText(const Document& document, Document::Index value) {
@@ -207,7 +199,7 @@ std::optional<std::uint64_t> Json::unsignedIfAny() const {
 }
 
 std::optional<std::int64_t> Json::signedNumber() const {
-  return parseWhole<std::int64_t>(text());
+  return core::numberFrom<std::int64_t>(text());
 }
 
 core::TimePoint Json::time() const {

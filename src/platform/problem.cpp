@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/core/log.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "json.h"
@@ -148,10 +148,8 @@ void readBody(const Json& body, Problem& problem) {
 constexpr core::Duration kLongestWish = std::chrono::hours(24);
 
 std::optional<unsigned> number(std::string_view text, unsigned most) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value > most) return std::nullopt;
-  return value;
+  const auto value = core::numberFrom<unsigned>(text);
+  return value && *value <= most ? value : std::nullopt;
 }
 
 std::vector<std::string_view> words(std::string_view text, std::string_view separators) {

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <limits>
 #include <system_error>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/reader/table.h"
 
@@ -34,22 +34,6 @@ int writeAll(int descriptor, std::string_view text) {
     text.remove_prefix(static_cast<std::size_t>(written));
   }
   return 0;
-}
-
-/// `-1.5e3`: harmless, and of use as it is.
-bool isNumber(std::string_view text) {
-  double value = 0;
-  if (text.starts_with('+')) text.remove_prefix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size() && text.find_first_of("iInN") == text.npos;
-}
-
-/// Spreadsheets run such a cell, some also with the wide forms of these characters.
-bool beginsAFormula(std::string_view text) {
-  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
-    if (text.starts_with(start)) return !isNumber(text);
-  }
-  return false;
 }
 
 }  // namespace
@@ -100,7 +84,7 @@ std::string counted(std::uint64_t number, std::string_view one, std::string_view
 
 std::string csvField(std::string_view text) {
   std::string shown = core::printable(text, std::numeric_limits<std::size_t>::max());
-  if (beginsAFormula(core::trim(shown))) shown.insert(0, "'");
+  if (core::runsInSpreadsheets(core::trim(shown))) shown.insert(0, "'");
   if (shown.find_first_of(",\"") == shown.npos) return shown;
   std::string out = "\"";
   for (const char c : shown) {

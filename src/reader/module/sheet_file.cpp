@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -16,6 +15,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/memory.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "short_names.h"
 
@@ -97,10 +97,8 @@ double widthOf(const Type& type) {
 }
 
 std::optional<double> numberFrom(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
+  const auto value = core::numberFrom<double>(text);
+  return value && std::isfinite(*value) ? value : std::nullopt;
 }
 
 std::size_t digitsOf(std::string_view text) {

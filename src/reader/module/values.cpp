@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::reader {
@@ -399,29 +399,6 @@ void appendQuoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-/// `-1.5e3`: harmless, and of use as it is.
-bool isNumberText(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool digits = text.find_first_of("0123456789") != text.npos;
-  return error == std::errc{} && end == text.data() + text.size() && digits;
-}
-
-/// Spreadsheets take such a cell for a formula, some also with the wide forms of these characters.
-bool wouldRun(std::string_view text) {
-  if (text.empty()) return false;
-  // Nearly always, and at once.
-  const char first = text[0];
-  if ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || (first >= '0' && first <= '9')) return false;
-  if (first == '\t' || first == '\r' || first == '\n') return true;
-  const std::string_view seen = text.substr(std::min(text.find_first_not_of(' '), text.size()));
-  for (const std::string_view start : {"=", "+", "-", "@", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
-    if (seen.starts_with(start)) return !isNumberText(text);
-  }
-  return false;
-}
-
 bool isDigit(char letter) {
   return letter >= '0' && letter <= '9';
 }
@@ -598,7 +575,7 @@ CsvWriter::CsvWriter(const std::vector<Type>& columns, bool exact)
     : RowWriter(columns), exact_(exact), leaves_(flatten(columns_)) {}
 
 void CsvWriter::appendCell(std::string& out, std::string_view text) const {
-  if (exact_ || !wouldRun(text)) {
+  if (exact_ || !core::runsInSpreadsheets(text)) {
     appendCsvText(out, text);
   } else {
     appendCsvText(out, "'" + std::string(text));
@@ -647,7 +624,7 @@ void ExcelCsvWriter::appendCell(std::string& out, std::string_view text) const {
     appendQuoted(out, "=\"" + std::string(text) + "\"");
     return;
   }
-  const std::string shown = wouldRun(text) ? "'" + std::string(text) : std::string(text);
+  const std::string shown = core::runsInSpreadsheets(text) ? "'" + std::string(text) : std::string(text);
   const bool quotes = shown.empty() || needsQuotes(shown) || shown.find(separator_) != std::string::npos;
   quotes ? appendQuoted(out, shown) : void(out += shown);
 }
