@@ -160,6 +160,12 @@ std::string rowName(const std::string& html) {
   return "<tr><th scope=\"row\">" + html + "</th>";
 }
 
+/// Begins a table that may be wider than its section: then it scrolls, by the keyboard too.
+std::string scrolling(std::string_view caption) {
+  return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + std::string(caption) +
+         "\"><table><caption>" + std::string(caption) + "</caption>";
+}
+
 std::string dot(std::size_t bucket) {
   return "<span class=\"dot " + std::string(kBuckets[bucket]) + "\" aria-hidden=\"true\"></span>";
 }
@@ -376,8 +382,7 @@ std::string trendSection(const ScoreSummary& summary, const PageFacts& page) {
             signedNumber(100 * (shareOf(summary.high, summary.scored) - shareOf(last.high, last.scored)), 1) +
             " percentage points.</p>\n";
   }
-  html += trendChart(points) +
-          "<div class=\"scroll\"><table><caption>Mean score and shares of each batch</caption><thead><tr>" +
+  html += trendChart(points) + scrolling("Mean score and shares of each batch") + "<thead><tr>" +
           heading("Batch of", false) + heading("Scored", true, "wide") + heading("Mean", true) + heading("Low", true) +
           heading("Medium", true) + heading("High", true) + "</tr></thead><tbody>\n";
   for (std::size_t at = points.size(); at-- > 0;) {
@@ -400,9 +405,7 @@ std::string sinceSection(const PageFacts& page) {
             grouped(found.fell) + " fell, by " + signedNumber(*found.meanChange, 2) + " in the mean.</p>\n";
   }
   html +=
-      "<div class=\"scroll\"><table><caption>Where they stood (rows) and where they stand "
-      "(columns)</caption><thead><tr>" +
-      heading("Before", false);
+      scrolling("Where they stood (rows) and where they stand (columns)") + "<thead><tr>" + heading("Before", false);
   for (std::size_t now = 0; now < kStandings; ++now)
     html += heading(now + 1 == kStandings ? "gone" : kStandingNames[now], true);
   html += "</tr></thead><tbody>\n";

@@ -174,6 +174,7 @@ TEST(HtmlReport, EveryPictureHasATableAndPaperIsThoughtOf) {
   }
   EXPECT_EQ(pictures, 2U);
   EXPECT_THAT(html, HasSubstr("size: A4"));
+  EXPECT_THAT(html, HasSubstr("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Mean score"));
   EXPECT_THAT(html, HasSubstr(">25</text>"));
 }
 
