@@ -66,15 +66,7 @@ void writeRecord(core::FileSystem& files, const fs::path& file, const model::Dat
   json.key("status").value(batch.status);
   json.key("created").value(core::formatTime(batch.created));
   json.key("errors").beginLines();
-  for (const platform::BatchError& error : batch.errors) {
-    json.beginObject();
-    json.key("code").value(error.code);
-    json.key("description").value(error.description);
-    json.key("rows").beginArray();
-    for (const std::string& row : error.rows) json.value(row);
-    json.endArray();
-    json.endObject();
-  }
+  for (const platform::BatchError& error : batch.errors) writeReason(json, error);
   json.endArray();
   json.key("files").beginLines();
   for (const FailureFile& one : listed) {
@@ -170,6 +162,16 @@ void requireAllFetched(const transfer::DownloadSummary& summary, std::size_t lis
 }
 
 }  // namespace
+
+void writeReason(json::Writer& json, const platform::BatchError& error) {
+  json.beginObject();
+  json.key("code").textOrNull(error.code);
+  json.key("description").textOrNull(error.description);
+  json.key("rows").beginArray();
+  for (const std::string& row : error.rows) json.value(row);
+  json.endArray();
+  json.endObject();
+}
 
 fs::path failureFolder(const fs::path& output, const model::DatasetId& dataset, const model::BatchId& batch) {
   const fs::path usual = batchFolder(output, dataset, batch);

@@ -245,8 +245,7 @@ bool canBeFolder(const std::string& id) {
   return model::isWellFormedId(id) && !isPassedOver(id) && id != kLatestName && id != kManifestName;
 }
 
-std::filesystem::path batchFolder(const std::filesystem::path& output, const model::DatasetId& dataset,
-                                  const model::BatchId& batch) {
+fs::path batchFolder(const fs::path& output, const model::DatasetId& dataset, const model::BatchId& batch) {
   for (const std::string& id : {dataset.value(), batch.value()}) {
     if (!canBeFolder(id)) {
       throw core::Error(core::Category::protocol,
@@ -258,19 +257,6 @@ std::filesystem::path batchFolder(const std::filesystem::path& output, const mod
 
 fs::path folderOf(const model::Job& job, const model::BatchId& batch) {
   return batchFolder(job.request.output, job.datasetId, batch);
-}
-
-void settleListing(StepContext& context, const model::BatchId& batch,
-                   std::span<const store::JobStore::Displaced> displaced) {
-  std::vector<std::int64_t> moved;
-  if (!displaced.empty()) holdFolders(context);
-  const fs::path folder = folderOf(context.job, batch);
-  const std::string tag = transfer::partTagOf(context.job.uuid);
-  for (const auto& file : displaced) {
-    refuseLink((folder / file.to).parent_path());
-    if (moveFile(context.tools.files, tag, folder / file.from, folder / file.to)) moved.push_back(file.file);
-  }
-  context.tools.store.finishListing(context.job.id, batch, moved);
 }
 
 void refuseLink(const fs::path& folder) {
@@ -300,6 +286,19 @@ void holdFolders(StepContext& context) {
                            "caiexport write to them (or raise ulimit -n)";
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, context.step.name, "folders_not_locked", text);
+}
+
+void settleListing(StepContext& context, const model::BatchId& batch,
+                   std::span<const store::JobStore::Displaced> displaced) {
+  std::vector<std::int64_t> moved;
+  if (!displaced.empty()) holdFolders(context);
+  const fs::path folder = folderOf(context.job, batch);
+  const std::string tag = transfer::partTagOf(context.job.uuid);
+  for (const auto& file : displaced) {
+    refuseLink((folder / file.to).parent_path());
+    if (moveFile(context.tools.files, tag, folder / file.from, folder / file.to)) moved.push_back(file.file);
+  }
+  context.tools.store.finishListing(context.job.id, batch, moved);
 }
 
 bool foldsNames(core::FileSystem& files, const fs::path& folder) {
@@ -343,8 +342,6 @@ std::vector<Alias> aliasesOf(core::FileSystem& files, const fs::path& folder, bo
   }
   return changed;
 }
-
-// --- latest
 
 void switchLatest(const fs::path& datasetFolder, core::FileSystem& files,
                   const std::function<void(std::string_view)>& tell) {

@@ -30,7 +30,7 @@ using model::VerifyLevel;
 using reader::Content;
 using Rows = std::optional<std::uint64_t>;
 
-// --- --min-records and --max-change: what a result must be like for it to count
+// --- guards (--min-records, --max-change): what a result must be like for it to count
 
 std::string percent(double value) {
   char text[64];

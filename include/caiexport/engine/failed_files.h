@@ -8,6 +8,10 @@
 #include "caiexport/engine/runner.h"
 #include "caiexport/platform/client.h"
 
+namespace caiexport::json {
+class Writer;
+}
+
 namespace caiexport::engine {
 
 /// Of a batch's folder: which batch it is of, why that failed, and which files are ours.
@@ -28,6 +32,9 @@ struct FetchedFailure {
   std::uint64_t bytes = 0;
   std::uint64_t kept = 0;  ///< Of the files: they were here already.
 };
+
+/// One reason why a batch failed, as an object: `code`, `description`, `rows`.
+void writeReason(json::Writer& json, const platform::BatchError& error);
 
 /// OUTPUT/<dataset id>.failed/<batch id>: not where readers look for rows. Error(protocol) for ids that can't be
 /// folders.

@@ -169,15 +169,7 @@ void printJson(const std::vector<Entry>& entries, const FailedOptions& options, 
     json.key("created_client").textOrNull(batch.createdClient);
     json.key("failed_records").value(batch.failedRecords);
     json.key("errors").beginArray();
-    for (const platform::BatchError& error : batch.errors) {
-      json.beginObject();
-      json.key("code").textOrNull(error.code);
-      json.key("description").textOrNull(error.description);
-      json.key("rows").beginArray();
-      for (const std::string& row : error.rows) json.value(row);
-      json.endArray();
-      json.endObject();
-    }
+    for (const platform::BatchError& error : batch.errors) engine::writeReason(json, error);
     json.endArray();
     json.key("flaw").textOrNull(batch.flaw);
     json.key("files").value(entry.fetched ? std::optional(entry.fetched->files) : std::nullopt);
