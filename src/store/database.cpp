@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -62,12 +63,8 @@ void makeFolders(const fs::path& folder) {
 /// A file that exists is not opened here: closing it would drop the locks of every connection of this process to it.
 void makeFile(const fs::path& file) {
   makeFolders(file.parent_path());
-  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (descriptor >= 0) {
-    ::close(descriptor);
-  } else if (errno != EEXIST) {
-    core::throwIoError("create the job database", file, errno);
-  }
+  const core::Descriptor made(::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!made.valid() && errno != EEXIST) core::throwIoError("create the job database", file, errno);
 }
 
 /// Another user of the machine could have put them there: a database to be believed, a log to be replayed into ours.

@@ -21,6 +21,7 @@
 #include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
@@ -67,20 +68,19 @@ fs::path endOfLinks(fs::path path) {
 /// Rows into a pipe, FIFO or device.
 class DescriptorOutput final : public reader::Output {
  public:
-  DescriptorOutput(const OutputTarget& target, std::stop_token stop) : path_(target.path()), stop_(std::move(stop)) {
-    descriptor_ = target.descriptor() >= 0 ? ::fcntl(target.descriptor(), F_DUPFD_CLOEXEC, 3) : opened();
-    if (descriptor_ < 0) core::throwIoError("write", path_, errno);
+  DescriptorOutput(const OutputTarget& target, std::stop_token stop)
+      : path_(target.path()),
+        stop_(std::move(stop)),
+        descriptor_(target.descriptor() >= 0 ? ::fcntl(target.descriptor(), F_DUPFD_CLOEXEC, 3) : opened()) {
+    if (!descriptor_.valid()) core::throwIoError("write", path_, errno);
   }
-  ~DescriptorOutput() override { ::close(descriptor_); }
-  DescriptorOutput(const DescriptorOutput&) = delete;
-  DescriptorOutput& operator=(const DescriptorOutput&) = delete;
 
-  bool terminal() const { return ::isatty(descriptor_) == 1; }
+  bool terminal() const { return ::isatty(descriptor_.number()) == 1; }
 
   bool write(std::span<const std::byte> bytes) override {
     while (!bytes.empty()) {
       awaitRoom();
-      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      const ssize_t written = ::write(descriptor_.number(), bytes.data(), bytes.size());
       if (written >= 0) {
         bytes = bytes.subspan(static_cast<std::size_t>(written));
       } else if (errno == EPIPE) {
@@ -105,7 +105,7 @@ class DescriptorOutput final : public reader::Output {
   }
 
   void awaitRoom() const {
-    pollfd waiting{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+    pollfd waiting{.fd = descriptor_.number(), .events = POLLOUT, .revents = 0};
     while (::poll(&waiting, 1, kLookMilliseconds) == 0) {
       if (stop_.stop_requested()) throw core::Interrupted();
     }
@@ -113,7 +113,7 @@ class DescriptorOutput final : public reader::Output {
 
   fs::path path_;
   std::stop_token stop_;
-  int descriptor_ = -1;
+  core::Descriptor descriptor_;
 };
 
 /// Rows to a file of our own.
@@ -196,11 +196,10 @@ void removeLeftovers(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     const auto maker = makerOf(entry.path().filename().string());
     if (!maker || *maker == ::getpid()) continue;
-    const int descriptor = ::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (descriptor < 0) continue;
+    const core::Descriptor descriptor(::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!descriptor.valid()) continue;
     std::error_code ignored;
-    if (isLeftover(descriptor, *maker)) fs::remove_all(entry.path(), ignored);
-    ::close(descriptor);
+    if (isLeftover(descriptor.number(), *maker)) fs::remove_all(entry.path(), ignored);
   }
 }
 
@@ -256,14 +255,13 @@ ScratchFolder::ScratchFolder(const OutputTarget& output) {
     return;
   }
   path_ = name;
-  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (lock_ >= 0) static_cast<void>(::flock(lock_, LOCK_EX | LOCK_NB));
+  lock_ = core::Descriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (lock_.valid()) static_cast<void>(::flock(lock_.number(), LOCK_EX | LOCK_NB));
 }
 
 ScratchFolder::~ScratchFolder() {
   std::error_code ignored;
   if (!path_.empty()) fs::remove_all(path_, ignored);
-  if (lock_ >= 0) ::close(lock_);
 }
 
 void makeFile(const fs::path& target, const fs::path& scratch, const std::function<void(const fs::path&)>& fill) {

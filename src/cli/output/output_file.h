@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "caiexport/cli/application.h"
+#include "caiexport/core/descriptors.h"
 #include "caiexport/reader/parquet_reader.h"
 
 namespace caiexport::cli {
@@ -52,7 +53,7 @@ class ScratchFolder {
 
  private:
   std::filesystem::path path_;
-  int lock_ = -1;
+  core::Descriptor lock_;
 };
 
 /// Makes the file at `target` by way of one in `scratch`, which `fill` is given the path of and makes; then it is

@@ -43,13 +43,13 @@ std::string escaped(std::string_view path) {
   return pattern;
 }
 
-std::string descriptorName(int descriptor) {
-  return "/dev/fd/" + std::to_string(descriptor);
+std::string descriptorName(const core::Descriptor& descriptor) {
+  return "/dev/fd/" + std::to_string(descriptor.number());
 }
 
-int openFile(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) core::throwIoError("read", path, errno);
+core::Descriptor openFile(const fs::path& path) {
+  core::Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor.valid()) core::throwIoError("read", path, errno);
   return descriptor;
 }
 
@@ -76,16 +76,6 @@ FileName::FileName(const fs::path& path) : path_(readableFile(path)) {
   pattern_ = literal_;
 }
 
-FileName::~FileName() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-FileName::FileName(FileName&& other) noexcept
-    : path_(std::move(other.path_)),
-      pattern_(std::move(other.pattern_)),
-      literal_(std::move(other.literal_)),
-      descriptor_(std::exchange(other.descriptor_, -1)) {}
-
 std::vector<std::string> FileName::allowed() const {
   if (pattern_ == literal_) return {literal_};
   return {literal_, pattern_};
@@ -93,17 +83,10 @@ std::vector<std::string> FileName::allowed() const {
 
 FileWindow::FileWindow() : descriptor_(openFile("/dev/null")), name_(descriptorName(descriptor_)) {}
 
-FileWindow::~FileWindow() {
-  ::close(descriptor_);
-}
-
 void FileWindow::show(const fs::path& path) {
-  const int file = openFile(path);
-  const int shown = ::dup2(file, descriptor_);
-  const int errorNumber = errno;
-  ::close(file);
-  if (shown < 0) core::throwIoError("read", path, errorNumber);
-  ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
+  const core::Descriptor file = openFile(path);
+  if (::dup2(file.number(), descriptor_.number()) < 0) core::throwIoError("read", path, errno);
+  ::fcntl(descriptor_.number(), F_SETFD, FD_CLOEXEC);
 }
 
 void FileWindow::clear() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/descriptors.h"
 #include "column_names.h"
 #include "duck.h"
 #include "type_tree.h"
@@ -22,9 +23,6 @@ class FileName {
  public:
   /// As readableFile().
   explicit FileName(const std::filesystem::path& path);
-  ~FileName();
-  FileName(FileName&& other) noexcept;
-  FileName& operator=(FileName&&) = delete;
 
   /// Absolute, without links.
   const std::filesystem::path& path() const { return path_; }
@@ -39,7 +37,7 @@ class FileName {
   std::filesystem::path path_;
   std::string pattern_;
   std::string literal_;
-  int descriptor_ = -1;
+  core::Descriptor descriptor_;
 };
 
 /// A place that DuckDB may open, at which one file after another is shown to it: a database that is locked to this
@@ -47,9 +45,6 @@ class FileName {
 class FileWindow {
  public:
   FileWindow();
-  ~FileWindow();
-  FileWindow(const FileWindow&) = delete;
-  FileWindow& operator=(const FileWindow&) = delete;
 
   /// Until clear() the place is this file. Error(io) if it can't be read.
   void show(const std::filesystem::path& path);
@@ -58,7 +53,7 @@ class FileWindow {
   const std::string& name() const { return name_; }
 
  private:
-  int descriptor_;
+  core::Descriptor descriptor_;
   std::string name_;
 };
 
