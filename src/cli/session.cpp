@@ -16,6 +16,7 @@
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/parquet_reader.h"
+#include "caiexport/store/prune_store.h"
 #include "cli/output/job_output.h"
 #include "watches.h"
 
@@ -169,6 +170,26 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
   return outcome;
 }
 
+bool Session::forget(const model::Job& job) {
+  const bool begun = job.datasetCreated || !job.segmentJobId.empty() || !job.exportJobId.empty() || job.fileCount > 0;
+  // That an id is gone which earlier runs exported is news; that of a single batch is typed by hand.
+  bool known = false;
+  history().forEachJob(
+      {.kind = job.request.kind, .sourceId = job.request.sourceId, .limit = 0}, [&](const store::JobView& other) {
+        const model::ExportRequest& request = other.job.request;
+        known = other.job.id != job.id && request.orgId == job.request.orgId && request.sandbox == job.request.sandbox;
+        return !known;
+      });
+  if (begun || (known && job.request.batches.batch.empty())) return false;
+  const std::int64_t number = model::numberOf(job.id);
+  if (record_.locks().tryLock(number)) return false;
+  store::PruneStore(record_.database()).forget(job.id);
+  record_.locks().unlock(number);
+  context_.facts = {};
+  context_.log.setJob(std::nullopt);
+  return true;
+}
+
 /// Sizes are those of what is here, not of what was promised.
 void Session::addFacts(const model::Job& job) {
   RunFacts& facts = context_.facts;
@@ -198,9 +219,10 @@ void printJobDocument(Session& session, model::JobId job, const CommandEnd& erro
   writeJob(json, view, JobDetail::result, session.history(), shown);
 }
 
-CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
-                       Context& context) {
-  CommandEnd error = withWayOn(session.run(job, options).error, job);
+namespace {
+
+CommandEnd print(Session& session, model::JobId job, CommandEnd error, TextOrJson format, Context& context) {
+  error = withWayOn(std::move(error), job);
   if (format == TextOrJson::json) {
     printJobDocument(session, job, error, context);
     context.out.write("\n");
@@ -208,6 +230,21 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
     printResultText(resultText(session.history().job(job), session.takeArrived(), session.ran()), context);
   }
   return error;
+}
+
+}  // namespace
+
+CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, const engine::RunOptions& options,
+                      TextOrJson format, Context& context) {
+  const model::Job job = session.runner().create(request);
+  const engine::Outcome outcome = session.run(job.id, options);
+  if (outcome.unknownId && session.forget(outcome.job)) throw *outcome.error;
+  return print(session, job.id, outcome.error, format, context);
+}
+
+CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
+                       Context& context) {
+  return print(session, job, session.run(job, options).error, format, context);
 }
 
 std::vector<OptionGroup> jobGroups(std::vector<OptionGroup> own, std::span<const Option> how) {

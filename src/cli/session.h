@@ -55,6 +55,9 @@ class Session {
 
   /// Runs the job on, obeying signals and `cancel`.
   engine::Outcome run(model::JobId job, const engine::RunOptions& options);
+  /// Takes a job off the record that has come to nothing, unless it is news: about a source that earlier jobs knew.
+  /// False if it stays.
+  bool forget(const model::Job& job);
   /// How long the last run took, without what earlier ones did and the time between.
   core::Duration ran() const { return ran_; }
   /// What the last run fetched; once.
@@ -76,6 +79,10 @@ class Session {
   engine::Runner runner_;
 };
 
+/// Makes a job and runs it, prints its document or its result. Of an id that the platform does not know no job is left,
+/// so that a slip of the finger takes no number: then it throws what is wrong.
+CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, const engine::RunOptions& options,
+                      TextOrJson format, Context& context);
 /// Runs a job that is recorded already, prints its document or its result, says how to go on after a failure.
 CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
                        Context& context);

@@ -69,9 +69,8 @@ std::string nearestMiss(Client& client, const ExportRequest& request, std::stop_
 
 [[noreturn]] void throwNoBatch(Client& client, const ExportRequest& request, std::stop_token stop) {
   if (!client.findDataset(DatasetId(request.sourceId), stop)) {
-    throw Error(Category::notFound,
-                "dataset '" + request.sourceId + "' does not exist in sandbox '" + request.sandbox + "'",
-                {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
+    throw UnknownId("dataset '" + request.sourceId + "' does not exist in sandbox '" + request.sandbox + "'",
+                    {.hint = "copy the id from the dataset's page (\"Access scores\"), and check --sandbox"});
   }
   throw Error(Category::notFound,
               "dataset '" + request.sourceId + "' has no batch to download (" + describeFilters(request) + ")",
@@ -227,7 +226,8 @@ std::vector<Batch> namedBatch(Client& client, const ExportRequest& request, cons
   const model::BatchId& id = request.batches.batch;
   const std::optional<Batch> batch = client.findBatch(id, stop);
   if (!batch) {
-    throw Error(Category::notFound, "batch '" + id.value() + "' does not exist in sandbox '" + request.sandbox + "'");
+    throw UnknownId("batch '" + id.value() + "' does not exist in sandbox '" + request.sandbox + "'",
+                    {.hint = "caiexport dataset --id " + request.sourceId + " --all --dry-run lists the batches"});
   }
   requireOfDataset(*batch, DatasetId(request.sourceId));
   if (batch->kind == model::BatchKind::tracking) {

@@ -155,10 +155,9 @@ store::SeenBefore whatThereWas(StepContext& context) {
 
 void requireDataset(StepContext& context) {
   if (context.tools.client.findDataset(context.job.datasetId, context.stop)) return;
-  throw Error(Category::notFound,
-              "dataset '" + context.job.datasetId.value() + "', the target of the export, does not exist in sandbox '" +
-                  context.job.request.sandbox + "'",
-              {.hint = "check --dataset and --sandbox"});
+  throw UnknownId("dataset '" + context.job.datasetId.value() +
+                      "', the target of the export, does not exist in sandbox '" + context.job.request.sandbox + "'",
+                  {.hint = "check --dataset and --sandbox"});
 }
 
 /// Definitions know the platform's own segments alone; other namespaces are audiences.
@@ -170,10 +169,11 @@ platform::SegmentDefinition requireOne(StepContext& context, const model::Segmen
       own ? context.tools.client.findSegment(id, context.stop) : context.tools.client.findAudience(id, context.stop);
   const std::string what = own ? "segment '" + id.value() + "'" : "audience '" + id.value() + "' of namespace " + space;
   if (!found) {
-    throw Error(Category::notFound, what + " does not exist in sandbox '" + request.sandbox + "'; nothing was created",
-                {.hint = own ? "copy the id from the segment's page in Experience Platform, and check --sandbox; an "
-                               "audience of another origin needs its --namespace (caiexport segments lists them)"
-                             : "caiexport segments lists audiences with their ids and namespaces; check --sandbox"});
+    throw UnknownId(
+        what + " does not exist in sandbox '" + request.sandbox + "'; nothing was created",
+        {.hint = own ? "copy the id from the segment's page in Experience Platform, and check --sandbox; an "
+                       "audience of another origin needs its --namespace (caiexport segments lists them)"
+                     : "caiexport segments lists audiences with their ids and namespaces; check --sandbox"});
   }
   const std::string& actual = found->segmentNamespace;
   if (!own && !actual.empty() && core::toLower(actual) != core::toLower(space)) {

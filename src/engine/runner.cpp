@@ -14,6 +14,7 @@
 #include "caiexport/core/log.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/batch_choice.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
@@ -141,6 +142,10 @@ class JobRun {
     while (const std::optional<StepName> step = model::currentStep(job_.steps)) {
       try {
         if (!advance(*step)) return {job_, std::nullopt};
+      } catch (const UnknownId& error) {
+        Outcome outcome = ended(*step, error);
+        outcome.unknownId = true;
+        return outcome;
       } catch (const Error& error) {
         return ended(*step, error);
       } catch (const std::exception& error) {

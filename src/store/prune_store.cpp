@@ -105,4 +105,13 @@ void PruneStore::remove(model::JobId job) {
            [&] { Query(database_, "DELETE FROM job WHERE id = ?").with(model::numberOf(job)).run(); });
 }
 
+void PruneStore::forget(model::JobId job) {
+  recorded(database_, probe_, "forgetJob", [&] {
+    Query(database_, "DELETE FROM job WHERE id = ?").with(model::numberOf(job)).run();
+    Query(database_, "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = 'job' AND seq = ?")
+        .with(model::numberOf(job))
+        .run();
+  });
+}
+
 }  // namespace caiexport::store

@@ -53,6 +53,41 @@ class RunEnds : public BinaryTest {
   int logs_ = 0;
 };
 
+constexpr const char* kMissingDataset = "5f00000000000000000000ff";
+
+TEST_F(RunEnds, AMistypedIdTakesNoJobNumber) {
+  startSimulator({"--files", "1", "--records", "10"});
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"dataset", "--id", kMissingDataset},
+                                                {"segment", "--id", "no-such-segment"},
+                                                {"segment", "--id", kSegment, "--dataset", kMissingDataset},
+                                                dataset({"--batch", "01JXSC000000000000000000ZZ"})}) {
+    const auto end = logged(words, 4, "failed", "notFound");
+    EXPECT_TRUE(end->isNull("job"));
+    EXPECT_THAT(end->getValue<std::string>("message"), HasSubstr("does not exist")) << words.back();
+  }
+  std::vector<std::string> json{"dataset", "--id", kMissingDataset, "--format", "json"};
+  EXPECT_TRUE(parseObject(run(json).out)->isNull("job"));
+  EXPECT_EQ(run({"history", "--format", "json"}).out, "[]\n");
+  ASSERT_EQ(run(dataset()).code, 0);
+  EXPECT_EQ(run({"scores", "1"}).code, 0);
+}
+
+TEST_F(RunEnds, WhatIsGoneThoughEarlierJobsKnewItIsAFailedJob) {
+  startSimulator({"--files", "1", "--records", "10"});
+  ASSERT_EQ(run(dataset()).code, 0);
+  const std::string job = "UPDATE job SET source_id = '" + std::string(kMissingDataset) + "'";
+  ASSERT_EQ(
+      std::system(("python3 -c \"import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); "
+                   "db.commit()\" '" +
+                   path("jobs.db") + "' \"" + job + "\"")
+                      .c_str()),
+      0);
+  EXPECT_EQ(logged({"dataset", "--id", kMissingDataset}, 4, "failed", "notFound")->getValue<int>("job"), 2);
+  EXPECT_EQ(run({"status"}).code, 4);
+  // A batch that is named is typed by hand.
+  EXPECT_TRUE(logged(dataset({"--batch", "01JXSC000000000000000000ZZ"}), 4, "failed", "notFound")->isNull("job"));
+}
+
 constexpr const char* kSmall = R"({"batches": 2, "files": 2, "records": 200, "success_marker": false})";
 
 TEST_F(RunEnds, TheLogSaysHowEachRunEndedWithNumbersAndWithoutSecrets) {

@@ -1,4 +1,5 @@
-/// Spreadsheets opened by LibreOffice, where it is installed: scripts/setup does not install it.
+/// Spreadsheets opened by Python's zip and XML readers, and by LibreOffice where it is installed: scripts/setup does
+/// not install it.
 
 #include <algorithm>
 
@@ -75,6 +76,71 @@ TEST_F(Spreadsheet, LibreOfficeReadsCsvForExcelWithTheOptionsOfTheManual) {
   std::ifstream file(CAIEXPORT_MANUAL);
   const std::string manual(std::istreambuf_iterator<char>(file), {});
   for (const std::string options : {kEnglishCsv, kGermanCsv}) EXPECT_THAT(manual, HasSubstr("CSV:" + options));
+}
+
+/// The rows of the first sheet, cells parted by `|`: text in quotes, numbers as they are, times by their format.
+std::string cellsOf(const std::string& file, const std::string& scratch) {
+  const std::string script =
+      "import sys, zipfile, xml.etree.ElementTree as xml\n"
+      "n = '{http://schemas.openxmlformats.org/spreadsheetml/2006/main}'\n"
+      "book = zipfile.ZipFile(sys.argv[1])\n"
+      "assert book.testzip() is None\n"
+      "styles = xml.fromstring(book.read('xl/styles.xml'))\n"
+      "names = {f.get('numFmtId'): f.get('formatCode') for f in styles.iter(n + 'numFmt')}\n"
+      "formats = [names.get(f.get('numFmtId'), '') for f in styles.find(n + 'cellXfs')]\n"
+      "for row in xml.fromstring(book.read('xl/worksheets/sheet1.xml')).iter(n + 'row'):\n"
+      "  out = []\n"
+      "  for cell in row:\n"
+      "    if cell.get('t') == 'inlineStr':\n"
+      "      out.append('\"' + ''.join(cell.itertext()) + '\"')\n"
+      "    else:\n"
+      "      time = 'hh' in formats[int(cell.get('s') or 0)]\n"
+      "      out.append('time' if time else cell.find(n + 'v').text)\n"
+      "  print('|'.join(out))\n";
+  std::ofstream(scratch + ".py") << script;
+  const std::string command = "python3 " + scratch + ".py '" + file + "' > " + scratch;
+  EXPECT_EQ(std::system(command.c_str()), 0) << file;
+  return support::Process::contentOf(scratch);
+}
+
+TEST_F(Spreadsheet, HistoryIsWrittenWithIdsAsTextAndNumbersAndTimes) {
+  const Ended ended = run({"history", "--output", path("jobs.xlsx")});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(ended.out, "");
+  EXPECT_THAT(ended.err, HasSubstr("wrote 1 job ("));
+  const std::string cells = cellsOf(path("jobs.xlsx"), path("cells"));
+  EXPECT_TRUE(cells.starts_with("\"job\"|\"kind\"|\"source_id\"|\"org_id\"|\"sandbox\"|\"status\"|\"held\"|")) << cells;
+  EXPECT_THAT(cells, HasSubstr("\n1|\"dataset\"|\"" + std::string(kScoreDataset) + "\"|"));
+  EXPECT_THAT(cells, HasSubstr("|\"succeeded\"|\"false\"|"));
+  EXPECT_THAT(cells, testing::ContainsRegex("\\|2\\|[0-9]+\\|200\\|\"[^|]*\"\\|time\\|time\\|time"));
+  // As many columns as CSV has.
+  const Ended csv = run({"history", "--format", "csv"});
+  const std::string first = csv.out.substr(0, csv.out.find('\r'));
+  EXPECT_EQ(std::count(first.begin(), first.end(), ','),
+            std::count(cells.begin(), cells.begin() + static_cast<std::ptrdiff_t>(cells.find('\n')), '|'));
+}
+
+TEST_F(Spreadsheet, RowsOfSqlOverTheHistoryKeepTheirTypes) {
+  const std::string sql =
+      "SELECT '00123' AS id, 7 AS n, 0.5 AS half, 12345678901234567 AS long, NULL AS gap, '=1+1' AS f, '1E5' AS e";
+  ASSERT_EQ(run({"history", "--sql", sql, "--format", "xlsx", "--output", path("rows.xlsx")}).code, 0);
+  EXPECT_EQ(cellsOf(path("rows.xlsx"), path("cells")),
+            "\"id\"|\"n\"|\"half\"|\"long\"|\"gap\"|\"f\"|\"e\"\n"
+            "\"00123\"|7|0.5|\"12345678901234567\"|\"=1+1\"|\"1E5\"\n");
+}
+
+TEST_F(Spreadsheet, TheEndingOfOutputChoosesTheFormatOfHistory) {
+  for (const std::string format : {"csv", "json"}) {
+    ASSERT_EQ(run({"history", "--output", path("jobs." + format)}).code, 0);
+    EXPECT_EQ(support::Process::contentOf(path("jobs." + format)), run({"history", "--format", format}).out);
+  }
+  // Into a pipe it goes as it is; to a terminal it does not go (see terminal_test.cpp).
+  EXPECT_TRUE(run({"history", "--format", "xlsx"}).out.starts_with("PK"));
+  EXPECT_EQ(run({"history", "--format", "csv", "--output", path("jobs.xlsx")}).code, 2);
+  EXPECT_EQ(run({"history", "--watch", "--output", path("jobs.txt")}).code, 2);
+  const Ended over = run({"history", "--format", "csv", "--output", path("jobs.db")});
+  EXPECT_EQ(over.code, 2);
+  EXPECT_THAT(over.err, HasSubstr("is one of the files that are read"));
 }
 
 TEST_F(Spreadsheet, DefaultColumnsHoldNoNamesAndNoAddresses) {

@@ -163,28 +163,52 @@ TEST_F(AtTerminal, QuietIsSilentDumbHasNoControlCodesNoColorNoColours) {
 TEST_F(AtTerminal, TablesFit) {
   startWith(R"({"other_datasets": 30, "other_segments": 30, "files": 3, "records": 30})");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
-  ASSERT_EQ(run({"segment", "--id", "no-such-segment"}).code, 4);
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--force", "--min-records", "999999"}).code, 8);
   for (const unsigned short columns : std::initializer_list<unsigned short>{40, 80, 200}) {
     for (const std::vector<std::string>& words :
          std::vector<std::vector<std::string>>{{"history", "--database", path("jobs.db")},
                                                {"show", "1"},
                                                {"show", "2"},
+                                               {"status"},
+                                               {"history", "--sql", "SELECT * FROM files"},
                                                {"datasets"},
                                                {"segments"},
                                                {"doctor", "--dataset", kScoreDataset}}) {
       // Scopes and ids are words that can't be broken.
       if (words[0] == "doctor" && columns < 60) continue;
       TerminalProcess terminal = begin(words, columns);
-      EXPECT_EQ(terminal.finish(), 0) << terminal.output();
+      EXPECT_EQ(terminal.finish(), words[0] == "status" ? 8 : 0) << terminal.output();
       std::vector<std::string> lines = drawnSince(terminal.output(), 0);
-      // One fact of `show` is one line, and paths are not broken in `doctor`, so that they can be copied.
+      // Paths are not broken, so that they can be copied; messages are the terminal's affair, for the same reason.
       std::erase_if(lines, [&](const std::string& line) {
-        const bool path = words[0] == "doctor" && line.find('/') != std::string::npos;
-        return path || line.starts_with("caiexport:") || line.starts_with("Next:") ||
-               (words[0] == "show" && line.starts_with("  "));
+        return line.find('/') != std::string::npos || line.starts_with("caiexport:") || line.starts_with("hint:") ||
+               line.starts_with("Next:");
       });
       EXPECT_LE(widest(lines), columns) << words.front() << " at " << columns << "\n" << terminal.output();
     }
+  }
+}
+
+TEST_F(AtTerminal, OnANarrowOneHistoryShowsWholeIdsAndTheReason) {
+  startWith(R"({"files": 1, "records": 30})");
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--min-records", "999999"}).code, 8);
+  TerminalProcess narrow = begin({"history", "--database", path("jobs.db")}, 40);
+  EXPECT_EQ(narrow.finish(), 0);
+  EXPECT_THAT(narrow.output(), HasSubstr("1  dataset  failed, "));
+  EXPECT_THAT(narrow.output(), HasSubstr("\r\n  " + std::string(kScoreDataset) + "\r\n  batch "));
+  TerminalProcess wide = begin({"history", "--database", path("jobs.db")}, 120);
+  EXPECT_EQ(wide.finish(), 0);
+  EXPECT_THAT(wide.output(), HasSubstr("error"));
+}
+
+TEST_F(AtTerminal, ASpreadsheetIsNotPrinted) {
+  startWith(R"({"files": 1, "records": 30})");
+  for (const std::string command : {"history", "scores", "read"}) {
+    std::vector<std::string> words{command, "--format", "xlsx"};
+    if (command != "history") words.emplace_back("--last");
+    TerminalProcess terminal = begin(words);
+    EXPECT_EQ(terminal.finish(), 2) << command;
+    EXPECT_THAT(terminal.output(), HasSubstr("xlsx is binary and cannot be printed on a terminal")) << command;
   }
 }
 

@@ -1,4 +1,4 @@
-/// Runs of `sync` on record, and which of them are forgotten.
+/// Runs of `sync` on record, which of them are forgotten, and jobs that come to nothing.
 
 #include "caiexport/store/sync_store.h"
 
@@ -39,6 +39,17 @@ TEST_F(RunStoreTest, PruningKeepsWhatStatusGoesByAndWhatIsNewer) {
   const std::int64_t newer = run("a", "skipped");
   PruneStore(database()).forgetRuns(before);
   EXPECT_THAT(kept(), testing::ElementsAre(lastSuccess, lastRun, ofAnother, newer));
+}
+
+TEST_F(RunStoreTest, AJobThatCameToNothingLeavesNoGapInTheNumbers) {
+  const model::JobId first = newJob().id;
+  const model::JobId second = newJob().id;
+  PruneStore(database()).forget(second);
+  EXPECT_FALSE(store().find(second));
+  EXPECT_EQ(newJob().id, second);
+  // Not where it is followed by others: their numbers stay, and none is given twice.
+  PruneStore(database()).forget(first);
+  EXPECT_EQ(model::numberOf(newJob().id), model::numberOf(second) + 1);
 }
 
 }  // namespace

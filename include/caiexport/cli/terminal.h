@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "caiexport/core/numbers.h"
 
@@ -42,26 +44,34 @@ class StandardOutput {
   bool used_ = false;
 };
 
+/// Takes text; false once nobody reads it any more.
+using TextSink = std::function<bool(std::string_view)>;
+
 /// A JSON array that can be read as lines, too: each element on a line of its own.
 class LineArray {
  public:
-  explicit LineArray(StandardOutput& out) : out_(out) { out_.write("["); }
+  explicit LineArray(TextSink out) : out_(std::move(out)) { out_("["); }
+  explicit LineArray(StandardOutput& out) : LineArray([&out](std::string_view text) { return out.write(text); }) {}
   /// To be called before each element; false once the reader of the output is gone.
   bool next() {
-    const bool open = out_.write(any_ ? ",\n" : "");
+    const bool open = out_(any_ ? ",\n" : "");
     any_ = true;
     return open;
   }
-  void end() { out_.write("]\n"); }
+  void end() { out_("]\n"); }
 
  private:
-  StandardOutput& out_;
+  TextSink out_;
   bool any_ = false;
 };
 
 using core::grouped;
 /// `1 file`, `24,340 files`.
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many);
+
+/// One fact as a line: its name, then from the column `at` on its text. Where a terminal of that `width` (0: there is
+/// none) is narrower, the text goes on below itself, or begins below the name; words are never cut.
+std::string factLine(std::string_view name, std::string_view text, std::size_t at, std::size_t width);
 
 /// A field of a CSV line: in quotes if need be, printable, and with a `'` before what a spreadsheet would run (a text
 /// that begins with `=`, `+`, `-` or `@` and is no number).

@@ -6,18 +6,24 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "caiexport/core/error.h"
 #include "caiexport/model/job.h"
 
-namespace caiexport::core {
-class Error;
-}
 namespace caiexport::platform {
 class Client;
 }
 
 namespace caiexport::engine {
+
+/// The platform has nothing of an id that the user gave: a slip of the finger, or another sandbox. Category `notFound`.
+class UnknownId : public core::Error {
+ public:
+  UnknownId(const std::string& message, Details details)
+      : Error(core::Category::notFound, message, std::move(details)) {}
+};
 
 /// The named batch, or the newest ones that pass the request's filters, newest first; batches that others of them
 /// replace are still among them. Never empty: Error(notFound) names what was looked for and the likely causes.

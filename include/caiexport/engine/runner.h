@@ -75,6 +75,7 @@ struct RunOptions {
 struct Outcome {
   model::Job job;
   std::optional<core::Error> error;
+  bool unknownId = false;  ///< The platform has nothing of an id that the request names.
 };
 
 /// What the settings of this run say; must equal what the job recorded.

@@ -34,6 +34,8 @@ class PruneStore {
   void forgetRuns(core::TimePoint before);
   /// The job with its steps, batches, files and events.
   void remove(model::JobId job);
+  /// A job that has come to nothing, as if it had never been made: if it is the newest, the next one gets its number.
+  void forget(model::JobId job);
 
  private:
   Database& database_;

@@ -106,8 +106,7 @@ CommandEnd runDataset(const ParsedOptions& options, Context& context) {
 
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
-  const model::Job job = session.runner().create(parsed.request);
-  return runAndPrint(session, job.id, {}, parsed.format, context);
+  return makeAndRun(session, parsed.request, {}, parsed.format, context);
 }
 
 }  // namespace caiexport::cli

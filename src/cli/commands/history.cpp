@@ -1,14 +1,18 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <functional>
 #include <limits>
+#include <span>
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
+#include "caiexport/reader/workbook.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
-#include "cli/output/listing.h"
+#include "cli/output/output_file.h"
 #include "cli/record.h"
 #include "cli/watches.h"
 #include "commands.h"
@@ -16,7 +20,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 11> kWhich{{
+constexpr std::array<Option, 12> kWhich{{
     {"status", "WORDS",
      R"(only jobs of these statuses, separated by commas: pending, running, waiting, interrupted,
 blocked, failed, cancelled, succeeded)"},
@@ -31,7 +35,8 @@ blocked, failed, cancelled, succeeded)"},
     {"sql", "SELECT", R"(print the result of this query instead; the views are jobs, steps, files, events, and runs (of
 sync))"},
     {"watch", "", "print the table again whenever it changes, until none of the jobs is running"},
-    {"format", "table|json|csv", "how the result is printed on standard output [table]"},
+    {"format", "table|json|csv|xlsx", "how the result is printed [by the ending of --output, else table]"},
+    {"output", "FILE", "write to FILE instead of standard output"},
 }};
 
 constexpr std::array<Option, 4> kActions{{
@@ -40,6 +45,8 @@ constexpr std::array<Option, 4> kActions{{
     {"files", "", "for prune: also delete the files of these jobs, unless they have changed since"},
     {"dry-run", "", "for prune: only show what would be removed"},
 }};
+
+enum class Format { table, json, csv, xlsx };
 
 struct JobFilter : store::HistoryFilter {
   std::string orgId = {};
@@ -65,7 +72,7 @@ void forEachJob(store::History& history, const JobFilter& filter,
 struct HistoryOptions {
   JobFilter filter;
   std::optional<std::string> sql;
-  ListFormat format = ListFormat::table;
+  Format format = Format::table;
   bool watch = false;
 };
 
@@ -111,17 +118,22 @@ HistoryOptions parse(const ParsedOptions& options) {
   if (const auto limit = numberOption(options, "limit", 0, std::numeric_limits<std::int64_t>::max())) {
     parsed.filter.limit = static_cast<std::size_t>(*limit);
   }
-  parsed.format = listFormat(options);
+  constexpr std::array<std::string_view, 4> kFormats{"table", "json", "csv", "xlsx"};
+  const std::string format = formatFor(options, "format", kFormats);
+  parsed.format = static_cast<Format>(std::ranges::find(kFormats, format) - kFormats.begin());
   parsed.watch = options.has("watch");
-  if (parsed.watch && parsed.format != ListFormat::table) {
+  refuseTogether(options, {"watch", "output"});
+  if (parsed.watch && parsed.format != Format::table) {
     throw core::Error(core::Category::usage, "--watch works only with --format table");
   }
   return parsed;
 }
 
-json::Writer writerTo(StandardOutput& out) {
-  return json::Writer([&out](std::string_view text) { out.write(text); });
-}
+/// Where the result goes.
+struct Sink {
+  TextSink text;
+  std::size_t width = 0;  ///< Of the terminal; 0: there is none, and ids are whole.
+};
 
 void stopIfAsked(const Context& context) {
   if (context.stop.stop_requested()) throw core::Interrupted();
@@ -132,31 +144,41 @@ constexpr std::size_t kRowsOfTable = 1000;
 
 // --- jobs
 
-void printNothing(ListFormat format, Context& context) {
-  if (format == ListFormat::json) context.out.write("[]\n");
-  if (format == ListFormat::csv) context.out.write(historyCsvHeader());
-  if (format == ListFormat::table) context.console.notice("caiexport: no jobs yet");
-}
-
-void printJson(store::History& history, const JobFilter& filter, Context& context) {
-  StandardOutput& out = context.out;
-  LineArray array(out);
+std::uint64_t printJson(store::History& history, const JobFilter& filter, const Sink& sink, const Context& context) {
+  std::uint64_t count = 0;
+  LineArray array(sink.text);
   forEachJob(history, filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     if (!array.next()) return false;
-    json::Writer json = writerTo(out);
+    std::string text;
+    json::Writer json([&text](std::string_view piece) { text += piece; });
     writeJob(json, view, JobDetail::summary, history);
-    return true;
+    ++count;
+    return sink.text(text);
   });
   array.end();
+  return count;
 }
 
-void printCsv(store::History& history, const JobFilter& filter, Context& context) {
-  context.out.write(historyCsvHeader());
+std::uint64_t printCsv(store::History& history, const JobFilter& filter, const Sink& sink, const Context& context) {
+  std::uint64_t count = 0;
+  sink.text(historyCsvHeader());
   forEachJob(history, filter, [&](const store::JobView& view) {
     stopIfAsked(context);
-    return context.out.write(historyCsvRow(view));
+    ++count;
+    return sink.text(historyCsvRow(view));
   });
+  return count;
+}
+
+reader::Sheet sheetOf(store::History& history, const JobFilter& filter, const Context& context) {
+  reader::Sheet sheet{.name = "Jobs", .header = historySheetHeader()};
+  forEachJob(history, filter, [&](const store::JobView& view) {
+    stopIfAsked(context);
+    sheet.rows.push_back(historySheetRow(view));
+    return true;
+  });
+  return sheet;
 }
 
 /// Sizes of what is here: what was promised to a job that is under way is not counted.
@@ -179,30 +201,29 @@ std::vector<store::JobView> tableJobs(store::History& history, const JobFilter& 
   return views;
 }
 
-std::string tableOf(std::span<const store::JobView> views, core::TimePoint now, const StandardOutput& out) {
-  // Where no terminal bounds it, ids are whole.
-  const std::size_t width = out.terminal() ? out.width() : 0;
-  return reader::renderTable(historyTable(views, now, width), width);
-}
-
-void printTable(store::History& history, const JobFilter& filter, Context& context) {
+std::uint64_t printTable(store::History& history, const JobFilter& filter, const Sink& sink, Context& context) {
   const core::TimePoint now = core::systemClock().now();
   std::vector<store::JobView> views;
-  bool any = false;
+  std::uint64_t count = 0;
   const auto flush = [&] {
     countWhatIsHere(history, views);
-    const bool open = context.out.write(tableOf(views, now, context.out));
+    const bool open = sink.text(historyText(views, now, sink.width));
     views.clear();
     return open;
   };
   forEachJob(history, filter, [&](const store::JobView& view) {
     stopIfAsked(context);
-    any = true;
+    ++count;
     views.push_back(view);
     return views.size() < kRowsOfTable || flush();
   });
   if (!views.empty()) flush();
-  if (!any) context.console.notice("caiexport: no such jobs");
+  if (count == 0) context.console.notice("caiexport: no such jobs");
+  return count;
+}
+
+std::size_t widthOf(const Context& context) {
+  return context.out.terminal() ? context.out.width() : 0;
 }
 
 /// Ends when no process runs one of the jobs, or is interrupted.
@@ -214,7 +235,7 @@ void watchTable(store::History& history, const JobFilter& filter, Context& conte
     const std::vector<store::JobView> views = tableJobs(history, filter);
     // In a file a table is news only if more than ages have changed.
     const core::TimePoint now = context.out.terminal() ? core::systemClock().now() : begun;
-    const std::string table = views.empty() ? "" : tableOf(views, now, context.out);
+    const std::string table = views.empty() ? "" : historyText(views, now, widthOf(context));
     if (table != shown) {
       // On a terminal in the place of the one before: home, then clear what is below.
       const bool again = !shown.empty();
@@ -255,59 +276,66 @@ void writeCell(json::Writer& json, const Cell& cell) {
   }
 }
 
-void sqlAsJson(store::History& history, const std::string& sql, Context& context) {
-  StandardOutput& out = context.out;
-  std::vector<std::string> names;
+using Columns = std::vector<std::string>;
+using Row = std::vector<Cell>;
+
+std::uint64_t sqlAsJson(store::History& history, const std::string& sql, const Sink& sink, const Context& context) {
+  std::uint64_t count = 0;
+  Columns names;
   std::optional<LineArray> array;
   history.runSql(
       sql,
-      [&](const std::vector<std::string>& columns) {
+      [&](const Columns& columns) {
         names = columns;
-        array.emplace(out);
+        array.emplace(sink.text);
       },
-      [&](const std::vector<Cell>& row) {
+      [&](const Row& row) {
         if (!array->next()) return false;
-        json::Writer json = writerTo(out);
+        std::string text;
+        json::Writer json([&text](std::string_view piece) { text += piece; });
         json.beginObject();
         for (std::size_t i = 0; i < row.size(); ++i) writeCell(json.key(names[i]), row[i]);
         json.endObject();
-        return true;
+        ++count;
+        return sink.text(text);
       },
       context.stop);
   if (array) array->end();
+  return count;
 }
 
-void sqlAsCsv(store::History& history, const std::string& sql, Context& context) {
-  const auto writeLine = [&out = context.out](const auto& cells, const auto& text) {
+std::uint64_t sqlAsCsv(store::History& history, const std::string& sql, const Sink& sink, const Context& context) {
+  std::uint64_t count = 0;
+  const auto writeLine = [&sink](const auto& cells, const auto& text) {
     std::string line;
     for (std::size_t i = 0; i < cells.size(); ++i) line.append(i == 0 ? "" : ",").append(csvField(text(cells[i])));
-    return out.write(line + "\r\n");
+    return sink.text(line + "\r\n");
   };
   history.runSql(
-      sql,
-      [&](const std::vector<std::string>& columns) {
-        writeLine(columns, [](const std::string& name) { return name; });
+      sql, [&](const Columns& columns) { writeLine(columns, [](const std::string& name) { return name; }); },
+      [&](const Row& row) {
+        ++count;
+        return writeLine(row, [](const Cell& cell) { return cell.text; });
       },
-      [&](const std::vector<Cell>& row) { return writeLine(row, [](const Cell& cell) { return cell.text; }); },
       context.stop);
+  return count;
 }
 
-void sqlAsTable(store::History& history, const std::string& sql, Context& context) {
-  StandardOutput& out = context.out;
+std::uint64_t sqlAsTable(store::History& history, const std::string& sql, const Sink& sink, const Context& context) {
   reader::Table table;
-  std::size_t written = 0;
+  std::uint64_t written = 0;
   const auto flush = [&] {
     written += table.rows.size();
-    const bool open = out.write(reader::renderTable(table, out.width()));
+    const bool open = sink.text(reader::renderTable(table, sink.width));
     table.rows.clear();
     return open;
   };
   history.runSql(
       sql,
-      [&](const std::vector<std::string>& columns) {
+      [&](const Columns& columns) {
         for (const std::string& name : columns) table.columns.push_back({core::printable(name, 60), "", false});
       },
-      [&](const std::vector<Cell>& row) {
+      [&](const Row& row) {
         std::vector<std::string> cells;
         for (std::size_t i = 0; i < row.size(); ++i) {
           cells.push_back(core::printable(row[i].text, 200));
@@ -319,38 +347,92 @@ void sqlAsTable(store::History& history, const std::string& sql, Context& contex
       },
       context.stop);
   if (!table.rows.empty() || written == 0) flush();
+  return written;
 }
 
-void printSql(store::History& history, const std::string& sql, ListFormat format, Context& context) {
-  switch (format) {
-    case ListFormat::table:
-      sqlAsTable(history, sql, context);
-      return;
-    case ListFormat::json:
-      sqlAsJson(history, sql, context);
-      return;
-    case ListFormat::csv:
-      sqlAsCsv(history, sql, context);
-      return;
-  }
+/// Spreadsheets keep 15 digits of a number, and know no infinity.
+reader::SheetCell sheetCell(const Cell& cell) {
+  constexpr std::size_t kMostDigits = 15;
+  if (cell.type == Cell::Type::null) return {};
+  const auto digits = std::ranges::count_if(cell.text, [](char letter) { return letter >= '0' && letter <= '9'; });
+  const bool exact = cell.type == Cell::Type::real || digits <= static_cast<std::ptrdiff_t>(kMostDigits);
+  double number = 0;
+  const char* end = cell.text.data() + cell.text.size();
+  const bool isNumber = cell.type != Cell::Type::text && exact &&
+                        std::from_chars(cell.text.data(), end, number).ptr == end && std::isfinite(number);
+  return isNumber ? reader::SheetCell(number) : reader::SheetCell(cell.text);
 }
 
-void printJobs(store::History& history, const HistoryOptions& parsed, Context& context) {
+reader::Sheet sqlSheet(store::History& history, const std::string& sql, const Context& context) {
+  reader::Sheet sheet{.name = "Rows", .header = {}};
+  history.runSql(
+      sql, [&](const Columns& columns) { sheet.header = columns; },
+      [&](const Row& row) {
+        std::vector<reader::SheetCell> cells;
+        for (const Cell& cell : row) cells.push_back(sheetCell(cell));
+        sheet.rows.push_back(std::move(cells));
+        return true;
+      },
+      context.stop);
+  return sheet;
+}
+
+// --- where it goes
+
+/// Without a database: of no jobs, and of no rows.
+std::uint64_t printNothing(Format format, const Sink& sink, Context& context) {
+  if (format == Format::json) sink.text("[]\n");
+  if (format == Format::csv) sink.text(historyCsvHeader());
+  if (format == Format::table) context.console.notice("caiexport: no jobs yet");
+  return 0;
+}
+
+std::uint64_t print(Record* record, const HistoryOptions& parsed, const Sink& sink, Context& context) {
+  if (record == nullptr) return printNothing(parsed.format, sink, context);
+  store::History& history = record->history();
   switch (parsed.format) {
-    case ListFormat::table:
-      if (parsed.watch) {
-        watchTable(history, parsed.filter, context);
-      } else {
-        printTable(history, parsed.filter, context);
-      }
-      return;
-    case ListFormat::json:
-      printJson(history, parsed.filter, context);
-      return;
-    case ListFormat::csv:
-      printCsv(history, parsed.filter, context);
-      return;
+    case Format::json:
+      return parsed.sql ? sqlAsJson(history, *parsed.sql, sink, context)
+                        : printJson(history, parsed.filter, sink, context);
+    case Format::csv:
+      return parsed.sql ? sqlAsCsv(history, *parsed.sql, sink, context)
+                        : printCsv(history, parsed.filter, sink, context);
+    case Format::table:
+    case Format::xlsx:
+      break;
   }
+  return parsed.sql ? sqlAsTable(history, *parsed.sql, sink, context)
+                    : printTable(history, parsed.filter, sink, context);
+}
+
+reader::Sheet sheet(Record* record, const HistoryOptions& parsed, const Context& context) {
+  if (record == nullptr) return {.name = "Jobs", .header = historySheetHeader()};
+  return parsed.sql ? sqlSheet(record->history(), *parsed.sql, context)
+                    : sheetOf(record->history(), parsed.filter, context);
+}
+
+/// How many rows it has.
+std::uint64_t deliver(Record* record, const HistoryOptions& parsed, const OutputTarget& target, Context& context) {
+  const bool binary = parsed.format == Format::xlsx;
+  if (!binary && !target.given()) {
+    const Sink sink{.text = [&](std::string_view text) { return context.out.write(text); }, .width = widthOf(context)};
+    return print(record, parsed, sink, context);
+  }
+  const ScratchFolder scratch(target);
+  std::uint64_t rows = 0;
+  if (binary) {
+    deliverFile(target, scratch.path(), context, context.stop, [&](const std::filesystem::path& file) {
+      const reader::Sheet made = sheet(record, parsed, context);
+      rows = made.rows.size();
+      reader::writeWorkbook(file, {made});
+    });
+    return rows;
+  }
+  deliverRows(target, scratch.path(), context, context.stop, [&](reader::Output& out) {
+    const Sink sink{.text = [&](std::string_view text) { return out.write(std::as_bytes(std::span(text))); }};
+    rows = print(record, parsed, sink, context);
+  });
+  return rows;
 }
 
 CommandEnd runAction(const ParsedOptions& options, Context& context) {
@@ -392,7 +474,7 @@ dataset `segment --reuse` would use, and batches that `sync` checks again. Needs
 nor the network.)",
       .groups = {{"Which", kWhich}, {"diff, prune", kActions}, globalGroup()},
       .examples = {{"caiexport history --status failed,interrupted --since 7d", "what went wrong this week"},
-                   {"caiexport history --limit 0 --format csv", "everything, for a spreadsheet"},
+                   {"caiexport history --limit 0 --output jobs.xlsx", "everything, for a spreadsheet"},
                    {"caiexport history --sql \"SELECT sandbox, sum(bytes) AS bytes FROM jobs GROUP BY sandbox\"",
                     "your own query over the views jobs, steps, files, events and runs"},
                    {"caiexport history diff 11 12", "what changed from job 11 to job 12"},
@@ -405,15 +487,17 @@ nor the network.)",
 CommandEnd runHistory(const ParsedOptions& options, Context& context) {
   if (!options.arguments().empty()) return runAction(options, context);
   const HistoryOptions parsed = parse(options);
+  const OutputTarget target(options);
+  refuseBinaryAtTerminal(parsed.format == Format::xlsx ? "xlsx" : "", target, context);
   Configuration configuration(options, context.environment);
+  target.refuse(configuration.database());
   const StopLimit limit(context.stop);
   const std::unique_ptr<Record> record = Record::open(configuration.database());
-  if (!record) {
-    printNothing(parsed.format, context);
-  } else if (parsed.sql) {
-    printSql(record->history(), *parsed.sql, parsed.format, context);
+  if (record && parsed.watch) {
+    watchTable(record->history(), parsed.filter, context);
   } else {
-    printJobs(record->history(), parsed, context);
+    const std::uint64_t rows = deliver(record.get(), parsed, target, context);
+    tellWritten(target, parsed.sql ? counted(rows, "row", "rows") : counted(rows, "job", "jobs"), context);
   }
   // Here, so that the limit holds for a reader who does not read.
   context.out.flush();

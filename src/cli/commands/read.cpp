@@ -244,13 +244,8 @@ CommandEnd runRead(const ParsedOptions& options, Context& context) {
   refuseEmptySql(options);
   if (options.has("schema")) return runSchema(options, context);
   const ReadOptions parsed = parse(options, context.environment);
-  const bool binary = parsed.format == Format::parquet || parsed.format == Format::xlsx;
-  if (binary && !options.has("output") && context.out.terminal()) {
-    throw core::Error(core::Category::usage,
-                      std::string(parsed.format == Format::xlsx ? "xlsx" : "Parquet") +
-                          " is binary and cannot be printed on a terminal",
-                      {.hint = "name a file with --output"});
-  }
+  const std::string binary = parsed.format == Format::parquet ? "parquet" : parsed.format == Format::xlsx ? "xlsx" : "";
+  refuseBinaryAtTerminal(binary, OutputTarget(options), context);
   Reading reading(options, context);
   reading.run([&] {
     switch (parsed.format) {

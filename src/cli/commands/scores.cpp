@@ -40,12 +40,6 @@ std::size_t widthFor(const Reading& reading, const Context& context) {
   return std::clamp(context.out.width(), kNarrowest, kUsual);
 }
 
-void refuseOnTerminal(const std::string& format, const ParsedOptions& options, const Context& context) {
-  if (format != "xlsx" || options.has("output") || !context.out.terminal()) return;
-  throw core::Error(core::Category::usage, "xlsx is binary and cannot be printed on a terminal",
-                    {.hint = "name a file with --output"});
-}
-
 std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts,
                    std::size_t width) {
   if (format == "json") return reader::jsonReport(summary, facts);
@@ -104,7 +98,7 @@ CommandEnd compareScores(const ParsedOptions& options, Context& context) {
   constexpr std::array<std::string_view, 3> kLists{"csv", "jsonl", "xlsx"};
   const bool list = options.has("customers");
   const std::string format = list ? formatFor(options, "format", kLists) : formatFor(options, "format", kReports);
-  refuseOnTerminal(format, options, context);
+  refuseBinaryAtTerminal(format, OutputTarget(options), context);
   const reader::PairQuery query{.field = textOption(options, "field").value_or(""),
                                 .identity = textOption(options, "identity").value_or("")};
   Reading reading(options, context);
@@ -161,7 +155,7 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
   constexpr std::array<std::string_view, 4> kFormats{"text", "json", "html", "xlsx"};
   const std::string format = formatFor(options, "format", kFormats);
   const std::string field = textOption(options, "field").value_or("");
-  refuseOnTerminal(format, options, context);
+  refuseBinaryAtTerminal(format, OutputTarget(options), context);
   Reading reading(options, context);
   reading.run([&] {
     const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());

@@ -237,8 +237,7 @@ CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   session.settings().stamp(parsed.request);
   const engine::Tools tools = session.tools();
   const engine::ReuseLock reuse(tools.jobLocks, parsed.request);
-  const model::Job job = session.runner().create(parsed.request);
-  return runAndPrint(session, job.id, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
+  return makeAndRun(session, parsed.request, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
 }
 
 }  // namespace caiexport::cli

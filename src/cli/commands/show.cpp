@@ -92,7 +92,7 @@ CommandEnd runShow(const ParsedOptions& options, Context& context) {
     writeJob(json, view, JobDetail::everything, record->history());
     context.out.write("\n");
   } else {
-    context.out.write(showText(view, record->history(), context.out.width()));
+    context.out.write(showText(view, record->history(), context.out.terminal() ? context.out.width() : 0));
   }
   return {};
 }

@@ -107,21 +107,21 @@ std::string StatusLine::name() const {
 
 // --- for people
 
-std::string statusText(std::span<const StatusLine> lines, core::TimePoint now) {
+/// For a terminal of that width; 0: there is none.
+std::string statusText(std::span<const StatusLine> lines, core::TimePoint now, std::size_t width) {
+  constexpr std::size_t kAt = 16;
   std::string out;
+  const auto fact = [&](std::string_view name, const std::string& value) {
+    out += factLine(name, core::printable(value), kAt, width);
+  };
   for (const StatusLine& line : lines) {
     const SourceStatus& source = line.source;
-    const auto fact = [&out](std::string_view name, const std::string& value) {
-      std::string padded(name);
-      padded.resize(14, ' ');
-      out += "  " + padded + core::printable(value) + "\n";
-    };
     if (!out.empty()) out += '\n';
-    out += line.name() + " (sandbox " + core::printable(source.sandbox, 40) + "): " +
-           (line.ok()                                         ? "ok"
-            : line.stale && source.last.status == "succeeded" ? "too old"
-                                                              : source.last.status) +
-           "\n";
+    const std::string state = line.ok()                                         ? "ok"
+                              : line.stale && source.last.status == "succeeded" ? "too old"
+                                                                                : source.last.status;
+    const std::string head = line.name() + " (sandbox " + core::printable(source.sandbox, 40) + "): " + state;
+    out += (width == 0 ? head : wrapped(head, width, 2)) + "\n";
     fact("last run", ago(source.last.startedAt, now) + ", " + (source.last.sync ? "sync, " : "") +
                          (source.last.job ? "job " + std::to_string(model::numberOf(*source.last.job)) + ", " : "") +
                          source.last.status);
@@ -131,7 +131,9 @@ std::string statusText(std::span<const StatusLine> lines, core::TimePoint now) {
     if (!line.ok()) fact("problem", line.problem);
     if (!line.next.empty()) fact("next", line.next);
   }
-  return out;
+  if (lines.size() < 2) return out;
+  const auto well = static_cast<std::uint64_t>(std::ranges::count_if(lines, &StatusLine::ok));
+  return out + "\n" + grouped(well) + " of " + grouped(lines.size()) + " are well\n";
 }
 
 // --- JSON
@@ -328,9 +330,10 @@ CommandEnd runStatus(const ParsedOptions& options, Context& context) {
   std::vector<StatusLine> lines;
   for (store::SourceStatus& source : sourcesOf(configuration, id)) lines.emplace_back(std::move(source), now, maxAge);
 
+  const bool bounded = !output && context.out.terminal();
   std::string text = format == "json"         ? statusJson(lines, now)
                      : format == "prometheus" ? statusMetrics(lines)
-                                              : statusText(lines, now);
+                                              : statusText(lines, now, bounded ? context.out.width() : 0);
   if (lines.empty() && format == "text") context.console.notice("caiexport: no jobs yet");
   if (output) {
     core::writeFileAtomically(core::diskFileSystem(), *output, text);

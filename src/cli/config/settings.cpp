@@ -98,7 +98,7 @@ constexpr std::array<SettingSpec, 21> kSettings{{
      .environment = "CAIEXPORT_CONNECTIONS_MAX",
      .option = "connections-max",
      .fallback = "64",
-     .help = "at most N connections, 1 to 64",
+     .help = "at most N connections, 1 to 64; fewer where the process may open too few files (ulimit -n)",
      .place = OptionPlace::transfer,
      .argument = "N"},
     {.key = "connect_timeout",

@@ -244,6 +244,27 @@ struct AsCsv {
   std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
 };
 
+/// Spreadsheets keep 15 digits of a number.
+reader::SheetCell sheetNumber(double number, std::string text) {
+  constexpr double kMostExact = 999'999'999'999'999;
+  if (number > kMostExact || number < -kMostExact) return text;
+  return number;
+}
+
+struct AsSheetCell {
+  reader::SheetCell operator()(const Nothing&) const { return {}; }
+  reader::SheetCell operator()(const std::string& text) const { return text; }
+  reader::SheetCell operator()(bool flag) const { return flag ? "true" : "false"; }
+  reader::SheetCell operator()(std::int64_t number) const {
+    return sheetNumber(static_cast<double>(number), std::to_string(number));
+  }
+  reader::SheetCell operator()(std::uint64_t number) const {
+    return sheetNumber(static_cast<double>(number), std::to_string(number));
+  }
+  reader::SheetCell operator()(const core::TimePoint& time) const { return time; }
+  reader::SheetCell operator()(const std::vector<std::string>& texts) const { return joined(texts); }
+};
+
 struct AsText {
   std::string operator()(const Nothing&) const { return {}; }
   std::string operator()(const std::string& text) const { return text; }
@@ -336,6 +357,22 @@ std::string historyCsvRow(const JobView& view) {
   return line + "\r\n";
 }
 
+std::vector<std::string> historySheetHeader() {
+  std::vector<std::string> names;
+  for (const JobField& field : jobFields()) {
+    if (isInCsv(field)) names.emplace_back(field.name);
+  }
+  return names;
+}
+
+std::vector<reader::SheetCell> historySheetRow(const JobView& view) {
+  std::vector<reader::SheetCell> cells;
+  for (const JobField& field : jobFields()) {
+    if (isInCsv(field)) cells.push_back(std::visit(AsSheetCell{}, field.value(view)));
+  }
+  return cells;
+}
+
 reader::Table historyTable(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
   const TableSetting setting{.now = now, .sourceWidth = sourceWidth(width)};
   reader::Table table;
@@ -350,17 +387,34 @@ reader::Table historyTable(std::span<const JobView> views, core::TimePoint now, 
   return table;
 }
 
-std::string jobFacts(const JobView& view, std::span<const model::Replacement> replaced) {
-  constexpr std::size_t kNameWidth = 12;
+/// Where columns have no room for an id and a reason: each job in a few lines.
+std::string historyText(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
+  constexpr std::size_t kNarrow = 60;
+  if (width == 0 || width >= kNarrow) return reader::renderTable(historyTable(views, now, width), width);
+  std::string out;
+  const auto line = [&](const std::string& text) { out += reader::fitTo(text, width) + "\n"; };
+  for (const JobView& view : views) {
+    const model::Job& job = view.job;
+    line(std::to_string(model::numberOf(job.id)) + "  " + word(model::nameOf(job.request.kind)) + "  " +
+         word(model::nameOf(view.status)) + ", " + ageText(view, {.now = now, .sourceWidth = width}) + " ago");
+    line("  " + core::printable(job.request.sourceId, 200));
+    if (job.error) {
+      line("  " + core::printable(job.error->message, 200));
+    } else if (job.fileCount > 0) {
+      line("  " + sizeText(job));
+    }
+  }
+  return out;
+}
+
+std::string jobFacts(const JobView& view, std::span<const model::Replacement> replaced, std::size_t width) {
   std::string out;
   for (const JobField& field : jobFields()) {
     if (field.fact.empty()) continue;
     std::string text = field.told != nullptr ? field.told(view, replaced) : std::visit(AsText{}, field.value(view));
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      std::string name(field.fact);
-      name.resize(kNameWidth, ' ');
-      out += "  " + name + core::printable(text.substr(0, end)) + "\n";
+      out += factLine(field.fact, core::printable(text.substr(0, end)), kFactsAt, width);
       text.erase(0, end + 1);
     }
   }

@@ -34,10 +34,13 @@ void appendTable(std::string& out, std::string_view title, const reader::Table& 
   out.append("\n").append(title).append("\n").append(reader::renderTable(table, width));
 }
 
-void appendError(std::string& out, const model::JobError& error) {
-  out += "  error       " + core::printable(error.message) + "\n";
-  if (!error.requestId.empty()) out += "  request id  " + core::printable(error.requestId) + "\n";
-  if (!error.hint.empty()) out += "  hint        " + core::printable(error.hint) + "\n";
+void appendError(std::string& out, const model::JobError& error, std::size_t width) {
+  const auto fact = [&](std::string_view name, const std::string& text) {
+    if (!text.empty()) out += factLine(name, core::printable(text), kFactsAt, width);
+  };
+  fact("error", error.message);
+  fact("request id", error.requestId);
+  fact("hint", error.hint);
 }
 
 reader::Table stepTable(const model::Job& job) {
@@ -172,8 +175,8 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   std::string out = "Job " + std::to_string(model::numberOf(job.id)) + ": " +
                     std::string(model::nameOf(job.request.kind)) + " " + core::printable(job.request.sourceId, 200) +
                     "\n";
-  out += jobFacts(view, history.replacementsOf(job));
-  if (job.error) appendError(out, *job.error);
+  out += jobFacts(view, history.replacementsOf(job), width);
+  if (job.error) appendError(out, *job.error, width);
   appendTable(out, "Steps", stepTable(job), width);
   std::uint64_t files = 0;
   const reader::Table fileRows = fileTable(job, history, files);
@@ -182,6 +185,8 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   std::uint64_t events = 0;
   const reader::Table eventRows = eventTable(job, history, events);
   if (events > 0) appendTable(out, events > kShownEvents ? "Newest events" : "Events", eventRows, width);
+  // Last, since what is above may have scrolled away.
+  if (files > 0) out += "\nIn all " + wrapped(sizeText(job), width == 0 ? std::string::npos : width - 7, 0) + "\n";
   const std::string next = nextCommand(view);
   if (!next.empty()) out += "\nNext: " + next + "\n";
   return out;

@@ -7,11 +7,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "caiexport/core/clock.h"
 #include "caiexport/model/job.h"
 #include "caiexport/model/replacement.h"
 #include "caiexport/reader/table.h"
+#include "caiexport/reader/workbook.h"
 
 namespace caiexport::core {
 class Error;
@@ -58,11 +60,13 @@ struct Arrived {
 std::string resultText(const store::JobView& view, const std::optional<Arrived>& arrived = {},
                        const std::optional<core::Duration>& ran = {});
 
-/// One job with its steps, files and newest events.
+/// One job with its steps, files and newest events, for a terminal of that width (0: there is none).
 std::string showText(const store::JobView& view, store::History& history, std::size_t width);
 
 /// The lines of `show` about the job as a whole: `  NAME        VALUE`.
-std::string jobFacts(const store::JobView& view, std::span<const model::Replacement> replaced);
+std::string jobFacts(const store::JobView& view, std::span<const model::Replacement> replaced, std::size_t width);
+/// The column that its values begin in.
+inline constexpr std::size_t kFactsAt = 14;
 
 // --- tables
 
@@ -70,9 +74,16 @@ std::string jobFacts(const store::JobView& view, std::span<const model::Replacem
 /// room.
 reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
 
+/// The same as text; on a narrow terminal each job takes a few lines.
+std::string historyText(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
+
 /// CSV by RFC 4180: lines end in CRLF.
 std::string historyCsvHeader();
 std::string historyCsvRow(const store::JobView& view);
+
+/// The same columns for a spreadsheet: ids are text, numbers are numbers, times are times.
+std::vector<std::string> historySheetHeader();
+std::vector<reader::SheetCell> historySheetRow(const store::JobView& view);
 
 // --- JSON
 

@@ -203,6 +203,42 @@ void removeLeftovers(const fs::path& folder) {
   }
 }
 
+[[noreturn]] void usageError(const std::string& message, std::string hint = {}) {
+  throw core::Error(core::Category::usage, message, {.hint = std::move(hint)});
+}
+
+struct Ending {
+  std::string_view ending;
+  std::string_view word;  ///< Empty: nothing is written so.
+};
+
+constexpr std::array<Ending, 16> kEndings{{
+    {".csv", "csv"},
+    {".jsonl", "jsonl"},
+    {".ndjson", "jsonl"},
+    {".json", "json"},
+    {".parquet", "parquet"},
+    {".html", "html"},
+    {".htm", "html"},
+    {".tsv", ""},
+    {".xlsx", "xlsx"},
+    {".xls", ""},
+    {".gz", ""},
+    {".zip", ""},
+    {".zst", ""},
+    {".bz2", ""},
+    {".xz", ""},
+    {".avro", ""},
+}};
+
+/// Nothing for an ending that promises no format.
+std::optional<std::string_view> promisedBy(const std::string& output) {
+  const std::string ending = core::toLower(std::filesystem::path(output).extension().string());
+  const auto found = std::ranges::find(kEndings, ending, &Ending::ending);
+  if (found == kEndings.end()) return std::nullopt;
+  return found->word;
+}
+
 }  // namespace
 
 OutputTarget::OutputTarget(const ParsedOptions& options)
@@ -317,6 +353,14 @@ void deliverText(const OutputTarget& target, const fs::path& scratch, Context& c
   deliverRows(target, scratch, context, stop, [&](reader::Output& out) { out.write(std::as_bytes(std::span(text))); });
 }
 
+void refuseBinaryAtTerminal(const std::string& format, const OutputTarget& target, const Context& context) {
+  if (target.given() || !context.out.terminal()) return;
+  if (format != "xlsx" && format != "parquet") return;
+  throw Error(Category::usage,
+              (format == "parquet" ? "Parquet" : format) + " is binary and cannot be printed on a terminal",
+              {.hint = "name a file with --output"});
+}
+
 void tellWritten(const OutputTarget& target, const std::string& what, Context& context) {
   if (!target.isFile()) return;
   std::error_code ignored;
@@ -325,46 +369,6 @@ void tellWritten(const OutputTarget& target, const std::string& what, Context& c
   context.console.notice("caiexport: wrote " + what + " (" + core::formatBytes(bytes) + ") to " +
                          core::printable(target.path().string()));
 }
-
-namespace {
-
-[[noreturn]] void usageError(const std::string& message, std::string hint = {}) {
-  throw core::Error(core::Category::usage, message, {.hint = std::move(hint)});
-}
-
-struct Ending {
-  std::string_view ending;
-  std::string_view word;  ///< Empty: nothing is written so.
-};
-
-constexpr std::array<Ending, 16> kEndings{{
-    {".csv", "csv"},
-    {".jsonl", "jsonl"},
-    {".ndjson", "jsonl"},
-    {".json", "json"},
-    {".parquet", "parquet"},
-    {".html", "html"},
-    {".htm", "html"},
-    {".tsv", ""},
-    {".xlsx", "xlsx"},
-    {".xls", ""},
-    {".gz", ""},
-    {".zip", ""},
-    {".zst", ""},
-    {".bz2", ""},
-    {".xz", ""},
-    {".avro", ""},
-}};
-
-/// Nothing for an ending that promises no format.
-std::optional<std::string_view> promisedBy(const std::string& output) {
-  const std::string ending = core::toLower(std::filesystem::path(output).extension().string());
-  const auto found = std::ranges::find(kEndings, ending, &Ending::ending);
-  if (found == kEndings.end()) return std::nullopt;
-  return found->word;
-}
-
-}  // namespace
 
 std::string formatFor(const ParsedOptions& options, std::string_view name, std::span<const std::string_view> words) {
   std::string given = wordOption(options, name, words);

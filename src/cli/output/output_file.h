@@ -70,10 +70,11 @@ void deliverRows(const OutputTarget& target, const std::filesystem::path& scratc
 void deliverText(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
                  const std::stop_token& stop, const std::string& text);
 
+/// Error(usage) where a file of this format (xlsx, parquet), which is no text, would go to a terminal.
+void refuseBinaryAtTerminal(const std::string& format, const OutputTarget& target, const Context& context);
+
 /// What is in the file at --output now, on standard error: `what`, its size, its name. Nothing where there is no file.
 void tellWritten(const OutputTarget& target, const std::string& what, Context& context);
-
-class ParsedOptions;
 
 /// As wordOption(), but the ending of --output tells which word where `name` was not given. Error(usage) where the two
 /// contradict each other, and for an ending that no word is for.

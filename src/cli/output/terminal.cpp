@@ -9,6 +9,7 @@
 #include <limits>
 #include <system_error>
 
+#include "caiexport/cli/options.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
@@ -80,6 +81,20 @@ bool StandardOutput::flush() {
 
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
   return grouped(number).append(" ").append(number == 1 ? one : many);
+}
+
+std::string factLine(std::string_view name, std::string_view text, std::size_t at, std::size_t width) {
+  constexpr std::size_t kNarrow = 60;
+  constexpr std::size_t kBelow = 4;
+  std::string line = "  " + std::string(name);
+  const std::size_t padded = std::max(line.size(), at);
+  // A path may have several blanks in a row, which wrapping would take away.
+  const bool fits = width == 0 || padded + reader::displayWidth(text) <= width || text.find("  ") != text.npos;
+  if (!fits && width < kNarrow) {
+    return line + "\n" + std::string(kBelow, ' ') + wrapped(text, width - std::min(width, kBelow), kBelow) + "\n";
+  }
+  line.resize(padded, ' ');
+  return line + (fits ? std::string(text) : wrapped(text, width - padded, padded)) + "\n";
 }
 
 std::string csvField(std::string_view text) {
