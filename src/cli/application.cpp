@@ -136,6 +136,34 @@ core::Error withUsableHint(const core::Error& error, const CommandPage& page) {
   return options.empty() ? error : core::withOptions(error, options);
 }
 
+/// `caiexport doctor`, for the same profile and the same id.
+std::string doctorFor(const CommandPage& page, const ParsedOptions& options) {
+  std::string line = "caiexport doctor";
+  for (const std::string_view name : {"config", "profile", "org", "sandbox"}) {
+    const auto value = options.value(name);
+    if (value && value->find_first_of(" \t'\"$\\") == value->npos)
+      line.append(" --").append(name).append(" ").append(*value);
+  }
+  const auto id = options.value("id");
+  // Several segments are not one that it could look at.
+  if (id && id->find(',') == id->npos && takes(page, "base-url")) {
+    line.append(page.name == "segment" ? " --segment " : " --dataset ").append(*id);
+  }
+  return line;
+}
+
+/// What a refusal says to look at is one of several that may be wrong: the next step is the command that tries them
+/// all.
+core::Error withNextStep(const core::Error& error, const CommandPage& page, const ParsedOptions& options) {
+  const bool refused = error.category() == core::Category::auth || error.category() == core::Category::permission;
+  const bool examines = page.name == "doctor" || page.name == "configure";
+  if (!refused || examines || error.hint().find("caiexport doctor") != std::string::npos) return error;
+  const std::string hint = error.hint() + (error.hint().empty() ? "" : "; ") + doctorFor(page, options) +
+                           " checks settings, credentials and permissions one by one";
+  return core::Error(error.category(), error.what(),
+                     {.requestId = error.requestId(), .hint = hint, .code = error.code()});
+}
+
 /// How this process was called: where its output goes, and who may stop it.
 struct Invocation {
   StandardOutput& out;
@@ -150,9 +178,9 @@ CommandEnd ended(const Command& command, const ParsedOptions& options, Context& 
     wordOption(options, "if-running", kRunning);
     CommandEnd end = command.run(options, context);
     context.out.flush();
-    return end ? CommandEnd(withUsableHint(*end, command.page())) : std::nullopt;
+    return end ? CommandEnd(withNextStep(withUsableHint(*end, command.page()), command.page(), options)) : std::nullopt;
   } catch (const core::Error& error) {
-    return withUsableHint(error, command.page());
+    return withNextStep(withUsableHint(error, command.page()), command.page(), options);
   } catch (const std::exception& error) {
     const std::optional<core::Error> scarce = core::scarcityIn(error);
     if (!scarce) throw;

@@ -88,6 +88,25 @@ TEST_F(RunEnds, WhatIsGoneThoughEarlierJobsKnewItIsAFailedJob) {
   EXPECT_TRUE(logged(dataset({"--batch", "01JXSC000000000000000000ZZ"}), 4, "failed", "notFound")->isNull("job"));
 }
 
+TEST_F(RunEnds, ARefusalNamesTheCommandThatFindsOutWhatIsWrong) {
+  startSimulator({"--files", "1", "--records", "10"});
+  environment["CAIEXPORT_CLIENT_SECRET"] = "wrong";
+  const Ended dataset = run({"dataset", "--id", kScoreDataset});
+  EXPECT_EQ(dataset.code, 3);
+  EXPECT_THAT(dataset.err, HasSubstr("; caiexport doctor --dataset " + std::string(kScoreDataset) + " checks "));
+  const Ended segment = run({"segment", "--id", kSegment, "--sandbox", "stage", "--format", "json"});
+  EXPECT_EQ(segment.code, 3);
+  EXPECT_THAT(segment.err,
+              HasSubstr("; caiexport doctor --sandbox stage --segment " + std::string(kSegment) + " checks "));
+  EXPECT_THAT(run({"datasets"}).err, HasSubstr("; caiexport doctor checks "));
+  // That command itself says the same below each check.
+  EXPECT_THAT(run({"doctor"}).err, Not(HasSubstr("caiexport doctor checks")));
+  environment["CAIEXPORT_CLIENT_SECRET"] = "";
+  const Ended missing = run({"dataset", "--id", kScoreDataset});
+  EXPECT_EQ(missing.code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("caiexport configure asks for them"));
+}
+
 constexpr const char* kSmall = R"({"batches": 2, "files": 2, "records": 200, "success_marker": false})";
 
 TEST_F(RunEnds, TheLogSaysHowEachRunEndedWithNumbersAndWithoutSecrets) {

@@ -20,20 +20,14 @@ using core::Category;
 using core::Error;
 using platform::FailedBatch;
 
-constexpr std::array<Option, 4> kWhat{{
+constexpr std::array<Option, 5> kWhat{{
     {"id", "ID", "the dataset (required)"},
     {"batch", "ID", "only this batch, whatever its status; a batch that succeeded may have refused rows too"},
     {"since", "TIME",
      "only batches created at TIME or later: a date (2026-11-24), a time (2026-11-24T10:00:00Z) or an age (7d for "
      "seven days ago)"},
     {"format", "text|json|csv", "how the result is printed on standard output [text]"},
-}};
-
-constexpr std::array<Option, 4> kTransfer{{
     {"output", "DIR", "download what the platform keeps of each batch into DIR/<dataset id>.failed/<batch id>/"},
-    {"connections", "N", "exactly N connections, 1 to 64 [CAIEXPORT_CONNECTIONS, connections; adapts]"},
-    {"connections-max", "N", "at most N connections, 1 to 64 [CAIEXPORT_CONNECTIONS_MAX, connections_max; 64]"},
-    {"max-rate", "RATE", "bytes per second of all connections together, e.g. 50M"},
 }};
 
 enum class Format { text, json, csv };
@@ -213,7 +207,7 @@ const CommandPage& failedPage() {
           R"(Lists the batches of a dataset that failed or were abandoned, newest first, with the reasons that
 Catalog gives. With --output it also downloads what Data Access keeps of each batch: the rows that
 were refused, and notes about them.)",
-      .groups = {{"What", kWhat}, {"Transfer", kTransfer}, platformGroup(), globalGroup()},
+      .groups = {{"What", kWhat}, connectionGroup(), platformGroup(), globalGroup()},
       .examples = {{"caiexport failed --id 5dd603781b95cc18a83d42ce --since 7d",
                     "what failed in the last week, and why"},
                    {"caiexport failed --id 5dd603781b95cc18a83d42ce --output /tmp/failed",

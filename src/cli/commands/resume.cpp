@@ -26,12 +26,6 @@ constexpr std::array<Option, 8> kWhat{{
     {"format", "text|json", "how the result is printed on standard output [text]"},
 }};
 
-constexpr std::array<Option, 3> kTransfer{{
-    {"connections", "N", "exactly N connections, 1 to 64 [CAIEXPORT_CONNECTIONS, connections; adapts]"},
-    {"connections-max", "N", "at most N connections, 1 to 64 [CAIEXPORT_CONNECTIONS_MAX, connections_max; 64]"},
-    {"max-rate", "RATE", "bytes per second of all connections together, e.g. 50M"},
-}};
-
 struct ResumeOptions {
   bool all = false;
   std::optional<model::JobId> job = {};  ///< Nothing: the newest.
@@ -262,7 +256,7 @@ timed out, or when you have decided about a blocked job. What is on disk already
 again. If the job is done, files that are gone or were changed since are downloaded again, but not
 batches that sync moved aside or history prune deleted. With --all only unfinished jobs are
 continued.)",
-      .groups = {{"What", kWhat}, {"Transfer", kTransfer}, runGroup(), platformGroup(), globalGroup()},
+      .groups = {{"What", kWhat}, connectionGroup(), runGroup(), platformGroup(), globalGroup()},
       .examples = {{"caiexport resume 12", "continue job 12"},
                    {"caiexport resume --last", "continue the newest job"},
                    {"caiexport resume --all --format json",

@@ -286,9 +286,10 @@ void Configuration::requirePresent(bool haveToken) {
   need(haveToken, "client_secret");
   need(find("org_id").has_value(), "org_id");
   if (missing.empty()) return;
-  std::string hint = "set them in the environment, or in lower case without CAIEXPORT_ in [" +
-                     core::printable(configFile_.profile) + "] of " +
-                     (configFile_.file.empty() ? "a config file" : core::printable(configFile_.file.string()));
+  std::string hint =
+      "caiexport configure asks for them; or set them in the environment, or in lower case without CAIEXPORT_ in [" +
+      core::printable(configFile_.profile) + "] of " +
+      (configFile_.file.empty() ? "a config file" : core::printable(configFile_.file.string()));
   if (!otherProfiles_.empty()) hint += "; that file has the profiles " + otherProfiles_ + " (--profile)";
   throw Error(Category::config, "missing settings: " + missing, {.hint = hint});
 }

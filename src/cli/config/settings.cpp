@@ -259,6 +259,12 @@ OptionGroup transferGroup() {
   return {"Transfer", options.all()};
 }
 
+OptionGroup connectionGroup() {
+  const OptionGroup all = transferGroup();
+  const auto first = std::ranges::find(all.options, "connections", &Option::name);
+  return {all.title, all.options.subspan(static_cast<std::size_t>(first - all.options.begin()))};
+}
+
 std::string settingRows() {
   std::string rows;
   for (const SettingSpec& spec : kSettings) rows += row(spec);

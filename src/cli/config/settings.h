@@ -50,6 +50,8 @@ OptionGroup platformGroup();
 OptionGroup globalGroup();
 OptionGroup transferGroup();
 OptionGroup runGroup();
+/// How files are fetched alone, for commands whose --output is another one.
+OptionGroup connectionGroup();
 
 /// The rows of the table in docs/manual.md.
 std::string settingRows();
