@@ -95,7 +95,6 @@ class JobFixture {
   store::Database database_{file(), store::Database::Mode::readWrite};
   store::JobStore store_{database_, clock_};
   model::JobId held_{};
-  int made_ = 0;
 };
 
 }  // namespace caiexport::cli

@@ -53,7 +53,7 @@ inline void addExtension(X509* certificate, int nid, const std::string& value) {
 /// Signed by `issuer`, or by itself.
 inline Identity makeIdentity(const std::string& name, const CertificateWish& wish = {},
                              const Identity* issuer = nullptr) {
-  Identity identity{KeyPtr(EVP_EC_gen("P-256")), CertificatePtr(X509_new())};
+  Identity identity{KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")), CertificatePtr(X509_new())};
   X509* certificate = identity.certificate.get();
   X509_set_version(certificate, 2);
   static long serial = 1;
