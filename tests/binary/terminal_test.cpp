@@ -173,6 +173,7 @@ TEST_F(AtTerminal, TablesFit) {
                                                {"history", "--sql", "SELECT * FROM files"},
                                                {"datasets"},
                                                {"segments"},
+                                               {"failed", "--id", kScoreDataset},
                                                {"doctor", "--dataset", kScoreDataset}}) {
       // Scopes and ids are words that can't be broken.
       if (words[0] == "doctor" && columns < 60) continue;

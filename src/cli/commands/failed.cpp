@@ -123,22 +123,27 @@ void fetch(Entry& entry, const engine::FailureTools& tools, const model::Dataset
 }
 
 void printText(const std::vector<Entry>& entries, StandardOutput& out) {
+  const std::size_t width = out.terminal() ? out.width() : 0;
   for (const Entry& entry : entries) {
     const FailedBatch& batch = entry.batch;
-    std::string text = core::printable(batch.id.value(), 200) + "  " +
+    std::string text;
+    const auto line = [&](std::size_t indent, const std::string& words) {
+      const bool fits = width == 0 || indent + words.size() <= width;
+      text.append(indent, ' ').append(fits ? words : wrapped(words, width - indent - 2, indent + 2)).append("\n");
+    };
+    std::string head = core::printable(batch.id.value(), 200) + "  " +
                        (batch.created == core::TimePoint() ? "-" : core::formatTime(batch.created)) + "  " +
                        core::printable(batch.status, 40);
-    if (!batch.createdClient.empty()) text += "  by " + core::printable(batch.createdClient, 80);
-    if (batch.failedRecords) text += "  " + counted(*batch.failedRecords, "failed row", "failed rows");
-    text += "\n";
+    if (!batch.createdClient.empty()) head += "  by " + core::printable(batch.createdClient, 80);
+    if (batch.failedRecords) head += "  " + counted(*batch.failedRecords, "failed row", "failed rows");
+    line(0, head);
     for (const platform::BatchError& error : batch.errors) {
-      text += "    " + core::printable(error.code.empty() ? "-" : error.code, 80) + "  " +
-              core::printable(error.description);
-      if (!error.rows.empty()) text += " (" + counted(error.rows.size(), "row", "rows") + ")";
-      text += "\n";
+      const std::string rows = error.rows.empty() ? "" : " (" + counted(error.rows.size(), "row", "rows") + ")";
+      line(4, core::printable(error.code.empty() ? "-" : error.code, 80) + "  " + core::printable(error.description) +
+                  rows);
     }
-    if (!batch.flaw.empty()) text += "    its entry in Catalog is not valid: " + core::printable(batch.flaw) + "\n";
-    if (batch.errors.empty()) text += "    Catalog gives no reason\n";
+    if (!batch.flaw.empty()) line(4, "its entry in Catalog is not valid: " + core::printable(batch.flaw));
+    if (batch.errors.empty()) line(4, "Catalog gives no reason");
     if (entry.fetched) {
       text += "    " + counted(entry.fetched->files, "file", "files") + ", " + core::formatBytes(entry.fetched->bytes) +
               (entry.fetched->files > 0 && entry.fetched->kept == entry.fetched->files ? ", here already" : "") +
