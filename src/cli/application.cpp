@@ -9,6 +9,7 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
 #include "caiexport/store/database.h"
@@ -17,10 +18,6 @@
 #include "cli/output/run_log.h"
 
 // The build sets it to the project's version.
-#ifndef CAIEXPORT_VERSION
-#define CAIEXPORT_VERSION "development"
-#endif
-
 namespace caiexport::cli {
 namespace {
 
@@ -263,7 +260,7 @@ CommandEnd version(std::span<const std::string> words, StandardOutput& out) {
   ParsedOptions options;
   takeAllOptions(words, known, options);
   const bool json = wordOption(options, "format", kFormats) == "json";
-  const std::string number(programVersion());
+  const std::string number(core::programVersion());
   return printed(out, json ? "{\"program\": \"caiexport\", \"version\": " + json::quoted(number) +
                                  ", \"schema\": " + std::to_string(store::newestSchemaVersion()) + "}\n"
                            : "caiexport " + number + "\n");
@@ -284,10 +281,6 @@ bool takes(const CommandPage& page, std::string_view option) {
 std::span<const OptionGroup> globalGroups() {
   static const std::array<OptionGroup, 2> groups{platformGroup(), globalGroup()};
   return groups;
-}
-
-std::string_view programVersion() {
-  return CAIEXPORT_VERSION;
 }
 
 std::string overviewText(std::size_t width) {
@@ -316,7 +309,7 @@ std::string overviewText(std::size_t width) {
 CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Console& console, std::stop_token stop) {
   ParsedOptions options;
   takeLeadingOptions(words, globalGroups(), options);
-  if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
+  if (options.has("version")) return printed(out, "caiexport " + std::string(core::programVersion()) + "\n");
   if (words.empty()) return printed(out, overviewText(out.width()));
   if (words.front() == "help") return help(words.subspan(1), out);
   if (words.front() == "version") return version(words.subspan(1), out);
@@ -331,7 +324,7 @@ CommandEnd execute(std::span<const std::string> words, StandardOutput& out, Cons
     throw;
   }
   if (options.has("help")) return printed(out, helpFor(command.page(), options, out.width()));
-  if (options.has("version")) return printed(out, "caiexport " + std::string(programVersion()) + "\n");
+  if (options.has("version")) return printed(out, "caiexport " + std::string(core::programVersion()) + "\n");
   refuseIgnored(options, command.page());
   return run(command, options, out, console, std::move(stop));
 }

@@ -13,6 +13,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
 #include "caiexport/reader/parquet_reader.h"
@@ -37,7 +38,7 @@ net::TransportSettings transportSettings(const PlatformSettings& settings, const
           .readTimeout = settings.readTimeout,
           .mostUnreadBytes = mostUnreadBytes(download),
           .proxy = net::proxyFromEnvironment(),
-          .userAgent = "caiexport/" + std::string(programVersion())};
+          .userAgent = "caiexport/" + std::string(core::programVersion())};
 }
 
 std::unique_ptr<platform::TokenSource> makeTokens(const PlatformSettings& settings,

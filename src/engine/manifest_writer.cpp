@@ -1,3 +1,4 @@
+#include "caiexport/core/version.h"
 #include "caiexport/engine/manifest.h"
 
 #include <memory>
@@ -38,6 +39,7 @@ std::unique_ptr<core::WritableFile> newFile(const std::filesystem::path& path, c
 }
 
 void writeHead(json::Writer& json, const model::Job& job, const model::Batch& batch, const Sums& sums) {
+  json.key("version").value(core::programVersion());
   json.key("job").value(model::numberOf(job.id));
   json.key("dataset_id").value(job.datasetId.value());
   json.key("batch_id").value(batch.id.value());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/version.h"
 #include "caiexport/model/plan.h"
 #include "rows.h"
 
@@ -272,12 +273,12 @@ model::Job JobStore::createJob(const model::ExportRequest& request, std::string_
   return recorded(database_, probe_, "createJob", [&] {
     Query insert(database_,
                  "INSERT INTO job (uuid, kind, source_id, org_id, sandbox, output, status, dataset_id,"
-                 " created_at, updated_at)"
-                 " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)"
+                 " created_at, updated_at, version)"
+                 " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)"
                  " RETURNING id");
     const core::TimePoint now = clock_.now();
     insert.with(uuid, nameOf(request.kind), request.sourceId, request.orgId, request.sandbox, request.output.string(),
-                orNull(initialDataset(request)), now, now);
+                orNull(initialDataset(request)), now, now, core::programVersion());
     insert.next();
     const auto id = model::JobId(insert.integer(0));
     insert.next();

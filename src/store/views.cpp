@@ -48,7 +48,7 @@ constexpr std::array kViews = {
          " ) AS batch_ids,"
          " files, bytes, records, reported_profiles, output,"
          " @created_at, @updated_at, @finished_at,"
-         " error_category, error_message, error_request_id, error_hint, @evaluated_at"
+         " error_category, error_message, error_request_id, error_hint, @evaluated_at, version"
          " FROM main.job"},
     View{"steps",
          "SELECT job, position, name, state, @started_at, @finished_at, attempts, @intended_at, @deadline"

@@ -8,6 +8,7 @@
 
 #include "caiexport/cli/application.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "cli/config/settings.h"
 #include "simulator/options.h"
 #include "simulator/scenario.h"
@@ -335,7 +336,7 @@ std::string roff(std::string_view text) {
 
 std::string caiexportManual(std::string_view date) {
   const Program& program = caiexportProgram();
-  Page page(program.name, date, cli::programVersion());
+  Page page(program.name, date, core::programVersion());
   page.section("NAME");
   page.paragraph(std::string(program.name) + " - " + std::string(program.summary));
   page.section("SYNOPSIS");
@@ -364,7 +365,7 @@ std::string caiexportManual(std::string_view date) {
 
 std::string simulatorManual(std::string_view date) {
   const Program& program = simulatorProgram();
-  Page page(program.name, date, cli::programVersion());
+  Page page(program.name, date, core::programVersion());
   page.section("NAME");
   page.paragraph(std::string(program.name) + " - " + std::string(program.summary));
   page.section("SYNOPSIS");

@@ -34,10 +34,10 @@ std::vector<std::string> keysOf(const std::string& document) {
 
 TEST_F(JobDocument, HasTheDocumentedKeysInOrder) {
   const store::JobView view = fixture_.history().job(fixture_.finishedJob());
-  const std::vector<std::string> head{"job",        "kind",       "source_id",   "org_id",       "sandbox",
-                                      "status",     "held",       "step",        "dataset_id",   "export_job_id",
-                                      "batch_ids",  "files",      "bytes",       "records",      "output",
-                                      "created_at", "updated_at", "finished_at", "evaluated_at", "error"};
+  const std::vector<std::string> head{
+      "job",    "kind",       "source_id",     "org_id",      "sandbox",      "status",  "held",
+      "step",   "dataset_id", "export_job_id", "batch_ids",   "files",        "bytes",   "records",
+      "output", "created_at", "updated_at",    "finished_at", "evaluated_at", "version", "error"};
   EXPECT_EQ(keysOf(textOf(view, JobDetail::summary)), head);
   std::vector<std::string> result = head;
   result.insert(result.end(), {"steps", "file_list", "replaced"});
@@ -67,7 +67,7 @@ TEST_F(JobDocument, OfAFreshJobHasNulls) {
   EXPECT_THAT(text, HasSubstr(R"("kind": "segment")"));
   EXPECT_THAT(text, HasSubstr(R"("status": "pending", "held": false, "step": "create_dataset", "dataset_id": null, )"
                               R"("export_job_id": null, "batch_ids": [], "files": 0, "bytes": 0, "records": null)"));
-  EXPECT_THAT(text, HasSubstr(R"("finished_at": null, "evaluated_at": null, "error": null)"));
+  EXPECT_THAT(text, HasSubstr(R"("finished_at": null, "evaluated_at": null, "version": null, "error": null)"));
 }
 
 TEST_F(JobDocument, TakesTheErrorOfThisRun) {

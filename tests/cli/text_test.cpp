@@ -73,7 +73,7 @@ TEST(HistoryTable, AFailuresReasonComesBeforeItsSizeAndIdsAreWholeWithoutABound)
 TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {
   const std::string header = historyCsvHeader();
   const std::string row = historyCsvRow(failedView());
-  EXPECT_TRUE(header.ends_with("error_hint,evaluated_at\r\n"));
+  EXPECT_TRUE(header.ends_with("error_hint,evaluated_at,version\r\n"));
   EXPECT_TRUE(row.ends_with("\r\n"));
   std::size_t fields = 1;
   bool quoted = false;

@@ -69,7 +69,7 @@ TEST_F(SqlTest, theViewsHaveTheColumnsOfTheJson) {
               ElementsAre("job", "kind", "source_id", "org_id", "sandbox", "status", "step", "dataset_id",
                           "export_job_id", "segment_job_id", "remote_status", "batch_ids", "files", "bytes", "records",
                           "reported_profiles", "output", "created_at", "updated_at", "finished_at", "error_category",
-                          "error_message", "error_request_id", "error_hint", "evaluated_at"));
+                          "error_message", "error_request_id", "error_hint", "evaluated_at", "version"));
   EXPECT_THAT(ask("SELECT * FROM steps").columns, ElementsAre("job", "position", "name", "state", "started_at",
                                                               "finished_at", "attempts", "intended_at", "deadline"));
   EXPECT_THAT(ask("SELECT * FROM files").columns,

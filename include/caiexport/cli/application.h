@@ -88,6 +88,4 @@ void writeTime(json::Writer& json, std::string_view key, const std::optional<cor
 /// For standard output: `{"job": null, "error": {...}}` and a line end.
 std::string failureDocument(const core::Error& error);
 
-std::string_view programVersion();
-
 }  // namespace caiexport::cli

@@ -78,6 +78,7 @@ struct Batch {
 struct Job {
   JobId id = {};
   std::string uuid = {};
+  std::string version = {};  ///< Of the caiexport that made it; empty for jobs of those that did not write it down.
   ExportRequest request = {};
   std::vector<Step> steps = {};  ///< In the order of the plan.
   DatasetId datasetId = {};      ///< Source of a dataset job; target of a segment job once known.

@@ -9,6 +9,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/store/history.h"
 #include "cli/config/config.h"
@@ -240,7 +241,7 @@ std::string flag(bool value) {
 
 std::string statusMetrics(std::span<const StatusLine> lines) {
   std::string out = "# HELP caiexport_build_info The program.\n# TYPE caiexport_build_info gauge\n";
-  out += "caiexport_build_info{version=" + labelValue(programVersion()) + "} 1\n";
+  out += "caiexport_build_info{version=" + labelValue(core::programVersion()) + "} 1\n";
   addMetric(out, lines, "caiexport_ok", "1 if the last run ended well and the newest batch is young enough.",
             [](const StatusLine& line) { return flag(line.ok()); });
   addMetric(out, lines, "caiexport_running", "1 while a run is under way.",

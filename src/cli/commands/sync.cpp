@@ -7,6 +7,7 @@
 #include "caiexport/cli/application.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/engine/sync.h"
 #include "caiexport/json/writer.h"
@@ -170,7 +171,7 @@ void recordFailedStart(Configuration& configuration, model::ExportRequest job, c
     job.orgId = org->value;
     job.sandbox = sandbox->value;
     store::RunStore runs(record->database(), core::systemClock());
-    runs.end(runs.begin(placeOf(job), programVersion(), ::getpid()), outcomeOf(failure));
+    runs.end(runs.begin(placeOf(job), core::programVersion(), ::getpid()), outcomeOf(failure));
   } catch (const core::Error&) {
     return;
   }
@@ -349,7 +350,7 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
       {.replaced = [&](const engine::Replaced& done, bool privacy) { sayReplaced(context.console, done, privacy); },
        .notReplaced = [&](const model::Replacement& one, bool privacy,
                           const core::Error& error) { sayNotReplaced(context.console, one, privacy, error); }});
-  const std::int64_t run = session.runStore().begin(placeOf(job), programVersion(), ::getpid());
+  const std::int64_t run = session.runStore().begin(placeOf(job), core::programVersion(), ::getpid());
   engine::SyncResult result;
   try {
     result = sync.run(parsed.request, context.stop);

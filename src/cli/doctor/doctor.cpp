@@ -19,6 +19,7 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/net/poco_transport.h"
 #include "caiexport/platform/client.h"
@@ -378,7 +379,7 @@ std::string pocoVersion() {
 }
 
 std::string libraries() {
-  return "caiexport " + std::string(programVersion()) + ", Poco " + pocoVersion() + ", " +
+  return "caiexport " + std::string(core::programVersion()) + ", Poco " + pocoVersion() + ", " +
          OpenSSL_version(OPENSSL_VERSION) + ", SQLite " + store::sqliteVersion() + ", DuckDB " +
          core::printable(reader::engineVersion(), 40);
 }

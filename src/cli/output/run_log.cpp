@@ -17,6 +17,7 @@
 #include "caiexport/core/ownership.h"
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
+#include "caiexport/core/version.h"
 #include "caiexport/json/writer.h"
 #include "cli/config/config.h"
 
@@ -209,7 +210,7 @@ RunEnd::RunEnd(const CommandPage& page, const ParsedOptions& options, Context& c
       startTime_(core::systemClock().now()) {
   log_.writeToFile("run_started", [this](json::Writer& json) {
     json.key("command").value(command_);
-    json.key("version").value(programVersion());
+    json.key("version").value(core::programVersion());
     json.key("id").textOrNull(options_.value("id").value_or(""));
     json.key("settings");
     writeSettings(json);
@@ -280,7 +281,7 @@ void RunEnd::runHook(const CommandEnd& error, bool skipped) {
   std::string input;
   json::Writer json([&input](std::string_view text) { input += text; });
   json.beginObject();
-  json.key("version").value(programVersion());
+  json.key("version").value(core::programVersion());
   json.key("started_at").value(core::formatTime(startTime_));
   json.key("ended_at").value(core::formatTime(core::systemClock().now()));
   json.key("pid").value(std::int64_t{::getpid()});
