@@ -55,6 +55,22 @@ class RunEnds : public BinaryTest {
 
 constexpr const char* kMissingDataset = "5f00000000000000000000ff";
 
+TEST_F(RunEnds, TheVersionIsInTheManifestAndWithTheJob) {
+  startSimulator({"--files", "1", "--records", "10"});
+  const auto version = parseObject(run({"version", "--format", "json"}).out)->getValue<std::string>("version");
+  ASSERT_NE(version, "");
+  ASSERT_EQ(run(dataset()).code, 0);
+  EXPECT_THAT(run({"show", "1"}).out, HasSubstr("caiexport " + version));
+  EXPECT_EQ(parseObject(run({"show", "1", "--format", "json"}).out)->getValue<std::string>("version"), version);
+  EXPECT_THAT(run({"history", "--sql", "SELECT version FROM jobs", "--format", "csv"}).out, HasSubstr(version));
+  for (const std::string& file : filesUnder("out")) {
+    if (!file.ends_with("manifest.json")) continue;
+    EXPECT_EQ(parseObject(support::Process::contentOf(path("out/" + file)))->getValue<std::string>("version"), version);
+    return;
+  }
+  ADD_FAILURE() << "no manifest";
+}
+
 TEST_F(RunEnds, AMistypedIdTakesNoJobNumber) {
   startSimulator({"--files", "1", "--records", "10"});
   for (const std::vector<std::string>& words : {std::vector<std::string>{"dataset", "--id", kMissingDataset},

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "caiexport/core/version.h"
 #include "caiexport/json/writer.h"
 #include "cli/output/job_output.h"
 #include "job_fixture.h"
@@ -67,7 +68,8 @@ TEST_F(JobDocument, OfAFreshJobHasNulls) {
   EXPECT_THAT(text, HasSubstr(R"("kind": "segment")"));
   EXPECT_THAT(text, HasSubstr(R"("status": "pending", "held": false, "step": "create_dataset", "dataset_id": null, )"
                               R"("export_job_id": null, "batch_ids": [], "files": 0, "bytes": 0, "records": null)"));
-  EXPECT_THAT(text, HasSubstr(R"("finished_at": null, "evaluated_at": null, "version": null, "error": null)"));
+  EXPECT_THAT(text, HasSubstr(R"("finished_at": null, "evaluated_at": null, "version": ")" +
+                              std::string(core::programVersion()) + R"(", "error": null)"));
 }
 
 TEST_F(JobDocument, TakesTheErrorOfThisRun) {
