@@ -172,7 +172,11 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
 }
 
 bool Session::forget(const model::Job& job) {
-  const bool begun = job.datasetCreated || !job.segmentJobId.empty() || !job.exportJobId.empty() || job.fileCount > 0;
+  // An intent is a trace of something that may be there by now.
+  const bool intended =
+      std::ranges::any_of(job.steps, [](const model::Step& step) { return step.intendedAt.has_value(); });
+  const bool begun =
+      intended || job.datasetCreated || !job.segmentJobId.empty() || !job.exportJobId.empty() || job.fileCount > 0;
   // That an id is gone which earlier runs exported is news; that of a single batch is typed by hand.
   bool known = false;
   history().forEachJob(
