@@ -283,7 +283,7 @@ fs::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch)
 
 std::vector<fs::path> asideCopies(const store::SyncPlace& place, const model::BatchId& batch) {
   const fs::path aside = folderOf(place, batch).parent_path() / kReplacedName;
-  const std::string first = batch.value();
+  const std::string& first = batch.value();
   std::vector<fs::path> copies;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(aside, error)) {

@@ -298,7 +298,7 @@ std::vector<Batch> appearedSince(StepContext& context) {
 
 /// A batch that nobody names and that failed may be another writer's: it is passed over where the others hold all that
 /// was exported.
-std::optional<std::vector<Batch>> readableOfNameless(StepContext& context, std::vector<Batch> found) {
+std::optional<std::vector<Batch>> readableOfNameless(StepContext& context, const std::vector<Batch>& found) {
   std::vector<Batch> good = found;
   std::erase_if(good, [](const Batch& batch) { return platform::phaseOf(batch.status) == BatchPhase::failed; });
   const std::optional<std::uint64_t> promised = promisedBy(good);
@@ -316,7 +316,7 @@ Turn selectOfExport(StepContext& context) {
   } else {
     std::vector<Batch> found = appearedSince(context);
     if (found.empty() && job.reportedProfiles == 0U) throwNothingExported(job);
-    if (!found.empty()) batches = readableOfNameless(context, std::move(found));
+    if (!found.empty()) batches = readableOfNameless(context, found);
   }
   if (!batches) return pollAgain(context, "batch not readable yet");
   if (!isComplete(context, *batches, named)) return pollAgain(context, "batches not complete yet");

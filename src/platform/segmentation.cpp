@@ -40,7 +40,7 @@ struct NumberedList {
 Json nextLink(const Json& answer) {
   for (const char* key : {"_links", "link"}) {
     const Json next = answer.at(key).at("next");
-    const Json href = next.isObject() ? next.at("href") : next;
+    Json href = next.isObject() ? next.at("href") : next;
     if (href.isText() && !href.text().empty()) return href;
   }
   return answer.at("_links").at("next").at("href");

@@ -13,8 +13,6 @@
 namespace caiexport::store {
 namespace {
 
-using core::Category;
-using core::Error;
 using model::JobStatus;
 using model::numberOf;
 using Last = SourceStatus::Last;

@@ -308,7 +308,7 @@ std::string partTagOf(const std::string& jobUuid) {
 }
 
 Downloader::Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random,
-                       core::Log& log, DownloadSettings settings)
+                       core::Log& log, const DownloadSettings& settings)
     : source_(source), files_(files), clock_(clock), random_(random), log_(log), settings_(settings) {}
 
 DownloadSummary Downloader::run(ItemFeed& feed, Observer& observer, DownloadProgress& progress, std::stop_token stop) {

@@ -153,7 +153,7 @@ class ItemFeed {
 class Downloader {
  public:
   Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random, core::Log& log,
-             DownloadSettings settings);
+             const DownloadSettings& settings);
 
   /// Downloads all items. Returns when each is completed or failed (or see `gaveUp`). After a stop request: what has
   /// arrived is synced and reported, then core::Interrupted. Error(io) of the disk, an error of the feed and one of the
