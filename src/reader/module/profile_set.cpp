@@ -89,6 +89,7 @@ bool mentions(const ReadQuery& query, std::string_view word) {
 
 std::string listedPaths(const std::vector<Found>& fields) {
   std::vector<std::string> paths;
+  paths.reserve(fields.size());
   for (const Found& field : fields) paths.push_back("`" + dotted(field.steps) + "`");
   return core::printable(joined(paths, ", "));
 }
@@ -256,6 +257,7 @@ std::vector<Type> ProfileSet::shownColumnsOf(const Statement& statement) const {
 
 std::string ProfileSet::sqlOf(const std::vector<std::string>& steps) const {
   std::vector<std::string> names;
+  names.reserve(steps.size());
   for (const std::string& step : steps) names.push_back(names_.sqlOf(step));
   return fieldSql(names);
 }
@@ -326,9 +328,10 @@ std::vector<ProfileSet::Added> ProfileSet::addedBy(const ReadQuery& query) const
       const std::string name = bucketName(score.steps);
       if (findPath(columns_, name).type != nullptr) continue;
       const std::string value = "CAST(" + sqlOf(score.steps) + " AS DOUBLE)";
-      added.push_back({.name = name,
-                       .sql = "CASE WHEN " + value + " IS NULL OR NOT isfinite(" + value + ") THEN NULL WHEN " + value +
-                              " < 25 THEN 'low' WHEN " + value + " < 75 THEN 'medium' ELSE 'high' END"});
+      std::string sql = "CASE WHEN ";
+      sql.append(value).append(" IS NULL OR NOT isfinite(").append(value).append(") THEN NULL WHEN ").append(value);
+      sql.append(" < 25 THEN 'low' WHEN ").append(value).append(" < 75 THEN 'medium' ELSE 'high' END");
+      added.push_back({.name = name, .sql = std::move(sql)});
     }
   }
   for (const std::string_view name : kExtraNames) {
@@ -633,6 +636,7 @@ std::string ProfileSet::rowsSql(const ReadQuery& asked, Shape shape) {
   for (const Type& column : shownColumnsOf(statement)) columns.push_back(column.name);
   written_ = names_.with(columns);
   std::vector<std::string> names;
+  names.reserve(columns.size());
   for (const std::string& column : columns) names.push_back(sqlName(written_.sqlOf(column)));
   const std::string list = written_.empty() ? "" : " (" + joined(names, ", ") + ")";
   // As a view, the SQL may end in `;` or a comment.

@@ -232,7 +232,7 @@ struct FactorScope {
 /// first, the one without a name among them: a condition here would be applied to each mention. Left to DuckDB, since
 /// names stay compressed in the files' dictionaries until they are grouped.
 std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
-                       FactorScope scope) {
+                       const FactorScope& scope) {
   const FactorSql factor = factorSql(*companions.factorType, set.names());
   const std::string list = set.sqlOf(companions.factors);
   std::string figures = "CAST(NULL AS DOUBLE) AS total, CAST(0 AS BIGINT) AS weighed";
