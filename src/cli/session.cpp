@@ -179,12 +179,15 @@ bool Session::forget(const model::Job& job) {
       intended || job.datasetCreated || !job.segmentJobId.empty() || !job.exportJobId.empty() || job.fileCount > 0;
   // That an id is gone which earlier runs exported is news; that of a single batch is typed by hand.
   bool known = false;
-  history().forEachJob(
-      {.kind = job.request.kind, .sourceId = job.request.sourceId, .limit = 0}, [&](const store::JobView& other) {
-        const model::ExportRequest& request = other.job.request;
-        known = other.job.id != job.id && request.orgId == job.request.orgId && request.sandbox == job.request.sandbox;
-        return !known;
-      });
+  history().forEachJob({.kind = job.request.kind,
+                        .sourceId = job.request.sourceId,
+                        .orgId = job.request.orgId,
+                        .sandbox = job.request.sandbox,
+                        .limit = 2},
+                       [&](const store::JobView& other) {
+                         known = other.job.id != job.id;
+                         return !known;
+                       });
   if (begun || (known && job.request.batches.batch.empty())) return false;
   const std::int64_t number = model::numberOf(job.id);
   if (record_.locks().tryLock(number)) return false;

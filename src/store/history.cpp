@@ -43,6 +43,8 @@ std::string jobsSql(const HistoryFilter& filter, std::size_t statuses) {
   if (statuses > 1) sql += " AND +status IN (" + placeholders(statuses) + ")";
   if (filter.kind) sql += " AND kind = ?";
   if (!filter.sourceId.empty()) sql += statuses == 1 ? " AND +source_id = ?" : " AND source_id = ?";
+  if (!filter.orgId.empty()) sql += " AND org_id = ?";
+  if (!filter.sandbox.empty()) sql += " AND sandbox = ?";
   if (filter.since) sql += " AND created_at >= ?";
   if (filter.until) sql += " AND created_at < ?";
   return sql + " ORDER BY id DESC";
@@ -53,6 +55,8 @@ void bindFilter(Query& query, const HistoryFilter& filter, std::span<const JobSt
   for (const JobStatus status : statuses) query.bind(++index, nameOf(status));
   if (filter.kind) query.bind(++index, nameOf(*filter.kind));
   if (!filter.sourceId.empty()) query.bind(++index, filter.sourceId);
+  if (!filter.orgId.empty()) query.bind(++index, filter.orgId);
+  if (!filter.sandbox.empty()) query.bind(++index, filter.sandbox);
   if (filter.since) query.bind(++index, *filter.since);
   if (filter.until) query.bind(++index, *filter.until);
 }

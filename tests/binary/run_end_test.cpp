@@ -84,6 +84,7 @@ TEST_F(RunEnds, AMistypedIdTakesNoJobNumber) {
   std::vector<std::string> json{"dataset", "--id", kMissingDataset, "--format", "json"};
   EXPECT_TRUE(parseObject(run(json).out)->isNull("job"));
   EXPECT_EQ(run({"history", "--format", "json"}).out, "[]\n");
+  EXPECT_THAT(run({"history"}).err, HasSubstr("no jobs yet"));
   ASSERT_EQ(run(dataset()).code, 0);
   EXPECT_EQ(run({"scores", "1"}).code, 0);
 }

@@ -140,6 +140,9 @@ TEST_F(HistoryTest, filtersByKindSourceAndTime) {
   EXPECT_THAT(found({.kind = model::Kind::dataset}), ElementsAre(third, first));
   EXPECT_THAT(found({.sourceId = segmentRequest().sourceId}), ElementsAre(second));
   EXPECT_THAT(found({.sourceId = "' OR 1 --"}), IsEmpty());
+  EXPECT_THAT(found({.orgId = datasetRequest().orgId, .sandbox = datasetRequest().sandbox}), SizeIs(found({}).size()));
+  EXPECT_THAT(found({.orgId = "OTHER@AdobeOrg"}), IsEmpty());
+  EXPECT_THAT(found({.sandbox = "dev"}), IsEmpty());
   EXPECT_THAT(found({.since = start + minutes(10)}), ElementsAre(third, second));
   EXPECT_THAT(found({.until = start + minutes(10)}), ElementsAre(first));
   EXPECT_THAT(found({.statuses = {JobStatus::pending},

@@ -21,6 +21,8 @@ struct HistoryFilter {
   std::vector<model::JobStatus> statuses = {};  ///< Empty: any.
   std::optional<model::Kind> kind = {};
   std::string sourceId = {};
+  std::string orgId = {};
+  std::string sandbox = {};
   std::optional<core::TimePoint> since = {};  ///< created at or after
   std::optional<core::TimePoint> until = {};  ///< created before
   std::size_t limit = 20;                     ///< 0: all

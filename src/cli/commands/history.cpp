@@ -48,29 +48,12 @@ constexpr std::array<Option, 4> kActions{{
 
 enum class Format { table, json, csv, xlsx };
 
-struct JobFilter : store::HistoryFilter {
-  std::string orgId = {};
-  std::string sandbox = {};
-};
+using store::HistoryFilter;
 
-void forEachJob(store::History& history, const JobFilter& filter,
-                const std::function<bool(const store::JobView&)>& visit) {
-  store::HistoryFilter all = filter;
-  const bool ours = filter.orgId.empty() && filter.sandbox.empty();
-  if (!ours) all.limit = 0;
-  std::size_t count = 0;
-  history.forEachJob(all, [&](const store::JobView& view) {
-    const model::ExportRequest& request = view.job.request;
-    const bool wanted = (filter.orgId.empty() || request.orgId == filter.orgId) &&
-                        (filter.sandbox.empty() || request.sandbox == filter.sandbox);
-    if (!wanted) return true;
-    if (!visit(view)) return false;
-    return ours || filter.limit == 0 || ++count < filter.limit;
-  });
-}
+constexpr const char* kNoJobs = "caiexport: no jobs yet";
 
 struct HistoryOptions {
-  JobFilter filter;
+  HistoryFilter filter;
   std::optional<std::string> sql;
   Format format = Format::table;
   bool watch = false;
@@ -144,10 +127,11 @@ constexpr std::size_t kRowsOfTable = 1000;
 
 // --- jobs
 
-std::uint64_t printJson(store::History& history, const JobFilter& filter, const Sink& sink, const Context& context) {
+std::uint64_t printJson(store::History& history, const HistoryFilter& filter, const Sink& sink,
+                        const Context& context) {
   std::uint64_t count = 0;
   LineArray array(sink.text);
-  forEachJob(history, filter, [&](const store::JobView& view) {
+  history.forEachJob(filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     if (!array.next()) return false;
     std::string text;
@@ -160,10 +144,10 @@ std::uint64_t printJson(store::History& history, const JobFilter& filter, const 
   return count;
 }
 
-std::uint64_t printCsv(store::History& history, const JobFilter& filter, const Sink& sink, const Context& context) {
+std::uint64_t printCsv(store::History& history, const HistoryFilter& filter, const Sink& sink, const Context& context) {
   std::uint64_t count = 0;
   sink.text(historyCsvHeader());
-  forEachJob(history, filter, [&](const store::JobView& view) {
+  history.forEachJob(filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     ++count;
     return sink.text(historyCsvRow(view));
@@ -171,9 +155,9 @@ std::uint64_t printCsv(store::History& history, const JobFilter& filter, const S
   return count;
 }
 
-reader::Sheet sheetOf(store::History& history, const JobFilter& filter, const Context& context) {
+reader::Sheet sheetOf(store::History& history, const HistoryFilter& filter, const Context& context) {
   reader::Sheet sheet{.name = "Jobs", .header = historySheetHeader()};
-  forEachJob(history, filter, [&](const store::JobView& view) {
+  history.forEachJob(filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     sheet.rows.push_back(historySheetRow(view));
     return true;
@@ -191,9 +175,9 @@ void countWhatIsHere(store::History& history, std::span<store::JobView> views) {
   }
 }
 
-std::vector<store::JobView> tableJobs(store::History& history, const JobFilter& filter) {
+std::vector<store::JobView> tableJobs(store::History& history, const HistoryFilter& filter) {
   std::vector<store::JobView> views;
-  forEachJob(history, filter, [&](const store::JobView& view) {
+  history.forEachJob(filter, [&](const store::JobView& view) {
     views.push_back(view);
     return true;
   });
@@ -201,7 +185,7 @@ std::vector<store::JobView> tableJobs(store::History& history, const JobFilter& 
   return views;
 }
 
-std::uint64_t printTable(store::History& history, const JobFilter& filter, const Sink& sink, Context& context) {
+std::uint64_t printTable(store::History& history, const HistoryFilter& filter, const Sink& sink, Context& context) {
   const core::TimePoint now = core::systemClock().now();
   std::vector<store::JobView> views;
   std::uint64_t count = 0;
@@ -211,14 +195,14 @@ std::uint64_t printTable(store::History& history, const JobFilter& filter, const
     views.clear();
     return open;
   };
-  forEachJob(history, filter, [&](const store::JobView& view) {
+  history.forEachJob(filter, [&](const store::JobView& view) {
     stopIfAsked(context);
     ++count;
     views.push_back(view);
     return views.size() < kRowsOfTable || flush();
   });
   if (!views.empty()) flush();
-  if (count == 0) context.console.notice("caiexport: no such jobs");
+  if (count == 0) context.console.notice(history.newest() ? "caiexport: no such jobs" : kNoJobs);
   return count;
 }
 
@@ -227,7 +211,7 @@ std::size_t widthOf(const Context& context) {
 }
 
 /// Ends when no process runs one of the jobs, or is interrupted.
-void watchTable(store::History& history, const JobFilter& filter, Context& context) {
+void watchTable(store::History& history, const HistoryFilter& filter, Context& context) {
   constexpr core::Duration kLookEvery = std::chrono::seconds(1);
   const core::TimePoint begun = core::systemClock().now();
   std::string shown;
@@ -383,7 +367,7 @@ reader::Sheet sqlSheet(store::History& history, const std::string& sql, const Co
 std::uint64_t printNothing(Format format, const Sink& sink, Context& context) {
   if (format == Format::json) sink.text("[]\n");
   if (format == Format::csv) sink.text(historyCsvHeader());
-  if (format == Format::table) context.console.notice("caiexport: no jobs yet");
+  if (format == Format::table) context.console.notice(kNoJobs);
   return 0;
 }
 
