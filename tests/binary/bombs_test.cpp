@@ -68,19 +68,20 @@ class Bombs : public BinaryTest {
 
 TEST_F(Bombs, OfJsonCostNoMoreThanTheirText) {
   constexpr std::size_t kBytes = 16U << 20U;
-  [[maybe_unused]] const std::uint64_t usual = listWith("{}").second;
+  const std::uint64_t usual = listWith("{}").second;
   for (const auto& [piece, first, last] : std::vector<std::array<std::string, 3>>{
            {"{},", "[", "{}]"}, {"0,", "[", "0]"}, {"\"\":0,", "{", "\"\":0}"}, {"[[]],", "{\"a\":[", "0]}"}}) {
-    [[maybe_unused]] const auto [ended, memory] = listWith(repeated(piece, kBytes, first, last));
+    const auto [ended, memory] = listWith(repeated(piece, kBytes, first, last));
     EXPECT_EQ(ended.code, 8) << ended.err;
     EXPECT_THAT(ended.err, HasSubstr("holds more than 1000000 values")) << piece;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    EXPECT_LT(memory, usual + 8 * kBytes) << piece;
-#endif
+    if (!support::kSanitized) {
+      EXPECT_LT(memory, usual + 8 * kBytes) << piece;
+    }
   }
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "NOT CHECKED: the memory, of which a sanitizer keeps what was freed; the rest was checked and holds";
-#endif
+  if (support::kSanitized) {
+    GTEST_SKIP()
+        << "NOT CHECKED: the memory, of which a sanitizer keeps what was freed; the rest was checked and holds";
+  }
 }
 
 /// Quadratic work takes half a minute here.

@@ -98,12 +98,11 @@ TEST_F(Cost, SplitTailsCostAtMostARangePerWorker) {
 class CountedCost : public Cost {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "valgrind can't run a program with sanitizers";
-#elif !defined(NDEBUG)
-    GTEST_SKIP() << "the bounds are those of an optimised build";
+    if (support::kSanitized) GTEST_SKIP() << "NOT CHECKED: valgrind can't run a program with sanitizers";
+#if !defined(NDEBUG)
+    GTEST_SKIP() << "NOT CHECKED: the bounds are those of an optimised build (CMAKE_BUILD_TYPE=Release)";
 #endif
-    if (std::system("command -v valgrind > /dev/null") != 0) {
+    if (!isInstalled("valgrind")) {
       GTEST_SKIP() << "NOT CHECKED: instructions and copies, since valgrind is missing (scripts/setup installs it)";
     }
   }

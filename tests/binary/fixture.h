@@ -5,6 +5,7 @@
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +16,7 @@
 
 #include "binary/programs.h"
 #include "support/process.h"
+#include "support/sanitizer.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::binary {
@@ -104,6 +106,23 @@ class BinaryTest : public testing::Test {
     ended.out = process->output();
     ended.err = process->errors();
     return ended;
+  }
+
+  /// Under `limit`, as a shell says it.
+  Ended runUnder(const std::string& limit, const std::string& words) {
+    std::string settings;
+    for (const auto& [name, value] : environment) settings += name + "='" + value + "' ";
+    const std::string command = limit + "; " + settings + "exec " + std::string(kCaiexport) + " " + words + " > '" +
+                                path("limited.out") + "' 2> '" + path("limited.err") + "'";
+    const int status = std::system(command.c_str());
+    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            .out = support::Process::contentOf(path("limited.out")),
+            .err = support::Process::contentOf(path("limited.err"))};
+  }
+
+  /// Of a program that not every machine has.
+  static bool isInstalled(const std::string& program) {
+    return std::system(("command -v " + program + " > /dev/null 2>&1").c_str()) == 0;
   }
 
   /// What the simulator counted: GET /_simulator/state.

@@ -208,9 +208,7 @@ TEST_F(LivePlatform, A404OfAProxyIsNoWordOfThePlatform) {
 }
 
 TEST_F(LivePlatform, AudiencesByTheThousandInEachOfManyJobsStayWithinTheirMemory) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "NOT CHECKED: the memory of a program with sanitizers is mostly theirs";
-#endif
+  if (support::kSanitized) GTEST_SKIP() << "NOT CHECKED: the memory of a program with sanitizers is mostly theirs";
   // Half a megabyte a job, whatever is asked for first; the definition says nothing.
   startWith(R"({"records": 40, "nightly_evaluations": 60, "audiences_evaluated": 1600, "definition_metrics": false,
                 "ignore_sort": true})");

@@ -224,7 +224,7 @@ class FoldingMount : public FoldingFolder, public testing::WithParamInterface<Mo
     std::ofstream(folder_ / "image").close();
     std::filesystem::resize_file(folder_ / "image", 64U << 20U);
     if (!shell("set -e; " + GetParam().script))
-      GTEST_SKIP() << "this machine can't mount " << GetParam().name << ": its programs, kernel or rights";
+      GTEST_SKIP() << "NOT CHECKED: this machine can't mount " << GetParam().name << ": its programs, kernel or rights";
   }
   void TearDown() override {
     EXPECT_TRUE(shell("while umount out; do :; done; losetup -j image | cut -d: -f1 | xargs -r losetup -d"));

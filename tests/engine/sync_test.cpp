@@ -65,6 +65,14 @@ class SyncJourney : public testing::Test {
     ASSERT_EQ(answer.status, 200) << answer.body;
   }
 
+  /// One batch was fetched, which its maker calls "week-1": its id.
+  std::string startWithWeek1() {
+    start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
+    addBatches(R"({"external_id": "week-1"})");
+    EXPECT_FALSE(sync().error);
+    return batchesIn(folder()).at(0);
+  }
+
   fs::path folder() const { return journey->directory / "out" / kScoreDataset; }
 
   std::string newestId() const {
@@ -342,10 +350,7 @@ TEST_F(SyncJourney, AReplacementThatIsWithdrawnLetsTheOldBatchCountAgain) {
 // --- replays of every shape
 
 TEST_F(SyncJourney, ReplacedByExternalIdIsReplaced) {
-  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
-  addBatches(R"({"external_id": "week-1"})");
-  ASSERT_FALSE(sync().error);
-  const std::string old = batchesIn(folder()).front();
+  const std::string old = startWithWeek1();
   addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 7"})");
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
@@ -355,10 +360,7 @@ TEST_F(SyncJourney, ReplacedByExternalIdIsReplaced) {
 }
 
 TEST_F(SyncJourney, ReplacedByExternalIdIsReplacedThoughNotListedAnyMore) {
-  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
-  addBatches(R"({"external_id": "week-1"})");
-  ASSERT_FALSE(sync().error);
-  const std::string old = batchesIn(folder()).front();
+  const std::string old = startWithWeek1();
   post("/_simulator/batch", R"({"id": ")" + old + R"(", "status": "inactive"})");
   addBatches(R"({"predecessors_by_external_id": ["week-1", "never heard of"]})");
   SyncProcess process(*journey);
@@ -684,10 +686,7 @@ TEST_F(SyncJourney, WhatCameInPlaceOfAForgottenBatchIsTakenInstead) {
 // --- privacy deletions that can't be carried out are no success
 
 TEST_F(SyncJourney, APrivacyDeletionByExternalIdGoesByTheRecordWhereCatalogHasForgotten) {
-  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
-  addBatches(R"({"external_id": "week-1"})");
-  ASSERT_FALSE(sync().error);
-  const std::string old = batchesIn(folder()).front();
+  const std::string old = startWithWeek1();
   post("/_simulator/batch", R"({"id": ")" + old + R"("})");
   addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 20"})");
   const SyncResult result = sync();
@@ -697,10 +696,7 @@ TEST_F(SyncJourney, APrivacyDeletionByExternalIdGoesByTheRecordWhereCatalogHasFo
 }
 
 TEST_F(SyncJourney, APrivacyDeletionOfWhatNobodyCanNameIsNoSuccess) {
-  start(R"({"batches": 0, "failed_batches": 0, "files": 1})");
-  addBatches(R"({"external_id": "week-1"})");
-  ASSERT_FALSE(sync().error);
-  const std::string old = batchesIn(folder()).front();
+  const std::string old = startWithWeek1();
   loseDatabase();
   post("/_simulator/batch", R"({"id": ")" + old + R"("})");
   addBatches(R"({"predecessors_by_external_id": ["week-1"], "reason": "GDPR 21"})");

@@ -26,6 +26,7 @@ std::uint32_t next() {
   return static_cast<std::uint32_t>(state >> 40U);
 }
 
+/// By chance, and not until anything happens: only the order of the threads is to change, so there is no clock to ask.
 void holdUp() {
   const std::uint32_t chance = next();
   if (chance % kLongEvery == 0) {
