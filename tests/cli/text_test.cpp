@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <variant>
+
 #include "caiexport/cli/terminal.h"
 #include "caiexport/reader/table.h"
 #include "cli/output/job_output.h"
@@ -68,6 +71,19 @@ TEST(HistoryTable, AFailuresReasonComesBeforeItsSizeAndIdsAreWholeWithoutABound)
   for (const char* part : {"7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a", "line one", "48.0 MB"}) {
     EXPECT_THAT(whole, HasSubstr(part));
   }
+}
+
+TEST(HistorySheet, AListThatNoCellHoldsIsCutAndSaysSo) {
+  store::JobView view = failedView();
+  view.job.batches.assign(100'000, {.id = model::BatchId("01JXSC00000000000000000001")});
+  const auto header = historySheetHeader();
+  const auto column = std::ranges::find(header, "batch_ids") - header.begin();
+  const std::string cell = std::get<std::string>(historySheetRow(view).at(static_cast<std::size_t>(column)));
+  EXPECT_LT(cell.size(), 32'767U);
+  EXPECT_TRUE(cell.ends_with("01 and 98,815 more")) << cell.substr(cell.size() - 40);
+  view.job.batches.resize(1000);
+  EXPECT_THAT(std::get<std::string>(historySheetRow(view).at(static_cast<std::size_t>(column))),
+              testing::EndsWith("01JXSC00000000000000000001"));
 }
 
 TEST(HistoryCsv, HasAsManyFieldsAsHeadingsAndQuotes) {

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <span>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/workbook.h"
@@ -340,11 +340,9 @@ reader::SheetCell sheetCell(const Cell& cell) {
   if (cell.type == Cell::Type::null) return {};
   const auto digits = std::ranges::count_if(cell.text, [](char letter) { return letter >= '0' && letter <= '9'; });
   const bool exact = cell.type == Cell::Type::real || digits <= static_cast<std::ptrdiff_t>(kMostDigits);
-  double number = 0;
-  const char* end = cell.text.data() + cell.text.size();
-  const bool isNumber = cell.type != Cell::Type::text && exact &&
-                        std::from_chars(cell.text.data(), end, number).ptr == end && std::isfinite(number);
-  return isNumber ? reader::SheetCell(number) : reader::SheetCell(cell.text);
+  const auto number = core::numberFrom<double>(cell.text);
+  const bool isNumber = cell.type != Cell::Type::text && exact && number && std::isfinite(*number);
+  return isNumber ? reader::SheetCell(*number) : reader::SheetCell(cell.text);
 }
 
 reader::Sheet sqlSheet(store::History& history, const std::string& sql, const Context& context) {

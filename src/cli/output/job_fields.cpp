@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <variant>
 #include <vector>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/plan.h"
@@ -232,7 +234,7 @@ struct AsJson {
   }
 };
 
-std::string joined(const std::vector<std::string>& texts) {
+std::string joined(std::span<const std::string> texts) {
   std::string list;
   for (const std::string& text : texts) list.append(list.empty() ? "" : " ").append(text);
   return list;
@@ -266,7 +268,17 @@ struct AsSheetCell {
     return sheetNumber(static_cast<double>(number), std::to_string(number));
   }
   reader::SheetCell operator()(const core::TimePoint& time) const { return time; }
-  reader::SheetCell operator()(const std::vector<std::string>& texts) const { return joined(texts); }
+  /// A cell holds 32,767 characters: of a longer list as much as fits, and how many are left out.
+  reader::SheetCell operator()(const std::vector<std::string>& texts) const {
+    constexpr std::size_t kMostBytes = 32'000;
+    std::size_t fitting = 0;
+    for (std::size_t bytes = 0; fitting < texts.size(); ++fitting) {
+      bytes += texts[fitting].size() + 1;
+      if (bytes > kMostBytes) break;
+    }
+    const std::string list = joined(std::span(texts).first(fitting));
+    return fitting == texts.size() ? list : list + " and " + core::grouped(texts.size() - fitting) + " more";
+  }
 };
 
 struct AsText {

@@ -221,7 +221,7 @@ void SheetFile::text(std::size_t column, std::string_view value) {
     throw Error(Category::usage,
                 "row " + std::to_string(rows_) + " has " + std::to_string(units) + " characters in `" +
                     core::printable(columns_[column].name) + "`: a cell of a spreadsheet holds 32,767",
-                {.hint = "leave the column out with --columns, or write csv"});
+                {.hint = "leave the column out, or write csv"});
   }
   check(worksheet_write_string(sheet_, row_, static_cast<lxw_col_t>(column), shown.c_str(), nullptr));
 }
