@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "simulator/content.h"
+
 namespace caiexport::simulator {
 
 /// Immutable bytes of known length. Thread safe.
@@ -61,5 +63,23 @@ class PatternSource final : public DataSource {
 
 /// How many of `records` go into file `index` of `files`: even shares, the remainder to the first ones.
 std::uint64_t recordsInFile(std::uint64_t records, std::uint64_t files, std::uint64_t index);
+
+/// Customer AI scores and exported profiles as real Parquet files, made through DuckDB: in a folder, one folder for
+/// each set of parameters. Those that are there already are taken.
+class ParquetSource final : public DataSource {
+ public:
+  /// The folder is created. core::Error(io) if it can't be, core::Error(internal) if DuckDB can't be started.
+  explicit ParquetSource(std::filesystem::path folder);
+  ~ParquetSource() override;
+
+  std::vector<DataFile> make(const DataRequest& request) override;
+
+ private:
+  struct Database;
+  void write(const DataRequest& request, const std::filesystem::path& into);
+
+  std::filesystem::path folder_;
+  std::unique_ptr<Database> database_;
+};
 
 }  // namespace caiexport::simulator

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "caiexport/core/text.h"
-#include "simulator/segmentation.h"
+#include "simulator/service.h"
 
 namespace caiexport::simulator {
 namespace {

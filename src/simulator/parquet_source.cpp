@@ -1,4 +1,4 @@
-#include "simulator/parquet_source.h"
+#include "simulator/content.h"
 
 #include <Poco/String.h>
 #include <duckdb.h>

@@ -1,8 +1,7 @@
-/// Segmentation: segment definitions, and who answers which call.
-#include "simulator/segmentation.h"
-
+/// Segmentation: segment definitions, jobs that evaluate them, and who answers which call.
 #include <algorithm>
 
+#include "caiexport/core/text.h"
 #include "simulator/service.h"
 
 namespace caiexport::simulator {
@@ -116,6 +115,179 @@ Response definitions(State& state, const Call& call) {
              : jsonAnswer(200, shownSegment(state, *segment));
 }
 
+std::string newJobId(State& state) {
+  return "d3b4a50d-dfea-43eb-9fca-" + paddedHex(++state.lastNumber, 12);
+}
+
+/// The scheduled evaluation of every segment, at two in the night. `age` 0 is the last one.
+SegmentJob nightly(const State& state, const std::string& sandbox, std::uint64_t age) {
+  auto at = std::chrono::floor<std::chrono::days>(state.now()) + std::chrono::hours(2);
+  if (at > state.now()) at -= std::chrono::days(1);
+  const core::TimePoint when = at - std::chrono::days(age);
+  const auto day = std::chrono::floor<std::chrono::days>(when).time_since_epoch().count();
+  SegmentJob job{.id = "a7d1c6f0-0000-4000-8000-" + paddedHex(static_cast<std::uint64_t>(day), 12),
+                 .sandbox = sandbox,
+                 .state = {.status = "SUCCEEDED", .created = when - std::chrono::minutes(30), .updated = when},
+                 .segmentIds = {"*"}};
+  return job;
+}
+
+/// All jobs of a sandbox, oldest first.
+std::vector<SegmentJob> jobsOf(const State& state, const std::string& sandbox) {
+  std::vector<SegmentJob> jobs;
+  for (std::uint64_t age = state.scenario.nightlyEvaluations; age-- > 0;) jobs.push_back(nightly(state, sandbox, age));
+  for (const SegmentJob& job : state.segmentJobs) {
+    if (job.sandbox == sandbox) jobs.push_back(job);
+  }
+  std::ranges::stable_sort(jobs, {}, [](const SegmentJob& job) { return job.state.created; });
+  return jobs;
+}
+
+std::vector<std::string> countedBy(const State& state, const SegmentJob& job) {
+  if (job.segmentIds != std::vector<std::string>{"*"}) return job.segmentIds;
+  std::vector<std::string> ids;
+  for (const Segment& segment : state.segments) ids.push_back(segment.id);
+  for (std::uint64_t number = 0; number < state.scenario.audiencesEvaluated; ++number) {
+    ids.push_back("5c1f3a52-77d4-4c8e-9b1d-" + paddedHex(number, 12));
+  }
+  return ids;
+}
+
+JsonObject metricsOf(const State& state, const SegmentJob& job) {
+  JsonObject metrics = object({{"totalTime", timeSpan(job.state)}});
+  if (job.state.status == "SUCCEEDED") {
+    const std::int64_t members = membersOfEach(state);
+    JsonObject counters = object();
+    JsonObject byNamespace = object();
+    JsonObject byStatus = object();
+    for (const std::string& id : countedBy(state, job)) {
+      counters->set(id, members);
+      byNamespace->set(id, object({{"ECID", members}, {"CRMID", members / 2}}));
+      byStatus->set(id, object({{"realized", members}, {"exited", 0}}));
+    }
+    metrics->set("totalProfiles", static_cast<std::int64_t>(state.scenario.records));
+    metrics->set("segmentedProfileCounter", counters);
+    metrics->set("segmentedProfileByNamespaceCounter", byNamespace);
+    metrics->set("segmentedProfileByStatusCounter", byStatus);
+  }
+  return metrics;
+}
+
+JsonObject shownJob(const State& state, const SegmentJob& job) {
+  JsonArray segments = array();
+  for (const std::string& id : job.segmentIds) segments->add(object({{"segmentId", id}}));
+  const auto link = [&](const char* method) {
+    return object({{"href", "/segment/jobs/" + job.id}, {"method", method}});
+  };
+  return object({{"id", job.id},
+                 {"imsOrgId", state.scenario.organization},
+                 {"status", job.state.status},
+                 {"batchId", "678f53bc-e21d-4c47-a7ec-5ad0064f8e4c"},
+                 {"computeJobId", 8811},
+                 {"computeGatewayJobId", "9ea97b25-a0f5-410e-ae87-b2d85e58f399"},
+                 {"segments", segments},
+                 {"metrics", metricsOf(state, job)},
+                 {"errors", job.state.status == "FAILED" ? jobErrors("evaluation failed") : array()},
+                 {"requestId", "sim-request-of-" + job.id},
+                 {"source", "api"},
+                 {"_links", object({{"cancel", link("DELETE")}, {"checkStatus", link("GET")}})},
+                 {"profileInstanceId", "ups"},
+                 {"creationTime", toMilliseconds(job.state.created)},
+                 {"updateTime", toMilliseconds(job.state.updated)},
+                 {"updateEpoch", toMilliseconds(job.state.updated) / 1000}});
+}
+
+/// `[{"segmentId": X}]`, or an object with `segments` for more than 1500 of them.
+JsonArray segmentsIn(const Json& body) {
+  const JsonObject wrapped = asObject(body);
+  JsonArray list = wrapped ? arrayIn(wrapped, "segments") : asArray(body);
+  if (!list || list->size() == 0) {
+    throw Refused{problem(400, "UPSRV-0400", "Bad Request", "the body must be an array of objects with segmentId")};
+  }
+  return list;
+}
+
+/// Of the scenario's clock, in UTC.
+void checkQuota(const State& state, const Call& call) {
+  if (state.scenario.b2bSimplification) {
+    throw Refused{problem(400, "UPAPI-054554", "Bad Request",
+                          "Non-scheduled segment jobs are not allowed for orgs enabled for B2B simplification.")};
+  }
+  const auto day = std::chrono::floor<std::chrono::days>(state.now());
+  const std::chrono::sys_days year = std::chrono::year_month_day(day).year() / std::chrono::January / 1;
+  const auto since = [&](core::TimePoint begin) {
+    return static_cast<std::uint64_t>(std::ranges::count_if(state.segmentJobs, [&](const SegmentJob& job) {
+      return job.sandbox == call.sandbox && job.state.created >= begin;
+    }));
+  };
+  if (since(day) >= state.scenario.evaluationsADay || since(year) >= state.scenario.evaluationsAYear) {
+    throw Refused{problem(403, "UPAPI-000000", "Forbidden", "the limit of evaluations on demand is reached")};
+  }
+}
+
+Response create(State& state, const Call& call) {
+  checkQuota(state, call);
+  SegmentJob job{.sandbox = call.sandbox, .segmentIds = checkedSegments(state, call, segmentsIn(bodyOf(call)))};
+  job.id = newJobId(state);
+  job.state.created = job.state.updated = state.now();
+  ++state.statistics.segmentJobsAccepted;
+  state.segmentJobs.push_back(job);
+  return jsonAnswer(200, shownJob(state, job));
+}
+
+bool hasSegment(const SegmentJob& job, const std::string& property) {
+  constexpr std::string_view kPrefix = "segments~segmentId==";
+  return !property.starts_with(kPrefix) || std::find(job.segmentIds.begin(), job.segmentIds.end(),
+                                                     property.substr(kPrefix.size())) != job.segmentIds.end();
+}
+
+/// Oldest first where no order is asked for; pages are numbered from 0. An empty next object means the end.
+Response list(State& state, const Call& call) {
+  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  const std::uint64_t page = numberIn(call, "start", 0, 0, INT32_MAX);
+  std::vector<SegmentJob> all;
+  for (SegmentJob& job : jobsOf(state, call.sandbox)) {
+    const bool wanted = call.query.get("status").value_or(job.state.status) == job.state.status &&
+                        hasSegment(job, call.query.get("property").value_or(""));
+    if (wanted) all.push_back(std::move(job));
+  }
+  if (!state.scenario.ignoreSort && core::toLower(call.query.get("sort").value_or("")).ends_with(":desc")) {
+    std::ranges::reverse(all);
+  }
+  JsonArray children = array();
+  for (std::uint64_t at = page * limit; at < all.size() && children->size() < limit; ++at) {
+    children->add(shownJob(state, all[at]));
+  }
+  const std::string next = nextPage(state, "start", "@/segmentJobs", "/segment/jobs", page, limit, all.size());
+  JsonObject shownPage = object({{"totalCount", all.size()}, {"pageSize", children->size()}});
+  if (!next.empty()) shownPage->set("next", std::to_string(page + 1));
+  return jsonAnswer(200, object({{"_page", shownPage},
+                                 {"children", children},
+                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
+}
+
+Response one(State& state, const Call& call, SegmentJob& job) {
+  if (call.isGet()) {
+    moveOn(job.state, state.scenario.segmentJobPolls, state.scenario.segmentJobResult, state.scenario.unknownStatus,
+           state.now());
+    return jsonAnswer(200, shownJob(state, job));
+  }
+  if (call.request.method != "DELETE") return methodNotAllowed();
+  job.state.status = "CANCELLING";
+  return cancelAnswer(state, "Segment job");
+}
+
+Response segmentJobs(State& state, Call& call) {
+  if (call.path.size() == 2) {
+    return call.request.method == "POST" ? create(state, call)
+                                         : (call.isGet() ? list(state, call) : methodNotAllowed());
+  }
+  for (SegmentJob& job : state.segmentJobs) {
+    if (job.id == call.path[2] && job.sandbox == call.sandbox) return one(state, call, job);
+  }
+  return problem(404, "SGMT-0404", "Segment job not found", call.path[2] + " is not known");
+}
+
 }  // namespace
 
 std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
@@ -187,6 +359,21 @@ Response segmentation(State& state, Call& call) {
   if (kind == "segment/definitions") return definitions(state, call);
   if (kind == "segment/jobs") return segmentJobs(state, call);
   return kind == "export/jobs" ? exportJobs(state, call) : notFound(call.rawPath);
+}
+
+std::int64_t membersOfEach(const State& state) {
+  const std::uint64_t members = state.scenario.exportProfiles;
+  return static_cast<std::int64_t>(members > 0 ? members : state.scenario.records / 4);
+}
+
+std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& segment) {
+  std::optional<SegmentJob> last;
+  for (const SegmentJob& job : jobsOf(state, segment.sandbox)) {
+    const std::vector<std::string> counted = countedBy(state, job);
+    const bool counts = job.state.status == "SUCCEEDED" && std::ranges::find(counted, segment.id) != counted.end();
+    if (counts && (!last || job.state.updated > last->state.updated)) last = job;
+  }
+  return last;
 }
 
 }  // namespace caiexport::simulator

@@ -1,12 +1,14 @@
 #pragma once
 /// What the simulated services share: a parsed call, refusals, and one function per service.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "simulator/fault.h"
 #include "simulator/message.h"
+#include "simulator/service.h"
 #include "simulator/state.h"
 
 namespace caiexport::simulator {
@@ -65,5 +67,29 @@ Response control(State& state, Call& call);
 /// Changes scenario keys; makes the score batches anew if the world's shape changed.
 void changeScenario(State& state, const std::string& json);
 JsonObject shownState(const State& state);
+
+// What export jobs and segment jobs have in common.
+
+Response exportJobs(State& state, Call& call);
+
+/// The job that counted the segment's members last; nothing if none has.
+std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& segment);
+/// How many members every segment has.
+std::int64_t membersOfEach(const State& state);
+
+/// What leads to the page after `page`: a path that is not the real one, as the platform has it, or the documented one.
+std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
+                     std::uint64_t page, std::uint64_t limit, std::uint64_t total);
+
+/// The ids of `[{"segmentId": ...}]`; throws Refused for one that is not known (`*` stands for all).
+std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list);
+
+/// A poll moves a job on: to `result` once there were `pollsNeeded`, to CANCELLED from CANCELLING.
+void moveOn(JobState& job, std::uint64_t pollsNeeded, const std::string& result, const std::string& unknownStatus,
+            core::TimePoint now);
+
+JsonObject timeSpan(const JobState& job);
+JsonArray jobErrors(const std::string& message);
+Response cancelAnswer(const State& state, const std::string& what);
 
 }  // namespace caiexport::simulator

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <exception>
-#include <mutex>
 #include <stdexcept>
 
-#include "caiexport/core/clock.h"
 #include "caiexport/core/text.h"
 #include "simulator/service.h"
 
@@ -115,83 +113,74 @@ Response answerAny(State& state, const Request& request) {
 
 }  // namespace
 
-struct World::Guarded {
-  std::mutex mutex = {};
-  std::uint64_t requestNumber = 0;
-  State state;
-};
-
 World::World(Scenario scenario, DataSource& data, core::Clock& clock)
-    : guarded_(new Guarded{.state = State{.scenario = std::move(scenario), .data = data, .clock = clock}}) {
-  populate(guarded_->state);
+    : state_{.scenario = std::move(scenario), .data = data, .clock = clock} {
+  populate(state_);
 }
 
-World::~World() = default;
-
 Response World::handle(const Request& request) {
-  const std::lock_guard lock(guarded_->mutex);
-  Response response = answerAny(guarded_->state, request);
-  response.setHeader("Date", httpDate(guarded_->state.now()));
-  response.setHeader("X-Request-Id", "sim-request-" + std::to_string(++guarded_->requestNumber));
+  const std::lock_guard lock(mutex_);
+  Response response = answerAny(state_, request);
+  response.setHeader("Date", httpDate(state_.now()));
+  response.setHeader("X-Request-Id", "sim-request-" + std::to_string(++requestNumber_));
   return response;
 }
 
 void World::advance(std::chrono::seconds by) {
-  const std::lock_guard lock(guarded_->mutex);
-  guarded_->state.advanced += by;
+  const std::lock_guard lock(mutex_);
+  state_.advanced += by;
 }
 
 void World::change(const std::string& scenarioJson) {
-  const std::lock_guard lock(guarded_->mutex);
-  changeScenario(guarded_->state, scenarioJson);
+  const std::lock_guard lock(mutex_);
+  changeScenario(state_, scenarioJson);
 }
 
 void World::prepare() {
-  const std::lock_guard lock(guarded_->mutex);
-  State& state = guarded_->state;
+  const std::lock_guard lock(mutex_);
   Batch* newest = nullptr;
-  for (Batch& batch : state.batches) {
+  for (Batch& batch : state_.batches) {
     const bool counts = batch.status != "failed" && batch.isOrdinary();
     newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
   }
-  if (newest != nullptr) makeFiles(state, *newest);
+  if (newest != nullptr) makeFiles(state_, *newest);
 }
 
 Statistics World::statistics() const {
-  const std::lock_guard lock(guarded_->mutex);
-  return guarded_->state.statistics;
+  const std::lock_guard lock(mutex_);
+  return state_.statistics;
 }
 
 std::string World::stateJson() const {
-  const std::lock_guard lock(guarded_->mutex);
-  return textOf(shownState(guarded_->state));
+  const std::lock_guard lock(mutex_);
+  return textOf(shownState(state_));
 }
 
 void World::countServed(const Response& response, std::uint64_t bytes) {
-  const std::lock_guard lock(guarded_->mutex);
-  guarded_->state.statistics.bytesServed += bytes;
-  guarded_->state.statistics.fileBytesServed += response.content ? bytes : 0;
+  const std::lock_guard lock(mutex_);
+  state_.statistics.bytesServed += bytes;
+  state_.statistics.fileBytesServed += response.content ? bytes : 0;
 }
 
 void World::countConnection() {
-  const std::lock_guard lock(guarded_->mutex);
-  ++guarded_->state.statistics.connections;
+  const std::lock_guard lock(mutex_);
+  ++state_.statistics.connections;
 }
 
 void World::countHandshake() {
-  const std::lock_guard lock(guarded_->mutex);
-  ++guarded_->state.statistics.handshakes;
+  const std::lock_guard lock(mutex_);
+  ++state_.statistics.handshakes;
 }
 
 void World::requestBegins() {
-  const std::lock_guard lock(guarded_->mutex);
-  Statistics& statistics = guarded_->state.statistics;
+  const std::lock_guard lock(mutex_);
+  Statistics& statistics = state_.statistics;
   statistics.mostInFlight = std::max(statistics.mostInFlight, ++statistics.requestsInFlight);
 }
 
 void World::requestEnds() {
-  const std::lock_guard lock(guarded_->mutex);
-  --guarded_->state.statistics.requestsInFlight;
+  const std::lock_guard lock(mutex_);
+  --state_.statistics.requestsInFlight;
 }
 
 }  // namespace caiexport::simulator

@@ -3,29 +3,18 @@
 
 #include <chrono>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <string>
 
 #include "simulator/message.h"
-#include "simulator/scenario.h"
-#include "simulator/statistics.h"
-
-namespace caiexport::core {
-class Clock;
-}
+#include "simulator/state.h"
 
 namespace caiexport::simulator {
-
-class DataSource;
-struct State;
 
 /// Thread safe. Keeps references to `data` and `clock`.
 class World {
  public:
   World(Scenario scenario, DataSource& data, core::Clock& clock);
-  ~World();
-  World(const World&) = delete;
-  World& operator=(const World&) = delete;
 
   /// Answers one request. Fails never: what goes wrong inside is a 500 with the reason. The answer's `transport` is
   /// for the caller to carry out, and so are the counters below.
@@ -50,8 +39,9 @@ class World {
   void requestEnds();
 
  private:
-  struct Guarded;
-  std::unique_ptr<Guarded> guarded_;
+  mutable std::mutex mutex_ = {};
+  std::uint64_t requestNumber_ = 0;
+  State state_;
 };
 
 }  // namespace caiexport::simulator

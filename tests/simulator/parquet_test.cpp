@@ -1,7 +1,7 @@
 #include <duckdb.h>
 #include <gmock/gmock.h>
 
-#include "simulator/parquet_source.h"
+#include "simulator/content.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::simulator {
