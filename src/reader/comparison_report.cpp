@@ -84,9 +84,7 @@ void writeSide(json::Writer& json, const Comparison& comparison, bool isNow, con
   const ComparedSide& side = isNow ? comparison.now : comparison.before;
   json.beginObject();
   json.key("source").value(facts.source);
-  json.key("batch_ids").beginArray();
-  for (const std::string& batch : facts.batches) json.value(batch);
-  json.endArray();
+  writeBatches(json, facts);
   json.key("field").value(side.field);
   json.key("records").value(side.records);
   json.key("identities").value(side.identities);
@@ -99,17 +97,7 @@ void writeSide(json::Writer& json, const Comparison& comparison, bool isNow, con
     json.key(kStandingNames[standing]).value(bucketOf(comparison, standing, isNow));
   }
   json.endObject();
-  json.key("histogram").beginArray();
-  for (std::size_t bin = 0; bin < side.histogram.size(); ++bin) {
-    json.beginObject();
-    json.key("from")
-        .value(static_cast<std::uint64_t>(bin * 5))
-        .key("to")
-        .value(static_cast<std::uint64_t>(bin * 5 + 5));
-    json.key("count").value(side.histogram[bin]);
-    json.endObject();
-  }
-  json.endArray();
+  writeHistogram(json, side.histogram);
   json.endObject();
 }
 
@@ -197,26 +185,22 @@ std::string jsonReport(const Comparison& comparison, const SourceFacts& now, con
 
 std::vector<Sheet> sheetReport(const Comparison& comparison, const SourceFacts& now, const SourceFacts& before) {
   Sheet figuresSheet{.name = "Figures", .header = {"figure", "before", "now"}};
-  const auto count = [](std::uint64_t value) { return SheetCell(static_cast<double>(value)); };
-  const auto maybe = [](const std::optional<double>& value) { return value ? SheetCell(*value) : SheetCell(); };
-  const auto name = [](const char* text) { return SheetCell(std::string(text)); };
   const ComparedSide& a = comparison.before;
   const ComparedSide& b = comparison.now;
-  figuresSheet.rows = {{name("source"), nameOf(before), nameOf(now)},
-                       {name("field"), a.field, b.field},
-                       {name("rows"), count(a.records), count(b.records)},
-                       {name("identities"), count(a.identities), count(b.identities)},
-                       {name("repeated rows"), count(a.repeated), count(b.repeated)},
-                       {name("rows without identity"), count(a.withoutIdentity), count(b.withoutIdentity)},
-                       {name("mean score"), maybe(a.mean), maybe(b.mean)},
-                       {name("mean change of those in both"), SheetCell(), maybe(comparison.meanChange)},
-                       {name("drift (population stability index)"), SheetCell(), maybe(comparison.drift)}};
+  figuresSheet.rows = {{"source", nameOf(before), nameOf(now)},
+                       {"field", a.field, b.field},
+                       {"rows", cellOf(a.records), cellOf(b.records)},
+                       {"identities", cellOf(a.identities), cellOf(b.identities)},
+                       {"repeated rows", cellOf(a.repeated), cellOf(b.repeated)},
+                       {"rows without identity", cellOf(a.withoutIdentity), cellOf(b.withoutIdentity)},
+                       {"mean score", cellOf(a.mean), cellOf(b.mean)},
+                       {"mean change of those in both", SheetCell(), cellOf(comparison.meanChange)},
+                       {"drift (population stability index)", SheetCell(), cellOf(comparison.drift)}};
   Sheet moved{.name = "Moved", .header = {"before", "now", "identities"}};
   for (std::size_t then = 0; then < kStandings; ++then) {
     for (std::size_t today = 0; today < kStandings; ++today) {
       if (comparison.moved[then][today] == 0) continue;
-      moved.rows.push_back(
-          {name(kStandingNames[then]), name(kStandingNames[today]), count(comparison.moved[then][today])});
+      moved.rows.push_back({kStandingNames[then], kStandingNames[today], cellOf(comparison.moved[then][today])});
     }
   }
   return {figuresSheet, moved};

@@ -1,9 +1,12 @@
 /// The page: what a set of scores is, for people who read it once.
 
+#include <Poco/String.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "caiexport/core/text.h"
 #include "caiexport/reader/score_report.h"
@@ -13,28 +16,10 @@ namespace caiexport::reader {
 namespace {
 
 std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char letter : core::printable(text)) {
-    switch (letter) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += letter;
-        break;
-    }
+  std::string out = core::printable(text);
+  for (const auto& [letter, html] :
+       {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}}) {
+    Poco::replaceInPlace(out, letter, html);
   }
   return out;
 }

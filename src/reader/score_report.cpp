@@ -1,7 +1,9 @@
+/// What a set of scores is, as text, JSON and sheets, and what all reports share.
 #include "caiexport/reader/score_report.h"
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <string_view>
@@ -132,18 +134,6 @@ std::string figureLines(const ScoreSummary& summary, std::size_t width) {
 
 // JSON
 
-void writeHistogram(json::Writer& json, const ScoreSummary& summary) {
-  json.key("histogram").beginArray();
-  for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
-    json.beginObject();
-    json.key("from").value(std::uint64_t{bin * 5});
-    json.key("to").value(std::uint64_t{bin * 5 + 5});
-    json.key("count").value(summary.histogram[bin]);
-    json.endObject();
-  }
-  json.endArray();
-}
-
 void writeFactors(json::Writer& json, const ScoreSummary& summary) {
   json.key("factors").beginArray();
   for (const InfluentialFactor& factor : summary.factors) {
@@ -170,6 +160,75 @@ void writeDate(json::Writer& json, const ScoreSummary& summary) {
 }
 
 }  // namespace
+
+std::string fixed(double value, int places) {
+  std::array<char, 64> buffer{};
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, places);
+  // Only values beyond 10^50 do not fit.
+  if (result.ec != std::errc{}) {
+    return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
+  }
+  return {buffer.data(), result.ptr};
+}
+
+std::string shown(const std::optional<double>& value, int places) {
+  return value ? fixed(*value, places) : "-";
+}
+
+double shareOf(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  return fixed(100 * shareOf(part, whole), 1) + "%";
+}
+
+std::string batchNames(const SourceFacts& facts, std::size_t most) {
+  std::string names;
+  for (std::size_t index = 0; index < std::min(most, facts.batches.size()); ++index) {
+    names += (index == 0 ? "" : ", ") + core::printable(facts.batches[index], 80);
+  }
+  if (facts.batches.size() > most) names += " and " + grouped(facts.batches.size() - most) + " more";
+  return names;
+}
+
+std::string minutes(core::TimePoint time) {
+  std::string text = core::formatTime(time).substr(0, 16);
+  std::replace(text.begin(), text.end(), 'T', ' ');
+  return text;
+}
+
+std::string dateSpan(const ScoreSummary& summary) {
+  if (!summary.scoreDateFrom || !summary.scoreDateTo) return {};
+  const std::string from = minutes(*summary.scoreDateFrom);
+  const std::string to = minutes(*summary.scoreDateTo);
+  return from == to ? from + " UTC" : from + " to " + to + " UTC";
+}
+
+std::uint64_t largestBin(const ScoreSummary& summary) {
+  return *std::max_element(summary.histogram.begin(), summary.histogram.end());
+}
+
+void writeBatches(json::Writer& json, const SourceFacts& facts) {
+  json.key("batch_ids").beginArray();
+  for (const std::string& batch : facts.batches) json.value(batch);
+  json.endArray();
+}
+
+void writeHistogram(json::Writer& json, const Histogram& histogram) {
+  json.key("histogram").beginArray();
+  for (std::uint64_t bin = 0; bin < histogram.size(); ++bin) {
+    json.beginObject();
+    json.key("from").value(bin * 5).key("to").value(bin * 5 + 5).key("count").value(histogram[bin]);
+    json.endObject();
+  }
+  json.endArray();
+}
+
+SheetCell cellOf(std::uint64_t count) {
+  return static_cast<double>(count);
+}
 
 std::string textReport(const ScoreSummary& summary, const SourceFacts& facts, std::size_t width) {
   std::string text = fitTo("Scores in " + core::printable(summary.field), width) + "\n";
@@ -206,9 +265,7 @@ std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts) {
   json::Writer json(text);
   json.beginObject();
   json.key("field").value(summary.field);
-  json.key("batch_ids").beginArray();
-  for (const std::string& batch : facts.batches) json.value(batch);
-  json.endArray();
+  writeBatches(json, facts);
   json.key("records").value(summary.records);
   json.key("scored").value(summary.scored);
   json.key("unscored").value(summary.unscored);
@@ -220,11 +277,52 @@ std::string jsonReport(const ScoreSummary& summary, const SourceFacts& facts) {
   json.key("buckets").beginObject();
   json.key("low").value(summary.low).key("medium").value(summary.medium).key("high").value(summary.high);
   json.endObject();
-  writeHistogram(json, summary);
+  writeHistogram(json, summary.histogram);
   writeDate(json, summary);
   writeFactors(json, summary);
   json.endObject();
   return text + "\n";
+}
+
+std::vector<Sheet> sheetReport(const ScoreSummary& summary, const SourceFacts& facts) {
+  Sheet figures{.name = "Figures", .header = {"figure", "value"}};
+  figures.rows = {{"source", facts.source},
+                  {"field", summary.field},
+                  {"rows", cellOf(summary.records)},
+                  {"scored", cellOf(summary.scored)},
+                  {"unscored", cellOf(summary.unscored)},
+                  {"outside of 0 to 100", cellOf(summary.outside)},
+                  {"min", cellOf(summary.min)},
+                  {"max", cellOf(summary.max)},
+                  {"mean", cellOf(summary.mean)},
+                  {"stddev", cellOf(summary.stddev)},
+                  {"p05", cellOf(summary.p05)},
+                  {"p25", cellOf(summary.p25)},
+                  {"p50", cellOf(summary.p50)},
+                  {"p75", cellOf(summary.p75)},
+                  {"p95", cellOf(summary.p95)},
+                  {"scored from", cellOf(summary.scoreDateFrom)},
+                  {"scored to", cellOf(summary.scoreDateTo)}};
+  for (const std::string& batch : facts.batches) figures.rows.push_back({"batch", batch});
+
+  Sheet buckets{.name = "Buckets", .header = {"bucket", "from", "to", "count", "share"}};
+  buckets.rows = {{"low", 0.0, 25.0, cellOf(summary.low), shareOf(summary.low, summary.scored)},
+                  {"medium", 25.0, 75.0, cellOf(summary.medium), shareOf(summary.medium, summary.scored)},
+                  {"high", 75.0, 100.0, cellOf(summary.high), shareOf(summary.high, summary.scored)}};
+
+  Sheet histogram{.name = "Histogram", .header = {"from", "to", "count", "share"}};
+  for (std::size_t bin = 0; bin < ScoreSummary::kBins; ++bin) {
+    const double from = static_cast<double>(bin) * ScoreSummary::kBinWidth;
+    histogram.rows.push_back({from, from + ScoreSummary::kBinWidth, cellOf(summary.histogram[bin]),
+                              shareOf(summary.histogram[bin], summary.scored)});
+  }
+
+  Sheet factors{.name = "Factors", .header = {"factor", "count", "mean importance", "high", "medium", "low"}};
+  for (const InfluentialFactor& factor : summary.factors) {
+    factors.rows.push_back({factor.name, cellOf(factor.count), cellOf(factor.meanImportance), cellOf(factor.high),
+                            cellOf(factor.medium), cellOf(factor.low)});
+  }
+  return {figures, buckets, histogram, factors};
 }
 
 }  // namespace caiexport::reader

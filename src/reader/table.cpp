@@ -7,7 +7,7 @@
 
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/text.h"
-#include "short_names.h"
+#include "report_text.h"
 
 namespace caiexport::reader {
 namespace {

@@ -17,7 +17,7 @@
 #include "caiexport/core/memory.h"
 #include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
-#include "short_names.h"
+#include "report_text.h"
 
 namespace caiexport::reader {
 namespace {
