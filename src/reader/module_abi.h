@@ -3,7 +3,7 @@
 /// else is used.
 
 #include "caiexport/reader/parquet_reader.h"
-#include "caiexport/reader/workbook.h"
+#include "caiexport/reader/table.h"
 
 namespace caiexport::reader {
 

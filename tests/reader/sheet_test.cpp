@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "caiexport/reader/workbook.h"
+#include "caiexport/reader/table.h"
 #include "reader_fixture.h"
 
 namespace caiexport::test {

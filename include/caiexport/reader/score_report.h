@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "caiexport/reader/scores.h"
-#include "caiexport/reader/workbook.h"
+#include "caiexport/reader/table.h"
 
 namespace caiexport::reader {
 

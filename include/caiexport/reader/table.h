@@ -1,10 +1,14 @@
 #pragma once
-/// Rows as text for people, and how they fit a terminal. Pure functions.
+/// Tables for people: rows as text, and how they fit a terminal (pure functions), and spreadsheets.
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
+
+#include "caiexport/core/clock.h"
 
 namespace caiexport::reader {
 
@@ -37,5 +41,20 @@ std::string fitTo(std::string_view text, std::size_t width);
 /// their ends, as short as they differ. Long cells are cut, columns that do not fit are left out and named in the last
 /// line. Empty text for a table without columns.
 std::string renderTable(const Table& table, std::size_t width);
+
+// Spreadsheet files (.xlsx) of what is no set of rows: figures, lists.
+
+/// Empty, text, a number, a time (shown in UTC).
+using SheetCell = std::variant<std::monostate, std::string, double, core::TimePoint>;
+
+struct Sheet {
+  std::string name;
+  std::vector<std::string> header;
+  std::vector<std::vector<SheetCell>> rows = {};
+};
+
+/// Makes the file at `path`, whose folder holds temporary files meanwhile. Loads the module. Error(io) if it can't be
+/// written, Error(usage) for what a spreadsheet can't hold.
+void writeWorkbook(const std::filesystem::path& path, const std::vector<Sheet>& sheets);
 
 }  // namespace caiexport::reader

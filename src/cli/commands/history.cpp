@@ -9,7 +9,7 @@
 #include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/reader/workbook.h"
+#include "caiexport/reader/table.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
 #include "cli/output/output_file.h"

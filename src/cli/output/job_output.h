@@ -13,7 +13,6 @@
 #include "caiexport/model/job.h"
 #include "caiexport/model/replacement.h"
 #include "caiexport/reader/table.h"
-#include "caiexport/reader/workbook.h"
 
 namespace caiexport::core {
 class Error;

@@ -1,4 +1,4 @@
-#include "column_names.h"
+#include "duck.h"
 
 #include <algorithm>
 #include <set>

@@ -1,11 +1,12 @@
 #pragma once
-/// DuckDB's C API with ownership and with failures as core::Error.
+/// DuckDB's C API with ownership and with failures as core::Error; types of columns as plain data, and their names.
 
 #include <duckdb.h>
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -135,6 +136,100 @@ class InterruptOnStop {
     void operator()() const { duck->interrupt(); }
   };
   std::stop_callback<Call> callback_;
+};
+
+/// The type of a column as plain data.
+struct Type {
+  std::string name;  ///< Of the column or field; empty for elements of lists and maps.
+  duckdb_type id = DUCKDB_TYPE_INVALID;
+  duckdb_type storage = DUCKDB_TYPE_INVALID;  ///< Of a decimal or an enum.
+  std::uint8_t width = 0;                     ///< Of a decimal.
+  std::uint8_t scale = 0;                     ///< Of a decimal.
+  std::uint64_t arraySize = 0;
+  bool json = false;                     ///< Text that is JSON by its type.
+  std::vector<std::string> labels = {};  ///< Of an enum.
+  /// Fields of a struct; the element of a list or array; key and value of a map.
+  std::vector<Type> children = {};
+
+  bool isStruct() const { return id == DUCKDB_TYPE_STRUCT; }
+  bool isNumeric() const;
+  bool isTime() const;  ///< A date or a timestamp of any kind.
+  /// False if values of this type, or inside it, must be turned into text by DuckDB.
+  bool isReadable() const;
+  /// As in SQL.
+  std::string describe() const;
+};
+
+Type readType(std::string name, duckdb_logical_type type);
+
+/// A field of a struct, or a column, by its dotted path.
+struct Found {
+  std::vector<std::string> steps = {};  ///< Names from the column down, as they are spelt in the files.
+  const Type* type = nullptr;
+};
+
+/// Finds a dotted path among `columns` (names may hold dots themselves): exact first, then without case. `type` is null
+/// if there is none, or if without case there are several.
+Found findPath(const std::vector<Type>& columns, std::string_view path);
+
+/// Fields whose path ends in `end`, e.g. `score` or `churn.score`: as it is spelt, else without case. Groups only where
+/// no other field is meant.
+std::vector<Found> findByEnd(const std::vector<Type>& columns, std::string_view end);
+
+/// All fields, groups before what is in them.
+std::vector<Found> allFields(const std::vector<Type>& columns);
+
+/// The names with dots between.
+std::string dotted(const std::vector<std::string>& steps);
+
+/// SQL for the field.
+std::string fieldSql(const std::vector<std::string>& steps);
+
+// Columns whose names differ by case alone. To Parquet they are two; SQL takes them for one, and DuckDB renames the
+// second. Here each gets a name of its own for SQL, of the same length, and its real name back in all that is shown.
+
+/// A column or group as it is spelt in a file.
+struct RawField {
+  std::string name;
+  bool list = false;
+  bool map = false;
+  bool repeated = false;
+  std::vector<RawField> children = {};
+  bool operator==(const RawField&) const = default;
+};
+
+/// Of each of the files, in their order; `files` is SQL of the list. Nothing where no two names, anywhere in the files,
+/// differ by case alone, which costs no more than the footers.
+std::optional<std::vector<RawField>> schemasIfNamesClash(Duck& duck, const std::string& files);
+
+/// Real names and those for SQL. They differ only where two fields of one group differ by case alone.
+class ColumnNames {
+ public:
+  ColumnNames() = default;
+  /// `schemas`: those of all files.
+  explicit ColumnNames(const std::vector<RawField>& schemas);
+
+  /// These, and names for those of `columns` that differ by case alone.
+  ColumnNames with(const std::vector<std::string>& columns) const;
+
+  bool empty() const { return sql_.empty(); }
+  const std::string& sqlOf(const std::string& name) const;
+  /// Puts the real names back, in texts made of the names for SQL too.
+  std::string shown(std::string text) const;
+  void show(Type& type) const;
+  /// SQL of a user, in which the fields bear their real names. Error(usage) for a name that could mean several.
+  std::string forSql(Duck& duck, const std::string& sql) const;
+  /// SQL of the field with the names for SQL, inside it too; `type` and `raw` are the same field's.
+  std::string renamed(const std::string& field, const Type& type, const RawField& raw) const;
+  /// Real names by those for SQL.
+  const std::map<std::string, std::string>& realNames() const { return real_; }
+
+ private:
+  bool isIn(const RawField& raw) const;
+  void add(const std::string& name);
+
+  std::map<std::string, std::string> sql_;   ///< By the real name.
+  std::map<std::string, std::string> real_;  ///< The other way round.
 };
 
 }  // namespace caiexport::reader

@@ -13,9 +13,6 @@
 #include "module_abi.h"
 #include "parquet_file.h"
 #include "profile_set.h"
-#include "row_output.h"
-#include "score_count.h"
-#include "sheet_file.h"
 #include "values.h"
 
 namespace caiexport::reader {

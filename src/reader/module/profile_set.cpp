@@ -9,8 +9,6 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
-#include "parquet_file.h"
-#include "score_count.h"
 
 namespace caiexport::reader {
 namespace {

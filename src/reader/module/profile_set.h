@@ -1,18 +1,20 @@
 #pragma once
-/// Files united as the view `profiles` of one database.
+/// Files united as the view `profiles` of one database; their rows, their scores.
 
+#include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/reader/parquet_reader.h"
-#include "column_names.h"
 #include "duck.h"
-#include "file_union.h"
-#include "type_tree.h"
+#include "parquet_file.h"
+#include "values.h"
 
 namespace caiexport::reader {
 
@@ -110,5 +112,47 @@ class ProfileSet {
   std::vector<Type> allColumns_;   ///< Those of the files and the added ones.
   bool throughView_ = false;
 };
+
+// Rows of a statement: worked on in parallel (one thread fetches chunks, several work on them), and into lines or a
+// spreadsheet.
+
+/// What one worker does with chunks. Each worker has an object of its own.
+class ChunkWork {
+ public:
+  virtual ~ChunkWork() = default;
+  /// The costly part; runs beside the others. Only the first `rows` rows count.
+  virtual void prepare(duckdb_data_chunk chunk, std::uint64_t rows) = 0;
+  /// Runs alone, in the order of the chunks. False ends the run quietly.
+  virtual bool finish() { return true; }
+};
+
+/// Works on all rows, at most `limit`. Returns how many rows' work was finished. Errors of any thread are thrown here.
+std::uint64_t processRows(Rows& rows, std::uint64_t limit, const std::vector<std::unique_ptr<ChunkWork>>& workers,
+                          const std::stop_token& stop);
+
+/// Writes the rows as lines, at most `limit`, and returns how many. A stop is obeyed while an InterruptOnStop lives.
+std::uint64_t writeLines(Duck& duck, const RowSource& source, const Blame& blame, RowFormat format, Output& output,
+                         unsigned threads, std::optional<std::uint64_t> limit, const std::stop_token& stop);
+
+SheetFacts writeSheetRows(Duck& duck, const RowSource& source, const Blame& blame, const std::filesystem::path& path,
+                          std::uint64_t expectedRows, std::optional<std::uint64_t> limit, const std::stop_token& stop);
+
+// From the profiles to a ScoreSummary, reading only the columns that matter, and from two sets to their ScorePair.
+
+/// Numeric fields named `score`; lists and maps are not searched.
+std::vector<Found> scoreFields(const std::vector<Type>& columns);
+
+/// What stands beside a score: its percentile and the time it was made. `type` is null for what there is not.
+Found percentileBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
+Found dateBeside(const std::vector<Type>& columns, const std::vector<std::string>& score);
+
+ScoreStory tellStory(ProfileSet& set, const std::string& field, const std::stop_token& stop);
+
+ScoreSummary countScores(ProfileSet& set, const std::string& field, const ReaderSettings& settings,
+                         std::stop_token stop);
+
+/// As ParquetReader::openPair.
+std::unique_ptr<ScorePair> openScorePair(const ReaderSettings& settings, std::vector<InputFile> now,
+                                         std::vector<InputFile> before);
 
 }  // namespace caiexport::reader

@@ -1,4 +1,4 @@
-#include "row_output.h"
+#include "profile_set.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
-#include "sheet_file.h"
 #include "values.h"
 
 namespace caiexport::reader {

@@ -1,4 +1,4 @@
-#include "score_count.h"
+#include "profile_set.h"
 
 #include <algorithm>
 #include <array>
@@ -12,8 +12,6 @@
 
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "row_output.h"
-#include "values.h"
 
 namespace caiexport::reader {
 namespace {

@@ -9,8 +9,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "row_output.h"
-#include "score_count.h"
+#include "profile_set.h"
 #include "values.h"
 
 namespace caiexport::reader {

@@ -1,4 +1,4 @@
-#include "sheet_file.h"
+#include "values.h"
 
 #include <xlsxwriter.h>
 

@@ -1,11 +1,10 @@
-#include "type_tree.h"
+#include "duck.h"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "caiexport/core/text.h"
-#include "duck.h"
 
 namespace caiexport::reader {
 namespace {
