@@ -51,7 +51,7 @@ LIBRARIES = [
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
     ("libxlsxwriter", r"xlsxwriter", ["src/reader/module/sheet_file"]),
     ("SQLite", r"(SQLiteCpp/|sqlite3)", ["src/store/", "include/caiexport/store/"]),
-    ("OpenSSL", r"openssl/", ["src/core/digest", "src/net/", "src/cli/", "src/simulator/"]),
+    ("OpenSSL", r"openssl/", ["src/core/encoding", "src/net/", "src/cli/", "src/simulator/"]),
     ("GoogleTest", r"(gtest|gmock)/", []),
 ]
 

@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "caiexport/core/category.h"
-
 namespace caiexport::core {
 namespace {
 

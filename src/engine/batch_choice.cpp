@@ -5,10 +5,9 @@
 #include <map>
 #include <set>
 
-#include "caiexport/core/category.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 
 namespace caiexport::engine {

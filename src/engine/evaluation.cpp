@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "caiexport/core/category.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/platform/client.h"

@@ -6,8 +6,7 @@
 #include <array>
 #include <string>
 
-#include "caiexport/core/category.h"
-#include "caiexport/core/digest.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -15,7 +14,7 @@
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/job_store.h"

@@ -7,7 +7,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 

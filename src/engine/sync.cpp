@@ -5,11 +5,11 @@
 #include <set>
 #include <utility>
 
-#include "caiexport/core/category.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
 #include "folders.h"

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "caiexport/core/category.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/engine/manifest.h"

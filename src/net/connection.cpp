@@ -17,8 +17,8 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "connect.h"
 #include "http_message.h"
-#include "proxy.h"
 
 namespace caiexport::net {
 namespace {

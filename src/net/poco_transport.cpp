@@ -12,7 +12,6 @@
 #include "connect.h"
 #include "connection.h"
 #include "http_message.h"
-#include "proxy.h"
 
 namespace caiexport::net {
 namespace {

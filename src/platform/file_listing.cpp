@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "caiexport/core/digest.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "client_implementation.h"

@@ -9,7 +9,6 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/retry.h"
 
 namespace caiexport::core {
 class Log;

@@ -21,7 +21,6 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
-#include "caiexport/core/ownership.h"
 #include "query.h"
 
 namespace caiexport::store {

@@ -5,9 +5,9 @@
 #include <array>
 #include <map>
 
-#include "caiexport/core/digest.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/job_store.h"
 #include "rows.h"
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "caiexport/core/error.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "rows.h"
 
 namespace caiexport::store {

@@ -8,7 +8,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/version.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "rows.h"
 
 namespace caiexport::store {

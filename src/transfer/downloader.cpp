@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "caiexport/core/digest.h"
+#include "caiexport/core/encoding.h"
 #include "keeper.h"
 #include "run_state.h"
 #include "workers.h"

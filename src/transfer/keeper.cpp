@@ -6,7 +6,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "part_file.h"
 
 namespace caiexport::transfer {

@@ -6,12 +6,11 @@
 #include <string>
 #include <utility>
 
-#include "caiexport/core/category.h"
 #include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/log.h"
 #include "caiexport/core/text.h"
-#include "piece_sink.h"
+#include "part_file.h"
 
 namespace caiexport::transfer {
 namespace {

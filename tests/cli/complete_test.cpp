@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "caiexport/core/file_system.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/job_store.h"
 #include "cli/commands/commands.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "caiexport/core/text.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"

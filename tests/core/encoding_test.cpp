@@ -4,7 +4,6 @@
 #include <poll.h>
 
 #include "caiexport/core/descriptors.h"
-#include "caiexport/core/digest.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/numbers.h"
 

@@ -1,5 +1,4 @@
 #include "caiexport/core/error.h"
-#include "caiexport/core/category.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "caiexport/core/known_secrets.h"
+#include "caiexport/core/secret.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "caiexport/core/ownership.h"
+#include "caiexport/core/file_system.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "caiexport/core/retry.h"
+#include "caiexport/core/clock.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "caiexport/engine/batch_choice.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <utility>
 
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 
 namespace caiexport::engine {
 namespace {

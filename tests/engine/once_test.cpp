@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {

@@ -10,7 +10,7 @@
 #include <mutex>
 #include <sstream>
 
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {

@@ -12,7 +12,7 @@
 #include <sstream>
 
 #include "caiexport/engine/manifest.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {

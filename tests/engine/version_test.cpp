@@ -6,7 +6,7 @@
 #include <atomic>
 #include <string>
 
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "engine/journey.h"
 
 namespace caiexport::engine {

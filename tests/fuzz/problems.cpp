@@ -1,6 +1,6 @@
 /// Error answers in all of Adobe's shapes, and how long they ask to wait.
 
-#include "caiexport/core/known_secrets.h"
+#include "caiexport/core/secret.h"
 #include "caiexport/core/text.h"
 #include "fuzz/answering_platform.h"
 #include "platform/problem.h"

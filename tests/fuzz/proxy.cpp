@@ -1,6 +1,6 @@
 /// HTTPS_PROXY and NO_PROXY: "PROXY\nHOST\nLIST".
 
-#include "net/proxy.h"
+#include "net/connect.h"
 
 #include "fuzz/target.h"
 

@@ -1,6 +1,6 @@
 /// A file of the token cache, whatever became of it.
 
-#include "platform/token_cache.h"
+#include "caiexport/platform/auth.h"
 
 #include <span>
 

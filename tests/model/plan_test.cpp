@@ -1,4 +1,4 @@
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 
 #include <gtest/gtest.h>
 

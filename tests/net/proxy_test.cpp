@@ -1,4 +1,4 @@
-#include "net/proxy.h"
+#include "net/connect.h"
 
 #include <poll.h>
 

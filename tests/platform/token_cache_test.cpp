@@ -1,4 +1,4 @@
-#include "platform/token_cache.h"
+#include "caiexport/platform/auth.h"
 
 #include <sys/stat.h>
 

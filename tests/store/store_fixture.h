@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"

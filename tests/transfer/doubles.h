@@ -24,7 +24,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/transfer/downloader.h"
 
 namespace caiexport::transfer::testing {

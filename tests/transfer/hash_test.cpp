@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "caiexport/core/digest.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/transfer/downloader.h"
 #include "support/temp_directory.h"

@@ -1,4 +1,4 @@
-#include "transfer/piece_sink.h"
+#include "transfer/part_file.h"
 
 #include <gtest/gtest.h>
 

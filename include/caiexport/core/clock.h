@@ -1,7 +1,8 @@
 #pragma once
-/// Time and chance as arguments, so that tests decide both.
+/// Time and chance as arguments, so that tests decide both; and how long to wait before a request is repeated.
 
 #include <chrono>
+#include <optional>
 #include <stop_token>
 
 namespace caiexport::core {
@@ -35,5 +36,18 @@ class Random {
 
 /// Seeded by the system, one generator a thread.
 Random& systemRandom();
+
+/// Whether a request may be repeated at all is the caller's decision.
+struct RetryPolicy {
+  int furtherTries = 5;                          ///< Tries after the first; 0 for none.
+  Duration firstWait = std::chrono::seconds(1);  ///< Upper end of the first wait; doubles with each further one.
+  Duration longestRetryAfter = std::chrono::minutes(5);  ///< A longer wish of the server is cut to this.
+};
+
+/// The wait before the next try: what the server asked for (cut to the policy's limit), else, or if it asked for less
+/// than a second and that is longer, full jitter, that is, uniform between 0 and firstWait * 2^(triesMade - 1). Nothing
+/// when the tries are used up. `triesMade` counts the tries so far and is at least 1.
+std::optional<Duration> waitBeforeNextTry(const RetryPolicy& policy, int triesMade, std::optional<Duration> retryAfter,
+                                          Random& random);
 
 }  // namespace caiexport::core

@@ -11,6 +11,7 @@
 #include "caiexport/model/job.h"
 
 namespace caiexport::core {
+
 class FileSystem;
 }
 namespace caiexport::store {

@@ -14,7 +14,6 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/retry.h"
 #include "caiexport/model/job.h"
 #include "caiexport/store/job_store.h"
 #include "caiexport/transfer/downloader.h"

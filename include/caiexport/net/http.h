@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "caiexport/core/known_secrets.h"
+#include "caiexport/core/secret.h"
 
 namespace caiexport::net {
 

@@ -15,7 +15,6 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/retry.h"
 #include "caiexport/model/byte_sink.h"
 #include "caiexport/model/job.h"
 

@@ -10,7 +10,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/reader/tables.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"

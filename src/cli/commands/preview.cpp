@@ -6,11 +6,11 @@
 #include <set>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/category.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/reader/table.h"
 #include "cli/output/job_output.h"
 #include "cli/session.h"

@@ -3,7 +3,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
 #include "cli/record.h"

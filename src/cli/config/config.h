@@ -10,7 +10,6 @@
 
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/retry.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/model/export_request.h"
 #include "caiexport/transfer/downloader.h"

@@ -11,7 +11,6 @@
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
-#include "caiexport/core/ownership.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/core/text.h"
 

@@ -15,8 +15,8 @@
 #include <utility>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/category.h"
 #include "caiexport/core/clock.h"
+#include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/core/version.h"

@@ -12,7 +12,7 @@
 #include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/history.h"
 #include "job_output.h"
 #include "listing.h"

@@ -7,7 +7,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
-#include "caiexport/model/plan.h"
+#include "caiexport/model/job.h"
 #include "caiexport/store/history.h"
 
 namespace caiexport::cli {

@@ -14,7 +14,7 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/ownership.h"
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/shell_command.h"
 #include "caiexport/core/text.h"
 #include "caiexport/core/version.h"
