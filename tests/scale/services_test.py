@@ -1,0 +1,163 @@
+"""The services that other tests stand on: they start, do what is asked of them, and are gone afterwards."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import services
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Case(unittest.TestCase):
+    """One service for all tests of a class; those that lack its packages are skipped."""
+
+    SERVICE = services.Service
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.SERVICE.missing():
+            raise unittest.SkipTest("not installed: " + " ".join(cls.SERVICE.missing()))
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        cls.folder.chmod(0o711)
+        cls.service = cls.SERVICE(cls.folder).__enter__()
+        cls.addClassCleanup(cls.service.stop)
+
+    def run_beside(self, *command, **more):
+        environment = {**self.service.environment(), "HOME": str(self.folder), **more}
+        return subprocess.run(command, env=environment, cwd=self.folder, text=True, capture_output=True, check=False)
+
+    def output_of(self, *command, **more):
+        done = self.run_beside(*command, **more)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+
+class PostgreSQLTest(Case):
+    SERVICE = services.PostgreSQL
+
+    def test_keeps_what_was_committed_when_it_is_ended_without_notice(self):
+        self.output_of("psql", "-qc", "CREATE TABLE kept AS SELECT 7 AS value")
+        self.service.halt()
+        self.assertNotEqual(self.run_beside("psql", "-c", "SELECT 1").returncode, 0)
+        self.service.serve()
+        self.assertEqual(self.output_of("psql", "-Atc", "SELECT value FROM kept").strip(), "7")
+
+    def test_wants_the_password_on_loopback(self):
+        address = f"postgresql://caiexport@{self.service.settings['SCALE_POSTGRESQL_TCP']}/caiexport"
+        self.assertEqual(self.output_of("psql", "-Atwc", "SELECT 7", address).strip(), "7")
+        refused = self.run_beside("psql", "-wc", "SELECT 7", address, PGPASSFILE="/dev/null")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("no password supplied", refused.stderr)
+
+
+class SwiftTest(Case):
+    SERVICE = services.Swift
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.source = cls.folder / "source"
+        (cls.source / "a=b c+d").mkdir(parents=True)
+        for name, size in (("a=b c+d/one", 100_000), ("two", 0), ("a=b c+d/large", 11 << 20)):
+            (cls.source / name).write_bytes(os.urandom(size))
+        done = subprocess.run(["rclone", "mkdir", "swift:lake"], env=cls.service.environment(), check=False)
+        assert done.returncode == 0
+
+    def rclone(self, *words, **more):
+        return self.run_beside("rclone", "--retries", "1", "--low-level-retries", "1", *words, **more)
+
+    def test_keeps_what_rclone_copies_in_parts_too(self):
+        done = self.rclone("copy", "--checksum", "--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M", self.source, "swift:lake/all")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.rclone("check", self.source, "swift:lake/all")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("3 matching files", done.stderr)
+
+    def test_refuses_a_wrong_secret(self):
+        done = self.rclone("copy", self.source, "swift:lake/none", RCLONE_CONFIG_SWIFT_SECRET_ACCESS_KEY="wrong")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("status code: 403", done.stderr)
+        self.assertEqual(self.rclone("lsf", "swift:lake/none").stdout, "")
+
+
+class SlurmTest(Case):
+    SERVICE = services.Slurm
+
+    def submit(self, script, *options):
+        """The task's output, and how Slurm says that it ended."""
+        output = self.folder / (self.id() + ".out")
+        number = self.output_of("sbatch", "--wait", "--parsable", "-o", str(output), *options, "--wrap", script).strip()
+        shown = self.output_of("scontrol", "--oneliner", "show", "job", number)
+        return output.read_text().split(), shown
+
+    def test_runs_an_array_on_four_nodes(self):
+        output, _ = self.submit("echo $SLURMD_NODENAME $SLURM_ARRAY_JOB_ID", "-a0-3", "--open-mode=append")
+        self.assertEqual(sorted(output[::2]), ["n1", "n2", "n3", "n4"])
+        self.assertEqual(len(set(output[1::2])), 1)
+
+    def test_queues_again_what_another_try_may_mend(self):
+        output, shown = self.submit("echo try-$SLURM_RESTART_COUNT; test -n \"$SLURM_RESTART_COUNT\" || exit 7",
+                                    "--open-mode=append")
+        self.assertEqual(output, ["try-", "try-1"])
+        self.assertIn("JobState=COMPLETED", shown)
+
+    def test_runs_elsewhere_what_a_dead_node_had(self):
+        going = self.folder / "going"
+        script = f"echo $SLURMD_NODENAME; touch {going}; while test -z \"$SLURM_RESTART_COUNT\"; do sleep 0.1; done"
+        waiting = subprocess.Popen(["sbatch", "--wait", "--requeue", "--open-mode=append", "-o", self.folder / "dead.out", "--wrap",
+                                    script], env=self.service.environment(), cwd=self.folder, stdout=subprocess.DEVNULL)
+        services.wait_for("the task", going.exists)
+        dead = (self.folder / "dead.out").read_text().strip()
+        self.service.kill_node(int(dead[1:]))
+        try:
+            self.assertEqual(waiting.wait(services.LIMIT_S), 0)
+        finally:
+            self.service.start_node(int(dead[1:]))
+        ran = (self.folder / "dead.out").read_text().split()
+        self.assertEqual(len(ran), 2, ran)
+        services.wait_for("all nodes again", lambda: self.service.states() == ["idle"] * self.service.NODES)
+
+
+class StarterTest(unittest.TestCase):
+    """services.py as a program."""
+
+    def run_starter(self, *words):
+        return subprocess.run([sys.executable, HERE / "services.py", *words], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+
+    def test_ends_as_the_command_does_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o711)
+            done = subprocess.run([sys.executable, HERE / "services.py", "postgresql", "bash", "-c",
+                                   "psql -qAtc 'SELECT pg_backend_pid()'; (setsid sleep 1000 >/dev/null &); exit 7"],
+                                  env={**os.environ, "TMPDIR": folder}, text=True, stdout=subprocess.PIPE, check=False)
+            self.assertEqual(done.returncode, 7)
+            self.assertEqual(os.listdir(folder), [])
+        self.assertFalse(os.path.exists(f"/proc/{done.stdout.strip()}"))
+        self.assertNotIn(b"sleep\x001000", [path.read_bytes().strip(b"\0") for path in running()])
+
+    def test_a_signal_ends_it_and_all_of_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o711)
+            starter = subprocess.Popen([sys.executable, HERE / "services.py", "postgresql", "bash", "-c", "echo; sleep 1001"],
+                                       env={**os.environ, "TMPDIR": folder}, stdout=subprocess.PIPE)
+            starter.stdout.readline()
+            starter.terminate()
+            self.assertEqual(starter.wait(services.LIMIT_S), 128 + 15)
+            starter.stdout.close()
+            self.assertEqual(os.listdir(folder), [])
+        self.assertNotIn(b"sleep\x001001", [path.read_bytes().strip(b"\0") for path in running()])
+
+    def test_refuses_what_it_does_not_know(self):
+        self.assertEqual(self.run_starter("swift,nothing", "true").returncode, 2)
+        self.assertEqual(self.run_starter("swift").returncode, 2)
+
+
+def running():
+    return [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
