@@ -1,14 +1,21 @@
 #pragma once
-/// The job database on disk: needs neither settings nor the network.
+/// The job database on disk: needs neither settings nor the network. And the watch on it while a job runs.
 
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stop_token>
+#include <thread>
 #include <vector>
 
 #include "caiexport/core/file_lock.h"
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
+
+namespace caiexport::core {
+class Clock;
+class Log;
+}  // namespace caiexport::core
 
 namespace caiexport::cli {
 
@@ -37,6 +44,16 @@ class Record {
   store::Database database_;
   std::optional<core::LockTable> locks_;
   store::History history_;
+};
+
+/// While it lives, a thread with a connection of its own looks once a second and requests a stop on `run`.
+class CancelWatch {
+ public:
+  CancelWatch(std::filesystem::path database, model::JobId job, std::stop_source run, core::Clock& clock,
+              core::Log& log);
+
+ private:
+  std::jthread thread_;
 };
 
 }  // namespace caiexport::cli

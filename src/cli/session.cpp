@@ -19,7 +19,6 @@
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/store/prune_store.h"
 #include "cli/output/job_output.h"
-#include "watches.h"
 
 namespace caiexport::cli {
 namespace {

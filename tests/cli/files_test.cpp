@@ -10,7 +10,7 @@
 #include "caiexport/transfer/downloader.h"
 #include "cli/commands/input_files.h"
 #include "cli/commands/reading.h"
-#include "cli/commands/verify_check.h"
+#include "cli/commands/verify.h"
 #include "cli/config/config.h"
 #include "job_fixture.h"
 

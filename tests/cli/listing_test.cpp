@@ -1,4 +1,4 @@
-#include "cli/output/listing.h"
+#include "cli/output/job_output.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "cli/config/ini_file.h"
+#include "cli/config/config.h"
 
 #include <gtest/gtest.h>
 

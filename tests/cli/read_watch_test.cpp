@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
-#include "cli/watches.h"
+#include "cli/commands/reading.h"
 #include "support/process.h"
 
 namespace caiexport::cli {

@@ -11,7 +11,6 @@
 #include "caiexport/core/log.h"
 #include "cli/output/progress.h"
 #include "cli/record.h"
-#include "cli/watches.h"
 #include "job_fixture.h"
 
 namespace caiexport::cli {

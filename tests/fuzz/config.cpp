@@ -6,7 +6,7 @@
 
 #include <array>
 
-#include "cli/config/ini_file.h"
+#include "cli/config/config.h"
 #include "fuzz/target.h"
 
 using namespace caiexport;

@@ -2,9 +2,12 @@
 /// The commands: the help page and the work of each.
 
 #include "caiexport/cli/application.h"
+#include "caiexport/engine/sync.h"
 #include "cli/config/settings.h"
 
 namespace caiexport::cli {
+
+class Configuration;
 
 const CommandPage& datasetPage();
 const CommandPage& segmentPage();
@@ -46,5 +49,13 @@ CommandEnd pruneJobs(const ParsedOptions& options, TextOrJson format, Context& c
 
 /// What `complete` prints for the shells' completion, see complete.cpp. Never fails.
 std::string completions(std::span<const std::string> words, const Environment& environment);
+
+/// `{"batch_id", "created"}` or null.
+void writeMark(json::Writer& json, const std::optional<store::SyncMark>& mark);
+
+/// `dataset --dry-run` and `sync --dry-run`: ask the platform what would be fetched, make nothing.
+CommandEnd previewDataset(Configuration& configuration, model::ExportRequest request, TextOrJson format,
+                          Context& context);
+CommandEnd previewSync(Configuration& configuration, engine::SyncRequest request, TextOrJson format, Context& context);
 
 }  // namespace caiexport::cli

@@ -17,7 +17,6 @@
 #include "caiexport/core/secret.h"
 #include "caiexport/core/text.h"
 #include "cli/config/config.h"
-#include "cli/config/ini_file.h"
 #include "cli/config/settings.h"
 #include "cli/doctor/doctor.h"
 #include "commands.h"

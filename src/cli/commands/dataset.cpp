@@ -4,7 +4,6 @@
 #include "caiexport/cli/terminal.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "preview.h"
 
 namespace caiexport::cli {
 namespace {

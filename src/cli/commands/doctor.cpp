@@ -7,7 +7,7 @@
 #include "caiexport/reader/table.h"
 #include "cli/config/settings.h"
 #include "cli/doctor/doctor.h"
-#include "cli/output/listing.h"
+#include "cli/output/job_output.h"
 #include "commands.h"
 
 namespace caiexport::cli {

@@ -10,11 +10,11 @@
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"
+#include "cli/commands/reading.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
 #include "cli/output/output_file.h"
 #include "cli/record.h"
-#include "cli/watches.h"
 #include "commands.h"
 
 namespace caiexport::cli {

@@ -7,7 +7,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/platform/client.h"
-#include "cli/output/listing.h"
+#include "cli/output/job_output.h"
 #include "cli/session.h"
 #include "commands.h"
 

@@ -1,4 +1,4 @@
-#include "preview.h"
+#include "commands.h"
 
 #include <algorithm>
 #include <cmath>

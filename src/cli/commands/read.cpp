@@ -8,7 +8,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "cli/config/settings.h"
-#include "cli/output/listing.h"
+#include "cli/output/job_output.h"
 #include "cli/output/output_file.h"
 #include "commands.h"
 #include "reading.h"

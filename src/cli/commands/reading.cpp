@@ -3,12 +3,23 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
+#include <fstream>
 #include <new>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
+#include "caiexport/core/log.h"
+#include "caiexport/core/text.h"
+#include "caiexport/store/database.h"
+#include "caiexport/store/job_store.h"
 #include "cli/config/config.h"
 
 namespace caiexport::cli {
@@ -53,6 +64,12 @@ ReadWatch::GiveUp endOfProcess(const Context& context, const fs::path& scratch, 
   };
 }
 
+// What is written between two looks must still fit, so the work is stopped a little before all is taken.
+constexpr std::chrono::milliseconds kMeasureEvery{5};
+/// A signal is obeyed within 2 s.
+constexpr std::chrono::milliseconds kForAnInterrupt{1500};
+constexpr std::chrono::milliseconds kForTheMemory{500};
+
 }  // namespace
 
 Reading::Reading(const ParsedOptions& options, Context& context)
@@ -95,6 +112,76 @@ void Reading::run(const std::function<void()>& work) {
     throw watch_.memoryError();
   } catch (const std::bad_alloc&) {
     throw watch_.memoryError();
+  }
+}
+
+StopLimit::StopLimit(std::stop_token stop) : stop_(std::move(stop)), thread_([this] { watch(); }) {}
+
+StopLimit::~StopLimit() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void StopLimit::watch() {
+  constexpr std::chrono::milliseconds kGrace{1500};
+  std::unique_lock lock(mutex_);
+  if (changed_.wait(lock, stop_, [this] { return ended_; })) return;
+  if (changed_.wait_for(lock, kGrace, [this] { return ended_; })) return;
+  constexpr std::string_view kLast = "caiexport: interrupted\n";
+  static_cast<void>(!::write(2, kLast.data(), kLast.size()));
+  ::_exit(core::exitCodeOf(core::Category::interrupted));
+}
+
+std::uint64_t residentBytes() {
+  std::ifstream file("/proc/self/statm");
+  std::uint64_t all = 0;
+  std::uint64_t resident = 0;
+  file >> all >> resident;
+  return file ? resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
+}
+
+ReadWatch::ReadWatch(std::uint64_t mostBytes, std::stop_token stop, GiveUp giveUp)
+    : mostBytes_(mostBytes),
+      stop_(std::move(stop)),
+      giveUp_(std::move(giveUp)),
+      thread_([this](const std::stop_token& ended) { watch(ended); }) {}
+
+core::Error ReadWatch::memoryError() const {
+  return {core::Category::io,
+          "it needs more memory than it is allowed to use, " + core::formatBytes(mostBytes_),
+          {.hint = "allow more with --memory, e.g. --memory 4G, or choose fewer columns or rows"}};
+}
+
+void ReadWatch::watch(const std::stop_token& ended) {
+  core::Clock& clock = core::systemClock();
+  std::optional<core::SteadyTime> stopped;
+  // Not past the end of the work: what it waits for then is nothing of DuckDB's.
+  while (clock.sleep(kMeasureEvery, ended)) {
+    std::uint64_t bytes = 0;
+    try {
+      bytes = residentBytes();
+    } catch (const std::bad_alloc&) {
+      // Not even this much is to be had: what asks for more will hear so itself.
+      continue;
+    }
+    if (!stopped && stop_.stop_requested()) {
+      stopped = clock.steadyNow();
+      work_.request_stop();
+    } else if (!stopped && bytes > mostBytes_ - mostBytes_ / 16) {
+      stopped = clock.steadyNow();
+      usedUp_ = true;
+      work_.request_stop();
+    }
+    if (!stopped) continue;
+    const auto since = clock.steadyNow() - *stopped;
+    const bool grows = bytes > mostBytes_ - mostBytes_ / 32;
+    if (usedUp_ ? since > kForTheMemory || grows : since > kForAnInterrupt) {
+      giveUp_(usedUp_ ? memoryError() : core::Interrupted());
+    }
   }
 }
 

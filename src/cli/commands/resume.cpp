@@ -10,7 +10,7 @@
 #include "cli/session.h"
 #include "commands.h"
 #include "input_files.h"
-#include "verify_check.h"
+#include "verify.h"
 
 namespace caiexport::cli {
 namespace {

@@ -16,7 +16,6 @@
 #include "cli/record.h"
 #include "cli/session.h"
 #include "commands.h"
-#include "preview.h"
 
 namespace caiexport::cli {
 namespace {

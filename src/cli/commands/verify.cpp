@@ -1,18 +1,112 @@
+#include "verify.h"
+
+#include <algorithm>
 #include <array>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "caiexport/cli/terminal.h"
+#include "caiexport/core/error.h"
+#include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/json/writer.h"
+#include "caiexport/transfer/downloader.h"
 #include "cli/config/config.h"
 #include "cli/output/job_output.h"
+#include "cli/record.h"
 #include "commands.h"
 #include "input_files.h"
-#include "verify_check.h"
 
 namespace caiexport::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+using core::Category;
+using core::Error;
+
+void expect(Expectation& expectation, ExpectedBatch batch) {
+  expectation.files += batch.files.size();
+  for (const ExpectedFile& file : batch.files) expectation.bytes += file.bytes;
+  expectation.batches.push_back(std::move(batch));
+}
+
+bool isDeleted(std::span<const model::Replacement> replaced, const model::BatchId& batch) {
+  return std::ranges::any_of(replaced, [&](const model::Replacement& one) {
+    return one.batch == batch && one.action == model::ReplaceAction::remove;
+  });
+}
+
+/// What the manifests of a dataset's folder name as replaced, by what.
+using Heirs = std::map<model::BatchId, model::BatchId>;
+
+Heirs heirsIn(const fs::path& datasetFolder) {
+  Heirs heirs;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(datasetFolder, error)) {
+    const auto manifest = engine::manifestHead(entry.path());
+    if (!manifest) continue;
+    for (const model::BatchId& id : manifest->replaces) heirs.emplace(id, model::BatchId(manifest->batchId));
+  }
+  return heirs;
+}
+
+/// A batch folder whose neighbours say that one of them replaces it.
+void noteReplaced(const ExpectedBatch& batch, std::map<fs::path, Heirs>& heirs, Expectation& expectation) {
+  std::error_code ignored;
+  fs::path dataset = fs::weakly_canonical(batch.folder, ignored).parent_path();
+  const bool aside = dataset.filename() == engine::kReplacedName;
+  if (aside) dataset = dataset.parent_path();
+  if (!heirs.contains(dataset)) heirs.emplace(dataset, heirsIn(dataset));
+  const auto heir = heirs.at(dataset).find(model::BatchId(batch.batchId));
+  if (heir == heirs.at(dataset).end()) return;
+  model::Replacement replacement;
+  replacement.batch = heir->first;
+  replacement.by = heir->second;
+  replacement.action = aside ? model::ReplaceAction::aside : model::ReplaceAction::keep;
+  if (aside) replacement.path = batch.folder;
+  expectation.replaced.push_back(std::move(replacement));
+}
+
+/// Empty, or with tables in it: no folder that somebody made for notes.
+bool mayBeBatch(const fs::path& folder) {
+  std::uint64_t files = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->is_directory(error)) continue;
+    ++files;
+    const std::string ending = entry->path().extension().string();
+    if (ending == ".parquet" || ending == ".part") return true;
+  }
+  return files == 0;
+}
+
+bool isAtWork(const fs::path& folder) {
+  try {
+    const core::DirectoryLock lock(folder);
+    return false;
+  } catch (const Error& error) {
+    return error.category() == Category::busy;
+  }
+}
+
+/// Beside the batch: a download that did not end or failed its checks, or whose manifest is lost.
+void noteUnknown(const fs::path& batch, std::set<fs::path>& looked, Expectation& expectation) {
+  const fs::path dataset = batch.parent_path();
+  if (!looked.insert(dataset).second) return;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(dataset, error)) {
+    const bool folder = entry.is_directory(error) && !entry.is_symlink(error) && !engine::isPassedOver(entry.path());
+    if (!folder || fs::is_regular_file(entry.path() / engine::kManifestName, error)) continue;
+    if (mayBeBatch(entry.path()) && !isAtWork(entry.path())) expectation.unknown.push_back(entry.path());
+  }
+  std::ranges::sort(expectation.unknown);
+}
+
+// --- the command
 
 constexpr std::array<Option, 2> kHow{{
     {"last", "", "the newest job that has files"},
@@ -103,6 +197,233 @@ void printText(const Expectation& expectation, const VerifyReport& report, Stand
 }
 
 }  // namespace
+
+Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
+  const store::JobView view = finder.job(argument);
+  std::uint64_t missing = 0;
+  std::map<std::string, ExpectedBatch> byBatch;
+  for (const model::Batch& batch : view.job.batches) {
+    ExpectedBatch& expected = byBatch[batch.id.value()];
+    expected = {.folder = recordedFolder(view.job, batch.id),
+                .batchId = batch.id.value(),
+                .files = {},
+                .records = batch.records};
+  }
+  std::vector<model::Replacement> replaced = finder.replacementsOf(view.job);
+  std::erase_if(replaced, [&](const model::Replacement& one) {
+    return one.action != model::ReplaceAction::keep && one.action != model::ReplaceAction::skip &&
+           !isPutAway(view.job, one);
+  });
+  for (const model::Replacement& one : replaced) {
+    if (one.action == model::ReplaceAction::aside) byBatch[one.batch.value()].folder = one.path;
+  }
+  for (const model::FileRecord& file : finder.filesOf(view.job, missing)) {
+    ExpectedBatch& expected = byBatch[file.remote.batchId.value()];
+    // What was counted stands: where another number had been promised, it was accepted.
+    if (file.records) expected.records.reset();
+    expected.files.push_back({.path = file.path,
+                              .bytes = file.remote.lengthBytes,
+                              .sha256 = file.sha256,
+                              .records = file.records,
+                              .id = file.id,
+                              .place = file.remote.datasetFileId.value()});
+  }
+  Expectation expectation;
+  expectation.job = model::numberOf(view.job.id);
+  expectation.replaced = replaced;
+  for (const model::Batch& batch : view.job.batches) {
+    if (!isDeleted(replaced, batch.id)) expect(expectation, std::move(byBatch[batch.id.value()]));
+  }
+  if (missing > 0 || (expectation.files == 0 && replaced.empty())) {
+    throw Error(Category::notFound,
+                "job " + argument + " has not downloaded all its files: there is nothing to verify yet",
+                {.hint = "caiexport resume " + argument});
+  }
+  return expectation;
+}
+
+Expectation expectedInFolder(const fs::path& folder) {
+  Expectation expectation;
+  std::map<fs::path, Heirs> heirs;
+  std::set<fs::path> looked;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    ExpectedBatch batch{.folder = place, .batchId = manifest.batchId, .files = {}, .records = manifest.records};
+    for (engine::ManifestFile& file : manifest.files) {
+      batch.files.push_back({.path = std::move(file.path),
+                             .bytes = file.bytes,
+                             .sha256 = std::move(file.sha256),
+                             .records = file.records,
+                             .place = std::move(file.datasetFileId)});
+    }
+    if (place != folder) noteUnknown(place, looked, expectation);
+    noteReplaced(batch, heirs, expectation);
+    expect(expectation, std::move(batch));
+  }
+  if (expectation.batches.empty()) {
+    throw Error(Category::notFound,
+                "there is no " + std::string(engine::kManifestName) + " in " + core::printable(folder.string()) +
+                    ", so it is not known what should be there",
+                {.hint = "name a batch folder, or a job"});
+  }
+  return expectation;
+}
+
+std::string_view nameOf(Difference difference) {
+  switch (difference) {
+    case Difference::missing:
+      return "missing";
+    case Difference::changed:
+      return "changed";
+    case Difference::foreign:
+      return "foreign";
+  }
+  return "changed";
+}
+
+VerifyCheck::VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop,
+                         Look look)
+    : openReader_(std::move(openReader)), progress_(std::move(progress)), stop_(std::move(stop)), look_(look) {}
+
+void VerifyCheck::add(const ExpectedBatch& batch, const fs::path& path, Difference difference, std::string detail,
+                      std::int64_t file) {
+  report_.problems.push_back(
+      {.path = path, .batchId = batch.batchId, .difference = difference, .detail = std::move(detail), .file = file});
+}
+
+void VerifyCheck::check(const ExpectedBatch& batch) {
+  tables_ = {};
+  if (look_ == Look::contents) {
+    for (const ExpectedFile& file : batch.files) tables_.note(batch.folder / file.path, file.place);
+  }
+  std::uint64_t counted = 0;
+  std::uint64_t tables = 0;
+  bool wrong = false;
+  const std::size_t uncountedBefore = report_.notCounted.size();
+  for (const ExpectedFile& file : batch.files) {
+    if (stop_.stop_requested()) throw core::Interrupted();
+    const fs::path path = batch.folder / file.path;
+    std::optional<std::uint64_t> rows;
+    if (fs::symlink_status(path).type() == fs::file_type::not_found) {
+      add(batch, path, Difference::missing, "", file.id);
+      wrong = true;
+    } else if (std::string detail = differenceOf(path, file, rows); !detail.empty()) {
+      add(batch, path, Difference::changed, std::move(detail), file.id);
+      wrong = true;
+    }
+    if (rows) {
+      counted += *rows;
+      ++tables;
+    }
+    progress_(++report_.files);
+  }
+  // A file that is no table does not excuse the others; one that is wrong is told already.
+  const bool all = tables > 0 || report_.notCounted.size() == uncountedBefore;
+  if (look_ == Look::contents && !wrong && all && batch.records && counted != *batch.records) {
+    add(batch, batch.folder, Difference::changed,
+        "the batch was promised with " + std::to_string(*batch.records) + " records, its files hold " +
+            std::to_string(counted));
+  }
+  findForeign(batch);
+}
+
+std::string VerifyCheck::differenceOf(const fs::path& path, const ExpectedFile& file,
+                                      std::optional<std::uint64_t>& rows) {
+  const std::optional<std::uint64_t> bytes = core::diskFileSystem().sizeOf(path);
+  if (!bytes) return "it is no regular file any more";
+  report_.bytes += *bytes;
+  if (*bytes != file.bytes) {
+    return "it has " + std::to_string(*bytes) + " bytes, not " + std::to_string(file.bytes);
+  }
+  if (look_ == Look::sizes) return "";
+  if (!file.sha256.empty()) {
+    const std::string hash = transfer::sha256OfFile(path, stop_);
+    if (hash != file.sha256) return "its SHA-256 is " + hash + ", not " + file.sha256;
+  }
+  // What was counted once is a table, whatever it is now.
+  const reader::Content content = file.records ? reader::Content::table : tables_.contentOf(path, file.place);
+  if (content == reader::Content::table) {
+    std::string detail = wrongRows(path, file, rows);
+    // Its bytes are those that were recorded, by a job that counted no rows (`--verify size`): it never was a table.
+    const bool neverCounted = !rows && !file.records && !file.sha256.empty();
+    if (!neverCounted) return detail;
+  }
+  if (content != reader::Content::marker) report_.notCounted.push_back(path);
+  return "";
+}
+
+std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& file, std::optional<std::uint64_t>& rows) {
+  if (!reader_) reader_ = openReader_();
+  try {
+    rows = reader_->inspect(path, reader::Depth::footer, stop_).rows;
+  } catch (const Error& error) {
+    if (error.category() != Category::verification) throw;
+    return error.what();
+  }
+  report_.records += *rows;
+  if (!file.records || *rows == *file.records) return "";
+  return "it holds " + std::to_string(*rows) + " records, not " + std::to_string(*file.records);
+}
+
+void VerifyCheck::findForeign(const ExpectedBatch& batch) {
+  std::error_code error;
+  if (!fs::is_directory(batch.folder, error)) return;
+  std::set<std::string> expected{engine::kManifestName};
+  for (const ExpectedFile& file : batch.files) expected.insert(file.path);
+  std::vector<fs::path> foreign;
+  fs::recursive_directory_iterator entries(batch.folder, error);
+  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    const bool folder = entries->is_directory(error) && !entries->is_symlink(error);
+    if (engine::isPassedOver(entries->path())) {
+      if (folder) entries.disable_recursion_pending();
+    } else if (!folder && expected.erase(entries->path().lexically_relative(batch.folder).string()) == 0) {
+      foreign.push_back(entries->path());
+    }
+  }
+  dropRenamed(foreign, batch, expected);
+  if (error) core::throwIoError("read the folder", batch.folder, error.value());
+  std::ranges::sort(foreign);
+  for (const fs::path& path : foreign) add(batch, path, Difference::foreign, "");
+}
+
+/// Some file systems keep names as they like: in small letters, or with accents as letters of their own. A file that is
+/// found under its recorded name is the one that is listed under another.
+void VerifyCheck::dropRenamed(std::vector<fs::path>& foreign, const ExpectedBatch& batch,
+                              const std::set<std::string>& notListed) {
+  if (foreign.empty()) return;
+  core::FileSystem& files = core::diskFileSystem();
+  std::set<std::pair<std::uint64_t, std::uint64_t>> recorded;
+  for (const std::string& name : notListed) {
+    if (const auto there = files.identityOf(batch.folder / name)) recorded.emplace(there->device, there->inode);
+  }
+  // Once each: a second name of the same file is foreign.
+  std::erase_if(foreign, [&](const fs::path& path) {
+    const auto identity = files.identityOf(path);
+    return identity && recorded.erase({identity->device, identity->inode}) > 0;
+  });
+}
+
+VerifyReport checkAll(const Expectation& expectation, VerifyCheck::Look look, Context& context) {
+  const std::string of = " of " + grouped(expectation.files) + " files";
+  const auto showCount = [&, last = core::SteadyTime()](std::uint64_t done) mutable {
+    const core::SteadyTime now = core::systemClock().steadyNow();
+    if (now - last < std::chrono::milliseconds(100)) return;
+    last = now;
+    context.console.live("verifying: " + grouped(done) + of);
+  };
+  VerifyCheck check([] { return reader::openReader({}); }, showCount, context.stop, look);
+  for (const ExpectedBatch& batch : expectation.batches) check.check(batch);
+  context.console.live({});
+  VerifyReport report = check.report();
+  for (const fs::path& folder : expectation.unknown) {
+    report.problems.push_back({.path = folder / engine::kManifestName,
+                               .batchId = folder.filename().string(),
+                               .difference = Difference::missing,
+                               .detail = "so it is not known what should be there: its download did not end, or "
+                                         "failed its checks"});
+  }
+  return report;
+}
 
 const CommandPage& verifyPage() {
   static const CommandPage page{

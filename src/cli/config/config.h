@@ -1,5 +1,6 @@
 #pragma once
-/// Settings from options, environment, a profile of the config file, and defaults; the first that has a value wins.
+/// Settings from options, environment, a profile of the config file, and defaults; the first that has a value wins. And
+/// config files themselves: reading all profiles, and changing one of them and nothing else.
 
 #include <filesystem>
 #include <map>
@@ -13,12 +14,39 @@
 #include "caiexport/core/secret.h"
 #include "caiexport/model/export_request.h"
 #include "caiexport/transfer/downloader.h"
-#include "ini_file.h"
 #include "settings.h"
 
 namespace caiexport::cli {
 
 class ParsedOptions;
+
+// --- config files, see ini_file.cpp
+
+/// Keys and values of one profile.
+using Profile = std::map<std::string, std::string, std::less<>>;
+
+struct IniRules {
+  std::span<const std::string_view> keys;     ///< What may be set.
+  std::span<const std::string_view> secrets;  ///< A file that sets one of these must be readable by its owner only.
+};
+
+/// All profiles of a file by name. Strict: a line that is not a comment (`;`), a `[profile]` or `key = value`, an
+/// unknown key, a key or profile given twice, and a file that holds a secret and is readable by others are
+/// Error(config).
+std::map<std::string, Profile, std::less<>> readIniFile(const std::filesystem::path& file, const IniRules& rules);
+
+/// The file's text with these keys of the profile set, and those of `removed` gone. Other profiles, other keys,
+/// comments and blank lines stay as they are. A profile that is not there yet is added at the end.
+std::string withProfile(std::string_view text, std::string_view profile, const Profile& set,
+                        std::span<const std::string_view> removed);
+
+/// Error(usage) for a name that can't stand in [brackets] or would be odd on a command line.
+void requireProfileName(std::string_view name);
+
+/// Error(config) that names `key`, but does not show the value, if the value would not come back from the file.
+void requireWritableValue(std::string_view key, std::string_view value);
+
+// --- settings
 
 enum class Origin { option, environment, profile, fallback };
 

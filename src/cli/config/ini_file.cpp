@@ -1,4 +1,4 @@
-#include "ini_file.h"
+#include "config.h"
 
 #include <sys/stat.h>
 

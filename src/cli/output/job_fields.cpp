@@ -15,7 +15,6 @@
 #include "caiexport/model/job.h"
 #include "caiexport/store/history.h"
 #include "job_output.h"
-#include "listing.h"
 
 namespace caiexport::cli {
 namespace {

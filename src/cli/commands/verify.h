@@ -1,6 +1,4 @@
 #pragma once
-/// What should be on disk, as a job or manifests tell, against what is there. `verify` tells what it finds, `resume` of
-/// a job that is done fetches again what is wrong.
 
 #include <cstdint>
 #include <filesystem>
@@ -18,6 +16,9 @@
 #include "caiexport/reader/tables.h"
 
 namespace caiexport::cli {
+
+/// What should be on disk, as a job or manifests tell, against what is there. `verify` tells what it finds, `resume` of
+/// a job that is done fetches again what is wrong.
 
 class InputFinder;
 
