@@ -22,7 +22,7 @@ EXPECTED = ["bin/caiexport", "bin/caiexport-simulator", "lib/caiexport/caiexport
             "share/zsh/site-functions/_caiexport-simulator", "share/fish/vendor_completions.d/caiexport.fish",
             "share/fish/vendor_completions.d/caiexport-simulator.fish", "share/man/man1/caiexport.1",
             "share/man/man1/caiexport-simulator.1", "share/doc/caiexport/LICENSE", "share/doc/caiexport/README.md",
-            "share/doc/caiexport/docs/events.md", "share/doc/caiexport/LICENSE.duckdb",
+            "share/doc/caiexport/docs/events.md", "share/doc/caiexport/LICENSE.duckdb", "share/doc/caiexport/engines/slurm.sh",
             "lib/systemd/system/caiexport-sync@.service", "lib/systemd/system/caiexport-sync@.timer"]
 
 
