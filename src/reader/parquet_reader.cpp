@@ -13,7 +13,6 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "machine.h"
 #include "module_abi.h"
 
 namespace caiexport::reader {
@@ -98,14 +97,14 @@ void writeWorkbook(const fs::path& path, const std::vector<Sheet>& sheets) {
 }
 
 std::uint64_t defaultMemoryBytes() {
-  return usableMemoryBytes() / 2;
+  return core::usableMemoryBytes() / 2;
 }
 
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings) {
   static const auto open = functionOf<OpenFunction>(kOpenSymbol);
   ReaderSettings complete = settings;
   if (complete.memoryBytes == 0) complete.memoryBytes = defaultMemoryBytes();
-  if (complete.threads == 0) complete.threads = usableProcessors();
+  if (complete.threads == 0) complete.threads = core::usableProcessors();
   return std::unique_ptr<ParquetReader>(open(complete));
 }
 

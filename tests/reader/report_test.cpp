@@ -5,9 +5,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "caiexport/core/memory.h"
 #include "caiexport/reader/score_report.h"
 #include "caiexport/reader/table.h"
-#include "reader/machine.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::test {
@@ -255,16 +255,16 @@ class MachineTest : public ::testing::Test {
 
 TEST_F(MachineTest, MemoryOfTheMachineAndItsControlGroups) {
   write("proc/meminfo", "MemTotal:       8000 kB\nMemFree: 5 kB\n");
-  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 8000U * 1024);
+  EXPECT_EQ(core::usableMemoryBytes(root_.path()), 8000U * 1024);
   write("proc/self/cgroup", "0::/a/b\n");
   write("sys/fs/cgroup/a/b/memory.max", "max\n");
-  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 8000U * 1024);
+  EXPECT_EQ(core::usableMemoryBytes(root_.path()), 8000U * 1024);
   write("sys/fs/cgroup/a/memory.max", "5000000\n");
-  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 5'000'000U);
+  EXPECT_EQ(core::usableMemoryBytes(root_.path()), 5'000'000U);
   write("proc/self/cgroup", "4:cpu,memory:/x\n0::/\n");
   write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "3000000\n");
-  EXPECT_EQ(reader::usableMemoryBytes(root_.path()), 3'000'000U);
-  EXPECT_GE(reader::usableProcessors(), 1U);
+  EXPECT_EQ(core::usableMemoryBytes(root_.path()), 3'000'000U);
+  EXPECT_GE(core::usableProcessors(), 1U);
 }
 
 }  // namespace

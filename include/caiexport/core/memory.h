@@ -1,14 +1,25 @@
 #pragma once
-/// Failures for want of memory.
+/// What this process may use of the machine, and failures for want of memory.
 
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <optional>
 #include <string>
 
 #include "caiexport/core/error.h"
 
 namespace caiexport::core {
+
+/// Bytes of memory that this process may use: the machine's, or less where a control group (version 1 or 2) says so.
+/// `root` stands for `/` in tests.
+std::uint64_t usableMemoryBytes(const std::filesystem::path& root = "/");
+
+/// Processors that this process may run on; at least 1.
+unsigned usableProcessors();
+
+/// Bytes of memory that the process has now; 0 where the system does not tell.
+std::uint64_t residentBytes();
 
 /// Error(io). Its hint holds for every command; the one place that prints errors adds the options of the command that
 /// ran (see withOptions), which nothing below it knows.

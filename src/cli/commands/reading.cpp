@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
-#include <fstream>
 #include <new>
 #include <optional>
 #include <string>
@@ -16,10 +14,8 @@
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/log.h"
+#include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
-#include "caiexport/store/database.h"
-#include "caiexport/store/job_store.h"
 #include "cli/config/config.h"
 
 namespace caiexport::cli {
@@ -35,7 +31,7 @@ std::uint64_t sharedBytes(std::uint64_t memoryBytes) {
 /// The program itself and DuckDB's code take some, however little is asked for.
 std::uint64_t mostBytes(std::uint64_t memoryBytes) {
   constexpr std::uint64_t kOfTheProgram = 96U << 20U;
-  return std::max(memoryBytes, residentBytes() + kOfTheProgram);
+  return std::max(memoryBytes, core::residentBytes() + kOfTheProgram);
 }
 
 InputSet findInput(const ParsedOptions& options, Context& context) {
@@ -136,14 +132,6 @@ void StopLimit::watch() {
   ::_exit(core::exitCodeOf(core::Category::interrupted));
 }
 
-std::uint64_t residentBytes() {
-  std::ifstream file("/proc/self/statm");
-  std::uint64_t all = 0;
-  std::uint64_t resident = 0;
-  file >> all >> resident;
-  return file ? resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
-}
-
 ReadWatch::ReadWatch(std::uint64_t mostBytes, std::stop_token stop, GiveUp giveUp)
     : mostBytes_(mostBytes),
       stop_(std::move(stop)),
@@ -163,7 +151,7 @@ void ReadWatch::watch(const std::stop_token& ended) {
   while (clock.sleep(kMeasureEvery, ended)) {
     std::uint64_t bytes = 0;
     try {
-      bytes = residentBytes();
+      bytes = core::residentBytes();
     } catch (const std::bad_alloc&) {
       // Not even this much is to be had: what asks for more will hear so itself.
       continue;

@@ -70,9 +70,6 @@ class ReadWatch {
   std::jthread thread_;  ///< Last: it uses the others.
 };
 
-/// Bytes of memory that the process has now; 0 where the system does not tell.
-std::uint64_t residentBytes();
-
 /// The named set, open. For one thread.
 class Reading {
  public:
