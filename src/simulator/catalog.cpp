@@ -2,6 +2,7 @@
 /// datasets.
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -225,7 +226,7 @@ JsonObject answerQuery(const State& state, const Call& call, std::vector<Catalog
 }
 
 JsonObject metricsOf(const State& state, const Batch& batch) {
-  const auto records = static_cast<std::int64_t>(recordsOf(batch)) + state.scenario.reportedRecordsDelta;
+  const auto records = static_cast<std::int64_t>(batch.data.records) + state.scenario.reportedRecordsDelta;
   const auto files = static_cast<std::int64_t>(batch.data.files);
   if (state.scenario.metricsForm == "none") return object();
   if (state.scenario.metricsForm == "negative") {
@@ -246,12 +247,6 @@ JsonObject metricsOf(const State& state, const Batch& batch) {
                  {"outputFileCount", files},
                  {"outputRecordCount", records},
                  {"partitionCount", 1}});
-}
-
-JsonArray textArray(const std::vector<std::string>& texts) {
-  JsonArray list = array();
-  for (const std::string& text : texts) list->add(text);
-  return list;
 }
 
 JsonObject shownBatch(const State& state, const Batch& batch, const std::string& status) {
@@ -281,8 +276,8 @@ JsonObject shownBatch(const State& state, const Batch& batch, const std::string&
   }
   if (!batch.externalId.empty()) shown->set("externalId", batch.externalId);
   if (!batch.predecessors.empty() || !batch.predecessorsByExternalId.empty()) {
-    shown->set("replay", object({{"predecessors", textArray(batch.predecessors)},
-                                 {"predecessorsByExternalId", textArray(batch.predecessorsByExternalId)},
+    shown->set("replay", object({{"predecessors", listOf(batch.predecessors, std::identity())},
+                                 {"predecessorsByExternalId", listOf(batch.predecessorsByExternalId, std::identity())},
                                  {"predecessorListingType", "IMMEDIATE"},
                                  {"reason", batch.replayReason}}));
   }
@@ -354,14 +349,9 @@ Response oneBatch(State& state, const Call& call) {
 }
 
 const Batch* newestBatch(const State& state, const std::string& datasetId, bool good) {
-  const Batch* newest = nullptr;
-  for (const Batch& batch : state.batches) {
-    const bool readable = batch.status == "success" || batch.status == "active";
-    if (batch.datasetId == datasetId && readable == good && (newest == nullptr || newest->created <= batch.created)) {
-      newest = &batch;
-    }
-  }
-  return newest;
+  return newestOf(state.batches, [&](const Batch& batch) {
+    return batch.datasetId == datasetId && (batch.status == "success" || batch.status == "active") == good;
+  });
 }
 
 Response lastBatches(State& state, const Call& call) {

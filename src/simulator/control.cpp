@@ -13,71 +13,16 @@ JsonObject counted(const std::map<std::string, std::uint64_t>& counters) {
   return shown;
 }
 
-JsonArray shownDatasets(const State& state) {
-  JsonArray list = array();
-  for (const Dataset& dataset : state.datasets) {
-    list->add(object({{"id", dataset.id},
-                      {"name", dataset.name},
-                      {"description", dataset.description},
-                      {"sandbox", dataset.sandbox}}));
-  }
-  return list;
-}
-
-JsonArray shownBatches(const State& state) {
-  JsonArray list = array();
-  for (const Batch& batch : state.batches) {
-    list->add(object({{"id", batch.id},
-                      {"dataset", batch.datasetId},
-                      {"status", batch.status},
-                      {"created", toMilliseconds(batch.created)},
-                      {"files", batch.data.files},
-                      {"records", recordsOf(batch)}}));
-  }
-  return list;
-}
-
-JsonArray shownSegments(const State& state) {
-  JsonArray list = array();
-  for (const Segment& segment : state.segments) list->add(object({{"id", segment.id}, {"name", segment.name}}));
-  return list;
-}
-
-JsonArray shownExportJobs(const State& state) {
-  JsonArray list = array();
-  for (const ExportJob& job : state.exportJobs) {
-    list->add(object({{"id", job.number}, {"status", job.state.status}, {"dataset", job.datasetId}}));
-  }
-  return list;
-}
-
-JsonArray shownSegmentJobs(const State& state) {
-  JsonArray list = array();
-  for (const SegmentJob& job : state.segmentJobs) list->add(object({{"id", job.id}, {"status", job.state.status}}));
-  return list;
-}
-
 JsonObject commandOf(const Call& call) {
   JsonObject command = asObject(parseJson(call.request.body));
   if (!command) refuseKey("the body", "must be a JSON object");
   return command;
 }
 
-Batch* newestScoreBatch(State& state) {
-  Batch* newest = nullptr;
-  for (Batch& batch : state.batches) {
-    const bool counts = batch.datasetId == kScoreDatasetId && batch.status != "failed" && batch.isOrdinary();
-    newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
-  }
-  return newest;
-}
-
 std::vector<std::string> textsIn(const JsonObject& command, const char* key) {
   const JsonArray named = command->has(key) ? arrayIn(command, key) : JsonArray();
   std::vector<std::string> texts;
-  for (std::size_t at = 0; named && at < named->size(); ++at) {
-    texts.push_back(named->getElement<std::string>(static_cast<unsigned>(at)));
-  }
+  for (const Json& text : named ? *named : Poco::JSON::Array()) texts.push_back(text.convert<std::string>());
   return texts;
 }
 
@@ -97,7 +42,9 @@ Response addBatches(State& state, const JsonObject& command) {
   };
   JsonArray ids = array();
   for (std::uint64_t count = number("count", 1); count > 0; --count) {
-    const Batch* last = newestScoreBatch(state);
+    const Batch* last = newestOf(state.batches, [](const Batch& batch) {
+      return batch.datasetId == kScoreDatasetId && batch.status != "failed" && batch.isOrdinary();
+    });
     const core::TimePoint soonest = last != nullptr ? last->created + std::chrono::seconds(1) : state.now();
     const std::string predecessor = last != nullptr ? last->id : "";
     Batch& batch =
@@ -159,32 +106,57 @@ JsonObject shownState(const State& state) {
   const Statistics& statistics = state.statistics;
   JsonObject answers = object();
   for (const auto& [status, count] : statistics.answers) answers->set(std::to_string(status), count);
-  JsonArray faults = array();
-  for (const FaultRule& rule : state.scenario.faults) {
-    faults->add(object({{"method", rule.method}, {"path", rule.path}, {"seen", rule.seen}, {"fired", rule.fired}}));
-  }
-  return object({{"now", toMilliseconds(state.now())},
-                 {"tokens_issued", statistics.tokensIssued},
-                 {"datasets_created", statistics.datasetsCreated},
-                 {"datasets_deleted", statistics.datasetsDeleted},
-                 {"export_jobs_accepted", statistics.exportJobsAccepted},
-                 {"segment_jobs_accepted", statistics.segmentJobsAccepted},
-                 {"unfiltered_exports", statistics.unfilteredExports},
-                 {"faults_fired", statistics.faultsFired},
-                 {"bytes_served", statistics.bytesServed},
-                 {"file_bytes_served", statistics.fileBytesServed},
-                 {"connections", statistics.connections},
-                 {"handshakes", statistics.handshakes},
-                 {"requests_in_flight", statistics.requestsInFlight},
-                 {"most_in_flight", statistics.mostInFlight},
-                 {"requests", counted(statistics.requests)},
-                 {"answers", answers},
-                 {"faults", faults},
-                 {"datasets", shownDatasets(state)},
-                 {"batches", shownBatches(state)},
-                 {"segments", shownSegments(state)},
-                 {"export_jobs", shownExportJobs(state)},
-                 {"segment_jobs", shownSegmentJobs(state)}});
+  return object(
+      {{"now", toMilliseconds(state.now())},
+       {"tokens_issued", statistics.tokensIssued},
+       {"datasets_created", statistics.datasetsCreated},
+       {"datasets_deleted", statistics.datasetsDeleted},
+       {"export_jobs_accepted", statistics.exportJobsAccepted},
+       {"segment_jobs_accepted", statistics.segmentJobsAccepted},
+       {"unfiltered_exports", statistics.unfilteredExports},
+       {"faults_fired", statistics.faultsFired},
+       {"bytes_served", statistics.bytesServed},
+       {"file_bytes_served", statistics.fileBytesServed},
+       {"connections", statistics.connections},
+       {"handshakes", statistics.handshakes},
+       {"requests_in_flight", statistics.requestsInFlight},
+       {"most_in_flight", statistics.mostInFlight},
+       {"requests", counted(statistics.requests)},
+       {"answers", answers},
+       {"faults",
+        listOf(
+            state.scenario.faults,
+            [](const FaultRule& rule) {
+              return object({{"method", rule.method}, {"path", rule.path}, {"seen", rule.seen}, {"fired", rule.fired}});
+            })},
+       {"datasets", listOf(state.datasets,
+                           [](const Dataset& dataset) {
+                             return object({{"id", dataset.id},
+                                            {"name", dataset.name},
+                                            {"description", dataset.description},
+                                            {"sandbox", dataset.sandbox}});
+                           })},
+       {"batches", listOf(state.batches,
+                          [](const Batch& batch) {
+                            return object({{"id", batch.id},
+                                           {"dataset", batch.datasetId},
+                                           {"status", batch.status},
+                                           {"created", toMilliseconds(batch.created)},
+                                           {"files", batch.data.files},
+                                           {"records", batch.data.records}});
+                          })},
+       {"segments", listOf(state.segments,
+                           [](const Segment& segment) {
+                             return object({{"id", segment.id}, {"name", segment.name}});
+                           })},
+       {"export_jobs",
+        listOf(state.exportJobs,
+               [](const ExportJob& job) {
+                 return object({{"id", job.number}, {"status", job.state.status}, {"dataset", job.datasetId}});
+               })},
+       {"segment_jobs", listOf(state.segmentJobs, [](const SegmentJob& job) {
+          return object({{"id", job.id}, {"status", job.state.status}});
+        })}});
 }
 
 Response control(State& state, Call& call) {

@@ -41,7 +41,7 @@ JsonObject shownId(State& state, const Call& call, const std::string& id, const 
     const std::string created = std::to_string(toMilliseconds(batch->created));
     shown->set("created", number(state, created));
     shown->set("updated", number(state, created));
-    shown->set("records", number(state, std::to_string(recordsOf(*batch))));
+    shown->set("records", number(state, std::to_string(batch->data.records)));
   }
   shown->set("isValid", false);
   shown->set("_links", selfLink(href));

@@ -130,10 +130,6 @@ std::string checkedDataset(State& state, const Call& call, const JsonObject& bod
   return *id;
 }
 
-std::uint64_t membersOf(const State& state) {
-  return state.scenario.exportProfiles > 0 ? state.scenario.exportProfiles : state.scenario.records / 4;
-}
-
 Response create(State& state, const Call& call) {
   const JsonObject body = asObject(bodyOf(call));
   if (!body) refuse("the body must be an object");
@@ -142,7 +138,7 @@ Response create(State& state, const Call& call) {
   job.segmentIds = checkedSegments(state, call, segmentList(job));
   const Json perSegment = objectIn(body, "destination")->get("segmentPerBatch");
   job.perSegment = perSegment.isBoolean() && perSegment.convert<bool>();
-  job.profiles = membersOf(state);
+  job.profiles = static_cast<std::uint64_t>(membersOfEach(state));
   if (job.segmentIds.empty()) {
     // What the platform does then: it exports every profile.
     ++state.statistics.unfilteredExports;

@@ -16,14 +16,19 @@ namespace {
 
 using Reader = std::function<void(FaultAction&, const std::string& key, const Json& value)>;
 
-std::string textOrJson(const Json& value) {
+std::string textOrJson(const std::string&, const Json& value) {
   return value.isString() ? value.convert<std::string>() : textOf(value);
+}
+
+int readSmall(const std::string& key, const Json& value) {
+  return static_cast<int>(readInteger(key, value));
 }
 
 void readHeaders(FaultAction& action, const std::string& key, const Json& value) {
   const JsonObject headers = asObject(value);
   if (!headers) refuseKey(key, "must be an object of texts");
-  for (const std::string& name : headers->getNames()) action.headers.emplace_back(name, textOrJson(headers->get(name)));
+  for (const std::string& name : headers->getNames())
+    action.headers.emplace_back(name, textOrJson(key, headers->get(name)));
 }
 
 void readRedirect(FaultAction& action, const std::string& key, const Json& value) {
@@ -31,7 +36,7 @@ void readRedirect(FaultAction& action, const std::string& key, const Json& value
   if (!redirect || !redirect->has("location")) {
     refuseKey(key, "must be an object with location and, if not 302, status");
   }
-  action.status = redirect->has("status") ? static_cast<int>(readInteger("status", redirect->get("status"))) : 302;
+  action.status = redirect->has("status") ? readSmall("status", redirect->get("status")) : 302;
   action.headers.emplace_back("Location", readText("location", redirect->get("location")));
   action.body = "";
 }
@@ -39,9 +44,9 @@ void readRedirect(FaultAction& action, const std::string& key, const Json& value
 void readInterim(FaultAction& action, const std::string& key, const Json& value) {
   const JsonObject detailed = asObject(value);
   const Json status = detailed ? detailed->get("status") : value;
-  action.transport.interimStatus = static_cast<int>(readInteger(key, status));
+  action.transport.interimStatus = readSmall(key, status);
   if (detailed && detailed->has("count")) {
-    action.transport.interimCount = static_cast<int>(readInteger(key, detailed->get("count")));
+    action.transport.interimCount = readSmall(key, detailed->get("count"));
   }
 }
 
@@ -74,64 +79,55 @@ Reader endsAfter(Transport::Ending ending) {
   };
 }
 
-Reader listHint(bool ListHints::*hint) {
-  return [hint](FaultAction& action, const std::string& key, const Json& value) {
-    action.list.*hint = readFlag(key, value);
+std::chrono::milliseconds readTime(const std::string& key, const Json& value) {
+  return std::chrono::milliseconds(readCount(key, value));
+}
+
+/// What `read` makes of the value goes into that member, or the member of a member.
+template <class Read, class... Members>
+Reader set(Read read, Members... members) {
+  return [=](FaultAction& action, const std::string& key, const Json& value) {
+    (action.*....*members) = read(key, value);
   };
 }
 
-const std::map<std::string, Reader>& answerReaders() {
-  static const std::map<std::string, Reader> readers = {
-      {"status",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.status = static_cast<int>(readInteger(k, v)); }},
-      {"headers", readHeaders},
-      {"body", [](FaultAction& a, const std::string&, const Json& v) { a.body = textOrJson(v); }},
-      {"body_html", [](FaultAction& a, const std::string& k, const Json& v) { a.body = readText(k, v); }},
-      {"retry_after", [](FaultAction& a, const std::string&, const Json& v) { a.retryAfter = textOrJson(v); }},
-      {"redirect", readRedirect},
-      {"huge_json", [](FaultAction& a, const std::string& k, const Json& v) { a.hugeJsonBytes = readCount(k, v); }},
-      {"deep_json", [](FaultAction& a, const std::string& k, const Json& v) { a.deepJsonLevels = readCount(k, v); }},
-      {"ignore_range", [](FaultAction& a, const std::string& k, const Json& v) { a.ignoreRange = readFlag(k, v); }},
-      {"wrong_range", readWrongRange},
-      {"loop_next", listHint(&ListHints::loopNext)},
-      {"empty_page_with_next", listHint(&ListHints::emptyWithNext)},
-      {"repeat_page", listHint(&ListHints::repeatPage)},
-      {"shift_start",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.list.shiftStart = readInteger(k, v); }},
-      {"carry_out", [](FaultAction& a, const std::string& k, const Json& v) { a.carryOut = readFlag(k, v); }},
-  };
-  return readers;
-}
-
-const std::map<std::string, Reader>& transportReaders() {
+const std::map<std::string, Reader>& readers() {
   using Ending = Transport::Ending;
-  using std::chrono::milliseconds;
-  static const std::map<std::string, Reader> readers = {
+  constexpr auto kList = &FaultAction::list;
+  constexpr auto kTransport = &FaultAction::transport;
+  static const std::map<std::string, Reader> table = {
+      {"status", set(readSmall, &FaultAction::status)},
+      {"headers", readHeaders},
+      {"body", set(textOrJson, &FaultAction::body)},
+      {"body_html", set(readText, &FaultAction::body)},
+      {"retry_after", set(textOrJson, &FaultAction::retryAfter)},
+      {"redirect", readRedirect},
+      {"huge_json", set(readCount, &FaultAction::hugeJsonBytes)},
+      {"deep_json", set(readCount, &FaultAction::deepJsonLevels)},
+      {"ignore_range", set(readFlag, &FaultAction::ignoreRange)},
+      {"wrong_range", readWrongRange},
+      {"loop_next", set(readFlag, kList, &ListHints::loopNext)},
+      {"empty_page_with_next", set(readFlag, kList, &ListHints::emptyWithNext)},
+      {"repeat_page", set(readFlag, kList, &ListHints::repeatPage)},
+      {"shift_start", set(readInteger, kList, &ListHints::shiftStart)},
+      {"carry_out", set(readFlag, &FaultAction::carryOut)},
       {"reset_before_headers", lost(Ending::reset, false)},
       {"close_without_answer", lost(Ending::close, false)},
       {"take_then_lose", lost(Ending::close, true)},
       {"reset_in_body", endsAfter(Ending::reset)},
       {"short_body", endsAfter(Ending::close)},
-      {"stall_headers",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.stallBeforeHeaders = readFlag(k, v); }},
-      {"stall_body",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.stallAfterBytes = bytesOf(k, v); }},
-      {"stall_ms", [](FaultAction& a, const std::string& k,
-                      const Json& v) { a.transport.stallFor = milliseconds(readCount(k, v)); }},
-      {"drip",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.bytesPerSecond = readCount(k, v); }},
-      {"cut_after_ms", [](FaultAction& a, const std::string& k,
-                          const Json& v) { a.transport.cutAfter = milliseconds(readCount(k, v)); }},
-      {"long_body",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.extraBytes = readCount(k, v); }},
-      {"chunked", [](FaultAction& a, const std::string& k, const Json& v) { a.transport.chunked = readFlag(k, v); }},
-      {"truncated_chunked",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.truncatedChunked = readFlag(k, v); }},
-      {"stale_keep_alive",
-       [](FaultAction& a, const std::string& k, const Json& v) { a.transport.staleKeepAlive = readFlag(k, v); }},
+      {"stall_headers", set(readFlag, kTransport, &Transport::stallBeforeHeaders)},
+      {"stall_body", set(bytesOf, kTransport, &Transport::stallAfterBytes)},
+      {"stall_ms", set(readTime, kTransport, &Transport::stallFor)},
+      {"drip", set(readCount, kTransport, &Transport::bytesPerSecond)},
+      {"cut_after_ms", set(readTime, kTransport, &Transport::cutAfter)},
+      {"long_body", set(readCount, kTransport, &Transport::extraBytes)},
+      {"chunked", set(readFlag, kTransport, &Transport::chunked)},
+      {"truncated_chunked", set(readFlag, kTransport, &Transport::truncatedChunked)},
+      {"stale_keep_alive", set(readFlag, kTransport, &Transport::staleKeepAlive)},
       {"interim_1xx", readInterim},
   };
-  return readers;
+  return table;
 }
 
 FaultAction readAction(const Json& json) {
@@ -139,15 +135,9 @@ FaultAction readAction(const Json& json) {
   if (!parsed || parsed->size() == 0) refuseKey("faults: do", "must be an object with at least one action");
   FaultAction action;
   for (const std::string& key : parsed->getNames()) {
-    const auto answer = answerReaders().find(key);
-    const auto transport = transportReaders().find(key);
-    if (answer != answerReaders().end()) {
-      answer->second(action, "faults: " + key, parsed->get(key));
-    } else if (transport != transportReaders().end()) {
-      transport->second(action, "faults: " + key, parsed->get(key));
-    } else {
-      refuseKey("faults: '" + key + "'", "is not an action");
-    }
+    const auto reader = readers().find(key);
+    if (reader == readers().end()) refuseKey("faults: '" + key + "'", "is not an action");
+    reader->second(action, "faults: " + key, parsed->get(key));
   }
   return action;
 }
@@ -289,13 +279,11 @@ bool FaultAction::reachesPlatform() const {
 
 const FaultAction* pickFault(std::vector<FaultRule>& rules, const Request& request) {
   for (FaultRule& rule : rules) {
-    if (matches(rule, request)) {
-      ++rule.seen;
-      if (isDue(rule)) {
-        ++rule.fired;
-        return &rule.action;
-      }
-    }
+    if (!matches(rule, request)) continue;
+    ++rule.seen;
+    if (!isDue(rule)) continue;
+    ++rule.fired;
+    return &rule.action;
   }
   return nullptr;
 }

@@ -90,9 +90,7 @@ std::vector<std::string> readTexts(const std::string& key, const Json& value) {
   const JsonArray list = asArray(value);
   if (!list) refuseKey(key, "must be a list of texts");
   std::vector<std::string> texts;
-  for (std::size_t at = 0; at < list->size(); ++at) {
-    texts.push_back(readText(key, list->get(static_cast<unsigned>(at))));
-  }
+  for (const Json& element : *list) texts.push_back(readText(key, element));
   return texts;
 }
 

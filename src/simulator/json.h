@@ -20,6 +20,14 @@ using JsonArray = Poco::JSON::Array::Ptr;
 JsonObject object(std::initializer_list<std::pair<const char*, Json>> fields = {});
 JsonArray array(std::initializer_list<Json> elements = {});
 
+/// `show` of each item.
+template <class Items, class Show>
+JsonArray listOf(const Items& items, Show show) {
+  JsonArray made = array();
+  for (const auto& item : items) made->add(show(item));
+  return made;
+}
+
 std::string textOf(const Json& value);
 /// Throws std::invalid_argument with the parser's reason.
 Json parseJson(const std::string& text);

@@ -27,21 +27,10 @@ Key count(std::uint64_t Scenario::*member, std::uint64_t least = 0) {
   }};
 }
 
-Key integer(std::int64_t Scenario::*member) {
-  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
-    scenario.*member = readInteger(key, value);
-  }};
-}
-
-Key flag(bool Scenario::*member) {
-  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
-    scenario.*member = readFlag(key, value);
-  }};
-}
-
-Key texts(std::vector<std::string> Scenario::*member) {
-  return {.apply = [member](Scenario& scenario, const std::string& key, const Json& value) {
-    scenario.*member = readTexts(key, value);
+template <class Value>
+Key plain(Value Scenario::*member, Value (*read)(const std::string&, const Json&)) {
+  return {.apply = [member, read](Scenario& scenario, const std::string& key, const Json& value) {
+    scenario.*member = read(key, value);
   }};
 }
 
@@ -76,9 +65,7 @@ void applyFaults(Scenario& scenario, const std::string& key, const Json& value) 
   const JsonArray list = asArray(value);
   if (!list) refuseKey(key, "must be a list of objects");
   scenario.faults.clear();
-  for (std::size_t at = 0; at < list->size(); ++at) {
-    scenario.faults.push_back(parseFaultRule(list->get(static_cast<unsigned>(at))));
-  }
+  for (const Json& rule : *list) scenario.faults.push_back(parseFaultRule(rule));
 }
 
 /// `live`: what recorded answers show beside the score batches; `plain`: what documents alone have.
@@ -98,7 +85,7 @@ const std::map<std::string, Key>& keys() {
       {"client_secret", text(&Scenario::clientSecret)},
       {"organization", text(&Scenario::organization)},
       {"access_token", text(&Scenario::accessToken)},
-      {"sandboxes", texts(&Scenario::sandboxes)},
+      {"sandboxes", plain(&Scenario::sandboxes, readTexts)},
       {"token_lifetime_seconds", count(&Scenario::tokenLifetimeSeconds)},
       {kWorld, shape({.apply = applyWorld})},
       {"batches", shape(count(&Scenario::batches))},
@@ -110,37 +97,37 @@ const std::map<std::string, Key>& keys() {
       {"nested_directories", shape(count(&Scenario::nestedDirectories))},
       {"records", shape(count(&Scenario::records))},
       {"file_bytes", shape(count(&Scenario::fileBytes))},
-      {"success_marker", shape(flag(&Scenario::successMarker))},
-      {"duplicate_names", shape(flag(&Scenario::duplicateNames))},
+      {"success_marker", shape(plain(&Scenario::successMarker, readFlag))},
+      {"duplicate_names", shape(plain(&Scenario::duplicateNames, readFlag))},
       {"files_beside", shape(namedTexts(&Scenario::filesBeside))},
-      {"file_names", shape(texts(&Scenario::fileNames))},
+      {"file_names", shape(plain(&Scenario::fileNames, readTexts))},
       {"created_client", shape(text(&Scenario::createdClient))},
-      {"replay", shape(flag(&Scenario::replay))},
-      {"tracking_batches", shape(flag(&Scenario::trackingBatches))},
+      {"replay", shape(plain(&Scenario::replay, readFlag))},
+      {"tracking_batches", shape(plain(&Scenario::trackingBatches, readFlag))},
       {"consolidations", shape(count(&Scenario::consolidations))},
       {"superseded_batches", shape(count(&Scenario::supersededBatches))},
-      {"consolidation_marked", flag(&Scenario::consolidationMarked)},
-      {"partition_folders", shape(flag(&Scenario::partitionFolders))},
-      {"snapshot", shape(flag(&Scenario::snapshot))},
+      {"consolidation_marked", plain(&Scenario::consolidationMarked, readFlag)},
+      {"partition_folders", shape(plain(&Scenario::partitionFolders, readFlag))},
+      {"snapshot", shape(plain(&Scenario::snapshot, readFlag))},
       {"superseded_status", text(&Scenario::supersededStatus)},
       {"slow_pages", count(&Scenario::slowPages)},
       {"catalog_page", count(&Scenario::catalogPage, 1)},
-      {"ignored_filters", texts(&Scenario::ignoredFilters)},
+      {"ignored_filters", plain(&Scenario::ignoredFilters, readTexts)},
       {"other_datasets", count(&Scenario::otherDatasets)},
       {"other_segments", count(&Scenario::otherSegments)},
-      {"lengths_as_numbers", flag(&Scenario::lengthsAsNumbers)},
+      {"lengths_as_numbers", plain(&Scenario::lengthsAsNumbers, readFlag)},
       {"href_port", text(&Scenario::hrefPort, {"own", "explicit", "alternate"})},
       {"href_origin", text(&Scenario::hrefOrigin)},
       {"count_meaning", text(&Scenario::countMeaning, {"mixed", "total", "page"})},
       {"page_limit", count(&Scenario::pageLimit, 1)},
-      {"bare_arrays", flag(&Scenario::bareArrays)},
-      {"raw_single_file", flag(&Scenario::rawSingleFile)},
+      {"bare_arrays", plain(&Scenario::bareArrays, readFlag)},
+      {"raw_single_file", plain(&Scenario::rawSingleFile, readFlag)},
       {"file_validators", text(&Scenario::fileValidators, {"none", "etag", "last_modified"})},
       {"file_version", count(&Scenario::fileVersion)},
-      {"directory_cycle", flag(&Scenario::directoryCycle)},
-      {"listed_length_delta", integer(&Scenario::listedLengthDelta)},
+      {"directory_cycle", plain(&Scenario::directoryCycle, readFlag)},
+      {"listed_length_delta", plain(&Scenario::listedLengthDelta, readInteger)},
       {"metrics_form", text(&Scenario::metricsForm, {"output", "written", "negative", "none"})},
-      {"reported_records_delta", integer(&Scenario::reportedRecordsDelta)},
+      {"reported_records_delta", plain(&Scenario::reportedRecordsDelta, readInteger)},
       {"batch_status", text(&Scenario::batchStatus)},
       {"dataset_reply", text(&Scenario::datasetReply, {"camel", "lower"})},
       {"duplicate_dataset_name", text(&Scenario::duplicateDatasetName, {"refuse", "accept"})},
@@ -151,9 +138,9 @@ const std::map<std::string, Key>& keys() {
        text(&Scenario::exportResult, {"SUCCEEDED", "SUCCEEDED_WITH_ERRORS", "FAILED", "CANCELLED", "VANISHED"})},
       {"export_profiles", count(&Scenario::exportProfiles)},
       {"export_files", count(&Scenario::exportFiles)},
-      {"reported_profiles_delta", integer(&Scenario::reportedProfilesDelta)},
+      {"reported_profiles_delta", plain(&Scenario::reportedProfilesDelta, readInteger)},
       {"batch_visible_after_polls", count(&Scenario::batchVisibleAfterPolls)},
-      {"early_batch_statuses", texts(&Scenario::earlyBatchStatuses)},
+      {"early_batch_statuses", plain(&Scenario::earlyBatchStatuses, readTexts)},
       {"unknown_status", text(&Scenario::unknownStatus)},
       {"segment_job_polls", count(&Scenario::segmentJobPolls)},
       {"segment_job_result", text(&Scenario::segmentJobResult, {"SUCCEEDED", "FAILED", "CANCELLED"})},
@@ -161,11 +148,11 @@ const std::map<std::string, Key>& keys() {
       {"audiences_evaluated", count(&Scenario::audiencesEvaluated)},
       {"evaluations_a_day", count(&Scenario::evaluationsADay)},
       {"evaluations_a_year", count(&Scenario::evaluationsAYear)},
-      {"b2b_simplification", flag(&Scenario::b2bSimplification)},
-      {"ignore_sort", flag(&Scenario::ignoreSort)},
+      {"b2b_simplification", plain(&Scenario::b2bSimplification, readFlag)},
+      {"ignore_sort", plain(&Scenario::ignoreSort, readFlag)},
       {"hidden_batches", count(&Scenario::hiddenBatches)},
-      {"definition_metrics", flag(&Scenario::definitionMetrics)},
-      {"audiences", flag(&Scenario::audiences)},
+      {"definition_metrics", plain(&Scenario::definitionMetrics, readFlag)},
+      {"audiences", plain(&Scenario::audiences, readFlag)},
       {"segment_links", text(&Scenario::segmentLinks, {"live", "documented", "none"})},
       {"delete_reply", text(&Scenario::deleteReply, {"200", "202", "204"})},
       {"faults", {.apply = applyFaults}},

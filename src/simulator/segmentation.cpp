@@ -53,6 +53,16 @@ JsonObject shownAudience(const State& state, const Segment& segment) {
   return shown;
 }
 
+/// A page of a list, and what leads to the next one: nothing at the end.
+Response childrenAnswer(const JsonArray& children, std::uint64_t total, const std::string& next,
+                        std::uint64_t nextPage) {
+  JsonObject page = object({{"totalCount", total}, {"pageSize", children->size()}});
+  if (!next.empty()) page->set("next", std::to_string(nextPage));
+  return jsonAnswer(200, object({{"_page", page},
+                                 {"children", children},
+                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
+}
+
 struct Paged {
   JsonArray shown = array();
   std::uint64_t page = 0;
@@ -90,20 +100,13 @@ Response audiences(State& state, const Call& call) {
   if (!state.scenario.audiences) return problem(403, "UPAPI-113740", "Forbidden", "audiences are not to be had here");
   if (!call.isGet()) return methodNotAllowed();
   if (call.path.size() == 2) {
-    for (const Segment& segment : state.segments) {
-      if (segment.id == call.path[1] && segment.sandbox == call.sandbox) {
-        return jsonAnswer(200, shownAudience(state, segment));
-      }
-    }
+    const Segment* segment = state.findSegment(call.path[1], call.sandbox);
+    if (segment != nullptr) return jsonAnswer(200, shownAudience(state, *segment));
     return problem(404, "SGMT-0404", "Audience not found", call.path[1] + " is not known");
   }
   const Paged paged = pageOf(state, call, "start", true);
   const std::string next = nextPage(state, "start", "@/audiences", "/audiences", paged.page, paged.limit, paged.total);
-  JsonObject page = object({{"totalCount", paged.total}, {"pageSize", paged.shown->size()}});
-  if (!next.empty()) page->set("next", std::to_string(paged.page + 1));
-  return jsonAnswer(200, object({{"children", paged.shown},
-                                 {"_page", page},
-                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
+  return childrenAnswer(paged.shown, paged.total, next, paged.page + 1);
 }
 
 Response definitions(State& state, const Call& call) {
@@ -174,8 +177,7 @@ JsonObject metricsOf(const State& state, const SegmentJob& job) {
 }
 
 JsonObject shownJob(const State& state, const SegmentJob& job) {
-  JsonArray segments = array();
-  for (const std::string& id : job.segmentIds) segments->add(object({{"segmentId", id}}));
+  const JsonArray segments = listOf(job.segmentIds, [](const std::string& id) { return object({{"segmentId", id}}); });
   const auto link = [&](const char* method) {
     return object({{"href", "/segment/jobs/" + job.id}, {"method", method}});
   };
@@ -259,11 +261,7 @@ Response list(State& state, const Call& call) {
     children->add(shownJob(state, all[at]));
   }
   const std::string next = nextPage(state, "start", "@/segmentJobs", "/segment/jobs", page, limit, all.size());
-  JsonObject shownPage = object({{"totalCount", all.size()}, {"pageSize", children->size()}});
-  if (!next.empty()) shownPage->set("next", std::to_string(page + 1));
-  return jsonAnswer(200, object({{"_page", shownPage},
-                                 {"children", children},
-                                 {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
+  return childrenAnswer(children, all.size(), next, page + 1);
 }
 
 Response one(State& state, const Call& call, SegmentJob& job) {
@@ -299,8 +297,8 @@ std::string nextPage(const State& state, const char* parameter, const std::strin
 
 std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list) {
   std::vector<std::string> ids;
-  for (std::size_t at = 0; list && at < list->size(); ++at) {
-    const JsonObject element = asObject(list->get(static_cast<unsigned>(at)));
+  for (const Json& each : list ? *list : Poco::JSON::Array()) {
+    const JsonObject element = asObject(each);
     const std::string id = element ? stringIn(element, "segmentId").value_or("") : "";
     if (id != "*" && state.findSegment(id, call.sandbox) == nullptr) {
       throw Refused{problem(400, "UPSRV-0400", "Bad Request", "segment '" + id + "' does not exist")};

@@ -28,6 +28,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <map>
 #include <mutex>
 #include <set>
 #include <stop_token>
@@ -86,20 +87,164 @@ class ResponseWriter {
       : socket_(socket), world_(world), stop_(std::move(stop)), begun_(core::systemClock().steadyNow()) {}
 
   /// True if the connection may carry another request. Poco exceptions when the client has gone.
-  bool write(const Response& response, bool headOnly, bool keepAlive);
+  bool write(const Response& response, bool headOnly, bool keepAlive) {
+    const Transport& transport = response.transport;
+    if (transport.stallBeforeHeaders && !stall(transport)) return false;
+    if (transport.answerLost) {
+      end(transport.ending);
+      return false;
+    }
+    const bool again = keepAlive && transport.extraBytes == 0 && !transport.truncatedChunked;
+    writeHead(response, again);
+    const bool complete = headOnly || !hasBody(response.status) || writeBody(response);
+    flush();
+    return complete && again && !transport.staleKeepAlive;
+  }
 
  private:
-  void writeHead(const Response& response, bool keepAlive);
-  bool writeBody(const Response& response);
-  void limitSending(const Transport& transport);
-  bool pace(const Transport& transport, std::uint64_t sent);
-  bool stall(const Transport& transport);
-  void sendPiece(std::span<const std::byte> piece, bool chunked);
-  void send(std::span<const std::byte> bytes);
+  void writeHead(const Response& response, bool keepAlive) {
+    const Transport& transport = response.transport;
+    std::string head;
+    for (int count = 0; transport.interimStatus != 0 && count < transport.interimCount; ++count) {
+      head += statusLine(transport.interimStatus);
+      head += "\r\n";
+    }
+    head += statusLine(response.status);
+    for (const auto& [name, value] : response.headers) head.append(name).append(": ").append(value).append("\r\n");
+    if (isChunked(transport)) {
+      head += "Transfer-Encoding: chunked\r\n";
+    } else if (hasBody(response.status) && !headerOf(response.headers, "Content-Length")) {
+      head += "Content-Length: " + std::to_string(response.bodyBytes()) + "\r\n";
+    }
+    head += keepAlive ? "Connection: Keep-Alive\r\n\r\n" : "Connection: close\r\n\r\n";
+    pending_ = std::move(head);
+  }
+
+  bool writeBody(const Response& response) {
+    const Transport& transport = response.transport;
+    const bool chunked = isChunked(transport);
+    std::vector<std::byte> buffer;
+    std::uint64_t sent = 0;
+    while (true) {
+      if (transport.stallAfterBytes == sent && !stall(transport)) return false;
+      const std::size_t length = nextPiece(response, sent);
+      if (length == 0) break;
+      limitSending(transport);
+      if (response.content) {
+        buffer.resize(length);
+        response.content->read(response.offsetBytes + sent, buffer);
+        sendPiece(buffer, chunked);
+      } else {
+        sendPiece(std::as_bytes(std::span(response.body).subspan(sent, length)), chunked);
+      }
+      sent += length;
+      world_.countServed(response, length);
+      if (!pace(transport, sent)) {
+        end(Transport::Ending::close);
+        return false;
+      }
+    }
+    if (transport.endAfterBytes || transport.truncatedChunked) {
+      end(transport.ending == Transport::Ending::normal ? Transport::Ending::close : transport.ending);
+      return false;
+    }
+    flush();
+    if (chunked) send(std::string_view("0\r\n\r\n"));
+    if (transport.extraBytes > 0) send(std::string(transport.extraBytes, 'x'));
+    return true;
+  }
+
+  /// A client that reads slowly does not put off the cut.
+  void limitSending(const Transport& transport) {
+    if (transport.cutAfter) {
+      const auto left =
+          *transport.cutAfter - std::chrono::duration_cast<milliseconds>(core::systemClock().steadyNow() - begun_);
+      socket_.setSendTimeout(Poco::Timespan(std::max<std::int64_t>(1, left.count()) * 1000));
+    }
+  }
+
+  /// Waits as long as the pace wants it. False when the connection's time is over.
+  bool pace(const Transport& transport, std::uint64_t sent) {
+    core::Clock& clock = core::systemClock();
+    const auto elapsed = [&] { return std::chrono::duration_cast<milliseconds>(clock.steadyNow() - begun_); };
+    if (transport.bytesPerSecond > 0) {
+      const milliseconds due(sent * 1000 / transport.bytesPerSecond);
+      milliseconds wait = std::max(milliseconds(0), due - elapsed());
+      if (transport.cutAfter) wait = std::min(wait, std::max(milliseconds(0), *transport.cutAfter - elapsed()));
+      if (wait.count() > 0 && !clock.sleep(wait, stop_)) return false;
+    }
+    return !transport.cutAfter || elapsed() < *transport.cutAfter;
+  }
+
+  /// Sends nothing until the time is over (true), or the client leaves or the server stops (false).
+  bool stall(const Transport& transport) {
+    flush();
+    core::Clock& clock = core::systemClock();
+    const core::SteadyTime from = clock.steadyNow();
+    const auto over = [&](std::optional<milliseconds> limit, core::SteadyTime since) {
+      return limit && clock.steadyNow() - since >= *limit;
+    };
+    while (!stop_.stop_requested()) {
+      if (over(transport.stallFor, from)) return true;
+      if (over(transport.cutAfter, begun_)) {
+        end(Transport::Ending::close);
+        return false;
+      }
+      pollfd watched{.fd = socket_.impl()->sockfd(), .events = POLLRDHUP, .revents = 0};
+      if (::poll(&watched, 1, 20) > 0) return false;
+    }
+    return false;
+  }
+
+  void sendPiece(std::span<const std::byte> piece, bool chunked) {
+    if (!chunked && piece.size() <= kJoinedBytes && !pending_.empty()) {
+      pending_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+      flush();
+      return;
+    }
+    flush();
+    if (!chunked) {
+      send(piece);
+      return;
+    }
+    std::array<char, 24> size{};
+    std::snprintf(size.data(), size.size(), "%zx\r\n", piece.size());
+    send(std::string_view(size.data()));
+    send(piece);
+    send(std::string_view("\r\n"));
+  }
+
+  void send(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const int length = static_cast<int>(std::min<std::size_t>(bytes.size(), kPieceBytes));
+      const int sent = socket_.sendBytes(bytes.data(), length);
+      // Over TLS a failure may come as a negative number instead of an exception (pocoproject/poco issue 3790).
+      if (sent <= 0) throw Poco::Net::NetException("the client has gone");
+      bytes = bytes.subspan(static_cast<std::size_t>(sent));
+    }
+  }
+
   void send(std::string_view text) { send(std::as_bytes(std::span(text))); }
-  void flush();
-  void end(Transport::Ending ending);
-  void sendExtra(std::uint64_t bytes);
+  void flush() {
+    const std::string out = std::exchange(pending_, {});
+    send(out);
+  }
+
+  void end(Transport::Ending ending) {
+    flush();
+    if (ending != Transport::Ending::reset) {
+      socket_.shutdown();
+      return;
+    }
+    // The socket must be closed with unread lingering data dropped, and without TLS's farewell. Poco sends that
+    // farewell when it closes, so the descriptor is pointed elsewhere first.
+    socket_.setLinger(true, 0);
+    const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nowhere >= 0) {
+      ::dup2(nowhere, socket_.impl()->sockfd());
+      ::close(nowhere);
+    }
+  }
 
   Poco::Net::StreamSocket socket_;
   World& world_;
@@ -107,167 +252,6 @@ class ResponseWriter {
   core::SteadyTime begun_;
   std::string pending_ = {};  ///< The head, until it can go out together with the begin of the body.
 };
-
-bool ResponseWriter::write(const Response& response, bool headOnly, bool keepAlive) {
-  const Transport& transport = response.transport;
-  if (transport.stallBeforeHeaders && !stall(transport)) return false;
-  if (transport.answerLost) {
-    end(transport.ending);
-    return false;
-  }
-  const bool again = keepAlive && transport.extraBytes == 0 && !transport.truncatedChunked;
-  writeHead(response, again);
-  const bool complete = headOnly || !hasBody(response.status) || writeBody(response);
-  flush();
-  return complete && again && !transport.staleKeepAlive;
-}
-
-void ResponseWriter::writeHead(const Response& response, bool keepAlive) {
-  const Transport& transport = response.transport;
-  std::string head;
-  for (int count = 0; transport.interimStatus != 0 && count < transport.interimCount; ++count) {
-    head += statusLine(transport.interimStatus);
-    head += "\r\n";
-  }
-  head += statusLine(response.status);
-  for (const auto& [name, value] : response.headers) head.append(name).append(": ").append(value).append("\r\n");
-  if (isChunked(transport)) {
-    head += "Transfer-Encoding: chunked\r\n";
-  } else if (hasBody(response.status) && !headerOf(response.headers, "Content-Length")) {
-    head += "Content-Length: " + std::to_string(response.bodyBytes()) + "\r\n";
-  }
-  head += keepAlive ? "Connection: Keep-Alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  pending_ = std::move(head);
-}
-
-bool ResponseWriter::writeBody(const Response& response) {
-  const Transport& transport = response.transport;
-  const bool chunked = isChunked(transport);
-  std::vector<std::byte> buffer;
-  std::uint64_t sent = 0;
-  while (true) {
-    if (transport.stallAfterBytes == sent && !stall(transport)) return false;
-    const std::size_t length = nextPiece(response, sent);
-    if (length == 0) break;
-    limitSending(transport);
-    if (response.content) {
-      buffer.resize(length);
-      response.content->read(response.offsetBytes + sent, buffer);
-      sendPiece(buffer, chunked);
-    } else {
-      sendPiece(std::as_bytes(std::span(response.body).subspan(sent, length)), chunked);
-    }
-    sent += length;
-    world_.countServed(response, length);
-    if (!pace(transport, sent)) {
-      end(Transport::Ending::close);
-      return false;
-    }
-  }
-  if (transport.endAfterBytes || transport.truncatedChunked) {
-    end(transport.ending == Transport::Ending::normal ? Transport::Ending::close : transport.ending);
-    return false;
-  }
-  flush();
-  if (chunked) send(std::string_view("0\r\n\r\n"));
-  sendExtra(transport.extraBytes);
-  return true;
-}
-
-/// A client that reads slowly does not put off the cut.
-void ResponseWriter::limitSending(const Transport& transport) {
-  if (transport.cutAfter) {
-    const auto left =
-        *transport.cutAfter - std::chrono::duration_cast<milliseconds>(core::systemClock().steadyNow() - begun_);
-    socket_.setSendTimeout(Poco::Timespan(std::max<std::int64_t>(1, left.count()) * 1000));
-  }
-}
-
-/// Waits as long as the pace wants it. False when the connection's time is over.
-bool ResponseWriter::pace(const Transport& transport, std::uint64_t sent) {
-  core::Clock& clock = core::systemClock();
-  const auto elapsed = [&] { return std::chrono::duration_cast<milliseconds>(clock.steadyNow() - begun_); };
-  if (transport.bytesPerSecond > 0) {
-    const milliseconds due(sent * 1000 / transport.bytesPerSecond);
-    milliseconds wait = std::max(milliseconds(0), due - elapsed());
-    if (transport.cutAfter) wait = std::min(wait, std::max(milliseconds(0), *transport.cutAfter - elapsed()));
-    if (wait.count() > 0 && !clock.sleep(wait, stop_)) return false;
-  }
-  return !transport.cutAfter || elapsed() < *transport.cutAfter;
-}
-
-/// Sends nothing until the time is over (true), or the client leaves or the server stops (false).
-bool ResponseWriter::stall(const Transport& transport) {
-  flush();
-  core::Clock& clock = core::systemClock();
-  const core::SteadyTime from = clock.steadyNow();
-  const auto over = [&](std::optional<milliseconds> limit, core::SteadyTime since) {
-    return limit && clock.steadyNow() - since >= *limit;
-  };
-  while (!stop_.stop_requested()) {
-    if (over(transport.stallFor, from)) return true;
-    if (over(transport.cutAfter, begun_)) {
-      end(Transport::Ending::close);
-      return false;
-    }
-    pollfd watched{.fd = socket_.impl()->sockfd(), .events = POLLRDHUP, .revents = 0};
-    if (::poll(&watched, 1, 20) > 0) return false;
-  }
-  return false;
-}
-
-void ResponseWriter::flush() {
-  const std::string out = std::exchange(pending_, {});
-  send(out);
-}
-
-void ResponseWriter::sendPiece(std::span<const std::byte> piece, bool chunked) {
-  if (!chunked && piece.size() <= kJoinedBytes && !pending_.empty()) {
-    pending_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-    flush();
-    return;
-  }
-  flush();
-  if (!chunked) {
-    send(piece);
-    return;
-  }
-  std::array<char, 24> size{};
-  std::snprintf(size.data(), size.size(), "%zx\r\n", piece.size());
-  send(std::string_view(size.data()));
-  send(piece);
-  send(std::string_view("\r\n"));
-}
-
-void ResponseWriter::send(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const int length = static_cast<int>(std::min<std::size_t>(bytes.size(), kPieceBytes));
-    const int sent = socket_.sendBytes(bytes.data(), length);
-    // Over TLS a failure may come as a negative number instead of an exception (pocoproject/poco issue 3790).
-    if (sent <= 0) throw Poco::Net::NetException("the client has gone");
-    bytes = bytes.subspan(static_cast<std::size_t>(sent));
-  }
-}
-
-void ResponseWriter::sendExtra(std::uint64_t bytes) {
-  if (bytes > 0) send(std::string(bytes, 'x'));
-}
-
-void ResponseWriter::end(Transport::Ending ending) {
-  flush();
-  if (ending != Transport::Ending::reset) {
-    socket_.shutdown();
-    return;
-  }
-  // The socket must be closed with unread lingering data dropped, and without TLS's farewell. Poco sends that farewell
-  // when it closes, so the descriptor is pointed elsewhere first.
-  socket_.setLinger(true, 0);
-  const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (nowhere >= 0) {
-    ::dup2(nowhere, socket_.impl()->sockfd());
-    ::close(nowhere);
-  }
-}
 
 constexpr int kMostThreads = 128;
 constexpr int kMostQueued = 1024;
@@ -281,36 +265,28 @@ struct ConnectionContext {
   std::stop_source stop = {};
   std::mutex mutex = {};
   std::set<int> open = {};  ///< Sockets to be shut down when the server stops.
+
+  void remember(int socket, bool isOpen) {
+    const std::lock_guard lock(mutex);
+    if (isOpen) {
+      open.insert(socket);
+    } else {
+      open.erase(socket);
+    }
+  }
 };
 
-/// Keeps a socket in the server's list while it is open.
-class Registered {
+/// Does something at the end of a block.
+template <class Function>
+class AtEnd {
  public:
-  Registered(ConnectionContext& context, int socket) : context_(context), socket_(socket) {
-    const std::lock_guard lock(context_.mutex);
-    context_.open.insert(socket_);
-  }
-  ~Registered() {
-    const std::lock_guard lock(context_.mutex);
-    context_.open.erase(socket_);
-  }
-  Registered(const Registered&) = delete;
-  Registered& operator=(const Registered&) = delete;
+  explicit AtEnd(Function function) : function_(std::move(function)) {}
+  ~AtEnd() { function_(); }
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
 
  private:
-  ConnectionContext& context_;
-  int socket_;
-};
-
-class InFlight {
- public:
-  explicit InFlight(World& world) : world_(world) { world_.requestBegins(); }
-  ~InFlight() { world_.requestEnds(); }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
-
- private:
-  World& world_;
+  Function function_;
 };
 
 Request readRequest(Poco::Net::HTTPServerRequestImpl& from, bool secure) {
@@ -324,7 +300,8 @@ bool answerNext(Poco::Net::HTTPServerSession& session, const Poco::Net::StreamSo
                 ConnectionContext& context) {
   Poco::Net::HTTPServerResponseImpl unused(session);
   Poco::Net::HTTPServerRequestImpl incoming(unused, session, context.parameters.get());
-  const InFlight inFlight(context.world);
+  context.world.requestBegins();
+  const AtEnd ended([&] { context.world.requestEnds(); });
   if (incoming.getExpectContinue()) unused.sendContinue();
   const bool keepAlive = incoming.getKeepAlive();
   const Request request = readRequest(incoming, context.secure);
@@ -338,52 +315,48 @@ class Connection final : public Poco::Net::TCPServerConnection {
   Connection(const Poco::Net::StreamSocket& socket, ConnectionContext& context)
       : TCPServerConnection(socket), context_(context) {}
 
-  void run() override;
+  void run() override {
+    context_.remember(socket().impl()->sockfd(), true);
+    const AtEnd closed([this, number = socket().impl()->sockfd()] { context_.remember(number, false); });
+    try {
+      if (begin()) serve();
+      socket().shutdown();
+    } catch (const Poco::Exception&) {
+      // The client has gone, or spoke no HTTP.
+    } catch (const std::exception&) {
+      // A file could not be read; the client sees the connection end.
+    }
+  }
 
  private:
-  bool begin();
-  void serve();
+  bool begin() {
+    // A connection that comes in while the server stops may have missed being shut down.
+    if (context_.stop.stop_requested()) return false;
+    context_.world.countConnection();
+    if (context_.handshakeDelay.count() > 0 &&
+        !core::systemClock().sleep(context_.handshakeDelay, context_.stop.get_token())) {
+      return false;
+    }
+    if (context_.secure) {
+      Poco::Net::SecureStreamSocket secure(socket());
+      if (secure.completeHandshake() != 1) return false;
+      context_.world.countHandshake();
+    }
+    socket().setNoDelay(true);
+    return true;
+  }
+
+  void serve() {
+    Poco::Net::HTTPServerSession session(socket(), context_.parameters);
+    while (!context_.stop.stop_requested() && session.hasMoreRequests()) {
+      const bool keepAlive = answerNext(session, socket(), context_);
+      session.setKeepAlive(keepAlive);
+      if (!keepAlive) return;
+    }
+  }
 
   ConnectionContext& context_;
 };
-
-bool Connection::begin() {
-  // A connection that comes in while the server stops may have missed being shut down.
-  if (context_.stop.stop_requested()) return false;
-  context_.world.countConnection();
-  if (context_.handshakeDelay.count() > 0 &&
-      !core::systemClock().sleep(context_.handshakeDelay, context_.stop.get_token())) {
-    return false;
-  }
-  if (context_.secure) {
-    Poco::Net::SecureStreamSocket secure(socket());
-    if (secure.completeHandshake() != 1) return false;
-    context_.world.countHandshake();
-  }
-  socket().setNoDelay(true);
-  return true;
-}
-
-void Connection::serve() {
-  Poco::Net::HTTPServerSession session(socket(), context_.parameters);
-  while (!context_.stop.stop_requested() && session.hasMoreRequests()) {
-    const bool keepAlive = answerNext(session, socket(), context_);
-    session.setKeepAlive(keepAlive);
-    if (!keepAlive) return;
-  }
-}
-
-void Connection::run() {
-  const Registered registered(context_, socket().impl()->sockfd());
-  try {
-    if (begin()) serve();
-    socket().shutdown();
-  } catch (const Poco::Exception&) {
-    // The client has gone, or spoke no HTTP.
-  } catch (const std::exception&) {
-    // A file could not be read; the client sees the connection end.
-  }
-}
 
 class Factory final : public Poco::Net::TCPServerConnectionFactory {
  public:
@@ -397,20 +370,19 @@ class Factory final : public Poco::Net::TCPServerConnectionFactory {
   ConnectionContext& context_;
 };
 
-int protocolAbove(const std::string& version) {
+const std::map<std::string, Poco::Net::Context::Protocols>& protocols() {
   using Poco::Net::Context;
-  const int above13 = 0;
-  const int above12 = above13 | Context::PROTO_TLSV1_3;
-  const int above11 = above12 | Context::PROTO_TLSV1_2;
-  const int above10 = above11 | Context::PROTO_TLSV1_1;
-  return version == "1.0" ? above10 : (version == "1.1" ? above11 : (version == "1.2" ? above12 : above13));
+  static const std::map<std::string, Context::Protocols> byVersion{{"1.0", Context::PROTO_TLSV1},
+                                                                   {"1.1", Context::PROTO_TLSV1_1},
+                                                                   {"1.2", Context::PROTO_TLSV1_2},
+                                                                   {"1.3", Context::PROTO_TLSV1_3}};
+  return byVersion;
 }
 
-Poco::Net::Context::Protocols protocolOf(const std::string& version) {
-  using Poco::Net::Context;
-  return version == "1.0" ? Context::PROTO_TLSV1
-                          : (version == "1.1" ? Context::PROTO_TLSV1_1
-                                              : (version == "1.3" ? Context::PROTO_TLSV1_3 : Context::PROTO_TLSV1_2));
+int protocolsAbove(const std::string& version) {
+  int above = 0;
+  for (auto at = protocols().upper_bound(version); at != protocols().end(); ++at) above |= at->second;
+  return above;
 }
 
 Poco::Net::Context::Ptr makeTls(const ServerOptions& options) {
@@ -420,8 +392,8 @@ Poco::Net::Context::Ptr makeTls(const ServerOptions& options) {
   try {
     Context::Ptr tls = new Context(Context::TLS_SERVER_USE, options.keyFile, options.certificateFile, "",
                                    Context::VERIFY_NONE, 9, false, old ? "ALL:@SECLEVEL=0" : "HIGH:!aNULL");
-    tls->requireMinimumProtocol(protocolOf(!options.tlsMin.empty() ? options.tlsMin : (old ? "1.0" : "1.2")));
-    if (!options.tlsMax.empty()) tls->disableProtocols(protocolAbove(options.tlsMax));
+    tls->requireMinimumProtocol(protocols().at(!options.tlsMin.empty() ? options.tlsMin : (old ? "1.0" : "1.2")));
+    if (!options.tlsMax.empty()) tls->disableProtocols(protocolsAbove(options.tlsMax));
     return tls;
   } catch (const Poco::Exception& error) {
     throw core::Error(core::Category::config, "cannot use certificate " + options.certificateFile + " with key " +

@@ -200,17 +200,16 @@ Response sandboxManagement(State& state, Call& call) {
   if (!call.isGet() || call.path.size() != 1 || (call.path[0] != "sandboxes" && !call.path[0].empty())) {
     return notFound("sandbox management resource");
   }
-  JsonArray list = array();
-  for (const std::string& name : state.scenario.sandboxes) {
+  const JsonArray list = listOf(state.scenario.sandboxes, [](const std::string& name) {
     const bool production = name == "prod";
-    list->add(object({{"name", name},
-                      {"title", name},
-                      {"state", "active"},
-                      {"type", production ? "production" : "development"},
-                      {"region", "VA7"},
-                      {"isDefault", production},
-                      {"eTag", 1}}));
-  }
+    return object({{"name", name},
+                   {"title", name},
+                   {"state", "active"},
+                   {"type", production ? "production" : "development"},
+                   {"region", "VA7"},
+                   {"isDefault", production},
+                   {"eTag", 1}});
+  });
   return jsonAnswer(200, object({{"sandboxes", list}, {"_page", object({{"count", list->size()}})}}));
 }
 

@@ -115,7 +115,7 @@ void addWhatCannotBeRead(State& state, core::TimePoint newest) {
   for (const Batch& batch : state.batches) {
     if (batch.datasetId == kScoreDatasetId && batch.status != "failed") {
       readable.push_back(batch.id);
-      records += recordsOf(batch);
+      records += batch.data.records;
     }
   }
   for (std::uint64_t number = 0; number < state.scenario.consolidations; ++number) {
@@ -185,10 +185,6 @@ Segment* State::findSegment(const std::string& id, const std::string& sandbox) {
 
 std::int64_t toMilliseconds(core::TimePoint time) {
   return time.time_since_epoch().count();
-}
-
-std::uint64_t recordsOf(const Batch& batch) {
-  return batch.data.records;
 }
 
 Batch& addBatch(State& state, const NewBatch& wanted) {

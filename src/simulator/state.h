@@ -172,8 +172,15 @@ struct NewBatch {
 Batch& addBatch(State& state, const NewBatch& wanted);
 /// Makes a batch's files, if that has not been done.
 void makeFiles(State& state, Batch& batch);
-/// A batch's metrics count this many.
-std::uint64_t recordsOf(const Batch& batch);
+/// The batch that was created last of those that count, the later one of two; null if there is none.
+template <class Batches, class Counts>
+auto* newestOf(Batches& batches, Counts counts) {
+  decltype(&batches.front()) newest = nullptr;
+  for (auto& batch : batches) {
+    if (counts(batch) && (newest == nullptr || newest->created <= batch.created)) newest = &batch;
+  }
+  return newest;
+}
 
 /// A number of fixed width, for ids.
 std::string padded(std::uint64_t number, std::size_t width, int base = 10);

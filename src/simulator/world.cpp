@@ -138,11 +138,8 @@ void World::change(const std::string& scenarioJson) {
 
 void World::prepare() {
   const std::lock_guard lock(mutex_);
-  Batch* newest = nullptr;
-  for (Batch& batch : state_.batches) {
-    const bool counts = batch.status != "failed" && batch.isOrdinary();
-    newest = counts && (newest == nullptr || newest->created <= batch.created) ? &batch : newest;
-  }
+  Batch* newest =
+      newestOf(state_.batches, [](const Batch& batch) { return batch.status != "failed" && batch.isOrdinary(); });
   if (newest != nullptr) makeFiles(state_, *newest);
 }
 
