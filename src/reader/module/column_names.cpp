@@ -28,23 +28,20 @@ class SchemaRows {
                                       " coalesce(converted_type, '') || coalesce(logical_type, '')"
                                       " FROM parquet_schema(" +
                                           files + ")",
-                                      kBlame)) {
-    for (std::size_t index = 0; index < statement_.columnCount(); ++index) {
-      types_.push_back(readType({}, statement_.columnType(index).get()));
-    }
-    for (const Type& type : types_) views_.emplace_back(type);
-    rows_.emplace(duck, statement_, kBlame, std::stop_token());
-  }
+                                      kBlame)),
+        types_(columnsOf(statement_)),
+        view_(types_),
+        rows_(duck, statement_, kBlame, std::stop_token()) {}
 
   std::optional<RawField> next() {
     if (!advance()) return std::nullopt;
-    const std::string repetition(views_[2].text(row_));
-    const std::string kind(views_[3].text(row_));
-    RawField field{.name = std::string(views_[0].text(row_)),
+    const std::string repetition(view_[2].text(row_));
+    const std::string kind(view_[3].text(row_));
+    RawField field{.name = std::string(view_[0].text(row_)),
                    .list = kind.find("LIST") != kind.npos || kind.find("ListType") != kind.npos,
                    .map = kind.find("MAP") != kind.npos || kind.find("MapType") != kind.npos,
                    .repeated = repetition == "REPEATED"};
-    const auto children = views_[1].at<std::int64_t>(row_);
+    const auto children = view_[1].at<std::int64_t>(row_);
     for (std::int64_t child = 0; child < children; ++child) {
       std::optional<RawField> below = next();
       if (!below) break;
@@ -57,11 +54,9 @@ class SchemaRows {
   bool advance() {
     ++row_;
     while (chunk_ == nullptr || row_ >= duckdb_data_chunk_get_size(chunk_.get())) {
-      chunk_ = rows_->next();
+      chunk_ = rows_.next();
       if (chunk_ == nullptr) return false;
-      for (std::size_t index = 0; index < views_.size(); ++index) {
-        views_[index].bind(duckdb_data_chunk_get_vector(chunk_.get(), index));
-      }
+      view_.bind(chunk_.get());
       row_ = 0;
     }
     return true;
@@ -69,8 +64,8 @@ class SchemaRows {
 
   Statement statement_;
   std::vector<Type> types_;
-  std::vector<VectorView> views_;
-  std::optional<Rows> rows_;
+  ChunkView view_;
+  Rows rows_;
   Chunk chunk_;
   std::uint64_t row_ = 0;
 };
@@ -78,22 +73,16 @@ class SchemaRows {
 /// Whether any two names, wherever they stand, differ by case alone. Kept here, not grouped by DuckDB, whose memory may
 /// be bounded to less than that takes.
 bool namesClash(Duck& duck, const std::string& files) {
-  const Statement statement = duck.prepareSelect("SELECT name FROM parquet_schema(" + files + ")", kBlame);
-  const Type type = readType({}, statement.columnType(0).get());
-  VectorView view(type);
   std::set<std::string, std::less<>> names;
   std::set<std::string> foldedNames;
-  Rows rows(duck, statement, kBlame, std::stop_token());
   bool clash = false;
-  while (const Chunk chunk = rows.next()) {
-    view.bind(duckdb_data_chunk_get_vector(chunk.get(), 0));
-    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
-      const std::string_view name = view.text(row);
-      if (names.find(name) != names.end()) continue;
-      names.emplace(name);
-      clash = !foldedNames.insert(folded(name)).second || clash;
-    }
-  }
+  forEachRow(duck, duck.prepareSelect("SELECT name FROM parquet_schema(" + files + ")", kBlame), kBlame, {},
+             [&](const ChunkView& view, std::uint64_t row) {
+               const std::string_view name = view[0].text(row);
+               if (names.find(name) != names.end()) return;
+               names.emplace(name);
+               clash = !foldedNames.insert(folded(name)).second || clash;
+             });
   return clash;
 }
 

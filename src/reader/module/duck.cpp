@@ -304,32 +304,20 @@ void Duck::endStatement() noexcept {
 }
 
 std::vector<std::string> Duck::texts(const std::string& sql, const Blame& blame) {
-  const Statement statement = prepareSelect(sql, blame);
-  Rows rows(*this, statement, blame, {});
-  const Type type = readType("", statement.columnType(0).get());
-  VectorView view(type);
   std::vector<std::string> values;
-  while (const Chunk chunk = rows.next()) {
-    view.bind(duckdb_data_chunk_get_vector(chunk.get(), 0));
-    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
-      if (!view.isNull(row)) values.emplace_back(view.text(row));
-    }
-  }
+  forEachRow(*this, prepareSelect(sql, blame), blame, {}, [&values](const ChunkView& view, std::uint64_t row) {
+    if (!view[0].isNull(row)) values.emplace_back(view[0].text(row));
+  });
   return values;
 }
 
 std::vector<std::int64_t> Duck::numbers(const std::string& sql, const Blame& blame) {
-  const Statement statement = prepareSelect(sql, blame);
-  Rows rows(*this, statement, blame, {});
-  const Chunk chunk = rows.next();
   std::vector<std::int64_t> values;
-  if (chunk == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) return values;
-  for (idx_t column = 0; column < statement.columnCount(); ++column) {
-    duckdb_vector vector = duckdb_data_chunk_get_vector(chunk.get(), column);
-    std::uint64_t* validity = duckdb_vector_get_validity(vector);
-    const bool known = validity == nullptr || duckdb_validity_row_is_valid(validity, 0);
-    values.push_back(known ? static_cast<const std::int64_t*>(duckdb_vector_get_data(vector))[0] : 0);
-  }
+  forEachRow(*this, prepareSelect(sql, blame), blame, {}, [&values](const ChunkView& view, std::uint64_t row) {
+    for (const VectorView& column : view.columns) {
+      values.push_back(column.isNull(row) ? 0 : column.at<std::int64_t>(row));
+    }
+  });
   return values;
 }
 

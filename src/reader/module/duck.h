@@ -153,6 +153,7 @@ struct Type {
 
   bool isStruct() const { return id == DUCKDB_TYPE_STRUCT; }
   bool isNumeric() const;
+  bool isFloat() const { return id == DUCKDB_TYPE_DOUBLE || id == DUCKDB_TYPE_FLOAT; }
   bool isTime() const;  ///< A date or a timestamp of any kind.
   /// False if values of this type, or inside it, must be turned into text by DuckDB.
   bool isReadable() const;
@@ -161,6 +162,7 @@ struct Type {
 };
 
 Type readType(std::string name, duckdb_logical_type type);
+std::vector<Type> columnsOf(const Statement& statement);
 
 /// A field of a struct, or a column, by its dotted path.
 struct Found {

@@ -56,147 +56,134 @@ fs::path absoluteTarget(const fs::path& path) {
 
 class DuckProfiles final : public Profiles {
  public:
-  DuckProfiles(ReaderSettings settings, std::vector<InputFile> files);
+  DuckProfiles(ReaderSettings settings, std::vector<InputFile> files)
+      : settings_(std::move(settings)), files_(files), set_(settings_, std::move(files)) {}
 
-  std::vector<SchemaField> schema() override;
-  std::vector<SchemaField> examples(std::stop_token stop) override;
+  std::vector<SchemaField> schema() override {
+    std::vector<SchemaField> fields;
+    for (const Found& field : allFields(set_.columns())) {
+      if (field.type->isStruct()) continue;
+      fields.push_back(
+          {.path = dotted(field.steps), .type = field.type->describe(), .numeric = field.type->isNumeric()});
+    }
+    return fields;
+  }
+
+  std::vector<SchemaField> examples(std::stop_token stop) override {
+    constexpr std::uint64_t kLookedAt = 2'048;
+    const RowSource source = set_.prepare({.limit = kLookedAt}, Shape::flat);
+    CellWriter writer(source.columns);
+    std::map<std::string, std::string> found;
+    const InterruptOnStop interrupt(stop, set_.duck());
+    Rows rows(set_.duck(), source.statement, readingBlame({}), stop);
+    while (Chunk chunk = rows.next()) {
+      if (stop.stop_requested()) throw core::Interrupted();
+      writer.bind(chunk.get());
+      for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
+        for (const Leaf& leaf : writer.leaves()) {
+          if (found.contains(leaf.name) || leaf.isNull(row)) continue;
+          found.emplace(leaf.name, writer.cell(leaf, row));
+        }
+      }
+    }
+    std::vector<SchemaField> fields = schema();
+    for (SchemaField& field : fields) {
+      if (const auto example = found.find(field.path); example != found.end()) field.example = example->second;
+    }
+    return fields;
+  }
+
   std::uint64_t rowCount() override { return set_.rowCount(); }
-  std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override;
-  std::uint64_t writeParquet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
-  SheetFacts writeSheet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
-  Table table(const ReadQuery& query, std::stop_token stop) override;
-  std::vector<std::string> scoreFields() override;
-  ScoreSummary scores(const std::string& field, std::stop_token stop) override;
-  ScoreStory story(const std::string& field, std::stop_token stop) override;
+  std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override {
+    const InterruptOnStop interrupt(stop, set_.duck());
+    const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
+    return writeLines(set_.duck(), source, readingBlame(query), format, output, settings_.threads, query.limit, stop);
+  }
+
+  std::uint64_t writeParquet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override {
+    const fs::path target = absoluteTarget(path);
+    // A set of its own, since what a database may touch is settled when it opens.
+    ProfileSet set(settingsForWriting(settings_), files_, {target.string()});
+    const std::string sql = set.rowsSql(query, Shape::nested);
+    if (stop.stop_requested()) throw core::Interrupted();
+    const std::uint64_t rows =
+        set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
+                                   " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false" +
+                                   std::string(isTight(settings_) ? ", ROW_GROUP_SIZE 20480" : "") + ")",
+                               readingBlame(query), std::move(stop));
+    set.nameColumns(target);
+    return rows;
+  }
+
+  SheetFacts writeSheet(const ReadQuery& query, const std::filesystem::path& path, std::stop_token stop) override {
+    const InterruptOnStop interrupt(stop, set_.duck());
+    const RowSource source = set_.prepare(query, Shape::flat);
+    return writeSheetRows(set_.duck(), source, readingBlame(query), path, set_.rowCount(), query.limit, stop);
+  }
+
+  Table table(const ReadQuery& query, std::stop_token stop) override {
+    const std::uint64_t limit = query.limit.value_or(kTableRows);
+    ReadQuery oneMore = query;
+    oneMore.limit = limit < std::numeric_limits<std::uint64_t>::max() ? limit + 1 : limit;
+    const InterruptOnStop interrupt(stop, set_.duck());
+    const RowSource source = set_.prepare(oneMore, Shape::flat);
+    CellWriter writer(source.columns);
+    Table table;
+    for (const Leaf& leaf : writer.leaves()) {
+      table.columns.push_back({.name = core::printable(leaf.name),
+                               .type = leaf.view->type->describe(),
+                               .alignRight = leaf.view->type->isNumeric()});
+    }
+    Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
+    while (Chunk chunk = rows.next()) {
+      if (stop.stop_requested()) throw core::Interrupted();
+      writer.bind(chunk.get());
+      const std::uint64_t count = duckdb_data_chunk_get_size(chunk.get());
+      for (std::uint64_t row = 0; row < count; ++row) {
+        table.more = table.rows.size() == limit;
+        if (table.more) return table;
+        table.rows.push_back(writer.cells(row));
+      }
+    }
+    return table;
+  }
+
+  std::vector<std::string> scoreFields() override {
+    std::vector<std::string> paths;
+    for (const Found& field : reader::scoreFields(set_.columns())) paths.push_back(dotted(field.steps));
+    return paths;
+  }
+
+  ScoreSummary scores(const std::string& field, std::stop_token stop) override {
+    return countScores(set_, chosenField(field), settings_, std::move(stop));
+  }
+
+  ScoreStory story(const std::string& field, std::stop_token stop) override {
+    return tellStory(set_, chosenField(field), stop);
+  }
 
  private:
-  std::string chosenField(const std::string& field);
+  std::string chosenField(const std::string& field) {
+    if (!field.empty()) return field;
+    const std::vector<std::string> fields = scoreFields();
+    if (fields.size() == 1) return fields.front();
+    if (fields.size() > 1) {
+      throw Error(Category::usage, "there are several score columns: " + listed(fields),
+                  {.hint = "choose one with --field"});
+    }
+    std::vector<std::string> numeric;
+    for (const SchemaField& each : schema()) {
+      if (each.numeric) numeric.push_back(each.path);
+    }
+    throw Error(Category::notFound, "there is no score column: no group has a numeric field `score`",
+                {.hint = numeric.empty() ? "the files have no numeric column at all"
+                                         : "choose one of the numeric columns with --field: " + listed(numeric)});
+  }
 
   ReaderSettings settings_;
   std::vector<InputFile> files_;
   ProfileSet set_;
 };
-
-DuckProfiles::DuckProfiles(ReaderSettings settings, std::vector<InputFile> files)
-    : settings_(std::move(settings)), files_(files), set_(settings_, std::move(files)) {}
-
-std::vector<SchemaField> DuckProfiles::schema() {
-  std::vector<SchemaField> fields;
-  for (const Found& field : allFields(set_.columns())) {
-    if (field.type->isStruct()) continue;
-    fields.push_back({.path = dotted(field.steps), .type = field.type->describe(), .numeric = field.type->isNumeric()});
-  }
-  return fields;
-}
-
-std::vector<SchemaField> DuckProfiles::examples(std::stop_token stop) {
-  constexpr std::uint64_t kLookedAt = 2'048;
-  const RowSource source = set_.prepare({.limit = kLookedAt}, Shape::flat);
-  CellWriter writer(source.columns);
-  std::map<std::string, std::string> found;
-  const InterruptOnStop interrupt(stop, set_.duck());
-  Rows rows(set_.duck(), source.statement, readingBlame({}), stop);
-  while (Chunk chunk = rows.next()) {
-    if (stop.stop_requested()) throw core::Interrupted();
-    writer.bind(chunk.get());
-    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
-      for (const Leaf& leaf : writer.leaves()) {
-        if (found.contains(leaf.name) || leaf.isNull(row)) continue;
-        found.emplace(leaf.name, writer.cell(leaf, row));
-      }
-    }
-  }
-  std::vector<SchemaField> fields = schema();
-  for (SchemaField& field : fields) {
-    if (const auto example = found.find(field.path); example != found.end()) field.example = example->second;
-  }
-  return fields;
-}
-
-std::uint64_t DuckProfiles::rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) {
-  const InterruptOnStop interrupt(stop, set_.duck());
-  const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
-  return writeLines(set_.duck(), source, readingBlame(query), format, output, settings_.threads, query.limit, stop);
-}
-
-std::uint64_t DuckProfiles::writeParquet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
-  const fs::path target = absoluteTarget(path);
-  // A set of its own, since what a database may touch is settled when it opens.
-  ProfileSet set(settingsForWriting(settings_), files_, {target.string()});
-  const std::string sql = set.rowsSql(query, Shape::nested);
-  if (stop.stop_requested()) throw core::Interrupted();
-  const std::uint64_t rows =
-      set.duck().changedRows("COPY (" + sql + "\n) TO " + sqlText(target.string()) +
-                                 " (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false" +
-                                 std::string(isTight(settings_) ? ", ROW_GROUP_SIZE 20480" : "") + ")",
-                             readingBlame(query), std::move(stop));
-  set.nameColumns(target);
-  return rows;
-}
-
-SheetFacts DuckProfiles::writeSheet(const ReadQuery& query, const fs::path& path, std::stop_token stop) {
-  const InterruptOnStop interrupt(stop, set_.duck());
-  const RowSource source = set_.prepare(query, Shape::flat);
-  return writeSheetRows(set_.duck(), source, readingBlame(query), path, set_.rowCount(), query.limit, stop);
-}
-
-Table DuckProfiles::table(const ReadQuery& query, std::stop_token stop) {
-  const std::uint64_t limit = query.limit.value_or(kTableRows);
-  ReadQuery oneMore = query;
-  oneMore.limit = limit < std::numeric_limits<std::uint64_t>::max() ? limit + 1 : limit;
-  const InterruptOnStop interrupt(stop, set_.duck());
-  const RowSource source = set_.prepare(oneMore, Shape::flat);
-  CellWriter writer(source.columns);
-  Table table;
-  for (const Leaf& leaf : writer.leaves()) {
-    table.columns.push_back({.name = core::printable(leaf.name),
-                             .type = leaf.view->type->describe(),
-                             .alignRight = leaf.view->type->isNumeric()});
-  }
-  Rows rows(set_.duck(), source.statement, readingBlame(query), stop);
-  while (Chunk chunk = rows.next()) {
-    if (stop.stop_requested()) throw core::Interrupted();
-    writer.bind(chunk.get());
-    const std::uint64_t count = duckdb_data_chunk_get_size(chunk.get());
-    for (std::uint64_t row = 0; row < count; ++row) {
-      table.more = table.rows.size() == limit;
-      if (table.more) return table;
-      table.rows.push_back(writer.cells(row));
-    }
-  }
-  return table;
-}
-
-std::vector<std::string> DuckProfiles::scoreFields() {
-  std::vector<std::string> paths;
-  for (const Found& field : reader::scoreFields(set_.columns())) paths.push_back(dotted(field.steps));
-  return paths;
-}
-
-std::string DuckProfiles::chosenField(const std::string& field) {
-  if (!field.empty()) return field;
-  const std::vector<std::string> fields = scoreFields();
-  if (fields.size() == 1) return fields.front();
-  if (fields.size() > 1) {
-    throw Error(Category::usage, "there are several score columns: " + listed(fields),
-                {.hint = "choose one with --field"});
-  }
-  std::vector<std::string> numeric;
-  for (const SchemaField& each : schema()) {
-    if (each.numeric) numeric.push_back(each.path);
-  }
-  throw Error(Category::notFound, "there is no score column: no group has a numeric field `score`",
-              {.hint = numeric.empty() ? "the files have no numeric column at all"
-                                       : "choose one of the numeric columns with --field: " + listed(numeric)});
-}
-
-ScoreStory DuckProfiles::story(const std::string& field, std::stop_token stop) {
-  return tellStory(set_, chosenField(field), stop);
-}
-
-ScoreSummary DuckProfiles::scores(const std::string& field, std::stop_token stop) {
-  return countScores(set_, chosenField(field), settings_, std::move(stop));
-}
 
 class DuckReader final : public ParquetReader {
  public:

@@ -385,14 +385,6 @@ void FileWindow::clear() {
   show("/dev/null");
 }
 
-std::vector<Type> columnsOf(const Statement& statement) {
-  std::vector<Type> columns;
-  for (std::size_t index = 0; index < statement.columnCount(); ++index) {
-    columns.push_back(readType(statement.columnName(index), statement.columnType(index).get()));
-  }
-  return columns;
-}
-
 std::string fileListSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end) {
   std::string list = "[";
   for (std::size_t index = begin; index < end; ++index) {

@@ -58,8 +58,6 @@ class FileWindow {
   std::string name_;
 };
 
-std::vector<Type> columnsOf(const Statement& statement);
-
 /// `['a', 'b']` of files from `begin` up to `end`.
 std::string fileListSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end);
 /// Reads them, columns united by name.

@@ -1,6 +1,7 @@
 #include "profile_set.h"
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
+#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 #include "values.h"
 
 namespace caiexport::reader {
@@ -123,22 +126,160 @@ std::span<const std::byte> bytesOf(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>& columns) {
-  switch (format) {
-    case RowFormat::csv:
-      return std::make_unique<CsvWriter>(columns, false);
-    case RowFormat::csvExact:
-      return std::make_unique<CsvWriter>(columns, true);
-    case RowFormat::csvExcel:
-      return std::make_unique<ExcelCsvWriter>(columns, ',');
-    case RowFormat::csvExcelSemicolon:
-      return std::make_unique<ExcelCsvWriter>(columns, ';');
-    case RowFormat::csvExcelTab:
-      return std::make_unique<ExcelCsvWriter>(columns, '\t');
-    case RowFormat::jsonl:
-      return std::make_unique<JsonLinesWriter>(columns);
+/// Columns of one chunk as they appear in CSV or as JSON lines. One object per thread.
+class RowWriter {
+ public:
+  explicit RowWriter(const std::vector<Type>& columns) : view_(columns) {}
+  virtual ~RowWriter() = default;
+  RowWriter(const RowWriter&) = delete;
+  RowWriter& operator=(const RowWriter&) = delete;
+
+  void bind(duckdb_data_chunk chunk) { view_.bind(chunk); }
+  /// What stands before the first row.
+  virtual std::string header() const { return {}; }
+  /// Appends one whole line.
+  virtual void append(std::string& out, std::uint64_t row) = 0;
+
+ protected:
+  const ChunkView& view() const { return view_; }
+
+ private:
+  ChunkView view_;
+};
+
+constexpr auto kNeedsQuotes = [] {
+  std::array<bool, 256> table{};
+  for (const char letter : {'"', ',', '\r', '\n'}) table[static_cast<unsigned char>(letter)] = true;
+  return table;
+}();
+
+bool needsQuotes(std::string_view text) {
+  return std::ranges::any_of(text, [](char letter) { return kNeedsQuotes[static_cast<unsigned char>(letter)]; });
+}
+
+void appendQuoted(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const std::size_t mark = std::min(text.find('"'), text.size());
+    out += text.substr(0, mark);
+    if (mark < text.size()) out += "\"\"";
+    text.remove_prefix(std::min(mark + 1, text.size()));
   }
-  throw core::Error(core::Category::internal, "an unknown format of rows");
+  out += '"';
+}
+
+bool isDigit(char letter) {
+  return letter >= '0' && letter <= '9';
+}
+
+/// Text that a spreadsheet takes for a number or a date: leading zeros, long ids and `1E5` would be lost.
+bool wouldBeGuessed(std::string_view text) {
+  constexpr std::size_t kLongest = 250;  // a text in a formula ends at 255
+  if (text.empty() || text.size() > kLongest) return false;
+  if (text.find_first_not_of("0123456789 .,:/eE+-%") == text.npos)
+    return std::any_of(text.begin(), text.end(), isDigit);
+  const std::string lower = core::toLower(text);
+  if (lower == "true" || lower == "false" || lower == "wahr" || lower == "falsch") return true;
+  static constexpr std::array<std::string_view, 15> kMonths{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug",
+                                                            "sep", "oct", "nov", "dec", "mai", "okt", "dez"};
+  const std::string_view rest = std::string_view(lower).substr(std::min<std::size_t>(3, lower.size()));
+  const bool month = std::find(kMonths.begin(), kMonths.end(), lower.substr(0, 3)) != kMonths.end();
+  return month && !rest.empty() && rest.find_first_not_of("0123456789 .-/") == rest.npos;
+}
+
+/// RFC 4180, as safe as RowFormat says.
+class CsvWriter final : public RowWriter {
+ public:
+  CsvWriter(const std::vector<Type>& columns, RowFormat format)
+      : RowWriter(columns),
+        exact_(format == RowFormat::csvExact),
+        excel_(format != RowFormat::csv && !exact_),
+        separator_(format == RowFormat::csvExcelSemicolon ? ';'
+                   : format == RowFormat::csvExcelTab     ? '\t'
+                                                          : ','),
+        leaves_(flatten(view().columns)) {}
+
+  std::string header() const override {
+    std::string line = excel_ ? "\uFEFF" : "";
+    for (const Leaf& leaf : leaves_) {
+      if (&leaf != &leaves_.front()) line += separator_;
+      appendCell(line, leaf.name);
+    }
+    return line + "\r\n";
+  }
+
+  void append(std::string& out, std::uint64_t row) override {
+    for (const Leaf& leaf : leaves_) {
+      if (&leaf != &leaves_.front()) out += separator_;
+      if (!leaf.isNull(row)) {
+        appendField(out, *leaf.view, row);
+      } else if (leaves_.size() == 1 && !excel_) {
+        // An empty line would be skipped by most readers, so a lone null is written as empty text.
+        out += "\"\"";
+      }
+    }
+    out += "\r\n";
+  }
+
+ private:
+  void appendField(std::string& out, const VectorView& view, std::uint64_t row) {
+    const Type& type = *view.type;
+    if (type.id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
+    if (!excel_ && type.children.empty() && type.id != DUCKDB_TYPE_ENUM) return appendText(out, view, row);
+    scratch_.clear();
+    if (!excel_ || !appendFixed(scratch_, view, row)) appendText(scratch_, view, row);
+    if (!excel_) return appendCell(out, scratch_);
+    if (type.isNumeric()) {
+      constexpr std::size_t kDigitsKept = 15;
+      if (!type.isFloat() && scratch_.size() > kDigitsKept + 1) return appendCell(out, scratch_);
+      if (separator_ == ';') std::ranges::replace(scratch_, '.', ',');
+    } else if (type.isTime() && scratch_.size() > 19 && scratch_[10] == 'T') {
+      scratch_.resize(19);
+      scratch_[10] = ' ';
+    } else if (!type.isTime() && type.id != DUCKDB_TYPE_BOOLEAN) {
+      return appendCell(out, scratch_);
+    }
+    out += scratch_;
+  }
+
+  void appendCell(std::string& out, std::string_view text) const {
+    // Short and without quotes, so that the formula is one and harmless.
+    if (excel_ && wouldBeGuessed(text)) return appendQuoted(out, "=\"" + std::string(text) + "\"");
+    const std::string marked = !exact_ && core::runsInSpreadsheets(text) ? "'" + std::string(text) : std::string();
+    const std::string_view shown = marked.empty() ? text : marked;
+    if (shown.empty() || needsQuotes(shown) || (separator_ != ',' && shown.find(separator_) != shown.npos)) {
+      appendQuoted(out, shown);
+    } else {
+      out += shown;
+    }
+  }
+
+  bool exact_;
+  bool excel_;
+  char separator_;
+  std::vector<Leaf> leaves_;
+  std::string scratch_;
+};
+
+class JsonLinesWriter final : public RowWriter {
+ public:
+  using RowWriter::RowWriter;
+
+  void append(std::string& out, std::uint64_t row) override {
+    char before = '{';
+    for (const VectorView& column : view().columns) {
+      out += before;
+      out += column.key;
+      appendJson(out, column, row);
+      before = ',';
+    }
+    out += "}\n";
+  }
+};
+
+std::unique_ptr<RowWriter> makeWriter(RowFormat format, const std::vector<Type>& columns) {
+  if (format == RowFormat::jsonl) return std::make_unique<JsonLinesWriter>(columns);
+  return std::make_unique<CsvWriter>(columns, format);
 }
 
 /// Turns chunks into lines and writes them when it is their turn.

@@ -169,14 +169,10 @@ class ScoreStore {
 /// Columns of the statement: the score, then its date where there is one.
 class ScoreWork final : public ChunkWork {
  public:
-  ScoreWork(const std::vector<Type>& columns, ScoreStore& store) : store_(store) {
-    for (const Type& column : columns) views_.emplace_back(column);
-  }
+  ScoreWork(const std::vector<Type>& columns, ScoreStore& store) : store_(store), view_(columns) {}
 
   void prepare(duckdb_data_chunk chunk, std::uint64_t rows) override {
-    for (std::size_t index = 0; index < views_.size(); ++index) {
-      views_[index].bind(duckdb_data_chunk_get_vector(chunk, index));
-    }
+    view_.bind(chunk);
     scores_.clear();
     for (std::uint64_t row = 0; row < rows; ++row) countRow(row);
     tally_.records += rows;
@@ -187,18 +183,18 @@ class ScoreWork final : public ChunkWork {
 
  private:
   void countRow(std::uint64_t row) {
-    if (views_[0].isNull(row)) return;
-    const double score = views_[0].at<double>(row);
+    if (view_[0].isNull(row)) return;
+    const double score = view_[0].at<double>(row);
     if (!std::isfinite(score)) return;
     scores_.push_back(score);
-    if (views_.size() == 1 || views_[1].isNull(row)) return;
-    const auto micros = views_[1].at<std::int64_t>(row);
+    if (view_.columns.size() == 1 || view_[1].isNull(row)) return;
+    const auto micros = view_[1].at<std::int64_t>(row);
     tally_.firstDate = std::min(tally_.firstDate, micros);
     tally_.lastDate = std::max(tally_.lastDate, micros);
   }
 
   ScoreStore& store_;
-  std::vector<VectorView> views_;
+  ChunkView view_;
   std::vector<double> scores_;
   Tally tally_;
 };
@@ -262,30 +258,22 @@ std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& sc
 
 std::vector<InfluentialFactor> readFactors(ProfileSet& set, const std::string& sql, const std::stop_token& stop) {
   const RowSource source = set.prepareOwn(sql);
-  const InterruptOnStop interrupt(stop, set.duck());
-  Rows rows(set.duck(), source.statement, {.what = "cannot read the influential factors"}, stop);
-  std::vector<VectorView> views(source.columns.begin(), source.columns.end());
   std::vector<InfluentialFactor> factors;
-  while (const Chunk chunk = rows.next()) {
-    if (stop.stop_requested()) throw core::Interrupted();
-    for (std::size_t index = 0; index < views.size(); ++index) {
-      views[index].bind(duckdb_data_chunk_get_vector(chunk.get(), index));
-    }
-    const auto count = [&views](std::size_t column, std::uint64_t row) {
-      return static_cast<std::uint64_t>(views[column].at<std::int64_t>(row));
-    };
-    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
-      if (views[0].isNull(row) || factors.size() == kMostFactorsShown) continue;
-      InfluentialFactor factor{.name = std::string(views[0].text(row)),
-                               .count = count(1, row),
-                               .high = count(4, row),
-                               .medium = count(5, row),
-                               .low = count(6, row)};
-      const std::uint64_t weighed = count(3, row);
-      if (weighed > 0) factor.meanImportance = views[2].at<double>(row) / static_cast<double>(weighed);
-      factors.push_back(std::move(factor));
-    }
-  }
+  forEachRow(set.duck(), source.statement, {.what = "cannot read the influential factors"}, stop,
+             [&factors](const ChunkView& view, std::uint64_t row) {
+               if (view[0].isNull(row) || factors.size() == kMostFactorsShown) return;
+               const auto count = [&](std::size_t column) {
+                 return static_cast<std::uint64_t>(view[column].at<std::int64_t>(row));
+               };
+               InfluentialFactor factor{.name = std::string(view[0].text(row)),
+                                        .count = count(1),
+                                        .high = count(4),
+                                        .medium = count(5),
+                                        .low = count(6)};
+               const std::uint64_t weighed = count(3);
+               if (weighed > 0) factor.meanImportance = view[2].at<double>(row) / static_cast<double>(weighed);
+               factors.push_back(std::move(factor));
+             });
   return factors;
 }
 

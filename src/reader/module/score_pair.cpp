@@ -63,30 +63,21 @@ struct Group {
   std::uint64_t recordsNow = 0;
 };
 
-std::vector<Group> groupsOf(Duck& duck, const RowSource& source, const std::stop_token& stop) {
-  std::vector<VectorView> views;
-  for (const Type& column : source.columns) views.emplace_back(column);
+std::vector<Group> groupsOf(Duck& duck, const Statement& statement, const std::stop_token& stop) {
   std::vector<Group> groups;
-  const InterruptOnStop interrupt(stop, duck);
-  Rows rows(duck, source.statement, kBlame, stop);
-  while (const Chunk chunk = rows.next()) {
-    for (std::size_t index = 0; index < views.size(); ++index) {
-      views[index].bind(duckdb_data_chunk_get_vector(chunk.get(), index));
-    }
-    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
-      const auto whole = [&](std::size_t column) { return views[column].at<std::int64_t>(row); };
-      const auto count = [&](std::size_t column) { return static_cast<std::uint64_t>(whole(column)); };
-      groups.push_back({.before = whole(0),
-                        .now = whole(1),
-                        .identities = count(2),
-                        .sumBefore = views[3].at<double>(row),
-                        .sumNow = views[4].at<double>(row),
-                        .rose = count(5),
-                        .fell = count(6),
-                        .recordsBefore = count(7),
-                        .recordsNow = count(8)});
-    }
-  }
+  forEachRow(duck, statement, kBlame, stop, [&groups](const ChunkView& view, std::uint64_t row) {
+    const auto whole = [&](std::size_t column) { return view[column].at<std::int64_t>(row); };
+    const auto count = [&](std::size_t column) { return static_cast<std::uint64_t>(whole(column)); };
+    groups.push_back({.before = whole(0),
+                      .now = whole(1),
+                      .identities = count(2),
+                      .sumBefore = view[3].at<double>(row),
+                      .sumNow = view[4].at<double>(row),
+                      .rose = count(5),
+                      .fell = count(6),
+                      .recordsBefore = count(7),
+                      .recordsNow = count(8)});
+  });
   return groups;
 }
 
@@ -130,11 +121,47 @@ Found scoreOf(ProfileSet& set, const std::string& field) {
 
 class DuckScorePair final : public ScorePair {
  public:
-  DuckScorePair(const ReaderSettings& settings, std::vector<InputFile> now, std::vector<InputFile> before);
+  DuckScorePair(const ReaderSettings& settings, std::vector<InputFile> now, std::vector<InputFile> before)
+      : settings_(settings), before_(settings, std::move(before)), now_(settings, std::move(now), before_.allowed()) {}
 
-  Comparison compare(const PairQuery& query, std::stop_token stop) override;
-  std::uint64_t rows(const PairQuery& query, RowFormat format, Output& output, std::stop_token stop) override;
-  SheetFacts writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) override;
+  Comparison compare(const PairQuery& query, std::stop_token stop) override {
+    Comparison result{.identity = now_.identityName(query.identity)};
+    result.before.field = dotted(scoreOf(before_, query.field).steps);
+    result.now.field = dotted(scoreOf(now_, query.field).steps);
+    result.before.records = result.before.withoutIdentity = before_.rowCount();
+    result.now.records = result.now.withoutIdentity = now_.rowCount();
+    double sumBefore = 0;
+    double sumNow = 0;
+    double change = 0;
+    for (const Group& group : allGroups(query, stop)) {
+      if (group.before == kAbsent && group.now == kAbsent) continue;  // Rows without an identity.
+      result
+          .moved[static_cast<std::size_t>(standingOf(group.before))][static_cast<std::size_t>(standingOf(group.now))] +=
+          group.identities;
+      addTo(result.before, sumBefore, group.before, group.identities, group.sumBefore, group.recordsBefore);
+      addTo(result.now, sumNow, group.now, group.identities, group.sumNow, group.recordsNow);
+      result.rose += group.rose;
+      result.fell += group.fell;
+      if (group.before >= kUnscored || group.now >= kUnscored) continue;
+      result.both += group.identities;
+      change += group.sumNow - group.sumBefore;
+    }
+    if (result.before.scored > 0) result.before.mean = sumBefore / static_cast<double>(result.before.scored);
+    if (result.now.scored > 0) result.now.mean = sumNow / static_cast<double>(result.now.scored);
+    if (result.both > 0) result.meanChange = change / static_cast<double>(result.both);
+    result.drift = driftOf(result.before, result.now);
+    return result;
+  }
+
+  std::uint64_t rows(const PairQuery& query, RowFormat format, Output& output, std::stop_token stop) override {
+    const InterruptOnStop interrupt(stop, now_.duck());
+    return writeLines(now_.duck(), movedRows(query), kBlame, format, output, settings_.threads, {}, stop);
+  }
+
+  SheetFacts writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) override {
+    const InterruptOnStop interrupt(stop, now_.duck());
+    return writeSheetRows(now_.duck(), movedRows(query), kBlame, path, before_.rowCount() + now_.rowCount(), {}, stop);
+  }
 
  private:
   /// Of the identities those whose hash says so: what the memory does not suffice for is joined in parts.
@@ -143,118 +170,73 @@ class DuckScorePair final : public ScorePair {
     std::uint64_t of = 1;
   };
   /// SQL of one row an identity: ns, id, score, records (null for rows without an identity).
-  std::string sideSql(ProfileSet& set, const PairQuery& query, const Part& part) const;
-  std::string joinSql(const PairQuery& query, const Part& part);
-  std::vector<Group> groups(const PairQuery& query, const Part& part, const std::stop_token& stop);
-  std::vector<Group> allGroups(const PairQuery& query, const std::stop_token& stop);
-  RowSource movedRows(const PairQuery& query);
+  std::string sideSql(ProfileSet& set, const PairQuery& query, const Part& part) const {
+    const Found score = scoreOf(set, query.field);
+    if (!score.type->isNumeric()) {
+      throw Error(Category::usage, "`" + core::printable(dotted(score.steps)) + "` is not numeric");
+    }
+    const std::string value = "CAST(" + set.sqlOf(score.steps) + " AS DOUBLE)";
+    const std::string mine =
+        part.of == 1 ? "" : " WHERE hash(id) % " + std::to_string(part.of) + " = " + std::to_string(part.number);
+    // NaN is no score, but max() would take it for the highest. Who has no id is left in, without records: a condition
+    // on the id would have DuckDB find out each id twice.
+    const std::string people =
+        set.peopleSql(query.identity, "CASE WHEN isfinite(" + value + ") THEN " + value + " END");
+    return "SELECT ns, id, max(score) AS score, CASE WHEN id IS NOT NULL THEN count(*) END AS records FROM (" + people +
+           ")" + mine + " GROUP BY ns, id";
+  }
+
+  std::string joinSql(const PairQuery& query, const Part& part) {
+    return "SELECT coalesce(b.ns, n.ns) AS ns, coalesce(b.id, n.id) AS id, b.score AS score_before, n.score AS "
+           "score_now, "
+           "b.records AS records_before, n.records AS records_now FROM (" +
+           sideSql(before_, query, part) + ") AS b FULL JOIN (" + sideSql(now_, query, part) +
+           ") AS n ON b.id = n.id AND b.ns = n.ns";
+  }
+
+  std::vector<Group> groups(const PairQuery& query, const Part& part, const std::stop_token& stop) {
+    std::string columns;
+    for (const char* column : kGroupColumns) columns += (columns.empty() ? "" : ", ") + std::string(column);
+    const RowSource source = now_.prepareOwn("SELECT " + columns + " FROM (SELECT *, " + binSql("before") +
+                                             " AS bin_before, " + binSql("now") + " AS bin_now FROM (" +
+                                             joinSql(query, part) + ")) GROUP BY bin_before, bin_now ORDER BY 1, 2");
+    return groupsOf(now_.duck(), source.statement, stop);
+  }
+
+  /// DuckDB puts much of a join on disk, but not all: where its memory does not suffice, a part of the identities is
+  /// taken at a time, for which the files are read that many times.
+  std::vector<Group> allGroups(const PairQuery& query, const std::stop_token& stop) {
+    constexpr std::uint64_t kMostParts = 64;
+    for (std::uint64_t parts = 1;; parts *= 4) {
+      try {
+        std::vector<Group> all;
+        for (std::uint64_t number = 0; number < parts; ++number) {
+          const std::vector<Group> some = groups(query, {.number = number, .of = parts}, stop);
+          all.insert(all.end(), some.begin(), some.end());
+        }
+        return all;
+      } catch (const Error& error) {
+        if (!core::isOutOfMemory(error) || parts == kMostParts) throw;
+      }
+    }
+  }
+
+  RowSource movedRows(const PairQuery& query) {
+    return now_.prepareOwn(
+        "SELECT ns AS namespace, id, score_before, score_now, round(score_now - score_before, 6) AS change, "
+        "bucket_before, "
+        "bucket_now, "
+        "CASE WHEN bucket_before IS NULL THEN 'new' WHEN bucket_now IS NULL THEN 'gone' ELSE bucket_before || ' to ' "
+        "|| "
+        "bucket_now END AS moved FROM (SELECT *, " +
+        standingSql("before") + " AS bucket_before, " + standingSql("now") + " AS bucket_now FROM (" +
+        joinSql(query, {}) + ")) WHERE bucket_before IS DISTINCT FROM bucket_now ORDER BY moved, ns, id");
+  }
 
   ReaderSettings settings_;
   ProfileSet before_;
   ProfileSet now_;  ///< Its database sees the files of both.
 };
-
-DuckScorePair::DuckScorePair(const ReaderSettings& settings, std::vector<InputFile> now, std::vector<InputFile> before)
-    : settings_(settings), before_(settings, std::move(before)), now_(settings, std::move(now), before_.allowed()) {}
-
-std::string DuckScorePair::sideSql(ProfileSet& set, const PairQuery& query, const Part& part) const {
-  const Found score = scoreOf(set, query.field);
-  if (!score.type->isNumeric()) {
-    throw Error(Category::usage, "`" + core::printable(dotted(score.steps)) + "` is not numeric");
-  }
-  const std::string value = "CAST(" + set.sqlOf(score.steps) + " AS DOUBLE)";
-  const std::string mine =
-      part.of == 1 ? "" : " WHERE hash(id) % " + std::to_string(part.of) + " = " + std::to_string(part.number);
-  // NaN is no score, but max() would take it for the highest. Who has no id is left in, without records: a condition
-  // on the id would have DuckDB find out each id twice.
-  const std::string people = set.peopleSql(query.identity, "CASE WHEN isfinite(" + value + ") THEN " + value + " END");
-  return "SELECT ns, id, max(score) AS score, CASE WHEN id IS NOT NULL THEN count(*) END AS records FROM (" + people +
-         ")" + mine + " GROUP BY ns, id";
-}
-
-std::string DuckScorePair::joinSql(const PairQuery& query, const Part& part) {
-  return "SELECT coalesce(b.ns, n.ns) AS ns, coalesce(b.id, n.id) AS id, b.score AS score_before, n.score AS "
-         "score_now, "
-         "b.records AS records_before, n.records AS records_now FROM (" +
-         sideSql(before_, query, part) + ") AS b FULL JOIN (" + sideSql(now_, query, part) +
-         ") AS n ON b.id = n.id AND b.ns = n.ns";
-}
-
-std::vector<Group> DuckScorePair::groups(const PairQuery& query, const Part& part, const std::stop_token& stop) {
-  std::string columns;
-  for (const char* column : kGroupColumns) columns += (columns.empty() ? "" : ", ") + std::string(column);
-  const RowSource source = now_.prepareOwn("SELECT " + columns + " FROM (SELECT *, " + binSql("before") +
-                                           " AS bin_before, " + binSql("now") + " AS bin_now FROM (" +
-                                           joinSql(query, part) + ")) GROUP BY bin_before, bin_now ORDER BY 1, 2");
-  return groupsOf(now_.duck(), source, stop);
-}
-
-/// DuckDB puts much of a join on disk, but not all: where its memory does not suffice, a part of the identities is
-/// taken at a time, for which the files are read that many times.
-std::vector<Group> DuckScorePair::allGroups(const PairQuery& query, const std::stop_token& stop) {
-  constexpr std::uint64_t kMostParts = 64;
-  for (std::uint64_t parts = 1;; parts *= 4) {
-    try {
-      std::vector<Group> all;
-      for (std::uint64_t number = 0; number < parts; ++number) {
-        const std::vector<Group> some = groups(query, {.number = number, .of = parts}, stop);
-        all.insert(all.end(), some.begin(), some.end());
-      }
-      return all;
-    } catch (const Error& error) {
-      if (!core::isOutOfMemory(error) || parts == kMostParts) throw;
-    }
-  }
-}
-
-Comparison DuckScorePair::compare(const PairQuery& query, std::stop_token stop) {
-  Comparison result{.identity = now_.identityName(query.identity)};
-  result.before.field = dotted(scoreOf(before_, query.field).steps);
-  result.now.field = dotted(scoreOf(now_, query.field).steps);
-  result.before.records = result.before.withoutIdentity = before_.rowCount();
-  result.now.records = result.now.withoutIdentity = now_.rowCount();
-  double sumBefore = 0;
-  double sumNow = 0;
-  double change = 0;
-  for (const Group& group : allGroups(query, stop)) {
-    if (group.before == kAbsent && group.now == kAbsent) continue;  // Rows without an identity.
-    result.moved[static_cast<std::size_t>(standingOf(group.before))][static_cast<std::size_t>(standingOf(group.now))] +=
-        group.identities;
-    addTo(result.before, sumBefore, group.before, group.identities, group.sumBefore, group.recordsBefore);
-    addTo(result.now, sumNow, group.now, group.identities, group.sumNow, group.recordsNow);
-    result.rose += group.rose;
-    result.fell += group.fell;
-    if (group.before >= kUnscored || group.now >= kUnscored) continue;
-    result.both += group.identities;
-    change += group.sumNow - group.sumBefore;
-  }
-  if (result.before.scored > 0) result.before.mean = sumBefore / static_cast<double>(result.before.scored);
-  if (result.now.scored > 0) result.now.mean = sumNow / static_cast<double>(result.now.scored);
-  if (result.both > 0) result.meanChange = change / static_cast<double>(result.both);
-  result.drift = driftOf(result.before, result.now);
-  return result;
-}
-
-RowSource DuckScorePair::movedRows(const PairQuery& query) {
-  return now_.prepareOwn(
-      "SELECT ns AS namespace, id, score_before, score_now, round(score_now - score_before, 6) AS change, "
-      "bucket_before, "
-      "bucket_now, "
-      "CASE WHEN bucket_before IS NULL THEN 'new' WHEN bucket_now IS NULL THEN 'gone' ELSE bucket_before || ' to ' || "
-      "bucket_now END AS moved FROM (SELECT *, " +
-      standingSql("before") + " AS bucket_before, " + standingSql("now") + " AS bucket_now FROM (" +
-      joinSql(query, {}) + ")) WHERE bucket_before IS DISTINCT FROM bucket_now ORDER BY moved, ns, id");
-}
-
-std::uint64_t DuckScorePair::rows(const PairQuery& query, RowFormat format, Output& output, std::stop_token stop) {
-  const InterruptOnStop interrupt(stop, now_.duck());
-  return writeLines(now_.duck(), movedRows(query), kBlame, format, output, settings_.threads, {}, stop);
-}
-
-SheetFacts DuckScorePair::writeSheet(const PairQuery& query, const std::filesystem::path& path, std::stop_token stop) {
-  const InterruptOnStop interrupt(stop, now_.duck());
-  return writeSheetRows(now_.duck(), movedRows(query), kBlame, path, before_.rowCount() + now_.rowCount(), {}, stop);
-}
 
 }  // namespace
 

@@ -81,10 +81,6 @@ constexpr double kMostExact = 999'999'999'999'999;  ///< Spreadsheets keep 15 di
 constexpr std::size_t kMostDigits = 15;
 constexpr double kSecondsPerDay = 86'400;
 
-bool isFloat(const Type& type) {
-  return type.id == DUCKDB_TYPE_DOUBLE || type.id == DUCKDB_TYPE_FLOAT;
-}
-
 /// `_id`, `customerId`, `CRMID`: digits, but no amount.
 bool isCalledId(const std::string& path) {
   const std::string name = path.substr(path.rfind('.') + 1);
@@ -261,9 +257,8 @@ void SheetFile::close() {
   check(error);
 }
 
-SheetWriter::SheetWriter(SheetFile& file, const std::vector<Type>& columns) : file_(file) {
-  for (const Type& column : columns) views_.emplace_back(column);
-  leaves_ = flatten(views_);
+SheetWriter::SheetWriter(SheetFile& file, const std::vector<Type>& columns)
+    : file_(file), view_(columns), leaves_(flatten(view_.columns)) {
   std::vector<std::string> paths;
   for (const Leaf& leaf : leaves_) paths.push_back(leaf.name);
   const std::vector<std::string> names = shortNames(paths);
@@ -276,9 +271,7 @@ SheetWriter::SheetWriter(SheetFile& file, const std::vector<Type>& columns) : fi
 }
 
 void SheetWriter::append(duckdb_data_chunk chunk, std::uint64_t rows) {
-  for (std::size_t index = 0; index < views_.size(); ++index) {
-    views_[index].bind(duckdb_data_chunk_get_vector(chunk, index));
-  }
+  view_.bind(chunk);
   for (std::uint64_t row = 0; row < rows; ++row) {
     file_.beginRow();
     for (std::size_t column = 0; column < leaves_.size(); ++column) {
@@ -309,7 +302,7 @@ void SheetWriter::appendCell(std::size_t column, std::uint64_t row) {
   reader::appendText(scratch_, view, row);
   const auto number = numberFrom(scratch_);
   if (!number) return file_.text(column, scratch_);
-  if (isFloat(type)) return file_.number(column, *number);
+  if (type.isFloat()) return file_.number(column, *number);
   const bool exact =
       type.id == DUCKDB_TYPE_DECIMAL ? digitsOf(scratch_) <= kMostDigits : std::abs(*number) <= kMostExact;
   if (!exact || (isId_[column] && type.id != DUCKDB_TYPE_DECIMAL)) return file_.text(column, scratch_);

@@ -9,42 +9,64 @@
 namespace caiexport::reader {
 namespace {
 
-struct ScalarName {
-  duckdb_type id;
-  const char* name;
+/// What can be done with values of a type that has no others inside.
+enum class Kind : std::uint8_t {
+  foreign,   ///< Nothing: DuckDB must turn them into text.
+  plain,     ///< They can be read.
+  number,    ///< And are numbers,
+  fraction,  ///< or floating ones,
+  time       ///< or dates or timestamps.
 };
 
-constexpr std::array kScalarNames{
-    ScalarName{DUCKDB_TYPE_BOOLEAN, "BOOLEAN"},
-    ScalarName{DUCKDB_TYPE_TINYINT, "TINYINT"},
-    ScalarName{DUCKDB_TYPE_SMALLINT, "SMALLINT"},
-    ScalarName{DUCKDB_TYPE_INTEGER, "INTEGER"},
-    ScalarName{DUCKDB_TYPE_BIGINT, "BIGINT"},
-    ScalarName{DUCKDB_TYPE_UTINYINT, "UTINYINT"},
-    ScalarName{DUCKDB_TYPE_USMALLINT, "USMALLINT"},
-    ScalarName{DUCKDB_TYPE_UINTEGER, "UINTEGER"},
-    ScalarName{DUCKDB_TYPE_UBIGINT, "UBIGINT"},
-    ScalarName{DUCKDB_TYPE_HUGEINT, "HUGEINT"},
-    ScalarName{DUCKDB_TYPE_UHUGEINT, "UHUGEINT"},
-    ScalarName{DUCKDB_TYPE_FLOAT, "FLOAT"},
-    ScalarName{DUCKDB_TYPE_DOUBLE, "DOUBLE"},
-    ScalarName{DUCKDB_TYPE_TIMESTAMP, "TIMESTAMP"},
-    ScalarName{DUCKDB_TYPE_TIMESTAMP_S, "TIMESTAMP_S"},
-    ScalarName{DUCKDB_TYPE_TIMESTAMP_MS, "TIMESTAMP_MS"},
-    ScalarName{DUCKDB_TYPE_TIMESTAMP_NS, "TIMESTAMP_NS"},
-    ScalarName{DUCKDB_TYPE_TIMESTAMP_TZ, "TIMESTAMP WITH TIME ZONE"},
-    ScalarName{DUCKDB_TYPE_DATE, "DATE"},
-    ScalarName{DUCKDB_TYPE_TIME, "TIME"},
-    ScalarName{DUCKDB_TYPE_TIME_TZ, "TIME WITH TIME ZONE"},
-    ScalarName{DUCKDB_TYPE_INTERVAL, "INTERVAL"},
-    ScalarName{DUCKDB_TYPE_VARCHAR, "VARCHAR"},
-    ScalarName{DUCKDB_TYPE_BLOB, "BLOB"},
-    ScalarName{DUCKDB_TYPE_UUID, "UUID"},
-    ScalarName{DUCKDB_TYPE_BIT, "BIT"},
-    ScalarName{DUCKDB_TYPE_UNION, "UNION"},
-    ScalarName{DUCKDB_TYPE_ENUM, "ENUM"},
-    ScalarName{DUCKDB_TYPE_SQLNULL, "NULL"},
+struct Scalar {
+  duckdb_type id;
+  const char* name;
+  Kind kind;
 };
+
+constexpr std::array kScalars{
+    Scalar{DUCKDB_TYPE_BOOLEAN, "BOOLEAN", Kind::plain},
+    Scalar{DUCKDB_TYPE_TINYINT, "TINYINT", Kind::number},
+    Scalar{DUCKDB_TYPE_SMALLINT, "SMALLINT", Kind::number},
+    Scalar{DUCKDB_TYPE_INTEGER, "INTEGER", Kind::number},
+    Scalar{DUCKDB_TYPE_BIGINT, "BIGINT", Kind::number},
+    Scalar{DUCKDB_TYPE_UTINYINT, "UTINYINT", Kind::number},
+    Scalar{DUCKDB_TYPE_USMALLINT, "USMALLINT", Kind::number},
+    Scalar{DUCKDB_TYPE_UINTEGER, "UINTEGER", Kind::number},
+    Scalar{DUCKDB_TYPE_UBIGINT, "UBIGINT", Kind::number},
+    Scalar{DUCKDB_TYPE_HUGEINT, "HUGEINT", Kind::number},
+    Scalar{DUCKDB_TYPE_UHUGEINT, "UHUGEINT", Kind::number},
+    Scalar{DUCKDB_TYPE_FLOAT, "FLOAT", Kind::fraction},
+    Scalar{DUCKDB_TYPE_DOUBLE, "DOUBLE", Kind::fraction},
+    Scalar{DUCKDB_TYPE_TIMESTAMP, "TIMESTAMP", Kind::time},
+    Scalar{DUCKDB_TYPE_TIMESTAMP_S, "TIMESTAMP_S", Kind::time},
+    Scalar{DUCKDB_TYPE_TIMESTAMP_MS, "TIMESTAMP_MS", Kind::time},
+    Scalar{DUCKDB_TYPE_TIMESTAMP_NS, "TIMESTAMP_NS", Kind::time},
+    Scalar{DUCKDB_TYPE_TIMESTAMP_TZ, "TIMESTAMP WITH TIME ZONE", Kind::time},
+    Scalar{DUCKDB_TYPE_DATE, "DATE", Kind::time},
+    Scalar{DUCKDB_TYPE_TIME, "TIME", Kind::plain},
+    Scalar{DUCKDB_TYPE_TIME_TZ, "TIME WITH TIME ZONE", Kind::foreign},
+    Scalar{DUCKDB_TYPE_INTERVAL, "INTERVAL", Kind::foreign},
+    Scalar{DUCKDB_TYPE_VARCHAR, "VARCHAR", Kind::plain},
+    Scalar{DUCKDB_TYPE_BLOB, "BLOB", Kind::plain},
+    Scalar{DUCKDB_TYPE_UUID, "UUID", Kind::plain},
+    Scalar{DUCKDB_TYPE_BIT, "BIT", Kind::foreign},
+    Scalar{DUCKDB_TYPE_UNION, "UNION", Kind::foreign},
+    Scalar{DUCKDB_TYPE_ENUM, "ENUM", Kind::plain},
+    Scalar{DUCKDB_TYPE_SQLNULL, "NULL", Kind::plain},
+    Scalar{DUCKDB_TYPE_DECIMAL, "DECIMAL", Kind::number},
+};
+
+constexpr auto kKinds = [] {
+  std::array<Kind, 64> kinds{};
+  for (const Scalar& scalar : kScalars) kinds[scalar.id] = scalar.kind;
+  return kinds;
+}();
+
+/// DuckDB's enum of C grows with each of its versions.
+Kind kindOf(duckdb_type id) {
+  return id < kKinds.size() ? kKinds[id] : Kind::foreign;
+}
 
 void readDecimal(Type& result, duckdb_logical_type type) {
   result.storage = duckdb_decimal_internal_type(type);
@@ -108,49 +130,15 @@ bool endsInSteps(std::string_view path, std::string_view end) {
 }  // namespace
 
 bool Type::isNumeric() const {
-  switch (id) {
-    case DUCKDB_TYPE_TINYINT:
-    case DUCKDB_TYPE_SMALLINT:
-    case DUCKDB_TYPE_INTEGER:
-    case DUCKDB_TYPE_BIGINT:
-    case DUCKDB_TYPE_UTINYINT:
-    case DUCKDB_TYPE_USMALLINT:
-    case DUCKDB_TYPE_UINTEGER:
-    case DUCKDB_TYPE_UBIGINT:
-    case DUCKDB_TYPE_HUGEINT:
-    case DUCKDB_TYPE_UHUGEINT:
-    case DUCKDB_TYPE_FLOAT:
-    case DUCKDB_TYPE_DOUBLE:
-    case DUCKDB_TYPE_DECIMAL:
-      return true;
-    default:  // an enum of C, which grows with each version of DuckDB
-      return false;
-  }
+  return kindOf(id) == Kind::number || isFloat();
 }
 
 bool Type::isTime() const {
-  return id == DUCKDB_TYPE_DATE || id == DUCKDB_TYPE_TIMESTAMP || id == DUCKDB_TYPE_TIMESTAMP_S ||
-         id == DUCKDB_TYPE_TIMESTAMP_MS || id == DUCKDB_TYPE_TIMESTAMP_NS || id == DUCKDB_TYPE_TIMESTAMP_TZ;
+  return kindOf(id) == Kind::time;
 }
 
 bool Type::isReadable() const {
-  switch (id) {
-    case DUCKDB_TYPE_LIST:
-    case DUCKDB_TYPE_ARRAY:
-    case DUCKDB_TYPE_MAP:
-    case DUCKDB_TYPE_STRUCT:
-      return std::all_of(children.begin(), children.end(), [](const Type& child) { return child.isReadable(); });
-    case DUCKDB_TYPE_BOOLEAN:
-    case DUCKDB_TYPE_TIME:
-    case DUCKDB_TYPE_VARCHAR:
-    case DUCKDB_TYPE_BLOB:
-    case DUCKDB_TYPE_ENUM:
-    case DUCKDB_TYPE_UUID:
-    case DUCKDB_TYPE_SQLNULL:
-      return true;
-    default:
-      return isNumeric() || isTime();
-  }
+  return children.empty() ? kindOf(id) != Kind::foreign : std::ranges::all_of(children, &Type::isReadable);
 }
 
 std::string Type::describe() const {
@@ -172,7 +160,7 @@ std::string Type::describe() const {
     default:
       break;
   }
-  for (const ScalarName& scalar : kScalarNames) {
+  for (const Scalar& scalar : kScalars) {
     if (scalar.id == id) return scalar.name;
   }
   return "OTHER";
@@ -210,6 +198,14 @@ Type readType(std::string name, duckdb_logical_type type) {
       break;
   }
   return result;
+}
+
+std::vector<Type> columnsOf(const Statement& statement) {
+  std::vector<Type> columns;
+  for (std::size_t index = 0; index < statement.columnCount(); ++index) {
+    columns.push_back(readType(statement.columnName(index), statement.columnType(index).get()));
+  }
+  return columns;
 }
 
 Found findPath(const std::vector<Type>& columns, std::string_view path) {

@@ -270,19 +270,11 @@ void appendScalar(std::string& out, const VectorView& view, std::uint64_t index)
   }
 }
 
-bool isNested(const Type& type) {
-  return !type.children.empty();
-}
-
 /// Numbers and truth values stand bare in JSON.
 bool standsBare(const VectorView& view, std::uint64_t index) {
   if (view.type->id == DUCKDB_TYPE_DOUBLE) return std::isfinite(view.at<double>(index));
   if (view.type->id == DUCKDB_TYPE_FLOAT) return std::isfinite(view.at<float>(index));
   return view.type->isNumeric() || view.type->id == DUCKDB_TYPE_BOOLEAN;
-}
-
-bool isFloat(const Type& type) {
-  return type.id == DUCKDB_TYPE_DOUBLE || type.id == DUCKDB_TYPE_FLOAT;
 }
 
 /// JSON on one line: line ends can stand between its tokens only.
@@ -292,7 +284,7 @@ void appendRawJson(std::string& out, std::string_view json) {
 
 void appendScalarJson(std::string& out, const VectorView& view, std::uint64_t index) {
   if (standsBare(view, index)) return appendScalar(out, view, index);
-  if (isFloat(*view.type) || view.type->id == DUCKDB_TYPE_SQLNULL) {
+  if (view.type->isFloat() || view.type->id == DUCKDB_TYPE_SQLNULL) {
     out += "null";
     return;
   }
@@ -348,19 +340,8 @@ void appendStructJson(std::string& out, const VectorView& view, std::uint64_t in
   out += '}';
 }
 
-constexpr std::array<bool, 256> makeTable(std::string_view letters, bool controls) {
-  std::array<bool, 256> table{};
-  for (std::size_t code = 0; controls && code < 0x20; ++code) table[code] = true;
-  for (const char letter : letters) table[static_cast<unsigned char>(letter)] = true;
-  return table;
-}
-
-constexpr auto kNeedsEscape = makeTable("\"\\", true);
-constexpr auto kNeedsQuotes = makeTable("\",\r\n", false);
-
-bool needsQuotes(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](char letter) { return kNeedsQuotes[static_cast<unsigned char>(letter)]; });
+bool needsEscape(char letter) {
+  return static_cast<unsigned char>(letter) < 0x20 || letter == '"' || letter == '\\';
 }
 
 void appendEscape(std::string& out, char letter) {
@@ -386,62 +367,6 @@ void appendEscape(std::string& out, char letter) {
       out += "0123456789abcdef"[static_cast<unsigned char>(letter) & 15U];
       return;
   }
-}
-
-void appendQuoted(std::string& out, std::string_view text) {
-  out += '"';
-  while (!text.empty()) {
-    const std::size_t mark = std::min(text.find('"'), text.size());
-    out += text.substr(0, mark);
-    if (mark < text.size()) out += "\"\"";
-    text.remove_prefix(std::min(mark + 1, text.size()));
-  }
-  out += '"';
-}
-
-bool isDigit(char letter) {
-  return letter >= '0' && letter <= '9';
-}
-
-/// Text that a spreadsheet takes for a number or a date: leading zeros, long ids and `1E5` would be lost.
-bool wouldBeGuessed(std::string_view text) {
-  constexpr std::size_t kLongest = 250;  // a text in a formula ends at 255
-  if (text.empty() || text.size() > kLongest) return false;
-  if (text.find_first_not_of("0123456789 .,:/eE+-%") == text.npos)
-    return std::any_of(text.begin(), text.end(), isDigit);
-  const std::string lower = core::toLower(text);
-  if (lower == "true" || lower == "false" || lower == "wahr" || lower == "falsch") return true;
-  static constexpr std::array<std::string_view, 15> kMonths{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug",
-                                                            "sep", "oct", "nov", "dec", "mai", "okt", "dez"};
-  const std::string_view rest = std::string_view(lower).substr(std::min<std::size_t>(3, lower.size()));
-  const bool month = std::find(kMonths.begin(), kMonths.end(), lower.substr(0, 3)) != kMonths.end();
-  return month && !rest.empty() && rest.find_first_not_of("0123456789 .-/") == rest.npos;
-}
-
-void appendCsvText(std::string& out, std::string_view text) {
-  if (text.empty() || needsQuotes(text)) {
-    appendQuoted(out, text);
-  } else {
-    out += text;
-  }
-}
-
-/// A number with a fraction, without an exponent as long as it is shorter than a line. False, and nothing is appended,
-/// for anything else.
-bool appendFixed(std::string& out, const VectorView& view, std::uint64_t index) {
-  if (!isFloat(*view.type)) return false;
-  const bool single = view.type->id == DUCKDB_TYPE_FLOAT;
-  const double value = single ? static_cast<double>(view.at<float>(index)) : view.at<double>(index);
-  if (!std::isfinite(value)) return false;
-  std::array<char, 64> buffer{};
-  char* const end = buffer.data() + buffer.size();
-  const auto result = single ? std::to_chars(buffer.data(), end, view.at<float>(index), std::chars_format::fixed)
-                             : std::to_chars(buffer.data(), end, value, std::chars_format::fixed);
-  if (result.ec != std::errc{}) return false;
-  const std::string_view text(buffer.data(), static_cast<std::size_t>(result.ptr - buffer.data()));
-  out.append(text);
-  if (text.find('.') == text.npos) out += ".0";
-  return true;
 }
 
 void flattenInto(std::vector<Leaf>& leaves, const VectorView& view, const std::string& name,
@@ -514,7 +439,7 @@ void appendJsonString(std::string& out, std::string_view text) {
   out += '"';
   std::size_t from = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    if (!kNeedsEscape[static_cast<unsigned char>(text[at])]) continue;
+    if (!needsEscape(text[at])) continue;
     out.append(text, from, at - from);
     appendEscape(out, text[at]);
     from = at + 1;
@@ -525,7 +450,7 @@ void appendJsonString(std::string& out, std::string_view text) {
 
 void appendText(std::string& out, const VectorView& view, std::uint64_t index) {
   if (view.isNull(index)) return;
-  if (isNested(*view.type)) {
+  if (!view.type->children.empty()) {
     appendJson(out, view, index);
   } else {
     appendScalar(out, view, index);
@@ -561,130 +486,27 @@ std::vector<Leaf> flatten(const std::vector<VectorView>& columns) {
   return leaves;
 }
 
-RowWriter::RowWriter(const std::vector<Type>& columns) {
-  for (const Type& column : columns) columns_.emplace_back(column);
-}
-
-void RowWriter::bind(duckdb_data_chunk chunk) {
-  for (std::size_t index = 0; index < columns_.size(); ++index) {
-    columns_[index].bind(duckdb_data_chunk_get_vector(chunk, index));
+void ChunkView::bind(duckdb_data_chunk chunk) {
+  for (std::size_t index = 0; index < columns.size(); ++index) {
+    columns[index].bind(duckdb_data_chunk_get_vector(chunk, index));
   }
 }
 
-CsvWriter::CsvWriter(const std::vector<Type>& columns, bool exact)
-    : RowWriter(columns), exact_(exact), leaves_(flatten(columns_)) {}
-
-void CsvWriter::appendCell(std::string& out, std::string_view text) const {
-  if (exact_ || !core::runsInSpreadsheets(text)) {
-    appendCsvText(out, text);
-  } else {
-    appendCsvText(out, "'" + std::string(text));
-  }
+bool appendFixed(std::string& out, const VectorView& view, std::uint64_t index) {
+  if (!view.type->isFloat()) return false;
+  const bool single = view.type->id == DUCKDB_TYPE_FLOAT;
+  const double value = single ? static_cast<double>(view.at<float>(index)) : view.at<double>(index);
+  if (!std::isfinite(value)) return false;
+  std::array<char, 64> buffer{};
+  char* const end = buffer.data() + buffer.size();
+  const auto result = single ? std::to_chars(buffer.data(), end, view.at<float>(index), std::chars_format::fixed)
+                             : std::to_chars(buffer.data(), end, value, std::chars_format::fixed);
+  if (result.ec != std::errc{}) return false;
+  const std::string_view text(buffer.data(), static_cast<std::size_t>(result.ptr - buffer.data()));
+  out.append(text);
+  if (text.find('.') == text.npos) out += ".0";
+  return true;
 }
-
-std::string CsvWriter::header() const {
-  std::string line;
-  for (const Leaf& leaf : leaves_) {
-    if (!line.empty()) line += ',';
-    appendCell(line, leaf.name);
-  }
-  return line + "\r\n";
-}
-
-void CsvWriter::append(std::string& out, std::uint64_t row) {
-  // An empty line would be skipped by most readers, so a lone null is written as empty text.
-  if (leaves_.size() == 1 && leaves_[0].isNull(row)) {
-    out += "\"\"\r\n";
-    return;
-  }
-  bool first = true;
-  for (const Leaf& leaf : leaves_) {
-    if (!first) out += ',';
-    first = false;
-    if (!leaf.isNull(row)) appendField(out, leaf, row);
-  }
-  out += "\r\n";
-}
-
-void CsvWriter::appendField(std::string& out, const Leaf& leaf, std::uint64_t row) {
-  const VectorView& view = *leaf.view;
-  if (view.type->id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
-  if (!isNested(*view.type) && view.type->id != DUCKDB_TYPE_ENUM) return appendScalar(out, view, row);
-  scratch_.clear();
-  appendText(scratch_, view, row);
-  appendCell(out, scratch_);
-}
-
-ExcelCsvWriter::ExcelCsvWriter(const std::vector<Type>& columns, char separator)
-    : RowWriter(columns), separator_(separator), leaves_(flatten(columns_)) {}
-
-void ExcelCsvWriter::appendCell(std::string& out, std::string_view text) const {
-  if (wouldBeGuessed(text)) {
-    // Short and without quotes, so that the formula is one and harmless.
-    appendQuoted(out, "=\"" + std::string(text) + "\"");
-    return;
-  }
-  const std::string shown = core::runsInSpreadsheets(text) ? "'" + std::string(text) : std::string(text);
-  const bool quotes = shown.empty() || needsQuotes(shown) || shown.find(separator_) != std::string::npos;
-  quotes ? appendQuoted(out, shown) : void(out += shown);
-}
-
-std::string ExcelCsvWriter::header() const {
-  std::string line;
-  for (const Leaf& leaf : leaves_) {
-    if (!line.empty()) line += separator_;
-    appendCell(line, leaf.name);
-  }
-  return "\uFEFF" + line + "\r\n";
-}
-
-void ExcelCsvWriter::append(std::string& out, std::uint64_t row) {
-  for (std::size_t column = 0; column < leaves_.size(); ++column) {
-    if (column > 0) out += separator_;
-    if (!leaves_[column].isNull(row)) appendField(out, leaves_[column], row);
-  }
-  out += "\r\n";
-}
-
-void ExcelCsvWriter::appendField(std::string& out, const Leaf& leaf, std::uint64_t row) {
-  const VectorView& view = *leaf.view;
-  if (view.type->id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
-  scratch_.clear();
-  if (!appendFixed(scratch_, view, row)) appendText(scratch_, view, row);
-  if (view.type->isNumeric()) {
-    constexpr std::size_t kDigitsKept = 15;
-    const bool tooLong = !isFloat(*view.type) && scratch_.size() > kDigitsKept + 1;
-    if (tooLong) return appendCell(out, scratch_);
-    if (separator_ == ';') std::replace(scratch_.begin(), scratch_.end(), '.', ',');
-    out += scratch_;
-  } else if (view.type->isTime() && scratch_.size() > 19 && scratch_[10] == 'T') {
-    scratch_.resize(19);
-    scratch_[10] = ' ';
-    out += scratch_;
-  } else if (view.type->isTime() || view.type->id == DUCKDB_TYPE_BOOLEAN) {
-    out += scratch_;
-  } else {
-    appendCell(out, scratch_);
-  }
-}
-
-JsonLinesWriter::JsonLinesWriter(const std::vector<Type>& columns) : RowWriter(columns) {
-  for (const Type& column : columns) {
-    std::string key = keys_.empty() ? "{" : ",";
-    appendJsonString(key, column.name);
-    keys_.push_back(key + ":");
-  }
-}
-
-void JsonLinesWriter::append(std::string& out, std::uint64_t row) {
-  for (std::size_t index = 0; index < columns_.size(); ++index) {
-    out += keys_[index];
-    appendJson(out, columns_[index], row);
-  }
-  out += "}\n";
-}
-
-CellWriter::CellWriter(const std::vector<Type>& columns) : RowWriter(columns), leaves_(flatten(columns_)) {}
 
 std::vector<std::string> CellWriter::cells(std::uint64_t row) const {
   std::vector<std::string> cells;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,23 +62,28 @@ void appendJson(std::string& out, const VectorView& view, std::uint64_t index);
 /// `text` as a JSON string.
 void appendJsonString(std::string& out, std::string_view text);
 
-/// Columns of one chunk as they appear in CSV or as JSON lines. One object per thread.
-class RowWriter {
- public:
-  explicit RowWriter(const std::vector<Type>& columns);
-  virtual ~RowWriter() = default;
-  RowWriter(const RowWriter&) = delete;
-  RowWriter& operator=(const RowWriter&) = delete;
-
+/// The columns of one chunk after the other.
+struct ChunkView {
+  explicit ChunkView(const std::vector<Type>& types) : columns(types.begin(), types.end()) {}
   void bind(duckdb_data_chunk chunk);
-  /// What stands before the first row.
-  virtual std::string header() const { return {}; }
-  /// Appends one whole line.
-  virtual void append(std::string& out, std::uint64_t row) = 0;
+  const VectorView& operator[](std::size_t column) const { return columns[column]; }
 
- protected:
-  std::vector<VectorView> columns_;
+  std::vector<VectorView> columns;
 };
+
+/// Runs the statement; `take(view, row)` gets each row of it.
+template <class Take>
+void forEachRow(Duck& duck, const Statement& statement, const Blame& blame, const std::stop_token& stop, Take take) {
+  const std::vector<Type> columns = columnsOf(statement);
+  ChunkView view(columns);
+  const InterruptOnStop interrupt(stop, duck);
+  Rows rows(duck, statement, blame, stop);
+  while (const Chunk chunk = rows.next()) {
+    if (stop.stop_requested()) throw core::Interrupted();
+    view.bind(chunk.get());
+    for (std::uint64_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) take(view, row);
+  }
+}
 
 /// A field of a struct, or a column that is none, with all that can make it null.
 struct Leaf {
@@ -91,58 +97,25 @@ struct Leaf {
 /// Fields of structs as columns of their own. The views must outlive the leaves and stay where they are.
 std::vector<Leaf> flatten(const std::vector<VectorView>& columns);
 
-class CsvWriter final : public RowWriter {
- public:
-  /// `exact`: also text that a spreadsheet would run.
-  CsvWriter(const std::vector<Type>& columns, bool exact);
-  std::string header() const override;
-  void append(std::string& out, std::uint64_t row) override;
-
- private:
-  void appendField(std::string& out, const Leaf& leaf, std::uint64_t row);
-  void appendCell(std::string& out, std::string_view text) const;
-
-  bool exact_;
-  std::vector<Leaf> leaves_;
-  std::string scratch_;
-};
-
-/// CSV that Excel opens as it is meant; see RowFormat::csvExcel.
-class ExcelCsvWriter final : public RowWriter {
- public:
-  ExcelCsvWriter(const std::vector<Type>& columns, char separator);
-  std::string header() const override;
-  void append(std::string& out, std::uint64_t row) override;
-
- private:
-  void appendField(std::string& out, const Leaf& leaf, std::uint64_t row);
-  void appendCell(std::string& out, std::string_view text) const;
-
-  char separator_;
-  std::vector<Leaf> leaves_;
-  std::string scratch_;
-};
-
-class JsonLinesWriter final : public RowWriter {
- public:
-  explicit JsonLinesWriter(const std::vector<Type>& columns);
-  void append(std::string& out, std::uint64_t row) override;
-
- private:
-  std::vector<std::string> keys_;
-};
+/// A number with a fraction, without an exponent as long as it is shorter than a line. False, and nothing is appended,
+/// for anything else.
+bool appendFixed(std::string& out, const VectorView& view, std::uint64_t index);
 
 /// Cells for people.
-class CellWriter final : public RowWriter {
+class CellWriter {
  public:
-  explicit CellWriter(const std::vector<Type>& columns);
+  explicit CellWriter(const std::vector<Type>& columns) : view_(columns), leaves_(flatten(view_.columns)) {}
+  CellWriter(const CellWriter&) = delete;
+  CellWriter& operator=(const CellWriter&) = delete;
+
+  void bind(duckdb_data_chunk chunk) { view_.bind(chunk); }
   const std::vector<Leaf>& leaves() const { return leaves_; }
   std::vector<std::string> cells(std::uint64_t row) const;
   /// Of a value that is not null: printable, numbers without an exponent.
   std::string cell(const Leaf& leaf, std::uint64_t row) const;
-  void append(std::string&, std::uint64_t) override {}
 
  private:
+  ChunkView view_;
   std::vector<Leaf> leaves_;
 };
 
@@ -222,7 +195,7 @@ class SheetWriter {
   void appendText(std::size_t column, std::uint64_t row);
 
   SheetFile& file_;
-  std::vector<VectorView> views_;
+  ChunkView view_;
   std::vector<Leaf> leaves_;
   std::vector<bool> isId_;
   std::string scratch_;
