@@ -86,19 +86,40 @@ def wget():
     return Fetcher("wget", "", 1, command)
 
 
-def rclone(transfers):
+def rclone(transfers, streams=4):
     def command(task):
         return ["rclone", "--config", "/dev/null", "-q", "copy", "--http-url", task.data.plain_url(task.origin),
                 "--ca-cert", str(task.ca_file), "--transfers", str(transfers), "--checkers", str(transfers),
-                "--no-traverse", "--files-from-raw", task.list_file("rclone", task.data.names), ":http:", "."]
+                "--multi-thread-streams", str(streams), "--no-traverse", "--files-from-raw", task.list_file("rclone", task.data.names), ":http:", "."]
 
-    return Fetcher("rclone", f"--transfers {transfers}", transfers, command)
+    setting = f"--transfers {transfers}" + (f" --multi-thread-streams {streams}" if streams != 4 else "")
+    return Fetcher("rclone", setting, max(transfers, streams), command)
 
 
-def peers(files, far):
+# To be seen on a slow line: that those who keep more or fewer connections are no faster.
+ON_A_SLOW_LINE = [curl("h1", 8), curl("h2", 8), aria2(16, 1)]
+
+
+def under_a_throttle(most):
+    """As many as the server lets through, and fewer."""
+    found = [curl(version, connections) for version in ("h1", "h2") for connections in (most, most * 2 // 3)]
+    return found + [aria2(most, 1), aria2(most // 4, 4), rclone(most), rclone(most * 2 // 3), wget()]
+
+
+def peers(letter, files):
     """Settings worth trying: the programs one after another, of each the one that stands latency best first."""
+    if letter == "K":
+        return ON_A_SLOW_LINE
+    if letter == "H":
+        return under_a_throttle(12)
+    if letter == "I":
+        return [aria2(1, 16), aria2(1, 8), rclone(1, 32), rclone(1, 16), curl("h1", 8), curl("h2", 8), wget()]
+    far = letter in "DEFG"
     if files == 1:
         return [curl("h1", 8), curl("h2", 8), aria2(1, 4), aria2(1, 16), aria2(1, 1), rclone(8), wget()]
+    if letter in "FG":
+        found = [curl(version, connections) for version in ("h1", "h2") for connections in (64, 32, 24)]
+        return found + [aria2(32, 1), aria2(8, 4), aria2(4, 16), rclone(32), rclone(16), wget()]
     found = [curl(version, connections) for version in ("h1", "h2") for connections in (32, 16, 8)]
     found += [aria2(32 if far else 16, 1), aria2(8, 4), aria2(4, 16)]
     return found + [rclone(16), rclone(8), wget()]

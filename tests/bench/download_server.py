@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import time
+import typing
 import urllib.parse
 
 EXPORT = "/data/foundation/export"
@@ -40,8 +41,23 @@ http {{
     "~^.(?<start>.+)" pages/$start.json;
     default pages/first.json;
   }}
+  # All requests count together.
+  limit_conn_zone $server_port zone=requests:1m;
+  limit_conn_status 429;
   server {{
     listen 127.0.0.1:{port} ssl http2 backlog=1024;
+    include {folder}/routes.conf;
+  }}
+  server {{
+    # A request counts until the last of its bytes is about to leave.
+    listen 127.0.0.1:{throttled_port} ssl http2 backlog=1024 sndbuf=64k;
+    limit_conn requests {most_requests};
+    include {folder}/routes.conf;
+  }}
+}}
+"""
+
+ROUTES = """
     ssl_certificate {folder}/server.pem;
     ssl_certificate_key {folder}/server.key;
     ssl_protocols TLSv1.3;
@@ -51,9 +67,10 @@ http {{
     location ~ ^/data/foundation/export/files/(?<directory>[A-Za-z0-9-]+)$ {{ try_files /files/$directory/$entry =404; }}
     # The same files for those who want a folder.
     location /plain/ {{ alias {root}/files/; autoindex on; }}
-  }}
-}}
 """
+
+# Of the server that throttles.
+MOST_REQUESTS = 12
 
 CERTIFICATES = """
 set -e
@@ -62,6 +79,22 @@ openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj '/C
 printf 'subjectAltName=IP:127.0.0.1' > san
 openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem
 """
+
+
+class Way(typing.NamedTuple):
+    """From the server to the programs."""
+    latency_ms: float = 0  # each way
+    rate: float = 0        # MB/s of a connection; 0: as fast as it goes
+    total: float = 0       # of all together
+    most_requests: int = 0  # at a time; 0: any number
+
+    def limit(self, size_bytes):
+        """Seconds that no program can go below that has to ask what there is: the bytes at the link's rate, and before
+        the first of them five round trips, for TLS, the batch, its files, their list, and the file. None: unknown."""
+        if not self.total:
+            return None
+        rate = min(self.total, self.rate * self.most_requests) if self.most_requests else self.total
+        return size_bytes / (rate * 1e6) + 5 * 2 * self.latency_ms / 1000
 
 
 class DataSet:
@@ -158,20 +191,20 @@ def wait_for(port, process, what):
 
 
 class Server:
-    """nginx, and before it the proxy; both end with the object's `with` block."""
+    """nginx, and before it a proxy for each way; all end with the object's `with` block."""
 
-    def __init__(self, folder, root, proxy_program, latency_ms, rate):
+    def __init__(self, folder, root, proxy_program):
         self.folder = folder
         self.ca_file = folder / "ca.pem"
         self._root = root
-        self._proxy_command = [proxy_program, "--latency", str(latency_ms), "--rate", str(rate)]
+        self._proxy_program = proxy_program
+        self._origins = {}
         self._processes = []
 
     def __enter__(self):
         try:
             self._make_certificates()
-            self.port = self._start_nginx()
-            self.proxy_port = self._start_proxy()
+            self._port, self._throttled_port = self._start_nginx()
         except BaseException:
             self._stop()
             raise
@@ -184,13 +217,15 @@ class Server:
     def processes(self):
         return [process.pid for process in self._processes]
 
-    @property
-    def origin(self):
-        return f"https://127.0.0.1:{self.port}"
-
-    @property
-    def far_origin(self):
-        return f"https://127.0.0.1:{self.proxy_port}"
+    def origin(self, way):
+        """Where the platform is to be found at the other end of that way."""
+        if way not in self._origins:
+            assert way.most_requests in (0, MOST_REQUESTS)
+            port = self._throttled_port if way.most_requests else self._port
+            if way.latency_ms or way.rate or way.total:
+                port = self._start_proxy(way, port)
+            self._origins[way] = f"https://127.0.0.1:{port}"
+        return self._origins[way]
 
     def _make_certificates(self):
         done = subprocess.run(["bash", "-c", CERTIFICATES], cwd=self.folder, stdout=subprocess.PIPE,
@@ -199,19 +234,21 @@ class Server:
             raise SystemExit("openssl could not make certificates:\n" + done.stdout.decode(errors="replace"))
 
     def _start_nginx(self):
-        port = free_port()
+        port, throttled_port = free_port(), free_port()
         (self.folder / "tmp").mkdir()
-        config = CONFIG.format(user="user root;" if os.geteuid() == 0 else "", folder=self.folder, root=self._root,
-                               port=port)
+        config = CONFIG.format(user="user root;" if os.geteuid() == 0 else "", folder=self.folder,
+                               port=port, throttled_port=throttled_port, most_requests=MOST_REQUESTS)
+        (self.folder / "routes.conf").write_text(ROUTES.format(folder=self.folder, root=self._root))
         (self.folder / "nginx.conf").write_text(config)
         process = subprocess.Popen(["nginx", "-p", self.folder, "-e", self.folder / "nginx-error.log", "-c",
                                     self.folder / "nginx.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._processes.append(process)
         wait_for(port, process, "nginx")
-        return port
+        return port, throttled_port
 
-    def _start_proxy(self):
-        process = subprocess.Popen([*self._proxy_command, "--to", str(self.port)], stdout=subprocess.PIPE)
+    def _start_proxy(self, way, port):
+        process = subprocess.Popen([self._proxy_program, "--to", str(port), "--latency", str(way.latency_ms), "--rate",
+                                    str(way.rate), "--total", str(way.total)], stdout=subprocess.PIPE)
         self._processes.append(process)
         return int(process.stdout.readline())
 

@@ -1,8 +1,10 @@
-/// caiexport-latency-proxy: a link with latency and a rate per connection, below TLS, for scripts/bench.
+/// caiexport-latency-proxy: a link with latency, a rate per connection and one for all of them, below TLS, for
+/// scripts/bench.
 ///
 ///   --to PORT       where connections are taken to, on loopback
 ///   --latency MS    each way [25]
 ///   --rate MB/S     per connection, from the server to the client; 0 for no limit [20]
+///   --total MB/S    of all connections together, in the same direction; 0 for no limit [0]
 ///
 /// Prints the port that it listens on and runs until it is killed. The three packets that open a TCP connection are the
 /// kernel's and cost nothing; everything after them is delayed, so a TLS 1.3 handshake takes one round trip.
@@ -38,6 +40,7 @@ using Time = std::chrono::steady_clock::time_point;
 using std::chrono::nanoseconds;
 
 constexpr std::size_t kBlockBytes = 64U << 10U;
+constexpr int kSocketBytes = 128 << 10;
 /// What a router on the way would hold back; without it a rate could not be kept up.
 constexpr std::uint64_t kQueueBytes = 256U << 10U;
 constexpr std::uint64_t kUnlimitedBytes = 4U << 20U;
@@ -48,6 +51,7 @@ struct Settings {
   std::uint16_t to = 0;
   nanoseconds latency = std::chrono::milliseconds(25);
   std::uint64_t bytesPerSecond = 20'000'000;
+  std::uint64_t totalBytesPerSecond = 0;
 };
 
 [[noreturn]] void throwSystem(const char* what) {
@@ -105,11 +109,38 @@ struct Parcel {
   std::size_t end = 0;
 };
 
+/// What all connections share: a line that takes one piece after another, and a queue before it that is short, as in a
+/// router that keeps delays low. Who finds it full comes again in turn (Proxy::waiting_).
+class Bottleneck {
+ public:
+  explicit Bottleneck(std::uint64_t bytesPerSecond) : bytesPerSecond_(bytesPerSecond) {}
+
+  /// When there is room for the next piece.
+  Time roomAt() const { return free_ - kQueue; }
+  /// When `count` bytes that come to it now have left it.
+  Time pass(Time now, std::size_t count) {
+    free_ = std::max(now, free_) + nanoseconds(count * 1'000'000'000 / bytesPerSecond_);
+    return free_;
+  }
+  bool isShared() const { return bytesPerSecond_ > 0; }
+  /// For a connection that others stand in line before, unless it is its turn, there is none.
+  bool hasRoom(Time now) const { return roomAt() <= now && (!othersWait || isTurn); }
+
+  bool othersWait = false;
+  bool isTurn = false;
+
+ private:
+  static constexpr nanoseconds kQueue = std::chrono::milliseconds(20);
+
+  std::uint64_t bytesPerSecond_;
+  Time free_{};
+};
+
 /// One way of a connection.
 class Link {
  public:
-  Link(Blocks& blocks, nanoseconds latency, std::uint64_t bytesPerSecond)
-      : blocks_(blocks), latency_(latency), bytesPerSecond_(bytesPerSecond) {
+  Link(Blocks& blocks, nanoseconds latency, std::uint64_t bytesPerSecond, Bottleneck* shared = nullptr)
+      : blocks_(blocks), latency_(latency), bytesPerSecond_(bytesPerSecond), shared_(shared) {
     const double seconds = std::chrono::duration<double>(latency).count();
     mostBytes_ = bytesPerSecond == 0
                      ? kUnlimitedBytes
@@ -117,12 +148,14 @@ class Link {
   }
 
   bool isFull() const { return ended_ || bytes_ >= mostBytes_; }
+  /// Room here, but none on what all share.
+  bool mustWait(Time now) const { return shared_ && !isFull() && !shared_->hasRoom(now); }
   bool isDone() const { return ended_ && parcels_.empty(); }
   std::optional<Time> due() const { return parcels_.empty() ? std::nullopt : std::optional(parcels_.front().due); }
 
   /// False when the connection broke.
   bool read(int from, Time now) {
-    while (!isFull()) {
+    while (!isFull() && !mustWait(now)) {
       std::unique_ptr<Block> block = blocks_.take();
       const ssize_t got = ::read(from, block->data(), block->size());
       if (got <= 0) blocks_.giveBack(std::move(block));
@@ -135,8 +168,8 @@ class Link {
       const auto count = static_cast<std::size_t>(got);
       parcels_.push_back({.due = arrival(now, count), .block = std::move(block), .end = count});
       bytes_ += count;
-      // Another read would most likely find nothing.
-      if (count < kBlockBytes) return true;
+      // Another read would most likely find nothing; and who shares lets others have their turn.
+      if (count < kBlockBytes || shared_) return true;
     }
     return true;
   }
@@ -166,8 +199,9 @@ class Link {
   }
 
  private:
+  /// Through what all share first: what waits there is not held up by a slow connection before it.
   Time arrival(Time now, std::size_t count) {
-    free_ = std::max(now, free_);
+    free_ = std::max(shared_ ? shared_->pass(now, count) : now, free_);
     if (bytesPerSecond_ > 0) free_ += nanoseconds(count * 1'000'000'000 / bytesPerSecond_);
     return free_ + latency_;
   }
@@ -175,6 +209,7 @@ class Link {
   Blocks& blocks_;
   nanoseconds latency_;
   std::uint64_t bytesPerSecond_;
+  Bottleneck* shared_;
   std::uint64_t mostBytes_;
   std::uint64_t bytes_ = 0;
   Time free_{};  ///< When the last byte so far has left.
@@ -184,11 +219,11 @@ class Link {
 
 class Connection {
  public:
-  Connection(int epoll, int client, int server, Blocks& blocks, const Settings& settings)
+  Connection(int epoll, int client, int server, Blocks& blocks, const Settings& settings, Bottleneck* shared)
       : client_(epoll, client),
         server_(epoll, server),
         up_(blocks, settings.latency, 0),
-        down_(blocks, settings.latency, settings.bytesPerSecond) {
+        down_(blocks, settings.latency, settings.bytesPerSecond, shared) {
     move(std::chrono::steady_clock::now());
   }
 
@@ -202,7 +237,11 @@ class Connection {
     return up && down ? std::min(up, down) : up ? up : down;
   }
 
+  /// Bytes may be there for which what all share has no room now.
+  bool waits() const { return waits_; }
+
   std::optional<Time> listedDue;  ///< Its place in the list of what is due.
+  bool inLine = false;            ///< Stands in Proxy::waiting_.
 
  private:
   bool move(Link& link, Socket& from, Socket& to, Time now) {
@@ -211,7 +250,9 @@ class Connection {
     const bool isBlocked = written == Link::Written::blocked;
     if (isBlocked) blocked_ = &link;
     if (!isBlocked && blocked_ == &link) blocked_ = nullptr;
-    from.watch(EPOLLIN, !link.isFull(), this);
+    const bool mustWait = link.mustWait(now);
+    if (&link == &down_) waits_ = mustWait;
+    from.watch(EPOLLIN, !link.isFull() && !mustWait, this);
     to.watch(EPOLLOUT, isBlocked, this);
     return true;
   }
@@ -223,11 +264,13 @@ class Connection {
   Link up_;
   Link down_;
   const Link* blocked_ = nullptr;  ///< Waits for room, not for the time.
+  bool waits_ = false;
 };
 
 class Proxy {
  public:
-  explicit Proxy(const Settings& settings) : settings_(settings), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  explicit Proxy(const Settings& settings)
+      : settings_(settings), epoll_(::epoll_create1(EPOLL_CLOEXEC)), shared_(settings.totalBytesPerSecond) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     sockaddr_in address = loopback(0);
     if (epoll_ < 0 || listener_ < 0 || ::bind(listener_, asAddress(address), sizeof address) != 0 ||
@@ -262,6 +305,16 @@ class Proxy {
         ready.insert(connection);
       }
       for (Connection* connection : ready) move(connection, now);
+      // Each one block, in turn.
+      while (!waiting_.empty() && shared_.roomAt() <= now) {
+        Connection* connection = waiting_.front();
+        waiting_.pop_front();
+        connection->inLine = false;
+        shared_.isTurn = true;
+        move(connection, now);
+        shared_.isTurn = false;
+      }
+      shared_.othersWait = !waiting_.empty();
     }
   }
 
@@ -278,12 +331,14 @@ class Proxy {
 
   int waitFor(std::array<epoll_event, 256>& events) const {
     timespec timeout{};
-    if (!due_.empty()) {
-      const nanoseconds left = std::max(nanoseconds(0), due_.begin()->first - std::chrono::steady_clock::now());
+    std::optional<Time> next = due_.empty() ? std::nullopt : std::optional(due_.begin()->first);
+    if (!waiting_.empty()) next = next ? std::min(*next, shared_.roomAt()) : shared_.roomAt();
+    if (next) {
+      const nanoseconds left = std::max(nanoseconds(0), *next - std::chrono::steady_clock::now());
       timeout = {.tv_sec = left.count() / 1'000'000'000, .tv_nsec = left.count() % 1'000'000'000};
     }
-    const int count = ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()),
-                                     due_.empty() ? nullptr : &timeout, nullptr);
+    const int count =
+        ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), next ? &timeout : nullptr, nullptr);
     if (count < 0 && errno != EINTR) throwSystem("epoll_wait");
     return std::max(count, 0);
   }
@@ -294,6 +349,8 @@ class Proxy {
       if (client < 0) return;
       const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       sockaddr_in address = loopback(settings_.to);
+      // A server must not be done with a request whose answer is still under way.
+      ::setsockopt(server, SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof kSocketBytes);
       if (server < 0 || ::connect(server, asAddress(address), sizeof address) != 0) {
         ::close(client);
         if (server >= 0) ::close(server);
@@ -303,7 +360,8 @@ class Proxy {
       ::fcntl(server, F_SETFL, O_NONBLOCK);
       ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       ::setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      auto connection = std::make_unique<Connection>(epoll_, client, server, blocks_, settings_);
+      auto connection = std::make_unique<Connection>(epoll_, client, server, blocks_, settings_,
+                                                     shared_.isShared() ? &shared_ : nullptr);
       list(connection.get());
       connections_.insert(std::move(connection));
     }
@@ -313,8 +371,11 @@ class Proxy {
     const bool goesOn = connection->move(now);
     if (goesOn) {
       list(connection);
+      if (connection->waits() && !connection->inLine) waiting_.push_back(connection);
+      connection->inLine = connection->inLine || connection->waits();
       return;
     }
+    if (connection->inLine) std::erase(waiting_, connection);
     if (connection->listedDue) due_.erase({*connection->listedDue, connection});
     const auto found = std::find_if(connections_.begin(), connections_.end(),
                                     [&](const auto& candidate) { return candidate.get() == connection; });
@@ -333,6 +394,8 @@ class Proxy {
   int epoll_;
   int listener_ = -1;
   Blocks blocks_;
+  Bottleneck shared_;
+  std::deque<Connection*> waiting_;  ///< For room on what all share, first come first served.
   std::set<std::unique_ptr<Connection>> connections_;
   std::set<std::pair<Time, Connection*>> due_;
 };
@@ -347,6 +410,8 @@ Settings parse(const std::vector<std::string>& words) {
       settings.latency = nanoseconds(static_cast<std::int64_t>(value * 1e6));
     } else if (words[i] == "--rate") {
       settings.bytesPerSecond = static_cast<std::uint64_t>(value * 1e6);
+    } else if (words[i] == "--total") {
+      settings.totalBytesPerSecond = static_cast<std::uint64_t>(value * 1e6);
     } else {
       throw std::invalid_argument("unknown option " + words[i]);
     }

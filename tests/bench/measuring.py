@@ -9,6 +9,7 @@ import shutil
 import signal
 import statistics
 import subprocess
+import time
 import typing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -98,6 +99,32 @@ def machine():
             f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.1f}")
 
 
+def cpu_seconds(process):
+    """Of a process and its children, those that live."""
+    try:
+        words = pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+        below = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(child) for child in below)
+
+
+class Busy:
+    """What share of the machine those processes, with their children, take."""
+
+    def __init__(self, processes):
+        self._processes = processes
+        self._began = self._now()
+
+    def share(self):
+        seconds, cpu = (now - began for now, began in zip(self._now(), self._began))
+        return cpu / seconds / os.cpu_count() if seconds > 0 else 0.0
+
+    def _now(self):
+        return time.monotonic(), sum(cpu_seconds(process) for process in self._processes)
+
+
 class Bystanders:
     """What share of the machine other programs take: those that are neither this one, nor its children that have ended,
     nor `processes` with their children."""
@@ -116,16 +143,7 @@ class Bystanders:
         line = [int(word) / ticks for word in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         times = os.times()
         ours = times.user + times.system + times.children_user + times.children_system
-        return sum(line), ours + sum(self._of(process) for process in self._processes), line[3] + line[4]
-
-    def _of(self, process):
-        try:
-            words = pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-            below = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        except OSError:
-            return 0.0
-        own = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-        return own + sum(self._of(child) for child in below)
+        return sum(line), ours + sum(cpu_seconds(process) for process in self._processes), line[3] + line[4]
 
 
 def free_bytes(folder):
