@@ -111,15 +111,14 @@ void setUpConsole(Console& console, const ParsedOptions& options, const Environm
 
 std::optional<LogFile> logFile(const ParsedOptions& options, const Environment& environment) {
   constexpr std::array<std::string_view, 4> kLevels{"debug", "info", "warning", "error"};
-  const std::string level = wordOption(options, "log-level", kLevels);
+  const auto level = enumOption<core::LogLevel>(options, "log-level", kLevels);
   const std::optional<std::uint64_t> size = bytesOption(options, "log-size");
   requireWith(options, "log-level", "log-file");
   requireWith(options, "log-size", "log-file");
   const auto path = options.value("log-file");
   if (!path) return std::nullopt;
   if (path->empty()) throw core::Error(core::Category::usage, "--log-file: the name of the file is empty");
-  LogFile file{.path = pathFrom(*path, "--log-file", environment)};
-  file.level = static_cast<core::LogLevel>(std::ranges::find(kLevels, level) - kLevels.begin());
+  LogFile file{.path = pathFrom(*path, "--log-file", environment), .level = level};
   if (size) file.mostBytes = *size;
   return file;
 }
@@ -273,9 +272,7 @@ std::span<const Command> commands() {
 }
 
 bool takes(const CommandPage& page, std::string_view option) {
-  return std::ranges::any_of(page.groups, [&](const OptionGroup& group) {
-    return std::ranges::find(group.options, option, &Option::name) != group.options.end();
-  });
+  return findOption(page.groups, option) != nullptr;
 }
 
 std::span<const OptionGroup> globalGroups() {
@@ -366,17 +363,12 @@ void writeError(json::Writer& json, const std::optional<model::JobError>& error)
 }
 
 void writeTime(json::Writer& json, std::string_view key, const std::optional<core::TimePoint>& time) {
-  json.key(key);
-  if (time) {
-    json.value(core::formatTime(*time));
-  } else {
-    json.null();
-  }
+  json.key(key).textOrNull(time ? core::formatTime(*time) : "");
 }
 
 std::string failureDocument(const core::Error& error) {
   std::string text;
-  json::Writer json([&text](std::string_view piece) { text += piece; });
+  json::Writer json(text);
   json.beginObject();
   json.key("job").null();
   json.key("error");

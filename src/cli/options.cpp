@@ -22,15 +22,6 @@ std::string shown(std::string_view name) {
   return "--" + std::string(name);
 }
 
-const Option* findOption(std::span<const OptionGroup> groups, std::string_view name) {
-  for (const OptionGroup& group : groups) {
-    for (const Option& option : group.options) {
-      if (option.name == name) return &option;
-    }
-  }
-  return nullptr;
-}
-
 std::vector<std::string_view> namesOf(std::span<const OptionGroup> groups) {
   std::vector<std::string_view> names;
   for (const OptionGroup& group : groups) {
@@ -84,6 +75,15 @@ void takeOption(std::span<const std::string>& words, std::span<const OptionGroup
 }
 
 }  // namespace
+
+const Option* findOption(std::span<const OptionGroup> groups, std::string_view name) {
+  for (const OptionGroup& group : groups) {
+    for (const Option& option : group.options) {
+      if (option.name == name) return &option;
+    }
+  }
+  return nullptr;
+}
 
 std::optional<std::string> ParsedOptions::value(std::string_view name) const {
   const auto found = values_.find(name);
@@ -223,38 +223,24 @@ void appendExitCodes(std::string& out, std::span<const int> codes, std::size_t p
 }  // namespace
 
 std::string_view meaningOfExitCode(int code) {
-  switch (code) {
-    case 0:
-      return "done";
-    case 1:
-      return "a defect of caiexport itself";
-    case 2:
-      return "wrong usage or settings";
-    case 3:
-      return "not authenticated or not permitted";
-    case 4:
-      return "not found, or nothing to download";
-    case 5:
-      return "the platform's job failed or was cancelled, or the platform refused what the request asks for";
-    case 6:
-      return "waiting timed out, but the platform's job goes on; `resume` continues";
-    case 7:
-      return "the platform could not be reached after all retries, or some files failed; `resume` continues";
-    case 8:
-      return "what arrived, or what is on disk, is not what was promised";
-    case 9:
-      return "local files or the database could not be read or written";
-    case 10:
-      return "another process runs this job, or holds its batch folder";
-    case 11:
-      return "blocked: it waits for your decision; the message names the choices";
-    case 12:
-      return "the newest batch or evaluation is older than --max-age allows";
-    case 130:
-      return "interrupted; `resume` continues";
-    default:
-      return "";
-  }
+  static const std::map<int, std::string_view> meanings{
+      {0, "done"},
+      {1, "a defect of caiexport itself"},
+      {2, "wrong usage or settings"},
+      {3, "not authenticated or not permitted"},
+      {4, "not found, or nothing to download"},
+      {5, "the platform's job failed or was cancelled, or the platform refused what the request asks for"},
+      {6, "waiting timed out, but the platform's job goes on; `resume` continues"},
+      {7, "the platform could not be reached after all retries, or some files failed; `resume` continues"},
+      {8, "what arrived, or what is on disk, is not what was promised"},
+      {9, "local files or the database could not be read or written"},
+      {10, "another process runs this job, or holds its batch folder"},
+      {11, "blocked: it waits for your decision; the message names the choices"},
+      {12, "the newest batch or evaluation is older than --max-age allows"},
+      {130, "interrupted; `resume` continues"},
+  };
+  const auto found = meanings.find(code);
+  return found == meanings.end() ? std::string_view() : found->second;
 }
 
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
@@ -324,41 +310,48 @@ std::string notInRange(std::string_view text, std::uint64_t least, std::uint64_t
   return message + "from " + std::to_string(least) + " to " + std::to_string(most);
 }
 
+namespace {
+
+/// What `parse` makes of the option's value; it is refused as `what` says where that is nothing.
+template <class Parse, class What>
+auto parsedOption(const ParsedOptions& options, std::string_view name, Parse parse, What what, std::string hint = {}) {
+  const auto text = options.value(name);
+  decltype(parse(*text)) parsed;
+  if (text) parsed = parse(*text);
+  if (text && !parsed) throwUsage(shown(name) + ": " + what(*text), std::move(hint));
+  return parsed;
+}
+
+}  // namespace
+
 std::optional<std::uint64_t> numberOption(const ParsedOptions& options, std::string_view name, std::uint64_t least,
                                           std::uint64_t most) {
-  const auto text = options.value(name);
-  if (!text) return std::nullopt;
-  const auto number = core::parseUnsigned(*text);
-  if (!number || *number < least || *number > most) throwUsage(shown(name) + ": " + notInRange(*text, least, most));
-  return number;
+  const auto inRange = [&](const std::string& text) {
+    const auto number = core::parseUnsigned(text);
+    return number && *number >= least && *number <= most ? number : std::nullopt;
+  };
+  return parsedOption(options, name, inRange, [&](const std::string& text) { return notInRange(text, least, most); });
 }
 
 std::optional<core::Duration> durationOption(const ParsedOptions& options, std::string_view name) {
-  const auto text = options.value(name);
-  if (!text) return std::nullopt;
-  const auto duration = core::parseDuration(*text);
-  if (!duration) throwUsage(shown(name) + ": " + notADuration(*text));
-  return duration;
+  return parsedOption(options, name, core::parseDuration, notADuration);
 }
 
 std::optional<core::TimePoint> timeOption(const ParsedOptions& options, std::string_view name, core::TimePoint now) {
-  const auto text = options.value(name);
-  if (!text) return std::nullopt;
-  const auto time = core::parseTime(*text, now);
-  if (!time) {
-    throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not a time",
-               "give 2026-11-24T10:00:00Z, a date (00:00 UTC), or a duration such as 7d (that long before now)");
-  }
-  return time;
+  return parsedOption(
+      options, name, [now](const std::string& text) { return core::parseTime(text, now); },
+      [](const std::string& text) { return "'" + core::printable(text, 40) + "' is not a time"; },
+      "give 2026-11-24T10:00:00Z, a date (00:00 UTC), or a duration such as 7d (that long before now)");
 }
 
 std::optional<std::uint64_t> bytesOption(const ParsedOptions& options, std::string_view name) {
-  const auto text = options.value(name);
-  if (!text) return std::nullopt;
-  const auto bytes = core::parseBytes(*text);
-  if (!bytes || *bytes == 0)
-    throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not a size; write it as 500K, 50M or 2G");
-  return bytes;
+  const auto size = [](const std::string& text) {
+    const auto bytes = core::parseBytes(text);
+    return bytes && *bytes > 0 ? bytes : std::nullopt;
+  };
+  return parsedOption(options, name, size, [](const std::string& text) {
+    return "'" + core::printable(text, 40) + "' is not a size; write it as 500K, 50M or 2G";
+  });
 }
 
 std::vector<std::string> listOption(const ParsedOptions& options, std::string_view name) {
@@ -439,4 +432,5 @@ TextOrJson formatOption(const ParsedOptions& options) {
   constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
   return wordOption(options, "format", kFormats) == "json" ? TextOrJson::json : TextOrJson::text;
 }
+
 }  // namespace caiexport::cli

@@ -135,16 +135,12 @@ std::string figureLines(const ScoreSummary& summary, std::size_t width) {
 // JSON
 
 void writeFactors(json::Writer& json, const ScoreSummary& summary) {
-  json.key("factors").beginArray();
-  for (const InfluentialFactor& factor : summary.factors) {
-    json.beginObject();
+  json.key("factors").objects(summary.factors, [&](const InfluentialFactor& factor) {
     json.key("name").value(factor.name);
     json.key("count").value(factor.count);
     json.key("mean_importance").value(factor.meanImportance);
     json.key("high").value(factor.high).key("medium").value(factor.medium).key("low").value(factor.low);
-    json.endObject();
-  }
-  json.endArray();
+  });
 }
 
 void writeDate(json::Writer& json, const ScoreSummary& summary) {
@@ -211,9 +207,7 @@ std::uint64_t largestBin(const ScoreSummary& summary) {
 }
 
 void writeBatches(json::Writer& json, const SourceFacts& facts) {
-  json.key("batch_ids").beginArray();
-  for (const std::string& batch : facts.batches) json.value(batch);
-  json.endArray();
+  json.key("batch_ids").array(facts.batches);
 }
 
 void writeHistogram(json::Writer& json, const Histogram& histogram) {

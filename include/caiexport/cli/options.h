@@ -4,6 +4,8 @@
 /// Not Poco's OptionProcessor: that one takes unique prefixes for names, ignores case, lets a required argument swallow
 /// the next option and treats `:` as `=` (tried with Poco 1.11), so a typing error could pass as another option.
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <map>
@@ -28,6 +30,9 @@ struct OptionGroup {
   std::string_view title;
   std::span<const Option> options;
 };
+
+/// Null if there is none of that name.
+const Option* findOption(std::span<const OptionGroup> groups, std::string_view name);
 
 /// What was given. Every option is single.
 class ParsedOptions {
@@ -112,6 +117,11 @@ std::optional<std::string> textOption(const ParsedOptions& options, std::string_
 std::optional<std::string> idOption(const ParsedOptions& options, std::string_view name, std::string_view what);
 /// One of the words; the first where the option was not given.
 std::string wordOption(const ParsedOptions& options, std::string_view name, std::span<const std::string_view> words);
+/// The same as a value of an enum whose names are the words, in their order.
+template <class Enum, std::size_t size>
+Enum enumOption(const ParsedOptions& options, std::string_view name, const std::array<std::string_view, size>& words) {
+  return static_cast<Enum>(std::ranges::find(words, wordOption(options, name, words)) - words.begin());
+}
 std::string requiredId(const ParsedOptions& options, std::string_view name, std::string_view what);
 
 /// Error(usage) if more than one of them was given.

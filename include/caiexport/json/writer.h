@@ -53,6 +53,24 @@ class Writer {
   Writer& value(const std::optional<Type>& maybe) {
     return maybe ? value(*maybe) : null();
   }
+  /// An array of values: what `value` makes of each item.
+  template <class Items, class Value = std::identity>
+  Writer& array(const Items& items, Value valueOf = {}) {
+    beginArray();
+    for (const auto& item : items) value(std::invoke(valueOf, item));
+    return endArray();
+  }
+  /// An array of objects: `members` writes what is in that of each item.
+  template <class Items, class Members>
+  Writer& objects(const Items& items, Members members) {
+    beginArray();
+    for (const auto& item : items) {
+      beginObject();
+      members(item);
+      endObject();
+    }
+    return endArray();
+  }
   /// False once a text was not UTF-8, and so could not be written as it is.
   bool isFaithful() const { return faithful_; }
   /// Null for empty text.

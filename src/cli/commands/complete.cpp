@@ -79,15 +79,8 @@ std::vector<OptionGroup> groupsOf(const CommandPage* page) {
 }
 
 const Option* optionNamed(const CommandPage* page, std::string_view name) {
-  const auto in = [&](std::span<const OptionGroup> groups) -> const Option* {
-    for (const OptionGroup& group : groups) {
-      const auto found = std::ranges::find(group.options, name, &Option::name);
-      if (found != group.options.end()) return &*found;
-    }
-    return nullptr;
-  };
-  const Option* own = page == nullptr ? nullptr : in(page->groups);
-  return own != nullptr ? own : in(globalGroups());
+  const Option* own = page == nullptr ? nullptr : findOption(page->groups, name);
+  return own != nullptr ? own : findOption(globalGroups(), name);
 }
 
 const CommandPage* pageNamed(std::string_view name) {

@@ -60,80 +60,69 @@ class EchoOff {
 /// Reads lines from a terminal, and asks on standard error. For one thread.
 class Prompt {
  public:
-  Prompt(Console& console, std::stop_token stop, int descriptor = 0);
+  Prompt(Console& console, std::stop_token stop, int descriptor = 0)
+      : console_(console), stop_(std::move(stop)), descriptor_(descriptor) {}
 
   /// Whether anybody is there to answer.
-  bool possible() const;
+  bool possible() const { return isTerminal(descriptor_) && console_.terminal(); }
 
   /// One line, without blanks around it; `otherwise`, which is shown, for an empty one. A stop request ends the wait
   /// with core::Interrupted, the end of the input with Error(usage).
-  std::string ask(const std::string& question, const std::string& otherwise);
+  std::string ask(const std::string& question, const std::string& otherwise) {
+    console_.prompt(question + (otherwise.empty() ? "" : " [" + core::printable(otherwise, 200) + "]") + ": ");
+    const std::string line = readLine();
+    const std::string_view answer = core::trim(line);
+    return answer.empty() ? otherwise : std::string(answer);
+  }
+
   /// The same without showing what is typed. The terminal's echo is always restored afterwards.
-  core::Secret askHidden(const std::string& question);
+  core::Secret askHidden(const std::string& question) {
+    const EchoOff silent(descriptor_);
+    console_.prompt(question + ": ");
+    std::string line = readLine();
+    console_.prompt("\n");
+    core::Secret answer{std::string(core::trim(line))};
+    core::cleanse(line);
+    return answer;
+  }
 
  private:
-  std::string readLine();
+  std::string readLine() {
+    const core::StopSignal stopped(stop_);
+    while (true) {
+      if (const std::size_t end = typed_.find('\n'); end != std::string::npos) {
+        std::string line = typed_.substr(0, end);
+        std::string rest = typed_.substr(end + 1);
+        core::cleanse(typed_);
+        typed_ = std::move(rest);
+        return line;
+      }
+      std::array<pollfd, 2> events{{{descriptor_, POLLIN, 0}, {stopped.descriptor(), POLLIN, 0}}};
+      if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) {
+        throw Error(Category::io, "cannot wait for an answer");
+      }
+      if (stop_.stop_requested()) {
+        console_.prompt("\n");
+        throw core::Interrupted();
+      }
+      if (events[0].revents == 0) continue;
+      std::array<char, 4096> piece{};
+      const ssize_t got = ::read(descriptor_, piece.data(), piece.size());
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) {
+        console_.prompt("\n");
+        throw Error(Category::usage, "the input ended before all questions were answered");
+      }
+      typed_.append(piece.data(), static_cast<std::size_t>(got));
+      piece.fill(0);
+    }
+  }
 
   Console& console_;
   std::stop_token stop_;
   int descriptor_;
   std::string typed_;  ///< Beyond the last line.
 };
-
-Prompt::Prompt(Console& console, std::stop_token stop, int descriptor)
-    : console_(console), stop_(std::move(stop)), descriptor_(descriptor) {}
-
-bool Prompt::possible() const {
-  return isTerminal(descriptor_) && console_.terminal();
-}
-
-std::string Prompt::readLine() {
-  const core::StopSignal stopped(stop_);
-  while (true) {
-    if (const std::size_t end = typed_.find('\n'); end != std::string::npos) {
-      std::string line = typed_.substr(0, end);
-      std::string rest = typed_.substr(end + 1);
-      core::cleanse(typed_);
-      typed_ = std::move(rest);
-      return line;
-    }
-    std::array<pollfd, 2> events{{{descriptor_, POLLIN, 0}, {stopped.descriptor(), POLLIN, 0}}};
-    if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) {
-      throw Error(Category::io, "cannot wait for an answer");
-    }
-    if (stop_.stop_requested()) {
-      console_.prompt("\n");
-      throw core::Interrupted();
-    }
-    if (events[0].revents == 0) continue;
-    std::array<char, 4096> piece{};
-    const ssize_t got = ::read(descriptor_, piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) {
-      console_.prompt("\n");
-      throw Error(Category::usage, "the input ended before all questions were answered");
-    }
-    typed_.append(piece.data(), static_cast<std::size_t>(got));
-    piece.fill(0);
-  }
-}
-
-std::string Prompt::ask(const std::string& question, const std::string& otherwise) {
-  console_.prompt(question + (otherwise.empty() ? "" : " [" + core::printable(otherwise, 200) + "]") + ": ");
-  const std::string line = readLine();
-  const std::string_view answer = core::trim(line);
-  return answer.empty() ? otherwise : std::string(answer);
-}
-
-core::Secret Prompt::askHidden(const std::string& question) {
-  const EchoOff silent(descriptor_);
-  console_.prompt(question + ": ");
-  std::string line = readLine();
-  console_.prompt("\n");
-  core::Secret answer{std::string(core::trim(line))};
-  core::cleanse(line);
-  return answer;
-}
 
 // --- what is asked
 

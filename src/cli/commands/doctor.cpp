@@ -35,8 +35,7 @@ std::string computedDefault(Configuration& configuration, std::string_view key) 
 }
 
 ShownSetting shown(Configuration& configuration, const SettingSpec& spec) {
-  ShownSetting setting;
-  setting.name = spec.key;
+  ShownSetting setting{.name = std::string(spec.key)};
   if (const std::optional<Setting> found = configuration.find(spec.key)) {
     // A command may name an address that is as good as a password.
     setting.value = spec.secret || spec.command ? "set" : found->value;
@@ -49,27 +48,12 @@ ShownSetting shown(Configuration& configuration, const SettingSpec& spec) {
   return setting;
 }
 
-ShownSetting named(const std::string& name, const std::string& value, const std::string& from) {
-  ShownSetting setting;
-  setting.name = name;
-  setting.value = value;
-  setting.from = from;
-  return setting;
-}
-
-/// A proxy's address may hold a password.
-ShownSetting shownProxy(const Environment& environment) {
-  for (const char* name : {"HTTPS_PROXY", "https_proxy"}) {
-    if (environment.get(name)) return named("HTTPS_PROXY", "set", name);
+/// Of the first of the variables that is set; a proxy's address may hold a password.
+ShownSetting variable(const Environment& environment, const char* name, const char* lowerCase, bool secret) {
+  for (const char* each : {name, lowerCase}) {
+    if (const auto value = environment.get(each)) return {name, secret ? "set" : *value, each};
   }
-  return named("HTTPS_PROXY", "", "");
-}
-
-ShownSetting shownNoProxy(const Environment& environment) {
-  for (const char* name : {"NO_PROXY", "no_proxy"}) {
-    if (const auto value = environment.get(name)) return named("NO_PROXY", *value, name);
-  }
-  return named("NO_PROXY", "", "");
+  return {.name = name};
 }
 
 constexpr std::size_t kLeftColumn = 16;
@@ -144,15 +128,8 @@ class CheckPrinter {
   }
 
   std::string signOf(CheckState state) const {
-    switch (state) {
-      case CheckState::ok:
-        return painted(signs_.ok, "32");
-      case CheckState::failed:
-        return painted(signs_.failed, "31");
-      case CheckState::skipped:
-        return std::string(signs_.skipped);
-    }
-    return {};
+    if (state == CheckState::skipped) return std::string(signs_.skipped);
+    return state == CheckState::ok ? painted(signs_.ok, "32") : painted(signs_.failed, "31");
   }
 
   std::string painted(std::string_view text, const char* colour) const {
@@ -175,15 +152,11 @@ CommandEnd examineAsJson(Configuration& configuration, const ParsedOptions& opti
                          Context& context) {
   json::Writer json([&](std::string_view text) { context.out.write(text); });
   json.beginObject();
-  json.key("settings").beginArray();
-  for (const ShownSetting& setting : shownSettings(configuration, context.environment)) {
-    json.beginObject();
+  json.key("settings").objects(shownSettings(configuration, context.environment), [&](const ShownSetting& setting) {
     json.key("name").value(setting.name);
     json.key("value").textOrNull(setting.value);
     json.key("from").textOrNull(setting.from);
-    json.endObject();
-  }
-  json.endArray();
+  });
   json.key("checks").beginArray();
   Checks checks([&](const Check& check) {
     json.beginObject();
@@ -204,12 +177,11 @@ CommandEnd examineAsJson(Configuration& configuration, const ParsedOptions& opti
 
 std::vector<ShownSetting> shownSettings(Configuration& configuration, const Environment& environment) {
   const ConfigFile& file = configuration.configFile();
-  std::vector<ShownSetting> settings;
-  settings.push_back(named("config", file.file.string(), file.fileFrom));
-  settings.push_back(named("profile", file.profile, file.profileFrom));
+  std::vector<ShownSetting> settings{{"config", file.file.string(), file.fileFrom},
+                                     {"profile", file.profile, file.profileFrom}};
   for (const SettingSpec& spec : settingSpecs()) settings.push_back(shown(configuration, spec));
-  settings.push_back(shownProxy(environment));
-  settings.push_back(shownNoProxy(environment));
+  settings.push_back(variable(environment, "HTTPS_PROXY", "https_proxy", true));
+  settings.push_back(variable(environment, "NO_PROXY", "no_proxy", false));
   return settings;
 }
 

@@ -58,8 +58,7 @@ FailedOptions parse(const ParsedOptions& options) {
   parsed.since = timeOption(options, "since", core::systemClock().now());
   parsed.fetches = options.has("output");
   constexpr std::array<std::string_view, 3> kFormats{"text", "json", "csv"};
-  const std::string format = wordOption(options, "format", kFormats);
-  parsed.format = format == "json" ? Format::json : format == "csv" ? Format::csv : Format::text;
+  parsed.format = enumOption<Format>(options, "format", kFormats);
   return parsed;
 }
 
@@ -158,10 +157,8 @@ void printJson(const std::vector<Entry>& entries, const FailedOptions& options, 
   json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("dataset_id").value(options.dataset.value());
-  json.key("batches").beginArray();
-  for (const Entry& entry : entries) {
+  json.key("batches").objects(entries, [&](const Entry& entry) {
     const FailedBatch& batch = entry.batch;
-    json.beginObject();
     json.key("batch_id").value(batch.id.value());
     json.key("status").value(batch.status);
     json.key("created").textOrNull(batch.created == core::TimePoint() ? "" : core::formatTime(batch.created));
@@ -176,9 +173,7 @@ void printJson(const std::vector<Entry>& entries, const FailedOptions& options, 
     json.key("folder").textOrNull(entry.fetched ? entry.fetched->folder.string() : "");
     json.key("error");
     writeError(json, entry.error ? std::optional(recordOf(*entry.error)) : std::nullopt);
-    json.endObject();
-  }
-  json.endArray();
+  });
   endDocument(json, end, out);
 }
 
@@ -244,17 +239,9 @@ CommandEnd runFailed(const ParsedOptions& options, Context& context) {
       if (!end) end = entry.error;
     }
   }
-  switch (parsed.format) {
-    case Format::text:
-      printText(entries, context.out);
-      break;
-    case Format::json:
-      printJson(entries, parsed, end, context.out);
-      break;
-    case Format::csv:
-      printCsv(entries, context.out);
-      break;
-  }
+  if (parsed.format == Format::text) printText(entries, context.out);
+  if (parsed.format == Format::json) printJson(entries, parsed, end, context.out);
+  if (parsed.format == Format::csv) printCsv(entries, context.out);
   context.out.flush();
   if (entries.empty()) {
     context.console.notice("caiexport: dataset " + parsed.dataset.value() + " has no failed batch" +

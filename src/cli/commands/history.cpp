@@ -135,7 +135,7 @@ std::uint64_t printJson(store::History& history, const HistoryFilter& filter, co
     stopIfAsked(context);
     if (!array.next()) return false;
     std::string text;
-    json::Writer json([&text](std::string_view piece) { text += piece; });
+    json::Writer json(text);
     writeJob(json, view, JobDetail::summary, history);
     ++count;
     return sink.text(text);
@@ -239,24 +239,14 @@ void watchTable(store::History& history, const HistoryFilter& filter, Context& c
 using Cell = store::History::SqlCell;
 
 void writeCell(json::Writer& json, const Cell& cell) {
-  const bool finite = cell.text.find_first_of("iInN") == cell.text.npos;
-  switch (cell.type) {
-    case Cell::Type::null:
-      json.null();
-      return;
-    case Cell::Type::integer:
-      json.number(cell.text);
-      return;
-    case Cell::Type::real:
-      if (finite) {
-        json.number(cell.text);
-      } else {
-        json.null();  // JSON has no infinity
-      }
-      return;
-    case Cell::Type::text:
-      json.value(cell.text);
-      return;
+  // JSON has no infinity.
+  const bool infinite = cell.type == Cell::Type::real && cell.text.find_first_of("iInN") != cell.text.npos;
+  if (cell.type == Cell::Type::null || infinite) {
+    json.null();
+  } else if (cell.type == Cell::Type::text) {
+    json.value(cell.text);
+  } else {
+    json.number(cell.text);
   }
 }
 
@@ -276,7 +266,7 @@ std::uint64_t sqlAsJson(store::History& history, const std::string& sql, const S
       [&](const Row& row) {
         if (!array->next()) return false;
         std::string text;
-        json::Writer json([&text](std::string_view piece) { text += piece; });
+        json::Writer json(text);
         json.beginObject();
         for (std::size_t i = 0; i < row.size(); ++i) writeCell(json.key(names[i]), row[i]);
         json.endObject();
@@ -372,19 +362,11 @@ std::uint64_t printNothing(Format format, const Sink& sink, Context& context) {
 std::uint64_t print(Record* record, const HistoryOptions& parsed, const Sink& sink, Context& context) {
   if (record == nullptr) return printNothing(parsed.format, sink, context);
   store::History& history = record->history();
-  switch (parsed.format) {
-    case Format::json:
-      return parsed.sql ? sqlAsJson(history, *parsed.sql, sink, context)
-                        : printJson(history, parsed.filter, sink, context);
-    case Format::csv:
-      return parsed.sql ? sqlAsCsv(history, *parsed.sql, sink, context)
-                        : printCsv(history, parsed.filter, sink, context);
-    case Format::table:
-    case Format::xlsx:
-      break;
-  }
-  return parsed.sql ? sqlAsTable(history, *parsed.sql, sink, context)
-                    : printTable(history, parsed.filter, sink, context);
+  const bool json = parsed.format == Format::json;
+  const bool csv = parsed.format == Format::csv;
+  if (parsed.sql) return (json ? sqlAsJson : csv ? sqlAsCsv : sqlAsTable)(history, *parsed.sql, sink, context);
+  if (json) return printJson(history, parsed.filter, sink, context);
+  return csv ? printCsv(history, parsed.filter, sink, context) : printTable(history, parsed.filter, sink, context);
 }
 
 reader::Sheet sheet(Record* record, const HistoryOptions& parsed, const Context& context) {

@@ -120,9 +120,7 @@ void writeSide(json::Writer& json, const Side& side, const Lines& lines, Value v
   json.key("job").value(model::numberOf(job.id));
   json.key("status").value(model::nameOf(side.view.status));
   json.key("source_id").value(job.request.sourceId);
-  json.key("batch_ids").beginArray();
-  for (const model::Batch& batch : job.batches) json.value(batch.id.value());
-  json.endArray();
+  json.key("batch_ids").array(job.batches, [](const model::Batch& batch) { return batch.id.value(); });
   json.key("created_at").value(core::formatTime(job.createdAt));
   json.key("field").textOrNull(side.scores ? side.scores->field : "");
   writeFigures(json, lines, value);
@@ -238,27 +236,17 @@ void printJson(const engine::PruneRequest& request, const engine::PruneResult& r
   json.beginObject();
   json.key("dry_run").value(request.dryRun);
   json.key("before").value(core::formatTime(request.before));
-  json.key("pruned").beginArray();
-  for (const model::JobId job : result.pruned) json.value(model::numberOf(job));
-  json.endArray();
-  json.key("kept").beginArray();
-  for (const auto& kept : result.kept) {
-    json.beginObject();
+  json.key("pruned").array(result.pruned, [](const model::JobId job) { return model::numberOf(job); });
+  json.key("kept").objects(result.kept, [&](const auto& kept) {
     json.key("job").value(model::numberOf(kept.job));
     json.key("why").value(kept.why);
-    json.endObject();
-  }
-  json.endArray();
+  });
   json.key("files").value(result.files);
   json.key("bytes").value(result.bytes);
-  json.key("kept_files").beginArray();
-  for (const auto& kept : result.keptFiles) {
-    json.beginObject();
+  json.key("kept_files").objects(result.keptFiles, [&](const auto& kept) {
     json.key("path").value(kept.path.string());
     json.key("why").value(kept.why);
-    json.endObject();
-  }
-  json.endArray();
+  });
   json.key("error").null();
   json.endObject();
   out.write("\n");

@@ -121,6 +121,19 @@ void noteSeveralBatches(InputSet& set) {
                         ": their scores may be those of different models");
 }
 
+/// The folder with the folders of batches that the files lie in; empty where that can't be told.
+fs::path datasetFolderOf(const InputSet& set) {
+  for (const reader::InputFile& file : set.files) {
+    std::error_code ignored;
+    fs::path folder = fs::absolute(file.path, ignored).parent_path();
+    while (!file.batchId.empty() && folder.has_relative_path()) {
+      if (folder.filename() == file.batchId) return folder.parent_path();
+      folder = folder.parent_path();
+    }
+  }
+  return {};
+}
+
 [[noreturn]] void throwNothing(const fs::path& folder) {
   throw Error(Category::notFound, "there is nothing to read in " + core::printable(folder.string()),
               {.hint = "name a batch folder, or a folder that holds batch folders or Parquet files"});
@@ -149,22 +162,21 @@ Record* InputFinder::recordIfAny() {
   return record_.get();
 }
 
-namespace {
-
-/// The folder with the folders of batches that the files lie in; empty where that can't be told.
-fs::path datasetFolderOf(const InputSet& set) {
-  for (const reader::InputFile& file : set.files) {
-    std::error_code ignored;
-    fs::path folder = fs::absolute(file.path, ignored).parent_path();
-    while (!file.batchId.empty() && folder.has_relative_path()) {
-      if (folder.filename() == file.batchId) return folder.parent_path();
-      folder = folder.parent_path();
-    }
+std::vector<InputFinder::Known> InputFinder::knownIn(const fs::path& folder) {
+  std::vector<Known> found;
+  for (const fs::path& place : engine::foldersWithManifest(folder)) {
+    engine::Manifest manifest = engine::readManifest(place);
+    model::Batch batch = batchOf(manifest);
+    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
   }
-  return {};
+  return found;
 }
 
-}  // namespace
+std::vector<model::BatchId> InputFinder::replacedIn(const std::vector<Known>& known) {
+  std::vector<model::Batch> all;
+  for (const Known& each : known) all.push_back(each.batch);
+  return model::replacedAmong(all);
+}
 
 std::vector<engine::Manifest> InputFinder::olderThan(const fs::path& dataset, const InputSet& now) {
   std::optional<core::TimePoint> oldest;
@@ -172,15 +184,8 @@ std::vector<engine::Manifest> InputFinder::olderThan(const fs::path& dataset, co
     if (batch.created != core::TimePoint() && (!oldest || batch.created < *oldest)) oldest = batch.created;
   }
   if (dataset.empty() || !oldest) return {};
-  std::vector<Known> found;
-  std::vector<model::Batch> all;
-  for (const fs::path& place : engine::foldersWithManifest(dataset)) {
-    engine::Manifest manifest = engine::readManifest(place);
-    model::Batch batch = batchOf(manifest);
-    all.push_back(batch);
-    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
-  }
-  const std::vector<model::BatchId> replaced = model::replacedAmong(all);
+  std::vector<Known> found = knownIn(dataset);
+  const std::vector<model::BatchId> replaced = replacedIn(found);
   std::erase_if(found, [&](const Known& each) {
     const bool isOlder = each.batch.created != core::TimePoint() && each.batch.created < *oldest;
     return !isOlder || std::ranges::find(replaced, each.batch.id) != replaced.end();
@@ -395,9 +400,7 @@ bool InputFinder::isOneExport(const engine::Manifest& one, const engine::Manifes
 
 /// Of each dataset the newest batch that is not superseded: the same people are in the older ones too.
 void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder, InputSet& set) {
-  std::vector<model::Batch> all;
-  for (const Known& each : batches) all.push_back(each.batch);
-  const std::vector<model::BatchId> replaced = model::replacedAmong(all);
+  const std::vector<model::BatchId> replaced = replacedIn(batches);
   std::map<std::string, const Known*> newest;
   std::map<std::string, std::uint64_t> count;
   const auto isNewer = [](const Known& one, const Known& other) {
@@ -435,12 +438,7 @@ void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder
 }
 
 void InputFinder::addFolder(const fs::path& folder, InputSet& set) {
-  std::vector<Known> found;
-  for (const fs::path& place : engine::foldersWithManifest(folder)) {
-    engine::Manifest manifest = engine::readManifest(place);
-    model::Batch batch = batchOf(manifest);
-    found.push_back({.manifest = std::move(manifest), .batch = std::move(batch)});
-  }
+  std::vector<Known> found = knownIn(folder);
   if (found.empty()) addLooseFiles(folder, set);
   if (batches_ == Batches::newest && found.size() > 1) keepNewest(found, folder, set);
   for (const Known& each : found) addManifest(each.manifest, each.batch, set);

@@ -74,6 +74,11 @@ class InputFinder {
 
  private:
   static InputSet completed(InputSet set);
+  /// A manifest and what is known about its batch.
+  struct Known {
+    engine::Manifest manifest;
+    model::Batch batch;
+  };
   std::vector<engine::Manifest> olderThan(const std::filesystem::path& dataset, const InputSet& now);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   std::string wayTo(const store::JobView& view, const std::string& argument);
@@ -83,11 +88,8 @@ class InputFinder {
   void addLooseFiles(const std::filesystem::path& folder, InputSet& set);
   void addFile(const std::filesystem::path& file, InputSet& set);
   model::Batch batchOf(const engine::Manifest& manifest);
-  /// A manifest and what is known about its batch.
-  struct Known {
-    engine::Manifest manifest;
-    model::Batch batch;
-  };
+  std::vector<Known> knownIn(const std::filesystem::path& folder);
+  static std::vector<model::BatchId> replacedIn(const std::vector<Known>& known);
   void keepNewest(std::vector<Known>& batches, const std::filesystem::path& folder, InputSet& set);
   bool isOneExport(const engine::Manifest& one, const engine::Manifest& other);
   /// Nothing if there is no database, or it can't be read: the files can be, without it.

@@ -161,17 +161,10 @@ CommandEnd run(const ParsedOptions& options, Context& context, const Kind& kind,
     });
   }
   const std::vector<Listed> entries = newest.sorted();
-  switch (parsed.format) {
-    case ListFormat::table:
-      printTable(entries, kind, context.out);
-      break;
-    case ListFormat::json:
-      printJson(entries, kind, context.out);
-      break;
-    case ListFormat::csv:
-      printCsv(entries, kind, context.out);
-      break;
-  }
+  const auto print = parsed.format == ListFormat::json  ? printJson
+                     : parsed.format == ListFormat::csv ? printCsv
+                                                        : printTable;
+  print(entries, kind, context.out);
   context.out.flush();
   tellHowMany(newest, entries.size(), parsed, kind, settings.sandbox, context.console);
   return {};

@@ -66,17 +66,13 @@ Tell tellOn(Context& context) {
 }
 
 void writeBatches(json::Writer& json, const Preview& preview) {
-  json.key("batches").beginArray();
-  for (const PreviewedBatch& one : preview.batches) {
-    json.beginObject();
+  json.key("batches").objects(preview.batches, [&](const PreviewedBatch& one) {
     json.key("batch_id").value(one.batch.id.value());
     json.key("created").value(core::formatTime(one.batch.created));
     json.key("files").value(one.files);
     json.key("bytes").value(one.bytes);
     json.key("records").value(one.batch.records);
-    json.endObject();
-  }
-  json.endArray();
+  });
 }
 
 void printTable(const Preview& preview, StandardOutput& out) {
@@ -120,9 +116,7 @@ void printDataset(const Preview& preview, std::span<const model::BatchId> replac
   json.key("bytes").value(preview.bytes);
   json.key("output").value(request.output.string());
   writeBatches(json, preview);
-  json.key("replaced").beginArray();
-  for (const model::BatchId& id : replaced) json.value(id.value());
-  json.endArray();
+  json.key("replaced").array(replaced, [](const model::BatchId& id) { return id.value(); });
   json.key("error").null();
   json.endObject();
   out.write("\n");
@@ -209,26 +203,18 @@ void printJson(const SyncPreview& preview, const engine::SyncRequest& request, S
   json.key("dataset_id").value(request.job.sourceId);
   json.key("output").value(request.job.output.string());
   writeBatches(json, preview.preview);
-  json.key("not_fetched").beginArray();
-  for (const model::Batch& flawed : preview.plan.flawed) {
-    json.beginObject();
+  json.key("not_fetched").objects(preview.plan.flawed, [&](const model::Batch& flawed) {
     json.key("batch_id").value(flawed.id.value());
     json.key("why").value(flawed.flaw);
-    json.endObject();
-  }
-  json.endArray();
+  });
   json.key("replaced");
   writeReplacements(json, preview.replaced);
   json.key("files").value(preview.preview.files);
   json.key("bytes").value(preview.preview.bytes);
   json.key("records").value(preview.records);
   json.key("requests").value(preview.preview.requests);
-  json.key("bytes_per_second");
-  if (preview.rate) {
-    json.value(static_cast<std::uint64_t>(*preview.rate));
-  } else {
-    json.null();
-  }
+  json.key("bytes_per_second")
+      .value(preview.rate ? std::optional(static_cast<std::uint64_t>(*preview.rate)) : std::nullopt);
   json.key("seconds");
   if (const auto time = preview.time()) {
     json.number(std::to_string(static_cast<double>(time->count()) / 1000.0));

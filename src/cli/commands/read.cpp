@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <string>
@@ -76,10 +77,7 @@ Format parseFormat(const ParsedOptions& options) {
   if (options.has("exact") && word != "csv") {
     throw core::Error(core::Category::usage, "--exact is about csv, not " + word);
   }
-  if (word == "csv") return Format::csv;
-  if (word == "jsonl") return Format::jsonl;
-  if (word == "xlsx") return Format::xlsx;
-  return word == "parquet" ? Format::parquet : Format::table;
+  return static_cast<Format>(std::ranges::find(kFormats, word) - kFormats.begin());
 }
 
 ReadOptions parse(const ParsedOptions& options, const Environment& environment) {
@@ -156,16 +154,12 @@ constexpr std::size_t kLongest = 60;
 
 std::string jsonOf(const std::vector<reader::SchemaField>& fields) {
   std::string text;
-  json::Writer writer([&text](std::string_view piece) { text += piece; });
-  writer.beginArray();
-  for (const reader::SchemaField& field : fields) {
-    writer.beginObject();
+  json::Writer writer(text);
+  writer.objects(fields, [&](const reader::SchemaField& field) {
     writer.key("column").value(field.path);
     writer.key("type").value(field.type);
     writer.key("example").value(field.example);
-    writer.endObject();
-  }
-  writer.endArray();
+  });
   return text + "\n";
 }
 
@@ -248,17 +242,11 @@ CommandEnd runRead(const ParsedOptions& options, Context& context) {
   refuseBinaryAtTerminal(binary, OutputTarget(options), context);
   Reading reading(options, context);
   reading.run([&] {
-    switch (parsed.format) {
-      case Format::table:
-        return writeTable(reading, parsed, context);
-      case Format::csv:
-      case Format::jsonl:
-        return writeRows(reading, parsed, context);
-      case Format::parquet:
-        return writeParquet(reading, parsed, context);
-      case Format::xlsx:
-        return writeSheet(reading, parsed, context);
-    }
+    const auto write = parsed.format == Format::table     ? writeTable
+                       : parsed.format == Format::parquet ? writeParquet
+                       : parsed.format == Format::xlsx    ? writeSheet
+                                                          : writeRows;
+    write(reading, parsed, context);
   });
   return {};
 }

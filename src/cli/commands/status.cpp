@@ -142,12 +142,7 @@ std::string statusText(std::span<const StatusLine> lines, core::TimePoint now, s
 void writeLast(json::Writer& json, const SourceStatus::Last& last) {
   json.key("last_run").beginObject();
   json.key("sync").value(last.sync);
-  json.key("job");
-  if (last.job) {
-    json.value(model::numberOf(*last.job));
-  } else {
-    json.null();
-  }
+  json.key("job").value(last.job ? std::optional(model::numberOf(*last.job)) : std::nullopt);
   json.key("status").value(last.status);
   writeTime(json, "started_at", last.startedAt);
   writeTime(json, "ended_at", last.endedAt);

@@ -114,24 +114,18 @@ constexpr std::array<Option, 2> kHow{{
 }};
 
 Expectation find(const ParsedOptions& options, Context& context) {
-  if (options.has("last")) {
-    if (!options.arguments().empty()) {
-      throw core::Error(core::Category::usage, "--last and a job or folder contradict each other");
-    }
-    Configuration configuration(options, context.environment);
-    InputFinder finder(configuration);
-    return expectedOfJob(finder, finder.lastJob());
-  }
-  if (options.arguments().size() != 1) throw core::Error(core::Category::usage, "give one job number or one folder");
-  const std::string& argument = options.arguments().front();
+  const std::vector<std::string>& arguments = options.arguments();
+  const bool last = options.has("last");
+  if (last && !arguments.empty()) throw Error(Category::usage, "--last and a job or folder contradict each other");
+  if (!last && arguments.size() != 1) throw Error(Category::usage, "give one job number or one folder");
   std::error_code ignored;
-  if (fs::is_directory(argument, ignored)) return expectedInFolder(argument);
-  if (!InputFinder::isJob(argument)) {
-    throw core::Error(core::Category::notFound, "there is no folder or job '" + core::printable(argument, 200) + "'");
+  if (!last && fs::is_directory(arguments.front(), ignored)) return expectedInFolder(arguments.front());
+  if (!last && !InputFinder::isJob(arguments.front())) {
+    throw Error(Category::notFound, "there is no folder or job '" + core::printable(arguments.front(), 200) + "'");
   }
   Configuration configuration(options, context.environment);
   InputFinder finder(configuration);
-  return expectedOfJob(finder, argument);
+  return expectedOfJob(finder, last ? finder.lastJob() : arguments.front());
 }
 
 CommandEnd verdict(const Expectation& expectation, const VerifyReport& report) {
@@ -151,27 +145,19 @@ void printJson(const Expectation& expectation, const VerifyReport& report, const
   json::Writer json([&](std::string_view text) { out.write(text); });
   json.beginObject();
   json.key("job").value(expectation.job);
-  json.key("batch_ids").beginArray();
-  for (const ExpectedBatch& batch : expectation.batches) json.value(batch.batchId);
-  json.endArray();
+  json.key("batch_ids").array(expectation.batches, [](const ExpectedBatch& batch) { return batch.batchId; });
   json.key("files").value(report.files);
   json.key("bytes").value(report.bytes);
   json.key("records").value(report.records);
-  json.key("not_counted").beginArray();
-  for (const fs::path& path : report.notCounted) json.value(path.string());
-  json.endArray();
+  json.key("not_counted").array(report.notCounted, [](const fs::path& path) { return path.string(); });
   json.key("replaced");
   writeReplacements(json, expectation.replaced);
-  json.key("problems").beginArray();
-  for (const Problem& problem : report.problems) {
-    json.beginObject();
+  json.key("problems").objects(report.problems, [&](const Problem& problem) {
     json.key("path").value(problem.path.string());
     json.key("batch_id").value(problem.batchId);
     json.key("problem").value(nameOf(problem.difference));
     json.key("detail").value(problem.detail);
-    json.endObject();
-  }
-  json.endArray();
+  });
   endDocument(json, end, out);
 }
 
@@ -270,15 +256,8 @@ Expectation expectedInFolder(const fs::path& folder) {
 }
 
 std::string_view nameOf(Difference difference) {
-  switch (difference) {
-    case Difference::missing:
-      return "missing";
-    case Difference::changed:
-      return "changed";
-    case Difference::foreign:
-      return "foreign";
-  }
-  return "changed";
+  constexpr std::array<std::string_view, 3> kNames{"missing", "changed", "foreign"};
+  return kNames[static_cast<std::size_t>(difference)];
 }
 
 VerifyCheck::VerifyCheck(OpenReader openReader, std::function<void(std::uint64_t)> progress, std::stop_token stop,

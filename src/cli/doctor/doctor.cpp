@@ -54,27 +54,223 @@ class PlatformChecks {
   PlatformChecks(Checks& checks, Configuration& configuration, const ParsedOptions& options, Context& context)
       : checks_(checks), configuration_(configuration), options_(options), context_(context) {}
 
-  void run(const DoctorQuestions& questions);
+  void run(const DoctorQuestions& questions) {
+    checks_.check("config_file", {}, [&] { return configFile(); });
+    checks_.check("settings", {"config_file"}, [&] { return settings(); });
+    checks_.check("proxy", {"settings"}, [&] { return proxy(); });
+    checks_.check("credentials", {"settings", "proxy"}, [&] { return credentials(); });
+    checks_.check("clock", {"credentials"}, [&] { return clock(); });
+    checks_.check("organization", {"credentials"}, [&] { return organization(); });
+    checks_.check("sandbox", {"organization"}, [&] { return sandbox(); });
+    if (!questions.dataset.empty()) {
+      checks_.check("dataset", {"sandbox"}, [&] { return dataset(questions.dataset); });
+      checks_.check("newest_batch", {"dataset"}, [&] { return newestBatch(questions.dataset); });
+      checks_.check("files", {"newest_batch"}, [&] { return files(); });
+    }
+    if (!questions.segment.empty()) {
+      checks_.check("segment", {"sandbox"}, [&] { return segment(questions.segment); });
+      checks_.check("merge_policy", {"segment"}, [&] { return mergePolicy(); });
+      checks_.check("union_schema", {"sandbox"}, [&] { return unionSchema(); });
+    }
+    checks_.check("export_jobs", {"sandbox"}, [&] { return exportJobs(); });
+  }
+
   std::uint64_t neededBytes() const { return bytes_; }
 
  private:
-  std::string configFile();
-  std::string settings();
-  std::string proxy() const;
-  std::string credentials();
-  std::string clock();
-  std::string organization();
-  std::string sandbox();
-  std::string dataset(const std::string& id);
-  std::string newestBatch(const std::string& id);
-  std::string files();
-  std::string segment(const std::string& id);
-  std::string mergePolicy() const;
-  std::string unionSchema();
-  std::string exportJobs();
+  std::string configFile() {
+    const ConfigFile& config = configuration_.configFile();
+    if (config.error) throw *config.error;
+    if (config.file.empty()) return "none, because neither XDG_CONFIG_HOME nor HOME is set";
+    const std::string name = core::printable(config.file.string());
+    if (!config.there) return "none at " + name + "; caiexport configure makes one";
+    struct stat facts {};
+    if (::stat(config.file.c_str(), &facts) != 0) core::throwIoError("look at", config.file, errno);
+    std::array<char, 8> mode{};
+    std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(facts.st_mode & 07777U));
+    const std::string profile = "[" + core::printable(config.profile, 60) + "]";
+    return name + ", mode " + mode.data() + (config.hasProfile ? ", profile " : ", has no profile ") + profile;
+  }
 
-  void askForSandboxes();
-  bool catalogAnswers();
+  std::string settings() {
+    settings_ = configuration_.platform();
+    static_cast<void>(configuration_.download());
+    // Waiting through all the tries would hide for a minute what is wrong.
+    if (!options_.has("retries")) settings_.retry.furtherTries = 1;
+    // No token cache: an old token would tell nothing about the secret.
+    access_.emplace(settings_, std::nullopt, context_.log);
+    return "complete, for " + settings_.baseUrl;
+  }
+
+  std::string proxy() const {
+    const net::ProxySettings proxies = net::proxyFromEnvironment();
+    const auto used = net::proxyFor(proxies, settings_.baseUrl);
+    if (used) return core::printable(*used) + " (HTTPS_PROXY) for " + settings_.baseUrl;
+    if (!proxies.httpsProxy.empty()) return "HTTPS_PROXY is set, but not used for " + settings_.baseUrl;
+    if (proxies.ignored.empty()) return "none";
+    // It would make no difference to what is reached without any.
+    const bool matters =
+        net::proxyFor({.httpsProxy = "any:1", .noProxy = proxies.noProxy}, settings_.baseUrl).has_value();
+    return matters ? "none: " + proxies.ignored + " is set, but ignored; the proxy for https is HTTPS_PROXY's" : "none";
+  }
+
+  std::string credentials() {
+    static_cast<void>(access_->tokens().token(context_.stop));
+    if (!settings_.accessToken.empty()) return "a ready-made access token is set; it will not be renewed";
+    std::string scopes;
+    for (const std::string& scope : core::splitList(settings_.scopes)) {
+      scopes += (scopes.empty() ? "" : ", ") + core::printable(scope, 100);
+    }
+    return "access token obtained from " + settings_.imsUrl + " for the scopes " + scopes;
+  }
+
+  std::string clock() {
+    askForSandboxes();
+    const std::optional<core::Duration> skew = client().clockSkew();
+    if (!skew) throw CannotCheck{"no answer from the platform carried the time"};
+    // The header's time is cut to seconds, and the answer was on its way.
+    constexpr core::Duration kUnnoticed = std::chrono::seconds(5);
+    constexpr core::Duration kMost = std::chrono::minutes(5);
+    const core::Duration amount = *skew < core::Duration::zero() ? -*skew : *skew;
+    const std::string text =
+        core::formatDuration(amount) + (*skew > core::Duration::zero() ? " ahead of" : " behind") + " the platform's";
+    if (amount > kMost) {
+      throw Error(Category::config, "this machine's clock is " + text,
+                  {.hint = "set the clock (timedatectl set-ntp true): tokens and certificates depend on it"});
+    }
+    return amount <= kUnnoticed ? "agrees with the platform's" : text + "; harmless";
+  }
+
+  std::string organization() {
+    std::string accepted = core::printable(settings_.orgId, 100) + " is accepted with this credential";
+    if (sandboxes_) return accepted;
+    try {
+      std::rethrow_exception(refusal_);
+    } catch (const Error& error) {
+      const bool mayBeTheListAlone =
+          error.category() == Category::permission || error.category() == Category::remoteFailed;
+      if (mayBeTheListAlone && catalogAnswers()) return accepted;
+      throw;
+    }
+  }
+
+  std::string sandbox() {
+    const std::string name = core::printable(settings_.sandbox, 60);
+    if (!sandboxes_) return name + " is accepted by Catalog (this credential may not list sandboxes)";
+    std::string others;
+    for (const platform::Sandbox& sandbox : *sandboxes_) {
+      if (sandbox.name == settings_.sandbox) {
+        const bool usable = sandbox.state.empty() || sandbox.state == "active";
+        if (usable) return name + " is visible";
+        throw Error(Category::notFound, "sandbox " + name + " is " + core::printable(sandbox.state, 40),
+                    {.hint = "wait until it is active, or choose another with --sandbox"});
+      }
+      others += (others.empty() ? "" : ", ") + core::printable(sandbox.name, 60);
+    }
+    throw Error(Category::notFound, "sandbox " + name + " is not visible to this credential",
+                {.hint = others.empty() ? "this credential sees no sandbox: give its product profile access to one"
+                                        : "set sandbox to one of: " + others});
+  }
+
+  std::string dataset(const std::string& id) {
+    const auto dataset = client().findDataset(model::DatasetId(id), context_.stop);
+    if (!dataset) {
+      throw Error(Category::notFound, "dataset " + id + " does not exist in sandbox " + settings_.sandbox,
+                  {.hint = "caiexport datasets --search TEXT finds ids by name; check --sandbox"});
+    }
+    std::string text = "'" + core::printable(dataset->name, 100) + "'";
+    if (dataset->created != core::TimePoint()) text += " of " + dayOf(dataset->created);
+    if (useOf(*dataset) == platform::DatasetUse::scores) text += ", scores of Customer AI";
+    return text;
+  }
+
+  std::string newestBatch(const std::string& id) {
+    model::ExportRequest request;
+    request.kind = model::Kind::dataset;
+    request.sourceId = id;
+    request.sandbox = settings_.sandbox;
+    batch_ = engine::chooseBatches(client(), request, context_.stop).front();
+    const core::Duration age = std::max(client().serverNow() - batch_.created, core::Duration::zero());
+    std::string text =
+        batch_.id.value() + " of " + core::formatTime(batch_.created) + ", " + core::formatDuration(age) + " ago";
+    if (batch_.records) text += ", " + counted(*batch_.records, "record", "records") + " promised";
+    return text;
+  }
+
+  std::string files() {
+    std::uint64_t files = 0;
+    client().listFiles(
+        batch_.id,
+        [&](std::vector<model::RemoteFile>&& page) {
+          files += page.size();
+          for (const model::RemoteFile& file : page) bytes_ += file.lengthBytes;
+        },
+        context_.stop);
+    if (files == 0) {
+      throw Error(Category::notFound, "batch " + batch_.id.value() + " has no files",
+                  {.hint = "look at the batch in the user interface, or choose another with --batch ID"});
+    }
+    return counted(files, "file", "files") + ", " + core::formatBytes(bytes_);
+  }
+
+  std::string segment(const std::string& id) {
+    const auto segment = client().findSegment(model::SegmentId(id), context_.stop);
+    if (!segment) {
+      throw Error(Category::notFound, "segment " + id + " does not exist in sandbox " + settings_.sandbox,
+                  {.hint = "caiexport segments --search TEXT finds ids by name; check --sandbox"});
+    }
+    segment_ = *segment;
+    std::string text = "'" + core::printable(segment->name, 100) + "'";
+    if (segment->updated) text += ", changed on " + dayOf(*segment->updated);
+    return text;
+  }
+
+  std::string mergePolicy() const {
+    if (!segment_.mergePolicyId.empty()) return core::printable(segment_.mergePolicyId, 100);
+    throw Error(Category::notFound, "the segment names no merge policy", {.hint = "name one with --merge-policy ID"});
+  }
+
+  std::string unionSchema() {
+    for (const std::string& id : client().unionSchemaIds(context_.stop)) {
+      if (id == platform::kProfileUnionSchema) return id;
+    }
+    throw Error(Category::notFound, std::string("the sandbox has no ") + platform::kProfileUnionSchema,
+                {.hint = "enable a schema of the class XDM Individual Profile for Real-Time Customer Profile"});
+  }
+
+  std::string exportJobs() {
+    std::string newest;
+    client().forEachExportJob(
+        [&](const platform::ExportJob& job) {
+          newest = "; the newest is " + core::printable(job.id.value(), 40) + ", " + core::printable(job.status, 40);
+          return false;
+        },
+        context_.stop);
+    return "may be listed" + newest;
+  }
+
+  void askForSandboxes() {
+    try {
+      sandboxes_ = client().sandboxes(context_.stop);
+    } catch (const core::Interrupted&) {
+      throw;
+    } catch (const Error&) {
+      refusal_ = std::current_exception();
+    }
+  }
+
+  /// Catalog needs no right to list sandboxes.
+  bool catalogAnswers() {
+    try {
+      client().forEachDataset([](const platform::Dataset&) { return false; }, context_.stop);
+      return true;
+    } catch (const core::Interrupted&) {
+      throw;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
   platform::Client& client() { return access_->client(); }
 
   Checks& checks_;
@@ -89,220 +285,6 @@ class PlatformChecks {
   std::uint64_t bytes_ = 0;
   platform::SegmentDefinition segment_;
 };
-
-void PlatformChecks::run(const DoctorQuestions& questions) {
-  checks_.check("config_file", {}, [&] { return configFile(); });
-  checks_.check("settings", {"config_file"}, [&] { return settings(); });
-  checks_.check("proxy", {"settings"}, [&] { return proxy(); });
-  checks_.check("credentials", {"settings", "proxy"}, [&] { return credentials(); });
-  checks_.check("clock", {"credentials"}, [&] { return clock(); });
-  checks_.check("organization", {"credentials"}, [&] { return organization(); });
-  checks_.check("sandbox", {"organization"}, [&] { return sandbox(); });
-  if (!questions.dataset.empty()) {
-    checks_.check("dataset", {"sandbox"}, [&] { return dataset(questions.dataset); });
-    checks_.check("newest_batch", {"dataset"}, [&] { return newestBatch(questions.dataset); });
-    checks_.check("files", {"newest_batch"}, [&] { return files(); });
-  }
-  if (!questions.segment.empty()) {
-    checks_.check("segment", {"sandbox"}, [&] { return segment(questions.segment); });
-    checks_.check("merge_policy", {"segment"}, [&] { return mergePolicy(); });
-    checks_.check("union_schema", {"sandbox"}, [&] { return unionSchema(); });
-  }
-  checks_.check("export_jobs", {"sandbox"}, [&] { return exportJobs(); });
-}
-
-std::string PlatformChecks::configFile() {
-  const ConfigFile& config = configuration_.configFile();
-  if (config.error) throw *config.error;
-  if (config.file.empty()) return "none, because neither XDG_CONFIG_HOME nor HOME is set";
-  const std::string name = core::printable(config.file.string());
-  if (!config.there) return "none at " + name + "; caiexport configure makes one";
-  struct stat facts {};
-  if (::stat(config.file.c_str(), &facts) != 0) core::throwIoError("look at", config.file, errno);
-  std::array<char, 8> mode{};
-  std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(facts.st_mode & 07777U));
-  const std::string profile = "[" + core::printable(config.profile, 60) + "]";
-  return name + ", mode " + mode.data() + (config.hasProfile ? ", profile " : ", has no profile ") + profile;
-}
-
-std::string PlatformChecks::settings() {
-  settings_ = configuration_.platform();
-  static_cast<void>(configuration_.download());
-  // Waiting through all the tries would hide for a minute what is wrong.
-  if (!options_.has("retries")) settings_.retry.furtherTries = 1;
-  // No token cache: an old token would tell nothing about the secret.
-  access_.emplace(settings_, std::nullopt, context_.log);
-  return "complete, for " + settings_.baseUrl;
-}
-
-std::string PlatformChecks::proxy() const {
-  const net::ProxySettings proxies = net::proxyFromEnvironment();
-  const auto used = net::proxyFor(proxies, settings_.baseUrl);
-  if (used) return core::printable(*used) + " (HTTPS_PROXY) for " + settings_.baseUrl;
-  if (!proxies.httpsProxy.empty()) return "HTTPS_PROXY is set, but not used for " + settings_.baseUrl;
-  if (proxies.ignored.empty()) return "none";
-  // It would make no difference to what is reached without any.
-  const bool matters =
-      net::proxyFor({.httpsProxy = "any:1", .noProxy = proxies.noProxy}, settings_.baseUrl).has_value();
-  return matters ? "none: " + proxies.ignored + " is set, but ignored; the proxy for https is HTTPS_PROXY's" : "none";
-}
-
-std::string PlatformChecks::credentials() {
-  static_cast<void>(access_->tokens().token(context_.stop));
-  if (!settings_.accessToken.empty()) return "a ready-made access token is set; it will not be renewed";
-  std::string scopes;
-  for (const std::string& scope : core::splitList(settings_.scopes)) {
-    scopes += (scopes.empty() ? "" : ", ") + core::printable(scope, 100);
-  }
-  return "access token obtained from " + settings_.imsUrl + " for the scopes " + scopes;
-}
-
-void PlatformChecks::askForSandboxes() {
-  try {
-    sandboxes_ = client().sandboxes(context_.stop);
-  } catch (const core::Interrupted&) {
-    throw;
-  } catch (const Error&) {
-    refusal_ = std::current_exception();
-  }
-}
-
-std::string PlatformChecks::clock() {
-  askForSandboxes();
-  const std::optional<core::Duration> skew = client().clockSkew();
-  if (!skew) throw CannotCheck{"no answer from the platform carried the time"};
-  // The header's time is cut to seconds, and the answer was on its way.
-  constexpr core::Duration kUnnoticed = std::chrono::seconds(5);
-  constexpr core::Duration kMost = std::chrono::minutes(5);
-  const core::Duration amount = *skew < core::Duration::zero() ? -*skew : *skew;
-  const std::string text =
-      core::formatDuration(amount) + (*skew > core::Duration::zero() ? " ahead of" : " behind") + " the platform's";
-  if (amount > kMost) {
-    throw Error(Category::config, "this machine's clock is " + text,
-                {.hint = "set the clock (timedatectl set-ntp true): tokens and certificates depend on it"});
-  }
-  return amount <= kUnnoticed ? "agrees with the platform's" : text + "; harmless";
-}
-
-/// Catalog needs no right to list sandboxes.
-bool PlatformChecks::catalogAnswers() {
-  try {
-    client().forEachDataset([](const platform::Dataset&) { return false; }, context_.stop);
-    return true;
-  } catch (const core::Interrupted&) {
-    throw;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-std::string PlatformChecks::organization() {
-  std::string accepted = core::printable(settings_.orgId, 100) + " is accepted with this credential";
-  if (sandboxes_) return accepted;
-  try {
-    std::rethrow_exception(refusal_);
-  } catch (const Error& error) {
-    const bool mayBeTheListAlone =
-        error.category() == Category::permission || error.category() == Category::remoteFailed;
-    if (mayBeTheListAlone && catalogAnswers()) return accepted;
-    throw;
-  }
-}
-
-std::string PlatformChecks::sandbox() {
-  const std::string name = core::printable(settings_.sandbox, 60);
-  if (!sandboxes_) return name + " is accepted by Catalog (this credential may not list sandboxes)";
-  std::string others;
-  for (const platform::Sandbox& sandbox : *sandboxes_) {
-    if (sandbox.name == settings_.sandbox) {
-      const bool usable = sandbox.state.empty() || sandbox.state == "active";
-      if (usable) return name + " is visible";
-      throw Error(Category::notFound, "sandbox " + name + " is " + core::printable(sandbox.state, 40),
-                  {.hint = "wait until it is active, or choose another with --sandbox"});
-    }
-    others += (others.empty() ? "" : ", ") + core::printable(sandbox.name, 60);
-  }
-  throw Error(Category::notFound, "sandbox " + name + " is not visible to this credential",
-              {.hint = others.empty() ? "this credential sees no sandbox: give its product profile access to one"
-                                      : "set sandbox to one of: " + others});
-}
-
-std::string PlatformChecks::dataset(const std::string& id) {
-  const auto dataset = client().findDataset(model::DatasetId(id), context_.stop);
-  if (!dataset) {
-    throw Error(Category::notFound, "dataset " + id + " does not exist in sandbox " + settings_.sandbox,
-                {.hint = "caiexport datasets --search TEXT finds ids by name; check --sandbox"});
-  }
-  std::string text = "'" + core::printable(dataset->name, 100) + "'";
-  if (dataset->created != core::TimePoint()) text += " of " + dayOf(dataset->created);
-  if (useOf(*dataset) == platform::DatasetUse::scores) text += ", scores of Customer AI";
-  return text;
-}
-
-std::string PlatformChecks::newestBatch(const std::string& id) {
-  model::ExportRequest request;
-  request.kind = model::Kind::dataset;
-  request.sourceId = id;
-  request.sandbox = settings_.sandbox;
-  batch_ = engine::chooseBatches(client(), request, context_.stop).front();
-  const core::Duration age = std::max(client().serverNow() - batch_.created, core::Duration::zero());
-  std::string text =
-      batch_.id.value() + " of " + core::formatTime(batch_.created) + ", " + core::formatDuration(age) + " ago";
-  if (batch_.records) text += ", " + counted(*batch_.records, "record", "records") + " promised";
-  return text;
-}
-
-std::string PlatformChecks::files() {
-  std::uint64_t files = 0;
-  client().listFiles(
-      batch_.id,
-      [&](std::vector<model::RemoteFile>&& page) {
-        files += page.size();
-        for (const model::RemoteFile& file : page) bytes_ += file.lengthBytes;
-      },
-      context_.stop);
-  if (files == 0) {
-    throw Error(Category::notFound, "batch " + batch_.id.value() + " has no files",
-                {.hint = "look at the batch in the user interface, or choose another with --batch ID"});
-  }
-  return counted(files, "file", "files") + ", " + core::formatBytes(bytes_);
-}
-
-std::string PlatformChecks::segment(const std::string& id) {
-  const auto segment = client().findSegment(model::SegmentId(id), context_.stop);
-  if (!segment) {
-    throw Error(Category::notFound, "segment " + id + " does not exist in sandbox " + settings_.sandbox,
-                {.hint = "caiexport segments --search TEXT finds ids by name; check --sandbox"});
-  }
-  segment_ = *segment;
-  std::string text = "'" + core::printable(segment->name, 100) + "'";
-  if (segment->updated) text += ", changed on " + dayOf(*segment->updated);
-  return text;
-}
-
-std::string PlatformChecks::mergePolicy() const {
-  if (!segment_.mergePolicyId.empty()) return core::printable(segment_.mergePolicyId, 100);
-  throw Error(Category::notFound, "the segment names no merge policy", {.hint = "name one with --merge-policy ID"});
-}
-
-std::string PlatformChecks::unionSchema() {
-  for (const std::string& id : client().unionSchemaIds(context_.stop)) {
-    if (id == platform::kProfileUnionSchema) return id;
-  }
-  throw Error(Category::notFound, std::string("the sandbox has no ") + platform::kProfileUnionSchema,
-              {.hint = "enable a schema of the class XDM Individual Profile for Real-Time Customer Profile"});
-}
-
-std::string PlatformChecks::exportJobs() {
-  std::string newest;
-  client().forEachExportJob(
-      [&](const platform::ExportJob& job) {
-        newest = "; the newest is " + core::printable(job.id.value(), 40) + ", " + core::printable(job.status, 40);
-        return false;
-      },
-      context_.stop);
-  return "may be listed" + newest;
-}
 
 // --- this machine
 
@@ -394,20 +376,8 @@ void runLocalChecks(Checks& checks, Configuration& configuration, std::uint64_t 
 }  // namespace
 
 std::string_view nameOf(CheckState state) {
-  switch (state) {
-    case CheckState::ok:
-      return "ok";
-    case CheckState::failed:
-      return "failed";
-    case CheckState::skipped:
-      return "skipped";
-  }
-  return "failed";
-}
-
-bool Checks::isOk(std::string_view name) const {
-  const auto found = notOk_.find(name);
-  return found != notOk_.end() && found->second.empty();
+  constexpr std::array<std::string_view, 3> kNames{"ok", "failed", "skipped"};
+  return kNames[static_cast<std::size_t>(state)];
 }
 
 void Checks::finish(const Check& check, const std::string& cause) {

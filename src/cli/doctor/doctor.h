@@ -16,9 +16,9 @@
 namespace caiexport::cli {
 
 struct ShownSetting {
-  std::string name;
-  std::string value;  ///< `set` for a secret; empty if it is nowhere.
-  std::string from;   ///< Empty if it is nowhere.
+  std::string name = {};
+  std::string value = {};  ///< `set` for a secret; empty if it is nowhere.
+  std::string from = {};   ///< Empty if it is nowhere.
   bool inProfile = false;
 };
 
@@ -51,7 +51,6 @@ class Checks {
   /// of `needs` (names of earlier checks) did not end well.
   using Look = std::function<std::string()>;
   void check(std::string_view name, std::initializer_list<std::string_view> needs, const Look& look);
-  bool isOk(std::string_view name) const;
 
   std::size_t made() const { return notOk_.size(); }
   std::size_t failed() const { return failed_; }

@@ -222,11 +222,7 @@ struct AsJson {
   json::Writer& json;
   void operator()(const Nothing&) const { json.null(); }
   void operator()(const core::TimePoint& time) const { json.value(core::formatTime(time)); }
-  void operator()(const std::vector<std::string>& texts) const {
-    json.beginArray();
-    for (const std::string& text : texts) json.value(text);
-    json.endArray();
-  }
+  void operator()(const std::vector<std::string>& texts) const { json.array(texts); }
   template <class Type>
   void operator()(const Type& value) const {
     json.value(value);

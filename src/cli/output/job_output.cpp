@@ -82,21 +82,12 @@ reader::Table eventTable(const model::Job& job, store::History& history, std::ui
 }
 
 std::string nextCommand(const store::JobView& view) {
+  using enum model::JobStatus;
   const std::string job = std::to_string(model::numberOf(view.job.id));
-  switch (view.status) {
-    case model::JobStatus::succeeded:
-      return view.job.request.download ? "caiexport scores " + job : "";
-    case model::JobStatus::pending:
-    case model::JobStatus::waiting:
-    case model::JobStatus::interrupted:
-    case model::JobStatus::failed:
-      return view.held ? "" : "caiexport resume " + job;
-    case model::JobStatus::running:
-    case model::JobStatus::blocked:
-    case model::JobStatus::cancelled:
-      return "";
-  }
-  return "";
+  if (view.status == succeeded) return view.job.request.download ? "caiexport scores " + job : "";
+  const bool stopped =
+      view.status == pending || view.status == waiting || view.status == interrupted || view.status == failed;
+  return stopped && !view.held ? "caiexport resume " + job : "";
 }
 
 constexpr std::size_t kLongestName = 1000;
@@ -234,17 +225,13 @@ std::string showText(const store::JobView& view, store::History& history, std::s
 namespace {
 
 void writeSteps(json::Writer& json, const model::Job& job) {
-  json.key("steps").beginArray();
-  for (const model::Step& step : job.steps) {
-    json.beginObject();
+  json.key("steps").objects(job.steps, [&](const model::Step& step) {
     json.key("name").value(model::nameOf(step.name));
     json.key("state").value(model::nameOf(step.state));
     writeTime(json, "started_at", step.startedAt);
     writeTime(json, "finished_at", step.finishedAt);
     json.key("attempts").value(std::uint64_t{step.attempts});
-    json.endObject();
-  }
-  json.endArray();
+  });
 }
 
 /// Where it is now: its batch may have been moved aside.
@@ -271,12 +258,7 @@ void writeFile(json::Writer& json, const model::FileRecord& file, const std::fil
 void writeEvent(json::Writer& json, const model::Event& event) {
   json.beginObject();
   writeTime(json, "at", event.at);
-  json.key("step");
-  if (event.step) {
-    json.value(model::nameOf(*event.step));
-  } else {
-    json.null();
-  }
+  json.key("step").textOrNull(event.step ? model::nameOf(*event.step) : "");
   json.key("what").value(event.what);
   json.key("detail").value(event.detail);
   json.endObject();
@@ -285,16 +267,12 @@ void writeEvent(json::Writer& json, const model::Event& event) {
 }  // namespace
 
 void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements) {
-  json.beginArray();
-  for (const model::Replacement& one : replacements) {
-    json.beginObject();
+  json.objects(replacements, [&](const model::Replacement& one) {
     json.key("batch_id").value(one.batch.value());
     json.key("by").value(one.by.value());
     json.key("action").value(model::nameOf(one.action));
     json.key("path").textOrNull(one.path.string());
-    json.endObject();
-  }
-  json.endArray();
+  });
 }
 
 void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, store::History& history,
@@ -331,8 +309,7 @@ void endDocument(json::Writer& json, const std::optional<core::Error>& error, St
 
 ListFormat listFormat(const ParsedOptions& options) {
   constexpr std::array<std::string_view, 3> kFormats{"table", "json", "csv"};
-  const std::string format = wordOption(options, "format", kFormats);
-  return format == "json" ? ListFormat::json : format == "csv" ? ListFormat::csv : ListFormat::table;
+  return enumOption<ListFormat>(options, "format", kFormats);
 }
 
 Newest::Newest(std::string_view search, std::size_t limit) : search_(core::toLower(search)), limit_(limit) {}

@@ -7,6 +7,7 @@
 #include <Poco/RegularExpression.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <string>
@@ -28,17 +29,8 @@ namespace {
 using core::LogLevel;
 
 std::string_view nameOf(LogLevel level) {
-  switch (level) {
-    case LogLevel::debug:
-      return "debug";
-    case LogLevel::info:
-      return "info";
-    case LogLevel::warning:
-      return "warning";
-    case LogLevel::error:
-      return "error";
-  }
-  return "error";
+  constexpr std::array<std::string_view, 4> kNames{"debug", "info", "warning", "error"};
+  return kNames[static_cast<std::size_t>(level)];
 }
 
 const Poco::RegularExpression& address() {
@@ -95,27 +87,17 @@ std::string secondsText(core::Duration time) {
 
 LogSink::LogSink(Console& console, const core::Clock& clock, const std::optional<LogFile>& file)
     : console_(console), clock_(clock), file_(file) {
-  if (file_) open();
+  if (file_) descriptor_ = core::openToAppend(file_->path, "the log file");
 }
 
 LogSink::~LogSink() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-void LogSink::open() {
-  descriptor_ = core::openToAppend(file_->path, "the log file");
-}
-
 bool LogSink::isShown(LogLevel level) const {
-  switch (console_.level()) {
-    case Console::Level::quiet:
-      return level == LogLevel::error;
-    case Console::Level::normal:
-      return level == LogLevel::error || level == LogLevel::warning;
-    case Console::Level::verbose:
-      return true;
-  }
-  return true;
+  const Console::Level told = console_.level();
+  return told == Console::Level::verbose ||
+         level >= (told == Console::Level::quiet ? LogLevel::error : LogLevel::warning);
 }
 
 bool LogSink::wants(LogLevel level) const {
@@ -150,15 +132,14 @@ void LogSink::writeToFile(std::string_view event, const std::function<void(json:
 void LogSink::appendLine(LogLevel level, std::string_view event, bool withJob,
                          const std::function<void(json::Writer&)>& fields) {
   std::string line;
-  json::Writer json([&line](std::string_view text) { line += text; });
+  json::Writer json(line);
   json.beginObject();
   json.key("ts").value(core::formatTime(clock_.now()));
   json.key("level").value(nameOf(level));
   json.key("event").value(event);
   json.key("pid").value(std::int64_t{::getpid()});
   const std::int64_t job = job_;
-  if (withJob && job > 0) json.key("job").value(job);
-  if (withJob && job == 0) json.key("job").null();
+  if (withJob) json.key("job").value(job > 0 ? std::optional(job) : std::nullopt);
   fields(json);
   json.endObject();
   line += '\n';
@@ -191,7 +172,7 @@ void LogSink::makeRoomFor(std::size_t bytes) {
   }
   const int full = descriptor_;
   try {
-    open();
+    descriptor_ = core::openToAppend(file_->path, "the log file");
     ::close(full);
   } catch (const core::Error&) {
     ::flock(full, LOCK_UN);  // it goes on under its other name
@@ -279,18 +260,13 @@ void RunEnd::runHook(const CommandEnd& error, bool skipped) {
   }
   if (!hook) return;
   std::string input;
-  json::Writer json([&input](std::string_view text) { input += text; });
+  json::Writer json(input);
   json.beginObject();
   json.key("version").value(core::programVersion());
   json.key("started_at").value(core::formatTime(startTime_));
   json.key("ended_at").value(core::formatTime(core::systemClock().now()));
   json.key("pid").value(std::int64_t{::getpid()});
-  json.key("job");
-  if (context_.facts.job > 0) {
-    json.value(context_.facts.job);
-  } else {
-    json.null();
-  }
+  json.key("job").value(context_.facts.job > 0 ? std::optional(context_.facts.job) : std::nullopt);
   json.key("id").textOrNull(options_.value("id").value_or(""));
   writeEnd(json, error, skipped);
   json.endObject();

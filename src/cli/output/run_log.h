@@ -51,7 +51,6 @@ class LogSink final : public core::Log {
   bool isShown(core::LogLevel level) const;
   void appendLine(core::LogLevel level, std::string_view event, bool withJob,
                   const std::function<void(json::Writer&)>& fields);
-  void open();
   void makeRoomFor(std::size_t bytes);
 
   Console& console_;
