@@ -15,9 +15,9 @@ ENGINES = services_test.HERE.parent.parent / "packaging" / "engines"
 # Writes down who it is and what it was told, then does what the file with its number says.
 STAND_IN = """#!/bin/bash
 number=${SLURM_ARRAY_TASK_ID:-$PARALLEL_SEQ}
-printf '%s' "$number" >>"$SCALE_SEEN"
-printf '|%s' "$@" >>"$SCALE_SEEN"
-echo >>"$SCALE_SEEN"
+# In one piece, since others write there, too.
+line=$(printf '%s' "$number" && printf '|%s' "$@")
+echo "$line" >>"$SCALE_SEEN"
 trap 'touch "$SCALE_PLAN/$number.told"; exit 130' TERM
 mkdir "$SCALE_PLAN/$number.done" 2>/dev/null && again= || again=yes
 source "$SCALE_PLAN/$number"
