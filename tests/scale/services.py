@@ -370,16 +370,15 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         return self.spawn(f"n{number}", ["slurmd", "-D", "-N", f"n{number}"])
 
     def kill_node(self, number):
-        """As if its host lost power: slurmd, and with it what runs there."""
+        """As if its host lost power: slurmd, and what runs there."""
         name = f"n{number}"
         process = next(process for process, its_name, _ in self._processes if its_name == name)
         self._processes = [each for each in self._processes if each[1] != name]
-        doomed = [process.pid, *steps_of(name)]
-        for pid in doomed:
-            send(pid, signal.SIGSTOP)
-        doomed += [below for pid in doomed for below in descendants(pid)]
-        for pid in doomed:
-            send(pid, signal.SIGKILL)
+        doomed = [process.pid, *tasks_on(name, with_steps=True)]
+        # None of them is to notice the end of another.
+        for how in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in doomed:
+                send(pid, how)
         process.wait()
 
 
@@ -398,17 +397,33 @@ def send(pid, number):
         pass
 
 
-def steps_of(node):
-    """The slurmstepds of a node: they have left their slurmd, and say in their environment whose they are."""
+def tasks_on(node, with_steps=False):
+    """What jobs of Slurm run there; they know by their environment where they are. On demand with the slurmstepds above them,
+    which have left their slurmd and say nothing about it."""
     found = []
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if (folder / "comm").read_text().strip() == "slurmstepd" and \
-                    f"SLURMD_NODENAME={node}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if f"SLURMD_NODENAME={node}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
         except OSError:
             pass
-    return found
+    parents = {parent_of(pid) for pid in found} if with_steps else set()
+    return found + sorted(pid for pid in parents if name_of(pid) == "slurmstepd")
+
+
+def name_of(pid):
+    """Nothing where it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def parent_of(pid):
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
 
 
 def descendants(pid):

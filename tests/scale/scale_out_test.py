@@ -1,0 +1,87 @@
+"""Several workers on one job, in small: scripts/bench scale-out does the same at its full size."""
+
+import os
+import pathlib
+import tempfile
+import unittest
+
+import namespaces
+import scale_out
+import services
+
+FILES, FILE_BYTES = 200, 256 << 10
+# After so many something happens to a worker.
+SOME = 40
+LEAST_RATIO = 3.0
+MOST_MEBIBYTES = 64
+
+
+class Workers(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        programs = os.environ["SCALE_PROGRAMS"]
+        why = namespaces.why_no_links()
+        if not why and services.PostgreSQL.missing():
+            why = "not installed: postgresql"
+        if not why and not scale_out.can_share(f"{programs}/caiexport"):
+            why = "the program has no --share yet"
+        if why:
+            raise unittest.SkipTest(why)
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        os.chmod(folder.name, 0o711)
+        cls.world = scale_out.World(programs, pathlib.Path(folder.name), FILES, FILE_BYTES).__enter__()
+        cls.addClassCleanup(cls.world.__exit__)
+        cls.alone = cls.world.job()
+        cls.alone.start(1)
+        cls.one = cls.alone.wait()
+
+    def assert_whole(self, outcome, job):
+        said = "".join(worker.log.read_text() for worker in job.workers)
+        self.assertEqual(outcome.wrong, [], said)
+        self.assertEqual((outcome.effects, outcome.distinct, outcome.files), (FILES, FILES, FILES), said)
+
+    def happens(self, mode, allowed):
+        job = self.world.job()
+        outcome = getattr(scale_out.Modes, mode)(job, SOME)
+        self.assert_whole(outcome, job)
+        self.assertLessEqual(set(outcome.codes), allowed, "".join(worker.log.read_text() for worker in job.workers))
+        return outcome
+
+    def test_four_fetch_each_file_once_and_are_nearly_four_times_as_fast(self):
+        self.assert_whole(self.one, self.alone)
+        job = self.world.job()
+        job.start(4)
+        outcome = job.wait()
+        self.assert_whole(outcome, job)
+        self.assertEqual((outcome.codes, outcome.fetched), ([0] * 4, FILES))
+        self.assertGreaterEqual(self.one.seconds / outcome.seconds, LEAST_RATIO)
+        self.assertLessEqual(outcome.mebibytes, MOST_MEBIBYTES)
+
+    def test_one_that_comes_when_all_is_done_ends_well_at_once(self):
+        fetched = self.world.platform.state()["requests"]
+        late = self.alone.start_one(1)
+        services.wait_for("the late one", lambda: not late.look())
+        self.alone.workers.pop()
+        self.assertEqual(late.code, 0, late.log.read_text())
+        self.assertEqual(self.world.platform.state()["requests"], fetched, "it asked the platform")
+
+    def test_two_are_killed(self):
+        outcome = self.happens("killed", {0, 137})
+        self.assertEqual(outcome.codes, [0, 137, 137, 0])
+
+    def test_one_stands_still_until_the_others_are_done(self):
+        self.happens("frozen", {0, 7})
+
+    def test_one_stands_still_for_longer_than_its_lease(self):
+        self.happens("woken", {0, 7})
+
+    def test_postgresql_is_killed_and_started_again(self):
+        self.happens("restarted", {0, 7})
+
+    @unittest.skipIf(services.Slurm.missing(), "not installed: " + " ".join(services.Slurm.missing()))
+    def test_as_an_array_of_slurm_that_loses_a_task_and_a_node(self):
+        job = self.world.job()
+        outcome = scale_out.Modes.by_slurm(job, SOME)
+        self.assert_whole(outcome, job)
+        self.assertEqual(outcome.codes, ["FAILED 0:9", "COMPLETED 0:0", "COMPLETED 0:0", "COMPLETED 0:0"])
