@@ -45,8 +45,7 @@ ROOMS = {
 # Which files may name which library: (what, pattern of the included path, prefixes of the files that may).
 LIBRARIES = [
     ("Poco::Net", r"Poco/Net/", ["src/net/connect", "src/net/poco_transport", "src/simulator/"]),
-    ("Poco::JSON", r"Poco/(JSON|Dynamic)/",
-     ["src/json/", "src/reader/tables", "src/simulator/"]),
+    ("Poco::JSON", r"Poco/(JSON|Dynamic)/", ["src/json/", "src/simulator/"]),
     ("Poco::Util", r"Poco/Util/", ["src/cli/", "src/simulator/", MAIN_FILE]),
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
     ("libxlsxwriter", r"xlsxwriter", ["src/reader/module/sheet_file"]),

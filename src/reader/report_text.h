@@ -17,10 +17,9 @@ class Writer;
 
 namespace caiexport::reader {
 
-/// With that many digits after the point.
-std::string fixed(double value, int places);
 /// A dash for nothing.
 std::string shown(const std::optional<double>& value, int places = 2);
+using core::fixed;
 using core::grouped;
 
 double shareOf(std::uint64_t part, std::uint64_t whole);

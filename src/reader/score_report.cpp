@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <string_view>
@@ -156,17 +155,6 @@ void writeDate(json::Writer& json, const ScoreSummary& summary) {
 }
 
 }  // namespace
-
-std::string fixed(double value, int places) {
-  std::array<char, 64> buffer{};
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, places);
-  // Only values beyond 10^50 do not fit.
-  if (result.ec != std::errc{}) {
-    return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-  }
-  return {buffer.data(), result.ptr};
-}
 
 std::string shown(const std::optional<double>& value, int places) {
   return value ? fixed(*value, places) : "-";

@@ -178,7 +178,29 @@ std::string asciiOf(std::string_view text) {
   return out;
 }
 
-std::string render(const Table& table, std::size_t width);
+std::string render(const Table& table, std::size_t width) {
+  std::vector<std::string> paths;
+  for (const TableColumn& column : table.columns) paths.push_back(column.name);
+  const std::vector<std::string> names = shortNames(paths);
+  const std::vector<std::size_t> widths = fittingWidths(naturalWidths(table, names), width);
+  if (widths.empty()) return {};
+  const auto lineOf = [&](const auto& cellAt) {
+    std::string line;
+    for (std::size_t column = 0; column < widths.size(); ++column) {
+      if (column > 0) line += kGap;
+      line += padded(fitTo(cellAt(column), widths[column]), widths[column], table.columns[column].alignRight);
+    }
+    return withoutBlanksAtEnd(line) + "\n";
+  };
+  std::string text = lineOf([&](std::size_t column) { return names[column]; });
+  std::string rule;
+  for (const std::size_t each : widths)
+    rule += (rule.empty() ? "" : std::string(kGap)) + repeated(signs() == Signs::unicode ? "─" : "-", each);
+  text += rule + "\n";
+  for (const auto& row : table.rows) text += lineOf([&](std::size_t column) { return row[column]; });
+  if (widths.size() < table.columns.size()) text += leftOutLine(table, widths.size(), width);
+  return text;
+}
 
 }  // namespace
 
@@ -225,33 +247,5 @@ std::string renderTable(const Table& table, std::size_t width) {
   }
   return render(plain, width);
 }
-
-namespace {
-
-std::string render(const Table& table, std::size_t width) {
-  std::vector<std::string> paths;
-  for (const TableColumn& column : table.columns) paths.push_back(column.name);
-  const std::vector<std::string> names = shortNames(paths);
-  const std::vector<std::size_t> widths = fittingWidths(naturalWidths(table, names), width);
-  if (widths.empty()) return {};
-  const auto lineOf = [&](const auto& cellAt) {
-    std::string line;
-    for (std::size_t column = 0; column < widths.size(); ++column) {
-      if (column > 0) line += kGap;
-      line += padded(fitTo(cellAt(column), widths[column]), widths[column], table.columns[column].alignRight);
-    }
-    return withoutBlanksAtEnd(line) + "\n";
-  };
-  std::string text = lineOf([&](std::size_t column) { return names[column]; });
-  std::string rule;
-  for (const std::size_t each : widths)
-    rule += (rule.empty() ? "" : std::string(kGap)) + repeated(signs() == Signs::unicode ? "─" : "-", each);
-  text += rule + "\n";
-  for (const auto& row : table.rows) text += lineOf([&](std::size_t column) { return row[column]; });
-  if (widths.size() < table.columns.size()) text += leftOutLine(table, widths.size(), width);
-  return text;
-}
-
-}  // namespace
 
 }  // namespace caiexport::reader

@@ -1,10 +1,5 @@
 #include "caiexport/reader/tables.h"
 
-#include <Poco/Exception.h>
-#include <Poco/JSON/Handler.h>
-#include <Poco/JSON/Parser.h>
-#include <Poco/SharedPtr.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -15,6 +10,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
+#include "caiexport/json/document.h"
 
 namespace caiexport::reader {
 namespace {
@@ -84,36 +80,17 @@ std::string placeOf(const fs::path& file, const std::string& place) {
   return place.empty() ? file.parent_path().string() : std::string(1, '\0') + place;
 }
 
-/// The texts in the lists that an object holds, by their keys. Nothing else is kept, whatever the marker is.
-class ListedTexts final : public Poco::JSON::Handler {
- public:
-  std::map<std::string, std::set<std::string>> names;
-
-  void reset() override { names.clear(); }
-  void startObject() override { ++depth_; }
-  void endObject() override { --depth_; }
-  void startArray() override { ++depth_; }
-  void endArray() override { --depth_; }
-  void key(const std::string& text) override {
-    if (depth_ == 1) key_ = text;
+/// File names in a list of a marker.
+std::set<std::string> namesIn(const json::Document& marker, std::string_view key) {
+  std::set<std::string> names;
+  const bool isObject = marker.kind(0) == json::Kind::object;
+  const json::Document::Index list = isObject ? marker.member(0, key) : 0;
+  if (list == 0 || marker.kind(list) != json::Kind::array) return names;
+  for (const json::Document::Index element : marker.elements(list)) {
+    if (marker.kind(element) == json::Kind::text) names.insert(fs::path(marker.text(element)).filename().string());
   }
-  void value(const std::string& text) override {
-    if (depth_ == 2) names[key_].insert(fs::path(text).filename().string());
-  }
-  void null() override {}
-  void value(int) override {}
-  void value(unsigned) override {}
-#if defined(POCO_HAVE_INT64)
-  void value(Poco::Int64) override {}
-  void value(Poco::UInt64) override {}
-#endif
-  void value(double) override {}
-  void value(bool) override {}
-
- private:
-  int depth_ = 0;
-  std::string key_;
-};
+  return names;
+}
 
 }  // namespace
 
@@ -125,13 +102,11 @@ void TableFinder::note(const fs::path& file, const std::string& place) {
   if (!isMarkerName(file.filename().string())) return;
   Parts read;
   try {
-    Poco::SharedPtr<ListedTexts> listed(new ListedTexts);
-    Poco::JSON::Parser(listed).parse(core::readFile(file));
-    read.added = std::move(listed->names["added"]);
-    read.added.merge(listed->names["filenames"]);
-    read.removed = std::move(listed->names["removed"]);
-  } catch (const Poco::Exception&) {
-    return;  // most markers say nothing
+    const json::Document::Parsed parsed = json::Document::parse(core::readFile(file));
+    if (!parsed.document) return;  // most markers say nothing
+    read.added = namesIn(*parsed.document, "added");
+    read.added.merge(namesIn(*parsed.document, "filenames"));
+    read.removed = namesIn(*parsed.document, "removed");
   } catch (const core::Error&) {
     return;
   }

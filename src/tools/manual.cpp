@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 
 #include "caiexport/cli/application.h"
 #include "caiexport/core/text.h"
@@ -16,21 +17,76 @@
 namespace caiexport::tools {
 namespace {
 
+/// Source lines of a moderate length, for those who read them.
+std::string filled(std::string_view text) {
+  constexpr std::size_t kWidth = 76;
+  return roff(cli::wrapped(text, kWidth, 0));
+}
+
+std::string inQuotes(std::string_view text) {
+  return "\"" + roff(text) + "\"";
+}
+
 /// A page that grows, in man(7).
 class Page {
  public:
-  /// `date` as YYYY-MM-DD.
-  Page(std::string_view name, std::string_view date, std::string_view version);
+  /// As far as the description; `date` as YYYY-MM-DD.
+  Page(const Program& program, const std::string& usage, std::string_view date) {
+    const std::string name(program.name);
+    line(".\\\" Made by the build from the tables of options.");
+    line(".TH " + inQuotes(Poco::toUpper(name)) + " 1 \"" + std::string(date) + "\" " +
+         inQuotes("caiexport " + std::string(core::programVersion())));
+    line(".ad l");
+    line(".nh");
+    section("NAME");
+    paragraph(name + " - " + std::string(program.summary));
+    section("SYNOPSIS");
+    heading(name + " " + usage);
+    section("DESCRIPTION");
+  }
 
-  void section(std::string_view title);
-  void subsection(std::string_view title);
-  void paragraph(std::string_view text);
+  void section(std::string_view title) {
+    line(".SH " + inQuotes(title));
+    fresh_ = true;
+  }
+
+  void subsection(std::string_view title) {
+    line(".SS " + inQuotes(title));
+    fresh_ = true;
+  }
+
+  void paragraph(std::string_view text) {
+    if (!fresh_) line(".PP");
+    line(filled(text));
+    fresh_ = false;
+  }
+
   /// A paragraph in bold, above what follows.
-  void heading(std::string_view text);
+  void heading(std::string_view text) {
+    if (!fresh_) line(".PP");
+    line(".B " + roff(text));
+    fresh_ = false;
+  }
+
   /// An option or a key in bold, its placeholder in italics, and what it means.
-  void item(std::string_view name, std::string_view placeholder, std::string_view text);
+  void item(std::string_view name, std::string_view placeholder, std::string_view text) {
+    line(".TP");
+    line("\\fB" + roff(name) + "\\fR" + (placeholder.empty() ? "" : " \\fI" + roff(placeholder) + "\\fR"));
+    line(filled(text));
+    fresh_ = false;
+  }
+
   /// Lines as they are.
-  void lines(std::string_view text);
+  void lines(std::string_view text) {
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    if (!fresh_) line(".PP");
+    line(".RS 2");
+    line(".nf");
+    line(roff(text));
+    line(".fi");
+    line(".RE");
+    fresh_ = false;
+  }
 
   const std::string& text() const { return text_; }
 
@@ -42,88 +98,12 @@ class Page {
   bool fresh_ = false;
 };
 
-/// Source lines of a moderate length, for those who read them.
-std::string filled(std::string_view text) {
-  constexpr std::size_t kWidth = 76;
-  return roff(cli::wrapped(text, kWidth, 0));
-}
-
-std::string inQuotes(std::string_view text) {
-  return "\"" + roff(text) + "\"";
-}
-
-Page::Page(std::string_view name, std::string_view date, std::string_view version) {
-  line(".\\\" Made by the build from the tables of options.");
-  line(".TH " + inQuotes(Poco::toUpper(std::string(name))) + " 1 \"" + std::string(date) + "\" " +
-       inQuotes("caiexport " + std::string(version)));
-  line(".ad l");
-  line(".nh");
-}
-
-void Page::section(std::string_view title) {
-  line(".SH " + inQuotes(title));
-  fresh_ = true;
-}
-
-void Page::subsection(std::string_view title) {
-  line(".SS " + inQuotes(title));
-  fresh_ = true;
-}
-
-void Page::paragraph(std::string_view text) {
-  if (!fresh_) line(".PP");
-  line(filled(text));
-  fresh_ = false;
-}
-
-void Page::heading(std::string_view text) {
-  if (!fresh_) line(".PP");
-  line(".B " + roff(text));
-  fresh_ = false;
-}
-
-void Page::item(std::string_view name, std::string_view placeholder, std::string_view text) {
-  line(".TP");
-  line("\\fB" + roff(name) + "\\fR" + (placeholder.empty() ? "" : " \\fI" + roff(placeholder) + "\\fR"));
-  line(filled(text));
-  fresh_ = false;
-}
-
-void Page::lines(std::string_view text) {
-  while (text.ends_with('\n')) text.remove_suffix(1);
-  if (!fresh_) line(".PP");
-  line(".RS 2");
-  line(".nf");
-  line(roff(text));
-  line(".fi");
-  line(".RE");
-  fresh_ = false;
-}
-
 std::vector<cli::Option> optionsOfSimulator() {
   std::vector<cli::Option> options;
   for (const simulator::OptionText& text : simulator::optionTexts()) {
     options.push_back({text.name, text.argument, text.help});
   }
   return options;
-}
-
-Program makeCaiexport() {
-  Program program;
-  program.name = "caiexport";
-  program.summary = "export Customer AI scores from Adobe Experience Platform";
-  for (const cli::Command& command : cli::commands()) program.commands.push_back(&command.page());
-  program.globalGroups.assign(cli::globalGroups().begin(), cli::globalGroups().end());
-  return program;
-}
-
-Program makeSimulator() {
-  static const std::vector<cli::Option> options = optionsOfSimulator();
-  Program program;
-  program.name = "caiexport-simulator";
-  program.summary = "a local platform to try and test caiexport against";
-  program.globalGroups.push_back({"Options", options});
-  return program;
 }
 
 constexpr int kHighestExitCode = 255;
@@ -264,12 +244,19 @@ void addExamples(Page& page, const Program& program) {
 }  // namespace
 
 const Program& caiexportProgram() {
-  static const Program program = makeCaiexport();
+  static const Program program = [] {
+    Program made{"caiexport", "export Customer AI scores from Adobe Experience Platform", {}, {}};
+    for (const cli::Command& command : cli::commands()) made.commands.push_back(&command.page());
+    made.globalGroups.assign(cli::globalGroups().begin(), cli::globalGroups().end());
+    return made;
+  }();
   return program;
 }
 
 const Program& simulatorProgram() {
-  static const Program program = makeSimulator();
+  static const std::vector<cli::Option> options = optionsOfSimulator();
+  static const Program program{
+      "caiexport-simulator", "a local platform to try and test caiexport against", {}, {{"Options", options}}};
   return program;
 }
 
@@ -289,6 +276,8 @@ std::vector<const cli::Option*> optionsOf(const cli::CommandPage& page) {
 }
 
 std::string roff(std::string_view text) {
+  static const std::map<char32_t, std::string_view> escapes{
+      {'\\', "\\e"}, {'-', "\\-"}, {'"', "\\(dq"}, {'\'', "\\(aq"}, {'`', "\\(ga"}, {'^', "\\(ha"}, {'~', "\\(ti"}};
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const bool lineStart = out.empty() || out.back() == '\n';
@@ -297,38 +286,16 @@ std::string roff(std::string_view text) {
     if (length == 0) point = static_cast<unsigned char>(text[at]);
     at += std::max<std::size_t>(length, 1);
     if (lineStart && (point == '.' || point == '\'')) out += "\\&";
-    switch (point) {
-      case '\\':
-        out += "\\e";
-        break;
-      case '-':
-        out += "\\-";
-        break;
-      case '"':
-        out += "\\(dq";
-        break;
-      case '\'':
-        out += "\\(aq";
-        break;
-      case '`':
-        out += "\\(ga";
-        break;
-      case ',':
-        // Long lists without blanks may be broken here.
-        out += at < text.size() && text[at] != ' ' && text[at] != '\n' ? ",\\:" : ",";
-        break;
-      case '^':
-        out += "\\(ha";
-        break;
-      case '~':
-        out += "\\(ti";
-        break;
-      default:
-        if (point < 0x80) {
-          out += static_cast<char>(point);
-        } else {
-          out += "\\[u" + Poco::NumberFormatter::formatHex(static_cast<unsigned>(point), 4) + "]";
-        }
+    const auto escape = escapes.find(point);
+    if (point == ',') {
+      // Long lists without blanks may be broken here.
+      out += at < text.size() && text[at] != ' ' && text[at] != '\n' ? ",\\:" : ",";
+    } else if (escape != escapes.end()) {
+      out += escape->second;
+    } else if (point < 0x80) {
+      out += static_cast<char>(point);
+    } else {
+      out += "\\[u" + Poco::NumberFormatter::formatHex(static_cast<unsigned>(point), 4) + "]";
     }
   }
   return out;
@@ -336,12 +303,7 @@ std::string roff(std::string_view text) {
 
 std::string caiexportManual(std::string_view date) {
   const Program& program = caiexportProgram();
-  Page page(program.name, date, core::programVersion());
-  page.section("NAME");
-  page.paragraph(std::string(program.name) + " - " + std::string(program.summary));
-  page.section("SYNOPSIS");
-  page.heading(std::string(program.name) + " [GLOBAL OPTIONS] COMMAND [OPTIONS]");
-  page.section("DESCRIPTION");
+  Page page(program, "[GLOBAL OPTIONS] COMMAND [OPTIONS]", date);
   page.paragraph(
       "Gets the results of Customer AI out of Adobe Experience Platform, complete and verified: the newest batch of a "
       "score dataset, or the members of a segment. Every step of a job is recorded in a small database, so that a run "
@@ -365,12 +327,7 @@ std::string caiexportManual(std::string_view date) {
 
 std::string simulatorManual(std::string_view date) {
   const Program& program = simulatorProgram();
-  Page page(program.name, date, core::programVersion());
-  page.section("NAME");
-  page.paragraph(std::string(program.name) + " - " + std::string(program.summary));
-  page.section("SYNOPSIS");
-  page.heading(std::string(program.name) + " [OPTIONS]");
-  page.section("DESCRIPTION");
+  Page page(program, "[OPTIONS]", date);
   page.paragraph(
       "A working platform on this machine, without an account: tokens that expire, datasets, batches, files, segments, "
       "export jobs that move on with each look, and real Parquet files with Customer AI scores.");

@@ -2,6 +2,7 @@
 /// Numbers as text, and texts that are numbers as a whole.
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
 #include <optional>
@@ -17,6 +18,18 @@ inline std::string grouped(std::uint64_t number) {
   std::string digits = std::to_string(number);
   for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
+}
+
+/// With that many digits after the point.
+inline std::string fixed(double value, int places) {
+  std::array<char, 64> buffer{};
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, places);
+  // Only values beyond 10^50 do not fit.
+  if (result.ec != std::errc{}) {
+    return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
+  }
+  return {buffer.data(), result.ptr};
 }
 
 /// Nothing if the text is not such a number to its end, or one that does not fit. No blanks, no plus; a minus for

@@ -2,11 +2,11 @@
 
 #include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/prune.h"
 #include "caiexport/json/writer.h"
@@ -85,13 +85,7 @@ Lines compare(const Side& a, const Side& b) {
 // --- JSON
 
 void writeNumber(json::Writer& json, const std::optional<double>& value, bool whole) {
-  if (!value) {
-    json.null();
-    return;
-  }
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", whole ? 0 : 6, *value);
-  json.number(text.data());
+  value ? json.number(core::fixed(*value, whole ? 0 : 6)) : json.null();
 }
 
 template <class Value>
@@ -144,21 +138,13 @@ void printJson(const Side& a, const Side& b, const Lines& lines, StandardOutput&
 
 // --- text
 
-std::string decimals(double value) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.2f", value);
-  return text.data();
-}
-
 std::string percent(double value) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), " (%+.1f %%)", value);
-  return text.data();
+  return std::string(value < 0 ? " (" : " (+") + core::fixed(value, 1) + " %)";
 }
 
 std::string shown(const std::optional<double>& value, bool whole) {
   if (!value) return "-";
-  return whole ? grouped(static_cast<std::uint64_t>(*value)) : decimals(*value);
+  return whole ? grouped(static_cast<std::uint64_t>(*value)) : core::fixed(*value, 2);
 }
 
 std::string changeText(const Line& line) {
@@ -167,7 +153,7 @@ std::string changeText(const Line& line) {
   if (*change == 0) return "none";
   const std::string sign = *change < 0 ? "-" : "+";
   const double size = std::abs(*change);
-  std::string text = sign + (line.whole ? grouped(static_cast<std::uint64_t>(size)) : decimals(size));
+  std::string text = sign + (line.whole ? grouped(static_cast<std::uint64_t>(size)) : core::fixed(size, 2));
   if (*line.a != 0) text += percent(100.0 * *change / *line.a);
   return text;
 }

@@ -28,12 +28,6 @@ Blame readingBlame(const ReadQuery& query) {
   return {.what = "cannot read the profiles", .usersSql = !query.sql.empty() || !query.where.empty()};
 }
 
-std::string listed(const std::vector<std::string>& paths) {
-  std::string text;
-  for (const std::string& path : paths) text += (text.empty() ? "" : ", ") + path;
-  return core::printable(text);
-}
-
 /// Each thread gathers rows in memory before they are written, more of them than DuckDB counts.
 bool isTight(const ReaderSettings& settings) {
   constexpr std::uint64_t kRoomForSeveral = 384U << 20U;
@@ -168,7 +162,7 @@ class DuckProfiles final : public Profiles {
     const std::vector<std::string> fields = scoreFields();
     if (fields.size() == 1) return fields.front();
     if (fields.size() > 1) {
-      throw Error(Category::usage, "there are several score columns: " + listed(fields),
+      throw Error(Category::usage, "there are several score columns: " + core::printable(joined(fields, ", ")),
                   {.hint = "choose one with --field"});
     }
     std::vector<std::string> numeric;
@@ -177,7 +171,8 @@ class DuckProfiles final : public Profiles {
     }
     throw Error(Category::notFound, "there is no score column: no group has a numeric field `score`",
                 {.hint = numeric.empty() ? "the files have no numeric column at all"
-                                         : "choose one of the numeric columns with --field: " + listed(numeric)});
+                                         : "choose one of the numeric columns with --field: " +
+                                               core::printable(joined(numeric, ", "))});
   }
 
   ReaderSettings settings_;

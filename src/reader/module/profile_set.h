@@ -24,6 +24,11 @@ struct RowSource {
   std::vector<Type> columns;
 };
 
+std::string joined(const std::vector<std::string>& pieces, std::string_view between);
+/// As it is spelt, else without case; null if there is none.
+const Type* columnNamed(const std::vector<Type>& columns, std::string_view name);
+/// Fields that the one asked for may have meant: with the same last name, else all.
+std::string pathsLike(const std::vector<Type>& columns, std::string_view wanted);
 /// The field that a path, or the end of one, means. Error(usage) if there is none, or several.
 Found findColumn(const std::vector<Type>& columns, const std::string& path);
 
@@ -138,6 +143,9 @@ SheetFacts writeSheetRows(Duck& duck, const RowSource& source, const Blame& blam
                           std::uint64_t expectedRows, std::optional<std::uint64_t> limit, const std::stop_token& stop);
 
 // From the profiles to a ScoreSummary, reading only the columns that matter, and from two sets to their ScorePair.
+
+/// SQL of the bucket of a finite number: `low`, `medium` or `high`.
+std::string bucketSql(const std::string& value);
 
 /// Numeric fields named `score`; lists and maps are not searched.
 std::vector<Found> scoreFields(const std::vector<Type>& columns);

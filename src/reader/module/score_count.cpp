@@ -24,12 +24,10 @@ constexpr double kLowEnd = 25;
 constexpr double kHighBegin = 75;
 constexpr double kTop = 100;
 
-/// The fields that stand beside the score.
+/// The fields that stand beside the score; `type` is null for what there is not.
 struct Companions {
-  std::vector<std::string> date = {};  ///< Empty: there is none.
-  bool dateHasZone = false;
-  std::vector<std::string> factors = {};  ///< Empty: there are none.
-  const Type* factorType = nullptr;       ///< Of one entry.
+  Found date = {};
+  Found factors = {};
 };
 
 bool contains(const std::string& name, std::string_view part) {
@@ -82,25 +80,19 @@ const std::vector<Type>& siblingsOf(const std::vector<Type>& columns, const std:
   return *level;
 }
 
-Companions companionsOf(const std::vector<Type>& columns, const std::vector<std::string>& steps) {
-  // Flat files have the score beside everything else: there, only what is called so belongs to it.
-  const std::vector<Type>& group = siblingsOf(columns, steps);
-  const auto beside = [&steps](const Type* field) {
-    std::vector<std::string> path(steps.begin(), steps.end() - 1);
-    path.push_back(field->name);
-    return path;
-  };
-  Companions companions;
-  if (const Type* date = scoreDateOf(group)) {
-    companions.date = beside(date);
-    companions.dateHasZone = date->id == DUCKDB_TYPE_TIMESTAMP_TZ;
-  }
+Found fieldBeside(const Type* field, const std::vector<std::string>& score) {
+  if (field == nullptr) return {};
+  Found found{.steps = std::vector<std::string>(score.begin(), score.end() - 1), .type = field};
+  found.steps.push_back(field->name);
+  return found;
+}
+
+Companions companionsOf(const std::vector<Type>& columns, const std::vector<std::string>& score) {
+  const std::vector<Type>& group = siblingsOf(columns, score);
   const Type* factors = factorsOf(group);
-  if (factors != nullptr && (steps.size() > 1 || contains(factors->name, "factor"))) {
-    companions.factors = beside(factors);
-    companions.factorType = &factors->children[0];
-  }
-  return companions;
+  // Flat files have the score beside everything else: there, only what is called so belongs to it.
+  const bool belongs = factors != nullptr && (score.size() > 1 || contains(factors->name, "factor"));
+  return {.date = fieldBeside(scoreDateOf(group), score), .factors = fieldBeside(belongs ? factors : nullptr, score)};
 }
 
 /// SQL over `f`, one entry of the list of factors.
@@ -201,17 +193,13 @@ class ScoreWork final : public ChunkWork {
 
 std::string scoresSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions) {
   std::string sql = "SELECT CAST(" + set.sqlOf(score) + " AS DOUBLE)";
-  if (!companions.date.empty()) {
+  if (companions.date.type != nullptr) {
     // A cast between times with and without zone asks the calendar of ICU: four times the cost of all the rest.
-    const std::string date = set.sqlOf(companions.date);
-    sql += companions.dateHasZone ? ", epoch_us(" + date + ")" : ", epoch_us(CAST(" + date + " AS TIMESTAMP))";
+    const std::string date = set.sqlOf(companions.date.steps);
+    sql += companions.date.type->id == DUCKDB_TYPE_TIMESTAMP_TZ ? ", epoch_us(" + date + ")"
+                                                                : ", epoch_us(CAST(" + date + " AS TIMESTAMP))";
   }
   return sql + " FROM " + set.source();
-}
-
-/// Of a finite number.
-std::string bucketSql(const std::string& value) {
-  return "CASE WHEN " + value + " < 25 THEN 'low' WHEN " + value + " < 75 THEN 'medium' ELSE 'high' END";
 }
 
 /// Which rows and values the factors are counted over. Conditions that change nothing are left out: each costs a tenth
@@ -227,8 +215,8 @@ struct FactorScope {
 /// names stay compressed in the files' dictionaries until they are grouped.
 std::string factorsSql(const ProfileSet& set, const std::vector<std::string>& score, const Companions& companions,
                        const FactorScope& scope) {
-  const FactorSql factor = factorSql(*companions.factorType, set.names());
-  const std::string list = set.sqlOf(companions.factors);
+  const FactorSql factor = factorSql(companions.factors.type->children[0], set.names());
+  const std::string list = set.sqlOf(companions.factors.steps);
   std::string figures = "CAST(NULL AS DOUBLE) AS total, CAST(0 AS BIGINT) AS weighed";
   std::string levels = "CAST(0 AS BIGINT) AS high, CAST(0 AS BIGINT) AS medium, CAST(0 AS BIGINT) AS low";
   // Words count three, two, one; without any importance the mentions decide.
@@ -279,7 +267,7 @@ std::vector<InfluentialFactor> readFactors(ProfileSet& set, const std::string& s
 
 std::vector<InfluentialFactor> factorsIn(ProfileSet& set, const std::vector<std::string>& score,
                                          const Companions& companions, FactorScope scope, const std::stop_token& stop) {
-  if (companions.factors.empty()) return {};
+  if (companions.factors.type == nullptr) return {};
   std::vector<InfluentialFactor> factors = readFactors(set, factorsSql(set, score, companions, scope), stop);
   const bool allFinite = std::all_of(factors.begin(), factors.end(), [](const InfluentialFactor& each) {
     return !each.meanImportance || std::isfinite(*each.meanImportance);
@@ -294,10 +282,8 @@ std::vector<std::string> valuesBeside(ProfileSet& set, const std::vector<std::st
   for (const Type& field : siblingsOf(set.columns(), score)) {
     const bool scalar = field.id == DUCKDB_TYPE_VARCHAR || field.isNumeric();
     if (!scalar || core::toLower(field.name) != name) continue;
-    std::vector<std::string> steps(score.begin(), score.end() - 1);
-    steps.push_back(field.name);
-    return set.duck().texts("SELECT DISTINCT CAST(" + set.sqlOf(steps) + " AS VARCHAR) AS v FROM " + set.source() +
-                                " WHERE v IS NOT NULL ORDER BY v LIMIT 5",
+    return set.duck().texts("SELECT DISTINCT CAST(" + set.sqlOf(fieldBeside(&field, score).steps) +
+                                " AS VARCHAR) AS v FROM " + set.source() + " WHERE v IS NOT NULL ORDER BY v LIMIT 5",
                             {.what = "cannot read the scores"});
   }
   return {};
@@ -382,14 +368,11 @@ void checkMemory(std::uint64_t rows, std::uint64_t memoryBytes) {
                           core::formatBytes(rows * sizeof(double)) + " of memory");
 }
 
-Found fieldBeside(const Type* field, const std::vector<std::string>& score) {
-  if (field == nullptr) return {};
-  Found found{.steps = std::vector<std::string>(score.begin(), score.end() - 1), .type = field};
-  found.steps.push_back(field->name);
-  return found;
-}
-
 }  // namespace
+
+std::string bucketSql(const std::string& value) {
+  return "CASE WHEN " + value + " < 25 THEN 'low' WHEN " + value + " < 75 THEN 'medium' ELSE 'high' END";
+}
 
 std::vector<Found> scoreFields(const std::vector<Type>& columns) {
   std::vector<Found> scores;

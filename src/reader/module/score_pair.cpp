@@ -45,9 +45,8 @@ std::string binSql(const std::string& side) {
 }
 
 std::string standingSql(const std::string& side) {
-  return "CASE WHEN records_" + side + " IS NULL THEN NULL WHEN score_" + side +
-         " IS NULL THEN 'unscored' WHEN score_" + side + " < 25 THEN 'low' WHEN score_" + side +
-         " < 75 THEN 'medium' ELSE 'high' END";
+  return "CASE WHEN records_" + side + " IS NULL THEN NULL WHEN score_" + side + " IS NULL THEN 'unscored' ELSE " +
+         bucketSql("score_" + side) + " END";
 }
 
 /// Identities of the joined rows, by the bins of their scores before and now.
