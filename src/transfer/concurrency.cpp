@@ -24,8 +24,9 @@ constexpr std::uint64_t kSteadyBytes = 1U << 20U;
 constexpr milliseconds kFirstHold{15'000};
 constexpr milliseconds kLongestHold{240'000};
 constexpr milliseconds kRecoveryStep{5'000};
-// Answers that were under way when the limit was halved say nothing about the halved one.
-constexpr milliseconds kOneThrottle{1'000};
+// Refusals within this time are of requests that were under way together.
+constexpr milliseconds kOneBurst{1'000};
+constexpr unsigned kLeastOfABurst = 4;  // A fourth part.
 // A server busy on the same machine makes requests wait too, but not as long as a network does.
 constexpr milliseconds kNetworkLatency{10};
 
@@ -70,11 +71,20 @@ bool ConcurrencyController::observe(const ThroughputSample& sample) {
 }
 
 bool ConcurrencyController::throttled(core::SteadyTime at) {
-  if (throttledAt_ && at - *throttledAt_ < kOneThrottle) return false;
-  throttledAt_ = at;
-  if (phase_ != Phase::recovering) recoverTo_ = limit_;
-  base_.reset();
-  return change(std::max(1U, limit_ / 2), Phase::recovering, at);
+  if (!throttledAt_ || at - *throttledAt_ >= kOneBurst) {
+    wentOnRefusing_ = throttledAt_ && at - *throttledAt_ < kRecoveryStep;
+    throttledAt_ = at;
+    throttledFrom_ = limit_;
+    refused_ = 0;
+    if (phase_ != Phase::recovering) recoverTo_ = limit_;
+    base_.reset();
+  }
+  ++refused_;
+  // As many as were let through, where the server counts those that are under way. Where it counts those of a minute,
+  // it goes on refusing.
+  const unsigned letThrough =
+      std::max(throttledFrom_ / kLeastOfABurst, throttledFrom_ - std::min(refused_, throttledFrom_));
+  return change(std::max(1U, wentOnRefusing_ ? throttledFrom_ / 2 : letThrough), Phase::recovering, at);
 }
 
 bool ConcurrencyController::neverMoreThan(unsigned most) {

@@ -27,7 +27,8 @@ struct ThroughputSample {
 
 /// How many connections pay. Pure: fed with what was measured, knows no thread and no clock.
 /// Raises the number while throughput grows with it by more than a tenth, takes the last step back when it does not,
-/// halves it when the server says "too many requests". Where the processors are the limit it does not even try; where
+/// lowers it by the requests that the server refuses as too many, and halves it where it goes on refusing. Where the
+/// processors are the limit it does not even try; where
 /// the latency is, it begins with more. For one thread.
 class ConcurrencyController {
  public:
@@ -49,6 +50,7 @@ class ConcurrencyController {
   void expectLatency(std::chrono::nanoseconds latency);
   /// Both return whether the limit changed.
   bool observe(const ThroughputSample& sample);
+  /// A request was refused as one too many.
   bool throttled(core::SteadyTime at);
   /// From now on; returns whether the limit changed.
   bool neverMoreThan(unsigned most);
@@ -74,7 +76,10 @@ class ConcurrencyController {
   std::optional<double> base_ = {};  ///< Throughput before the last raise.
   unsigned recoverTo_;
   std::optional<core::SteadyTime> phaseSince_ = {};
-  std::optional<core::SteadyTime> throttledAt_ = {};
+  std::optional<core::SteadyTime> throttledAt_ = {};  ///< The first refusal of the last burst.
+  unsigned throttledFrom_ = 0;                        ///< The limit then.
+  unsigned refused_ = 0;                              ///< In that burst.
+  bool wentOnRefusing_ = false;                       ///< It followed another one closely.
   core::Duration holdFor_;
   ThroughputSample window_ = {};
   std::optional<ThroughputSample> watchedFrom_ = {};

@@ -203,21 +203,37 @@ TEST(Concurrency, TriesAgainAfterAWhile) {
   EXPECT_EQ(run.limit(), 64U);
 }
 
-TEST(Concurrency, HalvesWhenThrottledAndRecoversLater) {
+TEST(Concurrency, KeepsAsManyAsWereLetThroughAndTriesMoreLater) {
+  Simulation run({.start = 32, .most = 32}, perConnection(1e12));
+  run.runFor(seconds(2));
+  // A server that answers 12 requests at a time.
+  for (int refused = 0; refused < 20; ++refused) run.throttle();
+  EXPECT_EQ(run.limit(), 12U);
+  run.runFor(seconds(6));
+  EXPECT_EQ(run.limit(), 15U);
+  for (int refused = 0; refused < 3; ++refused) run.throttle();
+  EXPECT_EQ(run.limit(), 12U);
+}
+
+TEST(Concurrency, HalvesWhereTheServerGoesOnRefusingAndRecoversLater) {
   Simulation run({.start = 8, .most = 32}, perConnection(1e12));
   run.runFor(seconds(2));
   ASSERT_EQ(run.limit(), 32U);
+  // All of a burst, and never less than a fourth.
+  for (int refused = 0; refused < 40; ++refused) run.throttle();
+  EXPECT_EQ(run.limit(), 8U);
+  run.runFor(seconds(2));
   run.throttle();
-  EXPECT_EQ(run.limit(), 16U);
+  EXPECT_EQ(run.limit(), 4U);
   // Answers to requests that were already under way.
   run.throttle();
   run.throttle();
-  EXPECT_EQ(run.limit(), 16U);
+  EXPECT_EQ(run.limit(), 4U);
   run.runFor(seconds(4));
-  EXPECT_EQ(run.limit(), 16U);
+  EXPECT_EQ(run.limit(), 4U);
   run.runFor(seconds(2));
-  EXPECT_EQ(run.limit(), 20U);
-  run.runFor(seconds(30));
+  EXPECT_EQ(run.limit(), 5U);
+  run.runFor(seconds(60));
   EXPECT_EQ(run.limit(), 32U);
 }
 
@@ -235,7 +251,8 @@ TEST(Concurrency, AFixedNumberOnlyGivesWayToThrottling) {
   run.runFor(seconds(60));
   EXPECT_EQ(run.limits(), (Limits{12}));
   run.throttle();
-  EXPECT_EQ(run.limit(), 6U);
+  run.throttle();
+  EXPECT_EQ(run.limit(), 10U);
   run.runFor(seconds(60));
   EXPECT_EQ(run.limit(), 12U);
 }

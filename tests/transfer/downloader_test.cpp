@@ -522,8 +522,8 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
   std::map<std::thread::id, int> callsAfterwards;
   MemorySource source([&](const Call& call, const std::string&, model::ByteSink&, const std::stop_token&) {
     if (call.number <= 8) allBusy.arrive_and_wait();
-    if (call.number == 1) throw connectionBroke(true, milliseconds(1));
-    if (progress_.retries == 0) return false;
+    if (call.number <= 4) throw connectionBroke(true, milliseconds(1));
+    if (progress_.retries < 4) return false;
     const std::lock_guard lock(mutex);
     ++callsAfterwards[std::this_thread::get_id()];
     return false;
@@ -531,7 +531,7 @@ TEST_F(DownloaderTest, ThrottlingLowersTheNumberOfConnections) {
   std::vector<DownloadItem> items;
   for (int key = 1; key <= 300; ++key) items.push_back(item(key, 700));
   EXPECT_EQ(run(source, items).completed, 300U);
-  // A call may have been on its way when the number was halved.
+  // A call may have been on its way when the number was lowered.
   const auto busy =
       std::count_if(callsAfterwards.begin(), callsAfterwards.end(), [](const auto& each) { return each.second > 1; });
   EXPECT_LE(busy, 4);
