@@ -39,6 +39,14 @@ std::vector<ByteRange> seamsBefore(const std::vector<ByteRange>& missing, const 
   return seams;
 }
 
+Result onDisk(const Schedule::File& file, PartFile::Synced synced) {
+  Result result{.kind = Result::Kind::onDisk, .file = file};
+  result.facts = file->factsOf(synced);
+  result.newBytes = synced.newBytes;
+  result.ranges = std::move(synced.ranges);
+  return result;
+}
+
 }  // namespace
 
 // --- how a file is begun
@@ -236,11 +244,7 @@ void FileKeeper::record(const File& file) {
   PartFile::Synced synced = file->part.sync();
   const std::lock_guard lock(run_.mutex);
   file->recordPending = false;
-  run_.tell({.kind = Result::Kind::onDisk,
-             .file = file,
-             .ranges = std::move(synced.ranges),
-             .facts = file->factsOf(synced),
-             .newBytes = synced.newBytes});
+  run_.tell(onDisk(file, std::move(synced)));
   if (file->hasEnded()) request(file);
 }
 
@@ -257,12 +261,9 @@ void FileKeeper::finish(const File& file) {
     return publish(file);
   }
   const std::lock_guard lock(run_.mutex);
-  run_.tell({.kind = Result::Kind::onDisk,
-             .file = file,
-             .ranges = std::move(synced.ranges),
-             .facts = file->factsOf(synced),
-             .whole = true,
-             .newBytes = synced.newBytes});
+  Result result = onDisk(file, std::move(synced));
+  result.whole = true;
+  run_.tell(std::move(result));
 }
 
 void FileKeeper::publish(const File& file) {
@@ -307,20 +308,20 @@ void FileKeeper::giveUp(const File& file) {
     file->part.close();
   }
   const std::lock_guard lock(run_.mutex);
-  if (synced.newBytes > 0 && !discards) {
-    run_.tell({.kind = Result::Kind::onDisk,
-               .file = file,
-               .ranges = std::move(synced.ranges),
-               .facts = file->factsOf(synced)});
+  const std::uint64_t newBytes = synced.newBytes;
+  if (newBytes > 0 && !discards) {
+    Result result = onDisk(file, std::move(synced));
+    result.newBytes = 0;  // They count with what follows.
+    run_.tell(std::move(result));
   }
-  if (!file->isToBegin) return run_.tell({.kind = Result::Kind::failed, .file = file, .newBytes = synced.newBytes});
+  if (!file->isToBegin) return run_.tell({.kind = Result::Kind::failed, .file = file, .newBytes = newBytes});
   const std::uint64_t keptBytes = sizeOf(file->item.done);
   run_.progress.bytes -= sizeOf(file->part.written()) - keptBytes;
   run_.progress.bytesKept -= keptBytes;
   run_.tell({.kind = Result::Kind::restarted,
              .file = file,
              .why = file->isOfAnotherFile() ? file->failure->what() : "",
-             .newBytes = synced.newBytes});
+             .newBytes = newBytes});
 }
 
 /// Somebody else wrote to the file between two runs.
