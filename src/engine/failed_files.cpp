@@ -174,8 +174,8 @@ void writeReason(json::Writer& json, const platform::BatchError& error) {
 }
 
 fs::path failureFolder(const fs::path& output, const model::DatasetId& dataset, const model::BatchId& batch) {
-  const fs::path usual = batchFolder(output, dataset, batch);
-  return output / (dataset.value() + ".failed") / usual.filename();
+  batchFolder(output, model::Layout::plain, dataset, batch);  // refuses ids that can't be folders
+  return output / (dataset.value() + ".failed") / batch.value();
 }
 
 FetchedFailure fetchFailure(const FailureTools& tools, const platform::FailedBatch& batch,

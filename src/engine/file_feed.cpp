@@ -32,7 +32,8 @@ std::filesystem::file_type typeOf(const std::filesystem::path& target) {
 std::map<std::pair<std::string, std::uint64_t>, std::string> hashesInManifest(const model::Job& job,
                                                                               const model::BatchId& batch) {
   const std::filesystem::path folder = folderOf(job, batch);
-  if (typeOf(folder / kManifestName) != std::filesystem::file_type::regular) return {};
+  const std::optional<std::filesystem::path> there = manifestIn(folder);
+  if (!there || typeOf(*there) != std::filesystem::file_type::regular) return {};
   try {
     const Manifest manifest = readManifest(folder);
     if (manifest.datasetId != job.datasetId.value() || manifest.batchId != batch.value()) return {};
@@ -168,11 +169,17 @@ bool FileFeed::loadPage() {
       checkedFolder = std::move(folder);
     }
     page_.push_back(prepared(record, std::move(item), started));
+    if (page_.back().existingSha256.empty() || record.state == FileState::failed) unmark(record.remote.batchId);
     handedOut_.insert(record.id);
     underWay_.insert(record.id);
   }
   context_.tools.store.markStarted(started);
   return true;
+}
+
+/// Something of the batch is about to be fetched; once is enough, since only this run says that all is whole again.
+void FileFeed::unmark(const model::BatchId& batch) {
+  if (unmarked_.insert(batch).second) unmarkWhole(folderOf(context_.job, batch), context_.tools.files);
 }
 
 std::vector<FileRecord> FileFeed::nextRecords() {

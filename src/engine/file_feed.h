@@ -107,6 +107,7 @@ class FileFeed final : public transfer::ItemFeed {
   bool folderFolds();
   void listed();
   bool loadPage();
+  void unmark(const model::BatchId& batch);
   std::vector<model::FileRecord> nextRecords();
   transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
                                   std::vector<std::int64_t>& started);
@@ -126,6 +127,7 @@ class FileFeed final : public transfer::ItemFeed {
   std::optional<bool> folds_;
   std::set<std::int64_t> handedOut_;  ///< And not done yet, or failed: not to be handed out again.
   std::set<std::int64_t> underWay_;
+  std::set<model::BatchId> unmarked_;  ///< Not said to be whole, since files of theirs are fetched.
   std::optional<model::BatchId> manifestOf_;
   std::map<std::pair<std::string, std::uint64_t>, std::string> hashes_;  ///< By path and length, in that manifest.
   std::unique_ptr<BatchLister> lister_;                                  // last: its thread calls wake_

@@ -241,24 +241,6 @@ std::optional<fs::path> namedBy(const fs::path& link) {
 
 }  // namespace
 
-bool canBeFolder(const std::string& id) {
-  return model::isWellFormedId(id) && !isPassedOver(id) && id != kLatestName && id != kManifestName;
-}
-
-fs::path batchFolder(const fs::path& output, const model::DatasetId& dataset, const model::BatchId& batch) {
-  for (const std::string& id : {dataset.value(), batch.value()}) {
-    if (!canBeFolder(id)) {
-      throw core::Error(core::Category::protocol,
-                        "the platform's id '" + core::printable(id, 80) + "' can't be the name of a folder");
-    }
-  }
-  return output / dataset.value() / batch.value();
-}
-
-fs::path folderOf(const model::Job& job, const model::BatchId& batch) {
-  return batchFolder(job.request.output, job.datasetId, batch);
-}
-
 void refuseLink(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_symlink(fs::symlink_status(folder, ignored))) return;
@@ -293,6 +275,7 @@ void settleListing(StepContext& context, const model::BatchId& batch,
   std::vector<std::int64_t> moved;
   if (!displaced.empty()) holdFolders(context);
   const fs::path folder = folderOf(context.job, batch);
+  if (!displaced.empty()) unmarkWhole(folder, context.tools.files);
   const std::string tag = transfer::partTagOf(context.job.uuid);
   for (const auto& file : displaced) {
     refuseLink((folder / file.to).parent_path());
@@ -322,10 +305,12 @@ std::vector<Alias> aliasesOf(core::FileSystem& files, const fs::path& folder, bo
   const std::unique_ptr<Names> taken =
       folds ? std::unique_ptr<Names>(std::make_unique<TriedNames>(files, folder, names.size()))
             : std::make_unique<ExactNames>();
-  // Of each file, the first name that is the same; of the manifest, one more.
+  // Of each file, the first name that is the same; of our own names, one more.
   std::vector<std::size_t> same(names.size());
   std::vector<bool> inFolder(names.size() + 1);
-  taken->add(kManifestName, names.size());
+  for (const std::string_view name : {kManifestName, kOldManifestName, kSuccessName}) {
+    taken->add(std::string(name), names.size());
+  }
   for (std::size_t at = 0; at < names.size(); ++at) {
     same[at] = taken->add(names[at].name, at);
     if (same[at] == at) continue;
@@ -337,7 +322,7 @@ std::vector<Alias> aliasesOf(core::FileSystem& files, const fs::path& folder, bo
   for (std::size_t at = 0; at < names.size(); ++at) {
     // Of equal names no word is needed, unless their folder's name is taken.
     std::int64_t alias = inFolder[at] ? folders.folderFor(names[at], same[at]) : 0;
-    if (alias == 1 && !folds) alias = 0;
+    if (alias == 1 && !folds && same[at] != names.size()) alias = 0;
     if (alias != names[at].alias) changed.push_back({.file = names[at].file, .alias = alias});
   }
   return changed;
@@ -345,7 +330,7 @@ std::vector<Alias> aliasesOf(core::FileSystem& files, const fs::path& folder, bo
 
 void switchLatest(const fs::path& datasetFolder, core::FileSystem& files,
                   const std::function<void(std::string_view)>& tell) {
-  const fs::path link = datasetFolder / kLatestName;
+  const fs::path link = latestIn(datasetFolder);
   removeLeftovers(datasetFolder, files);
   const auto lock = lockOf(datasetFolder);
   // Looked at again after each switch: without the lock another process may have brought a newer batch meanwhile.
@@ -369,7 +354,7 @@ void switchLatest(const fs::path& datasetFolder, core::FileSystem& files,
 
 void bringLatest(const fs::path& batchFolder, core::FileSystem& files,
                  const std::function<void(std::string_view)>& tell) {
-  const fs::path link = batchFolder.parent_path() / kLatestName;
+  const fs::path link = latestIn(batchFolder.parent_path());
   {
     const auto lock = lockOf(link.parent_path());
     const std::optional<fs::path> named = namedBy(link);
@@ -384,7 +369,7 @@ void bringLatest(const fs::path& batchFolder, core::FileSystem& files,
 
 void mendLatest(const fs::path& datasetFolder, core::FileSystem& files,
                 const std::function<void(std::string_view)>& tell) {
-  if (!namedBy(datasetFolder / kLatestName)) switchLatest(datasetFolder, files, tell);
+  if (!namedBy(latestIn(datasetFolder))) switchLatest(datasetFolder, files, tell);
 }
 
 }  // namespace caiexport::engine

@@ -1,8 +1,6 @@
 #pragma once
-/// What lies where below --output:
-///
-///     OUTPUT/<dataset id>/<batch id>/   a batch's files and its manifest
-///     OUTPUT/<dataset id>/latest        a link to the newest batch
+/// What a run does with the folders of its batches (see layout.h): holds them, keeps names in them apart, and has the
+/// link to the newest batch follow.
 
 #include <filesystem>
 #include <functional>
@@ -11,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "caiexport/engine/layout.h"
 #include "caiexport/model/ids.h"
 #include "caiexport/store/job_store.h"
 
@@ -21,17 +20,6 @@ class FileSystem;
 namespace caiexport::engine {
 
 struct StepContext;
-
-/// Whether the id can be the name of a batch's folder: ids of the platform can, but for names that have a meaning of
-/// their own in a dataset's folder (`latest`, or hidden ones).
-bool canBeFolder(const std::string& id);
-
-/// OUTPUT/<dataset id>/<batch id>. Error(protocol) if the platform's ids can't be folder names.
-std::filesystem::path batchFolder(const std::filesystem::path& output, const model::DatasetId& dataset,
-                                  const model::BatchId& batch);
-
-/// The same for a batch of the job.
-std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
 
 /// Error(io) for a link in place of one of the job's own folders, which would take the data elsewhere.
 void refuseLink(const std::filesystem::path& folder);
@@ -58,7 +46,7 @@ void removeProbes(core::FileSystem& files, const std::filesystem::path& folder);
 std::vector<store::JobStore::Alias> aliasesOf(core::FileSystem& files, const std::filesystem::path& folder, bool folds,
                                               std::span<const store::JobStore::ListedName> names);
 
-// --- The link `latest`.
+// --- The link to the newest batch: `latest`, or what latestIn() calls it.
 
 /// Makes `latest` name the batch folder with a manifest whose batch is the newest by `created`; in one step, so that a
 /// reader meets the old or the new one. Never goes to an older batch while the one it names is there. What stands in

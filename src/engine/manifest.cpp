@@ -63,7 +63,8 @@ bool staysInFolder(const fs::path& path) {
 
 ManifestFile fileFrom(const Entry& entry, const fs::path& file) {
   const std::optional<std::uint64_t> bytes = entry.number("bytes");
-  ManifestFile read{.path = entry.text("name"),
+  // Up to version 0.1.0 the name was the path.
+  ManifestFile read{.path = entry.text(entry.member("path", Kind::text) != 0 ? "path" : "name"),
                     .bytes = bytes.value_or(0),
                     .sha256 = entry.text("sha256"),
                     .records = entry.number("records"),
@@ -107,7 +108,7 @@ Manifest read(const Document& document, const fs::path& file) {
 
 void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
   std::error_code error;
-  if (fs::is_regular_file(folder / kManifestName, error)) {
+  if (manifestIn(folder)) {
     found.push_back(folder);
     return;
   }
@@ -115,7 +116,7 @@ void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
   fs::directory_iterator entries(folder, error);
   if (error) core::throwIoError("read the folder", folder, error.value());
   for (const fs::directory_entry& entry : entries) {
-    const bool latest = entry.path().filename() == kLatestName && entry.is_symlink(error);
+    const bool latest = isLatest(entry.path()) && entry.is_symlink(error);
     if (entry.is_directory(error) && !latest && !isPassedOver(entry.path())) collect(entry.path(), levels - 1, found);
   }
 }
@@ -141,24 +142,33 @@ Manifest parseManifest(const std::string& text, const fs::path& file) {
 Manifest readManifest(const fs::path& folder) {
   // Of about a million files.
   constexpr std::uint64_t kMostBytes = 256U << 20U;
-  const fs::path file = folder / kManifestName;
+  const fs::path file = manifestIn(folder).value_or(folder / kManifestName);
   const std::string text = core::readRegularFile(file, kMostBytes + 1);
   if (text.size() > kMostBytes) throwBroken(file, "it is larger than " + core::formatBytes(kMostBytes));
   return parseManifest(text, file);
 }
 
-std::optional<Manifest> manifestHead(const fs::path& folder) {
+namespace {
+
+std::optional<Manifest> headOf(const fs::path& file) {
   // The writer puts the list of files last.
   constexpr std::string_view kList = "\"files\":";
   constexpr std::size_t kLongestHead = 1U << 16U;
   try {
-    const std::string head = core::readRegularFile(folder / kManifestName, kLongestHead);
+    const std::string head = core::readRegularFile(file, kLongestHead);
     const std::size_t list = head.find(kList);
     if (list == head.npos) return std::nullopt;
-    return parseManifest(head.substr(0, list) + "\"files\": []}", folder / kManifestName);
+    return parseManifest(head.substr(0, list) + "\"files\": []}", file);
   } catch (const Error&) {
     return std::nullopt;
   }
+}
+
+}  // namespace
+
+std::optional<Manifest> manifestHead(const fs::path& folder) {
+  const std::optional<fs::path> file = manifestIn(folder);
+  return file ? headOf(*file) : std::nullopt;
 }
 
 std::vector<fs::path> foldersWithManifest(const fs::path& folder) {
@@ -170,18 +180,14 @@ std::vector<fs::path> foldersWithManifest(const fs::path& folder) {
   return found;
 }
 
-bool isPassedOver(const fs::path& name) {
-  const std::string last = name.filename().string();
-  return last.empty() || last.front() == '.' || last.ends_with(".part");
-}
-
 namespace {
 
 using Sums = store::JobStore::BatchSums;
 
 void writeEntry(json::Writer& json, const model::FileRecord& file) {
   json.beginObject();
-  json.key("name").value(file.path);
+  json.key("path").value(file.path);
+  json.key("name").value(file.remote.name);
   json.key("dataset_file_id").value(file.remote.datasetFileId.value());
   json.key("bytes").value(file.remote.lengthBytes);
   json.key("sha256").value(file.sha256);
@@ -266,14 +272,30 @@ void writeEntries(const model::Job& job, const model::Batch& batch, store::JobSt
 
 }  // namespace
 
+namespace {
+
+bool isManifestOf(const std::optional<Manifest>& manifest, const model::Job& job, const model::BatchId& batch) {
+  return manifest && manifest->datasetId == job.datasetId.value() && manifest->batchId == batch.value();
+}
+
+/// With the new one in place the batch needs it no more. Somebody else's file of that name stays.
+void removeOldManifest(const fs::path& folder, const model::Job& job, const model::BatchId& batch,
+                       core::FileSystem& files) {
+  const fs::path old = folder / kOldManifestName;
+  if (!files.sizeOf(old) || !isManifestOf(headOf(old), job, batch)) return;
+  files.remove(old);
+  files.syncDirectory(folder);
+}
+
+}  // namespace
+
 void requireOwnManifest(const model::Job& job, const model::BatchId& batch) {
   const std::filesystem::path file = folderOf(job, batch) / kManifestName;
   std::error_code ignored;
   const auto type = std::filesystem::symlink_status(file, ignored).type();
   if (type == std::filesystem::file_type::not_found || job.request.force) return;
   if (type == std::filesystem::file_type::regular) {
-    const std::optional<Manifest> there = manifestHead(file.parent_path());
-    if (there && there->datasetId == job.datasetId.value() && there->batchId == batch.value()) return;
+    if (isManifestOf(headOf(file), job, batch)) return;
   }
   throw core::Error(core::Category::io,
                     "'" + core::printable(file.string()) + "' is there already and is not the manifest of this batch",
@@ -296,6 +318,8 @@ void writeManifest(const model::Job& job, const model::Batch& batch, store::JobS
   }
   files.rename(part, folder / kManifestName);
   files.syncDirectory(folder);
+  removeOldManifest(folder, job, batch.id, files);
+  markWhole(folder, files);
 }
 
 }  // namespace caiexport::engine

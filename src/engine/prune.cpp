@@ -52,7 +52,7 @@ class Pruning {
                            const std::vector<model::Replacement>& replaced) {
     const auto moved = std::ranges::find(replaced, batch, &model::Replacement::batch);
     if (moved != replaced.end() && moved->action == model::ReplaceAction::aside) return moved->path;
-    return job.request.output / job.datasetId.value() / batch.value();
+    return recordedFolder(job, batch);
   }
 
   void pruneJob(JobId id) {
@@ -96,10 +96,10 @@ class Pruning {
     history_.forEachFile(job.id, [&](const model::FileRecord& file) {
       if (!file.sha256.empty() && folders.contains(file.remote.batchId)) recorded.push_back(file);
     });
-    for (const model::FileRecord& file : recorded) pruneFile(job, folders.at(file.remote.batchId) / file.path, file);
+    for (const model::FileRecord& file : recorded) pruneFile(job, folders.at(file.remote.batchId), file);
     if (request_.dryRun) return true;
     for (const auto& [batch, folder] : folders) tidy(folder);
-    if (!folders.empty()) tidyDataset(job.request.output / job.datasetId.value());
+    if (!folders.empty()) tidyDataset(job);
     return true;
   }
 
@@ -108,8 +108,9 @@ class Pruning {
     return left == right || fs::equivalent(left, right, ignored);
   }
 
-  void pruneFile(const model::Job& job, const fs::path& path, const model::FileRecord& file) {
+  void pruneFile(const model::Job& job, const fs::path& folder, const model::FileRecord& file) {
     if (stop_.stop_requested()) throw core::Interrupted();
+    const fs::path path = folder / file.path;
     const std::optional<std::uint64_t> bytes = files_.sizeOf(path);
     if (!bytes) return;
     for (const auto& [sharer, output] : records_.sharersOf(file.id)) {
@@ -123,7 +124,10 @@ class Pruning {
     }
     // What two pruned jobs share is counted once: the second one no longer finds it, but in a dry run it would.
     if (request_.dryRun && !told_.insert(path).second) return;
-    if (!request_.dryRun) files_.remove(path);
+    if (!request_.dryRun) {
+      if (unmarked_.insert(folder).second) unmarkWhole(folder, files_);
+      files_.remove(path);
+    }
     ++result_.files;
     result_.bytes += *bytes;
   }
@@ -132,8 +136,7 @@ class Pruning {
 
   /// The manifest of files that are all gone would only tell what is not there; then the folder, if nothing is left.
   void tidy(const fs::path& folder) {
-    std::error_code ignored;
-    if (fs::is_regular_file(folder / kManifestName, ignored)) {
+    if (manifestIn(folder)) {
       const Manifest manifest = readManifest(folder);
       const bool any = std::ranges::any_of(
           manifest.files, [&](const ManifestFile& file) { return files_.sizeOf(folder / file.path).has_value(); });
@@ -142,15 +145,19 @@ class Pruning {
         const fs::path inner = (folder / file.path).parent_path();
         if (inner != folder) files_.removeEmptyDirectory(inner);
       }
-      files_.remove(folder / kManifestName);
+      unmarkWhole(folder, files_);
+      for (const std::string_view name : {kOldManifestName, kManifestName}) files_.remove(folder / name);
     }
     files_.syncDirectory(folder);
     if (files_.removeEmptyDirectory(folder)) files_.syncDirectory(folder.parent_path());
   }
 
-  void tidyDataset(const fs::path& folder) {
-    files_.removeEmptyDirectory(folder / kReplacedName);
-    switchLatest(folder, files_, [](std::string_view) {});
+  void tidyDataset(const model::Job& job) {
+    for (const fs::path& folder : asideFolders(job.request.output, job.datasetId)) files_.removeEmptyDirectory(folder);
+    files_.removeEmptyDirectory(job.request.output / kReplacedName);
+    for (const fs::path& folder : datasetFolders(job.request.output, job.datasetId)) {
+      switchLatest(folder, files_, [](std::string_view) {});
+    }
   }
 
   store::PruneStore& records_;
@@ -161,6 +168,7 @@ class Pruning {
   std::stop_token stop_;
   std::set<JobId> going_;
   std::set<fs::path> told_;
+  std::set<fs::path> unmarked_;  ///< Not said to be whole any more.
   PruneResult result_;
 };
 

@@ -1,6 +1,7 @@
 #include "replacing.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -34,13 +35,26 @@ void refuseLinkOf(const fs::path& folder, const model::BatchId& batch, const cha
       {.hint = "see where the link leads, move or delete what is there, and remove the link; the next sync continues"});
 }
 
+/// In place of `.replaced`, or of the dataset's folder in it.
+void refuseAsideLink(const fs::path& aside, const model::BatchId& batch, const char* what) {
+  if (aside.parent_path().filename() == kReplacedName) refuseLinkOf(aside.parent_path(), batch, what);
+  refuseLinkOf(aside, batch, what);
+}
+
 void moveAside(const fs::path& folder, const fs::path& target, core::FileSystem& files) {
   if (!isThere(folder)) return;  // moved before a crash, or never here
   const core::DirectoryLock lock(folder);
   files.createDirectories(target.parent_path());
+  unmarkWhole(folder, files);
   files.rename(folder, target);
   files.syncDirectory(target.parent_path());
   files.syncDirectory(folder.parent_path());
+}
+
+fs::path freeName(const fs::path& wanted) {
+  fs::path free = wanted;
+  for (int copy = 2; isThere(free); ++copy) free = wanted.string() + "." + std::to_string(copy);
+  return free;
 }
 
 /// What is ours in a batch folder, relative to it.
@@ -116,8 +130,9 @@ class FolderDeletion {
   FolderDeletion(fs::path folder, const std::vector<std::string>& recorded, core::FileSystem& files)
       : folder_(std::move(folder)), recorded_(recorded), files_(files) {}
 
-  /// The manifest goes last: it tells the next run what is ours. Error(io) for what lies behind a link, and for files
-  /// of which nothing tells whose they are; the rest is deleted.
+  /// First of all the folder is said to be no whole batch any more; the manifest goes last: it tells the next run what
+  /// is ours. Error(io) for what lies behind a link, and for files of which nothing tells whose they are; the rest is
+  /// deleted.
   Removed run() {
     const core::DirectoryLock lock(folder_);
     Removed removed{.folder = folder_};
@@ -125,6 +140,11 @@ class FolderDeletion {
     const std::set<std::string> own = ownFiles(folder_, recorded_);
     removeProbes(files_, folder_);
     if (own.empty()) refuseUnknown();
+    const bool marked = !own.contains(std::string(kSuccessName)) && files_.sizeOf(folder_ / kSuccessName) == 0U;
+    if (marked) {
+      remove(folder_ / kSuccessName);
+      files_.syncDirectory(folder_);
+    }
     std::optional<fs::path> link;
     for (const fs::path name : own) {
       const fs::path path = folder_ / name;
@@ -143,8 +163,10 @@ class FolderDeletion {
     files_.syncDirectory(folder_);
     if (link) throwBehindLink(*link);
     remove(folder_ / "manifest.json.new.part");
-    for (const fs::path& part : leftovers_.of(folder_ / kManifestName)) remove(part);
-    remove(folder_ / kManifestName);
+    for (const std::string_view name : {kOldManifestName, kManifestName}) {
+      for (const fs::path& part : leftovers_.of(folder_ / name)) remove(part);
+      remove(folder_ / name);
+    }
     files_.syncDirectory(folder_);
     if (!files_.removeEmptyDirectory(folder_)) {
       removed.left = countFiles(folder_);
@@ -171,7 +193,9 @@ class FolderDeletion {
 
   /// No record and no manifest: the files may all be the batch's.
   void refuseUnknown() const {
-    if (countFiles(folder_) == (isThere(folder_ / kManifestName) ? 1U : 0U)) return;
+    const auto isOurs = [&](std::string_view name) { return isThere(folder_ / name); };
+    const std::array ours{kManifestName, kOldManifestName, kSuccessName};
+    if (countFiles(folder_) == static_cast<std::uint64_t>(std::ranges::count_if(ours, isOurs))) return;
     throw core::Error(core::Category::io,
                       "neither a record nor a manifest tells which files in '" + core::printable(folder_.string()) +
                           "' are the batch's: none of them is deleted",
@@ -216,10 +240,9 @@ class FirstError {
 void deleteAt(const store::SyncPlace& place, const model::BatchId& batch, const std::vector<std::string>& recorded,
               core::FileSystem& files, std::vector<Removed>& removed) {
   std::vector<fs::path> folders = asideCopies(place, batch);
-  folders.push_back(folderOf(place, batch));
+  for (fs::path& folder : foldersOf(place, batch)) folders.push_back(std::move(folder));
   FirstError failed;
   for (const fs::path& folder : folders) {
-    if (!isThere(folder)) continue;
     failed.of([&] {
       refuseLinkOf(folder, batch, "deleted");
       removed.push_back(FolderDeletion(folder, recorded, files).run());
@@ -270,49 +293,50 @@ std::uint64_t Replaced::left() const {
   return sum;
 }
 
-fs::path folderOf(const store::SyncPlace& place, const model::BatchId& batch) {
-  return batchFolder(place.output, place.dataset, batch);
-}
-
-fs::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch) {
-  const fs::path wanted = folderOf(place, batch).parent_path() / kReplacedName / batch.value();
-  fs::path free = wanted;
-  for (int copy = 2; isThere(free); ++copy) free = wanted.string() + "." + std::to_string(copy);
-  return free;
+std::vector<fs::path> foldersOf(const store::SyncPlace& place, const model::BatchId& batch) {
+  batchFolder(place.output, model::Layout::plain, place.dataset, batch);  // refuses ids that can't be folders
+  return batchFolders(place.output, place.dataset, batch);
 }
 
 std::vector<fs::path> asideCopies(const store::SyncPlace& place, const model::BatchId& batch) {
-  const fs::path aside = folderOf(place, batch).parent_path() / kReplacedName;
   const std::string& first = batch.value();
   std::vector<fs::path> copies;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(aside, error)) {
-    const std::string name = entry.path().filename().string();
-    const bool numbered = name.starts_with(first + ".") && core::parseUnsigned(name.substr(first.size() + 1));
-    if (name != first && !numbered) continue;
-    // The id of another batch may look like that, too.
-    const std::optional<Manifest> manifest = manifestHead(entry.path());
-    if (manifest && manifest->batchId != first && !manifest->batchId.empty()) continue;
-    copies.push_back(entry.path());
+  for (const fs::path& aside : asideFolders(place.output, place.dataset)) {
+    std::error_code error;
+    const std::size_t before = copies.size();
+    for (const auto& entry : fs::directory_iterator(aside, error)) {
+      const std::string name = idIn(entry.path());
+      const bool numbered = name.starts_with(first + ".") && core::parseUnsigned(name.substr(first.size() + 1));
+      if (name != first && !numbered) continue;
+      // The id of another batch may look like that, too.
+      const std::optional<Manifest> manifest = manifestHead(entry.path());
+      if (manifest && manifest->batchId != first && !manifest->batchId.empty()) continue;
+      copies.push_back(entry.path());
+    }
+    if (copies.size() == before) continue;
+    refuseAsideLink(aside, batch, "deleted");
   }
-  if (!copies.empty()) refuseLinkOf(aside, batch, "deleted");
   std::ranges::sort(copies);
   return copies;
 }
 
 bool liesElsewhere(const store::SyncPlace& place, const model::BatchId& batch, store::SyncStore& records) {
   return std::ranges::any_of(otherPlaces(place, batch, records), [&](const store::SyncPlace& other) {
-    return isThere(folderOf(other, batch)) || !asideCopies(other, batch).empty();
+    return !foldersOf(other, batch).empty() || !asideCopies(other, batch).empty();
   });
 }
 
 Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, bool everywhere,
                       store::SyncStore& records, core::FileSystem& files) {
-  const fs::path folder = folderOf(place, replacement.batch);
+  const std::vector<fs::path> there = foldersOf(place, replacement.batch);
+  const fs::path folder = there.empty() ? fs::path() : there.front();
   if (replacement.action == ReplaceAction::aside) {
-    refuseLinkOf(folder.parent_path() / kReplacedName, replacement.batch, "put aside");
-    const bool taken = isThere(replacement.path) && isThere(folder);
-    if (replacement.path.empty() || taken) replacement.path = asideFolder(place, replacement.batch);
+    // With nothing there it was moved before a crash, and the record tells where to.
+    if (!folder.empty()) {
+      const fs::path aside = asideFolderOf(folder.parent_path());
+      refuseAsideLink(aside, replacement.batch, "put aside");
+      if (replacement.path.empty() || isThere(replacement.path)) replacement.path = freeName(aside / folder.filename());
+    }
   } else {
     replacement.path.clear();
   }

@@ -14,10 +14,8 @@ class FileSystem;
 
 namespace caiexport::engine {
 
-/// The batch's folder; see batchFolder.
-std::filesystem::path folderOf(const store::SyncPlace& place, const model::BatchId& batch);
-/// A free name for the batch below kReplacedName.
-std::filesystem::path asideFolder(const store::SyncPlace& place, const model::BatchId& batch);
+/// Where the batch lies, in either layout. Error(protocol) if the platform's ids can't be folder names.
+std::vector<std::filesystem::path> foldersOf(const store::SyncPlace& place, const model::BatchId& batch);
 /// Where copies of it lie that were put aside. Error(io) if that is behind a link.
 std::vector<std::filesystem::path> asideCopies(const store::SyncPlace& place, const model::BatchId& batch);
 /// Whether it lies in another folder that the record knows of, put aside or not.

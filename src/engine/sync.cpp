@@ -113,7 +113,7 @@ class SyncRun {
                    core::printable(one.heir.replayReason, 200) +
                    "\"), and neither Catalog nor the record tells which that is: it is NOT deleted",
                {.hint = "find out which batch it is, and delete it in " +
-                        core::printable((place_.output / place_.dataset.value()).string()) +
+                        core::printable(datasetFolder(place_.output, request_.job.layout, place_.dataset).string()) +
                         " and wherever else it is; --replayed keep, once, then says that this is done"}));
   }
 
@@ -188,7 +188,8 @@ class SyncRun {
     if (const std::optional<JobId> failed = records_.failedJob(place_, batch.id)) {
       const model::ExportRequest before = tools_.store.load(*failed).request;
       const bool same = before.baseUrl == request.baseUrl && before.guards == request.guards &&
-                        before.verify == request.verify && before.force == request.force;
+                        before.verify == request.verify && before.force == request.force &&
+                        before.layout == request.layout;
       if (same) return *failed;
     }
     return tools_.store.createJob(request, core::newUuid(), model::makePlan(request)).id;
@@ -306,16 +307,17 @@ class SyncRun {
   }
 
   void mendLatestAt(const std::filesystem::path& output) {
-    mendLatest(output / place_.dataset.value(), tools_.files, [&](std::string_view text) { tell(text); });
+    for (const std::filesystem::path& folder : datasetFolders(output, place_.dataset)) {
+      mendLatest(folder, tools_.files, [&](std::string_view text) { tell(text); });
+    }
   }
 
   /// Once in a run, however that ended: after each batch it would take quadratic time.
   void lookAtAllForLatest() {
-    std::error_code ignored;
-    const std::filesystem::path folder = place_.output / place_.dataset.value();
-    if (!std::filesystem::is_directory(folder, ignored)) return;
     try {
-      switchLatest(folder, tools_.files, [](std::string_view) {});  // what stands in its way was told
+      for (const std::filesystem::path& folder : datasetFolders(place_.output, place_.dataset)) {
+        switchLatest(folder, tools_.files, [](std::string_view) {});  // what stands in its way was told
+      }
     } catch (const Error& error) {
       if (!result_.error) result_.error = error;
     }

@@ -183,9 +183,10 @@ class Planner {
   /// Whether there is a batch here of which it is not known how its maker calls it.
   bool mayLieHere() {
     if (!strangers_) {
-      const fs::path folder = place_.output / place_.dataset.value();
-      strangers_ = (records_ != nullptr && records_->lacksExternalIds(place_)) || holdsStrangers(folder) ||
-                   holdsStrangers(folder / kReplacedName);
+      std::vector<fs::path> folders = asideFolders(place_.output, place_.dataset);
+      for (fs::path& folder : datasetFolders(place_.output, place_.dataset)) folders.push_back(std::move(folder));
+      strangers_ = (records_ != nullptr && records_->lacksExternalIds(place_)) ||
+                   std::ranges::any_of(folders, [this](const fs::path& folder) { return holdsStrangers(folder); });
     }
     return *strangers_;
   }
@@ -193,7 +194,7 @@ class Planner {
   bool holdsStrangers(const fs::path& folder) const {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-      const std::string name = entry.path().filename().string();
+      const std::string name = idIn(entry.path());
       if (!entry.is_directory(error) || !canBeFolder(name)) continue;
       // A second copy that was put aside: BATCH.2
       const BatchId ids[] = {BatchId(name), BatchId(name.substr(0, name.rfind('.')))};
@@ -337,10 +338,7 @@ class Planner {
     }
   }
 
-  bool isOnDisk(const BatchId& batch) const {
-    std::error_code ignored;
-    return canBeFolder(batch.value()) && fs::exists(fs::symlink_status(folderOf(place_, batch), ignored));
-  }
+  bool isOnDisk(const BatchId& batch) const { return canBeFolder(batch.value()) && !foldersOf(place_, batch).empty(); }
 
   ReplaceAction wantedAction(const model::Superseded& one) const {
     return request_.replayed.value_or(one.privacy ? ReplaceAction::remove : ReplaceAction::aside);

@@ -45,11 +45,10 @@ std::string plainPercent(double value) {
 }
 
 [[noreturn]] void refuse(const StepContext& context, const std::string& message) {
-  throw Error(
-      Category::verification, message,
-      {.hint = "the files are kept in " +
-               core::printable((context.job.request.output / context.job.datasetId.value()).string()) +
-               " and `latest` stays; to accept them, run again without this guard (nothing is downloaded twice)"});
+  throw Error(Category::verification, message,
+              {.hint = "the files are kept in " + core::printable(folderOf(context.job).string()) + " and `" +
+                       latestIn(folderOf(context.job)).filename().string() +
+                       "` stays; to accept them, run again without this guard (nothing is downloaded twice)"});
 }
 
 void requireSimilar(StepContext& context, const std::string& what, std::uint64_t records, double mostPercent) {
@@ -455,7 +454,9 @@ Turn verifyFiles(StepContext& context) {
   if (!context.job.request.batches.batch.empty() && context.job.batches.size() == 1) {
     bringLatest(folderOf(context.job, context.job.batches.front().id), context.tools.files, tell);
   } else {
-    switchLatest(context.job.request.output / context.job.datasetId.value(), context.tools.files, tell);
+    for (const std::filesystem::path& folder : datasetFolders(context.job.request.output, context.job.datasetId)) {
+      switchLatest(folder, context.tools.files, tell);
+    }
   }
   context.tools.store.finishStep(context.job.id, context.step.name, {.records = records});
   return {};

@@ -37,6 +37,8 @@ constexpr std::array<Named<Kind>, 2> kKinds{{{Kind::dataset, "dataset"}, {Kind::
 constexpr std::array<Named<VerifyLevel>, 3> kVerifyLevels{
     {{VerifyLevel::size, "size"}, {VerifyLevel::footer, "footer"}, {VerifyLevel::full, "full"}}};
 
+constexpr std::array<Named<Layout>, 2> kLayouts{{{Layout::plain, "plain"}, {Layout::hive, "hive"}}};
+
 constexpr std::array<Named<StepName>, 9> kStepNames{{
     {StepName::evaluateSegment, "evaluate_segment"},
     {StepName::createDataset, "create_dataset"},
@@ -85,6 +87,9 @@ std::string_view nameOf(Kind kind) {
 std::string_view nameOf(VerifyLevel level) {
   return nameIn(kVerifyLevels, level);
 }
+std::string_view nameOf(Layout layout) {
+  return nameIn(kLayouts, layout);
+}
 std::string_view nameOf(StepName name) {
   return nameIn(kStepNames, name);
 }
@@ -103,6 +108,9 @@ std::optional<Kind> kindFrom(std::string_view name) {
 }
 std::optional<VerifyLevel> verifyLevelFrom(std::string_view name) {
   return valueIn(kVerifyLevels, name);
+}
+std::optional<Layout> layoutFrom(std::string_view name) {
+  return valueIn(kLayouts, name);
 }
 std::optional<StepName> stepNameFrom(std::string_view name) {
   return valueIn(kStepNames, name);
@@ -213,6 +221,10 @@ std::vector<ByteRange> missing(std::span<const ByteRange> done, std::uint64_t le
   }
   if (reached < lengthBytes) gaps.push_back({reached, lengthBytes});
   return gaps;
+}
+
+bool isOwnName(std::string_view name) {
+  return name == kManifestName || name == kOldManifestName || name == kSuccessName;
 }
 
 }  // namespace caiexport::model

@@ -100,6 +100,15 @@ void startAgain(Database& database, std::int64_t file) {
   Query(database, "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL WHERE id = ?").with(file).run();
 }
 
+/// A name that is ours in the batch's folder: the platform's file of that name is never there, not even for a while.
+void giveFolder(Database& database, const BatchRow& batch, const model::RemoteFile& file) {
+  Query(database,
+        "UPDATE file SET alias = 1, in_folder = CASE claimed WHEN 0 THEN 1 ELSE in_folder END"
+        " WHERE batch = ? AND name_hash = ? AND name = ? AND dataset_file_id = ? AND alias = 0")
+      .with(batch.id, hashOf(file.name), file.name, file.datasetFileId.value())
+      .run();
+}
+
 void saveFile(Database& database, model::JobId job, const BatchRow& batch, const model::RemoteFile& file) {
   Query known(database,
               "SELECT id, length"
@@ -306,6 +315,7 @@ void JobStore::addFiles(model::JobId job, std::span<const model::RemoteFile> pag
       auto row = rows.find(file.batchId);
       if (row == rows.end()) row = rows.emplace(file.batchId, batchRow(database_, job, file.batchId)).first;
       saveFile(database_, job, row->second, file);
+      if (model::isOwnName(file.name)) giveFolder(database_, row->second, file);
     }
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
   });

@@ -240,7 +240,7 @@ std::string requestToJson(const model::ExportRequest& request) {
   json.beginObject();
   Writer out(json);
   out.put("base_url", request.baseUrl).put("verify", nameOf(request.verify));
-  out.put("download", request.download).put("force", request.force);
+  out.put("download", request.download).put("force", request.force).put("layout", nameOf(request.layout));
   out.putPart("batches", request.batches, writeBatches).putPart("segment", request.segment, writeSegment);
   out.putPart("guards", request.guards, writeGuards);
   json.endObject();
@@ -260,6 +260,11 @@ void requestFromJson(const std::string& json, model::ExportRequest& request) {
   const auto level = model::verifyLevelFrom(verify);
   if (!level) refuse("verify is \"" + verify + "\"");
   request.verify = *level;
+  std::string name(nameOf(request.layout));
+  in.get("layout", name);
+  const auto layout = model::layoutFrom(name);
+  if (!layout) refuse("layout is \"" + name + "\"");
+  request.layout = *layout;
   readBatches(in.part("batches"), request.batches);
   readSegment(in.part("segment"), request.segment);
   readGuards(in.part("guards"), request.guards);

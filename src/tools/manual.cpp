@@ -222,7 +222,7 @@ void addFiles(Page& page) {
   page.item("~/.local/state/caiexport/jobs.db", {}, "The record of jobs.");
   page.item("~/.cache/caiexport/", {}, "Access tokens, for as long as they are valid.");
   page.item("OUTPUT/<dataset id>/<batch id>/", {},
-            "The files of a batch, under the names that the platform lists, and manifest.json. While a file is "
+            "The files of a batch, under the names that the platform lists, and _manifest.json. While a file is "
             "incomplete its name ends in .part.");
 }
 

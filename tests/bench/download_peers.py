@@ -166,10 +166,10 @@ class Runner:
 
     def _check_ours(self, task):
         folder = task.output / "out" / task.data.dataset / task.data.batch
-        files = json.loads((folder / "manifest.json").read_text())["files"]
+        files = json.loads((folder / "_manifest.json").read_text())["files"]
         brought = {file["name"]: file["sha256"] for file in files}
         if brought != {name: task.data.sha256(name) for name in task.data.names}:
-            raise measuring.RunFailed("caiexport's manifest.json doesn't match what was served")
+            raise measuring.RunFailed("caiexport's _manifest.json doesn't match what was served")
         if task.data.letter in self._compared:
             return
         for name in task.data.names:

@@ -211,7 +211,7 @@ TEST_F(KillTest, ADatasetIsCompleteAfterAnyNumberOfKills) {
   environment["CAIEXPORT_OUTPUT"] = path("undisturbed");
   ASSERT_EQ(run(command).code, 0);
   const auto expected = contentUnder("undisturbed");
-  ASSERT_EQ(expected.size(), kFiles + 1U);
+  ASSERT_EQ(expected.size(), kFiles + 2U);
   const std::uint64_t bytesOfJob = kFiles * kFileBytes;
 
   while (made_ < kills_) {
@@ -245,7 +245,7 @@ TEST_F(KillTest, AnExportIsStartedOnceWhateverIsKilled) {
     EXPECT_EQ(counted("datasets_created") - datasets, 1U);
     EXPECT_EQ(counted("export_jobs_accepted") - exports, 1U);
     const auto names = filesUnder(output());
-    EXPECT_EQ(names.size(), 9U) << testing::PrintToString(names);
+    EXPECT_EQ(names.size(), 10U) << testing::PrintToString(names);
     for (const std::string& name : names) EXPECT_FALSE(name.ends_with(".part")) << name;
     ASSERT_FALSE(HasFailure()) << "round " << round_ << ", " << ofRound_ << " kills";
   }
@@ -261,7 +261,7 @@ TEST_F(KillTest, SyncGoesOnByItself) {
   environment["CAIEXPORT_OUTPUT"] = path("undisturbed");
   ASSERT_EQ(run(command).code, 0);
   const auto expected = contentUnder("undisturbed");
-  ASSERT_EQ(expected.size(), 10U) << "two batches, each with a manifest; the third is replaced";
+  ASSERT_EQ(expected.size(), 12U) << "two batches, each with a manifest and the mark; the third is replaced";
   while (made_ < mostKills()) {
     beginRound();
     ASSERT_NO_FATAL_FAILURE(killUntilDone(command, 8 * 50000, 30));
@@ -299,7 +299,7 @@ TEST_F(KillTest, AReusedDatasetIsMadeOnceAndADeletedOneGoesOnce) {
       EXPECT_EQ(counted("datasets_created") - made, 1U) << option;
       EXPECT_EQ(counted("export_jobs_accepted") - exports, reuse ? 2U : 1U) << option;
       EXPECT_EQ(counted("datasets_deleted") - deleted, reuse ? 0U : 1U) << option;
-      EXPECT_EQ(filesUnder(output()).size(), reuse ? 6U : 3U) << option;
+      EXPECT_EQ(filesUnder(output()).size(), reuse ? 8U : 4U) << option;
       EXPECT_EQ(run({"verify", std::to_string(first_)}).code, 0) << option;
       ASSERT_FALSE(HasFailure()) << "round " << round_;
     }
@@ -314,14 +314,14 @@ TEST_F(KillTest, PruningFilesGoesOnByItself) {
     beginRound();
     ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--all", "--verify", "size"}).code, 0);
     ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
-    ASSERT_EQ(filesUnder(output()).size(), 27U);
-    const std::uint64_t at = 9 + upTo(18);
+    ASSERT_EQ(filesUnder(output()).size(), 30U);
+    const std::uint64_t at = 10 + upTo(18);
     ASSERT_NO_FATAL_FAILURE(killWorkOnDisk(
         {"history", "prune", "--before", "0s", "--files"}, [&] { return filesUnder(output()).size() <= at; },
         [&] {
           EXPECT_EQ(run({"verify", "2"}).code, 0) << "what stays is whole";
         }));
-    EXPECT_EQ(filesUnder(output()).size(), 9U) << "the newest batch is that of a job that stays";
+    EXPECT_EQ(filesUnder(output()).size(), 10U) << "the newest batch is that of a job that stays";
     EXPECT_EQ(run({"verify", "2"}).code, 0);
     ASSERT_FALSE(HasFailure()) << "round " << round_;
   }

@@ -117,7 +117,7 @@ TEST_F(LivePlatform, APredecessorThatCannotBeLookedUpSpoilsItsHeirAlone) {
   EXPECT_THAT(first.err, HasSubstr("which batch 01JXSC00000000000000000002 replaces, could not be looked up"));
   const auto isHere = [&](int number) {
     return std::filesystem::exists(folder_ / "out" / kScoreDataset /
-                                   ("01JXSC0000000000000000000" + std::to_string(number)) / "manifest.json");
+                                   ("01JXSC0000000000000000000" + std::to_string(number)) / "_manifest.json");
   };
   EXPECT_TRUE(isHere(1) && !isHere(2) && isHere(3));
   changeScenario(R"({"faults": [{"match": {"path": "/catalog/batches/NOTTHERE"}, "times": -1, "do": {"status": 400,
@@ -156,7 +156,7 @@ TEST_F(LivePlatform, SyncFetchesTheOrdinaryOnesAndAsksForTheRestOnce) {
               files);
     for (int batch = 1; batch <= 3; ++batch) {
       EXPECT_TRUE(std::filesystem::exists(folder_ / (std::string("sync-") + marked) / kScoreDataset /
-                                          ("01JXSC0000000000000000000" + std::to_string(batch)) / "manifest.json"));
+                                          ("01JXSC0000000000000000000" + std::to_string(batch)) / "_manifest.json"));
     }
   }
 }
@@ -251,9 +251,9 @@ TEST_F(LivePlatform, OddEntriesAndTheFutureHoldNothingUp) {
   EXPECT_EQ(ended.code, 8) << ended.err;
   EXPECT_THAT(ended.err, testing::AllOf(HasSubstr("01JXSC00000000000000000009"), HasSubstr("created is missing")));
   EXPECT_TRUE(
-      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000001" / "manifest.json"));
+      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000001" / "_manifest.json"));
   EXPECT_TRUE(
-      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000002" / "manifest.json"));
+      std::filesystem::exists(folder_ / "out" / kScoreDataset / "01JXSC00000000000000000002" / "_manifest.json"));
 }
 
 TEST_F(LivePlatform, OfThousandsOfOddEntriesAFewAreNamedAndAllAreCounted) {

@@ -22,7 +22,7 @@ TEST_F(Paths, DatasetOverTlsWithManyPages) {
   EXPECT_EQ(job->getValue<int>("files"), 250);
   EXPECT_EQ(job->getArray("file_list")->size(), 250U);
   EXPECT_EQ(job->getArray("steps")->size(), 4U);
-  EXPECT_EQ(filesUnder("out").size(), 251U);
+  EXPECT_EQ(filesUnder("out").size(), 252U);
   EXPECT_EQ(counted("unfiltered_exports"), 0U);
 }
 

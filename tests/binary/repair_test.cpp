@@ -72,7 +72,7 @@ TEST_F(Repair, AFolderAndAManifestThatAreGoneComeBackToo) {
   startWith(R"({"files": 2, "records": 40})");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
   const std::string batch = fs::read_symlink(dataset() / "latest").string();
-  fs::remove(dataset() / batch / "manifest.json");
+  fs::remove(dataset() / batch / "_manifest.json");
   const Ended manifest = run({"resume", "--last"});
   EXPECT_EQ(manifest.code, 0) << manifest.err;
   EXPECT_THAT(manifest.err, HasSubstr("manifest.json' is written again"));

@@ -110,7 +110,7 @@ TEST_P(Secrets, AppearNowhereAfterAGoodRun) {
   // What is searched is there.
   const auto all = written();
   for (const char* name : {"run1.out", "run1.err", "log.json", "jobs.db"}) ASSERT_FALSE(all.at(name).empty()) << name;
-  ASSERT_EQ(filesUnder("out").size(), 5U);
+  ASSERT_EQ(filesUnder("out").size(), 6U);
   expectNowhere("CANARY");
   if (GetParam().isToken) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "home/.cache/caiexport/tokens"));
@@ -294,7 +294,7 @@ TEST_F(Names, UnusualButHarmlessOnesAreKept) {
       ["with blank", "percent%2F..%2Fx", "-rf", "$(id) x", "a'b\"c", "ü ☃", "%00"]})");
   const Ended ended = run({"dataset", "--id", kScoreDataset, "--verify", "size"});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  EXPECT_EQ(filesUnder("out").size(), 8U);
+  EXPECT_EQ(filesUnder("out").size(), 9U);
   EXPECT_EQ(run({"verify", "1"}).code, 0);
 }
 
@@ -369,7 +369,7 @@ TEST_F(LinksOnDisk, InPlaceOfThePart) {
 }
 
 TEST_F(LinksOnDisk, InPlaceOfTheManifest) {
-  linkInBatch("manifest.json");
+  linkInBatch("_manifest.json");
   download();
   expectUntouched();
 }

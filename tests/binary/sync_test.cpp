@@ -31,6 +31,7 @@ class SyncProgram : public BinaryTest {
   }
 
   fs::path folder() const { return folder_ / "out" / kScoreDataset; }
+  fs::path aside() const { return folder().parent_path() / ".replaced" / kScoreDataset; }
   std::string latest() const { return fs::read_symlink(folder() / "latest").string(); }
 
   static std::vector<std::string> idsOf(const Poco::JSON::Object::Ptr& document) {
@@ -81,10 +82,10 @@ TEST_F(SyncProgram, AFolderBesideTheOthersWithoutAManifestIsADifference) {
   fs::create_directory(folder() / "notes");
   std::ofstream(folder() / "notes" / "mine.txt") << "not yours";
   EXPECT_EQ(run({"verify", folder().string()}).code, 0);
-  fs::remove(folder() / ids[0] / "manifest.json");
+  fs::remove(folder() / ids[0] / "_manifest.json");
   const Ended kept = run({"verify", folder().string()});
   EXPECT_EQ(kept.code, 8) << kept.out;
-  EXPECT_THAT(kept.out, HasSubstr("missing  " + (folder() / ids[0] / "manifest.json").string()));
+  EXPECT_THAT(kept.out, HasSubstr("missing  " + (folder() / ids[0] / "_manifest.json").string()));
   fs::remove_all(folder() / ids[0]);
   fs::create_directory(folder() / ids[0]);
   EXPECT_EQ(run({"verify", folder().string()}).code, 8) << "emptied";
@@ -98,26 +99,26 @@ TEST_F(SyncProgram, ASupersededBatchIsMovedAsideAndEveryCommandKnows) {
   ASSERT_EQ(second->getArray("replaced")->size(), 1U);
   const auto one = replaced(second);
   const std::string heir = idsOf(second).at(0);
-  const fs::path aside = folder() / ".replaced" / ids[1];
+  const fs::path place = aside() / ids[1];
   EXPECT_EQ(one->getValue<std::string>("batch_id"), ids[1]);
   EXPECT_EQ(one->getValue<std::string>("by"), heir);
   EXPECT_EQ(one->getValue<std::string>("action"), "aside");
-  EXPECT_EQ(one->getValue<std::string>("path"), aside.string());
-  EXPECT_TRUE(fs::exists(aside / "manifest.json"));
+  EXPECT_EQ(one->getValue<std::string>("path"), place.string());
+  EXPECT_TRUE(fs::exists(place / "_manifest.json"));
   EXPECT_EQ(latest(), heir);
 
   EXPECT_THAT(run({"show", "2"}).out, HasSubstr(ids[1] + " (replaced by " + heir));
   const auto shown = parseObject(run({"show", "2", "--format", "json"}).out);
   EXPECT_EQ(replaced(shown)->getValue<std::string>("by"), heir);
   EXPECT_THAT(shown->getArray("file_list")->getObject(0)->getValue<std::string>("path"), HasSubstr(".replaced"));
-  for (const std::string& what : {std::string("2"), aside.string()}) {
+  for (const std::string& what : {std::string("2"), place.string()}) {
     const Ended verified = run({"verify", what});
     EXPECT_EQ(verified.code, 0) << verified.err;
     EXPECT_THAT(verified.out, HasSubstr("replaced by " + heir)) << what;
   }
   // Read only where it is named.
   EXPECT_EQ(rowsOf(folder().string()), 400U);
-  EXPECT_EQ(rowsOf(aside.string()), 200U);
+  EXPECT_EQ(rowsOf(place.string()), 200U);
   const Ended byJob = run({"read", "2"});
   EXPECT_EQ(byJob.code, 4);
   EXPECT_THAT(byJob.err, HasSubstr("replaced by " + heir));
@@ -132,7 +133,7 @@ TEST_F(SyncProgram, APrivacyDeletionIsLoudAndDeletes) {
   EXPECT_THAT(second.err, HasSubstr("PRIVACY DELETION"));
   EXPECT_THAT(second.err, HasSubstr("GDPR request 12"));
   EXPECT_FALSE(fs::exists(folder() / ids[1]));
-  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+  EXPECT_FALSE(fs::exists(aside()));
   EXPECT_THAT(run({"show", "2"}).out, HasSubstr("deleted"));
   const Ended verified = run({"verify", "2"});
   EXPECT_EQ(verified.code, 0) << verified.err;
@@ -186,7 +187,7 @@ TEST_F(SyncProgram, AKeptPrivacyDeletionIsLoudToo) {
   const Ended second = run(command({"--replayed", "aside"}));
   EXPECT_EQ(second.code, 0) << second.err;
   EXPECT_THAT(second.err, HasSubstr("NOT deleted"));
-  EXPECT_TRUE(fs::exists(folder() / ".replaced" / ids[1]));
+  EXPECT_TRUE(fs::exists(aside() / ids[1]));
 }
 
 TEST_F(SyncProgram, AFolderWithoutADatabaseKnowsWhatIsReplaced) {
@@ -213,7 +214,7 @@ TEST_F(SyncProgram, ASecondOneAtTheSameTimeIsRefusedAndAKilledOneIsGoneOnWith) {
   const auto third = json({"--verify", "size"});
   EXPECT_EQ(third->getArray("jobs")->size(), 2U);
   EXPECT_EQ(third->getArray("jobs")->getObject(0)->getValue<int>("job"), 1) << "the interrupted job goes on";
-  EXPECT_THAT(filesUnder("out"), SizeIs(8)) << "two batches of three files and a manifest";
+  EXPECT_THAT(filesUnder("out"), SizeIs(10)) << "two batches of three files, a manifest and the mark";
 }
 
 TEST_F(SyncProgram, AnotherFolderIsAnotherPlace) {
@@ -243,7 +244,7 @@ TEST_F(SyncProgram, DryRunTellsThePlanAndMakesNothing) {
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("at the last measured rate"));
   EXPECT_THAT(text.out, HasSubstr("nothing was made"));
-  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+  EXPECT_FALSE(fs::exists(aside()));
 }
 
 TEST_F(SyncProgram, WrongUsageAndWrongDatasetsAreTold) {

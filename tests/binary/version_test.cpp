@@ -54,7 +54,7 @@ class Versions : public BinaryTest {
     environment["CAIEXPORT_OUTPUT"] = path("other");
     ASSERT_EQ(run(command()).code, 0);
     EXPECT_TRUE(onlyTable("out") == onlyTable("other")) << "other bytes";
-    EXPECT_EQ(filesUnder("out").size(), 2U) << testing::PrintToString(filesUnder("out"));
+    EXPECT_EQ(filesUnder("out").size(), 3U) << testing::PrintToString(filesUnder("out"));
   }
 };
 
@@ -175,7 +175,7 @@ TEST_F(FoldingFolder, FilesWhoseNamesAreTakenForOneAreBothKept) {
     const Ended ended = run({"dataset", "--id", kScoreDataset});
     ASSERT_EQ(ended.code, 0) << ended.err;
     EXPECT_THAT(ended.err, HasSubstr("this file system has no symbolic links"));
-    EXPECT_EQ(filesUnder("out").size(), 9U) << testing::PrintToString(filesUnder("out"));
+    EXPECT_EQ(filesUnder("out").size(), 10U) << testing::PrintToString(filesUnder("out"));
   }
   expectAllIsGood();
 }
@@ -191,7 +191,7 @@ TEST_F(FoldingFolder, WhatWasInterruptedIsGoneOnWith) {
   changeScenario(R"({"faults": []})");
   const Ended resumed = run({"resume", "1"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_EQ(filesUnder("out").size(), 4U) << testing::PrintToString(filesUnder("out"));
+  EXPECT_EQ(filesUnder("out").size(), 5U) << testing::PrintToString(filesUnder("out"));
   expectAllIsGood();
 }
 
@@ -243,7 +243,7 @@ TEST_P(FoldingMount, FilesWhoseNamesAreTakenForOneAreBothKept) {
   for (int round = 0; round < 2; ++round) {
     const Ended ended = run({"dataset", "--id", kScoreDataset});
     ASSERT_EQ(ended.code, 0) << ended.err;
-    EXPECT_EQ(filesUnder("out").size(), 9U) << testing::PrintToString(filesUnder("out"));
+    EXPECT_EQ(filesUnder("out").size(), 10U) << testing::PrintToString(filesUnder("out"));
   }
   expectAllIsGood();
 }

@@ -231,16 +231,17 @@ TEST_F(Weekly, PruneWithFilesLeavesWhatWasChangedAndWhatIsForeign) {
   post("/_simulator/batches", "{}");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
   const auto files = filesUnder("out/" + std::string(kScoreDataset) + "/" + old);
-  ASSERT_THAT(files, SizeIs(3));
+  ASSERT_THAT(files, SizeIs(4));
   std::ofstream(oldFolder / "notes.txt") << "mine";
-  std::ofstream(oldFolder / files[1], std::ios::app) << "changed";
+  std::ofstream(oldFolder / files[3], std::ios::app) << "changed";
   const auto done = json({"history", "prune", "--before", "0s", "--files"});
   EXPECT_EQ(done->getArray("pruned")->size(), 1U);
   EXPECT_EQ(done->getValue<int>("files"), 1);
   ASSERT_EQ(done->getArray("kept_files")->size(), 1U);
   EXPECT_THAT(done->getArray("kept_files")->getObject(0)->getValue<std::string>("why"), HasSubstr("changed"));
   EXPECT_TRUE(fs::exists(oldFolder / "notes.txt"));
-  EXPECT_TRUE(fs::exists(oldFolder / files[1]));
+  EXPECT_TRUE(fs::exists(oldFolder / files[3]));
+  EXPECT_FALSE(fs::exists(oldFolder / "_SUCCESS")) << "it is not whole any more";
   EXPECT_EQ(run({"verify", "2"}).code, 0) << "the other job's files are whole";
 }
 
@@ -250,7 +251,7 @@ TEST_F(Weekly, PruneWithFilesRemovesAWholeBatchFolder) {
   post("/_simulator/batches", "{}");
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);
   EXPECT_EQ(json({"history", "prune", "--before", "0s", "--files"})->getValue<int>("files"), 2);
-  EXPECT_THAT(filesUnder("out"), SizeIs(3)) << "two files and the manifest of the newer batch";
+  EXPECT_THAT(filesUnder("out"), SizeIs(4)) << "two files, the manifest and the mark of the newer batch";
   EXPECT_EQ(run({"read", path("out")}).code, 0);
 }
 

@@ -63,6 +63,7 @@ TEST_P(CrashMatrix, EndsAsIfNothingHadHappened) {
   for (std::size_t at = 1 + std::get<1>(GetParam()); at <= calls; at += kParts) {
     const auto journey = newJourney();
     if (!live(*journey, at)) ++crashes;
+    expectWholeWhereMarked(journey->directory / "out");
     const std::uint64_t served = journey->world().statistics().fileBytesServed;
     const std::uint64_t recorded = recordedFilesOf(*journey);
     ASSERT_TRUE(live(*journey, 0)) << "crash at " << at;
@@ -70,6 +71,7 @@ TEST_P(CrashMatrix, EndsAsIfNothingHadHappened) {
     EXPECT_EQ(journey->world().statistics().fileBytesServed - served, (kFiles - recorded) * kFileBytes)
         << "crash at " << at;
     EXPECT_EQ(contentOf(journey->directory / "out"), expected) << "crash at " << at;
+    EXPECT_EQ(expectWholeWhereMarked(journey->directory / "out"), 1) << "crash at " << at;
     expectOneOfEach(*journey, at);
     if (testing::Test::HasFailure()) return;
   }

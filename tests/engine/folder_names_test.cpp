@@ -82,8 +82,11 @@ TEST_F(FolderNames, FilesOfOneDatasetFileGoIntoDifferentFolders) {
               ElementsAre(std::pair(1, 1), std::pair(2, 2)));
 }
 
-TEST_F(FolderNames, AFileNamedLikeTheManifestGoesIntoAFolder) {
-  EXPECT_THAT(changes(folding_, true, {of("B-1", "Manifest.JSON")}), ElementsAre(std::pair(1, 1)));
+TEST_F(FolderNames, AFileNamedLikeOursGoesIntoAFolderWhateverTheFileSystem) {
+  EXPECT_THAT(changes(folding_, true, {of("B-1", "Manifest.JSON"), of("B-2", "_success"), of("B-3", "_MANIFEST.json")}),
+              ElementsAre(std::pair(1, 1), std::pair(2, 1), std::pair(3, 1)));
+  EXPECT_THAT(changes(exact_, false, {of("B-1", "_SUCCESS"), of("B-2", "_success"), of("B-3", "_manifest.json")}),
+              ElementsAre(std::pair(1, 1), std::pair(3, 1)));
 }
 
 TEST_F(FolderNames, FoldersThatCollideWithEachOtherAreToldApart) {

@@ -2,6 +2,8 @@
 /// A whole run without sockets: the real runner, client, downloader and job store over a simulated platform, with a
 /// counter of everything that touches the outside, at any of which the "process" can die.
 
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -13,7 +15,9 @@
 #include <vector>
 
 #include "caiexport/core/file_lock.h"
+#include "caiexport/core/file_system.h"
 #include "caiexport/core/log.h"
+#include "caiexport/engine/manifest.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/platform/auth.h"
 #include "caiexport/platform/client.h"
@@ -33,17 +37,35 @@ namespace caiexport::engine {
 inline constexpr const char* kScoreDataset = "5f0000000000000000000001";
 inline constexpr const char* kSegment = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a";
 
-/// Path below the folder, and content, of all its files but manifests.
+/// Path below the folder, and content, of all its files but our own.
 inline std::map<std::string, std::string> contentOf(const std::filesystem::path& folder) {
   std::map<std::string, std::string> content;
   if (!std::filesystem::exists(folder)) return content;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "manifest.json") continue;
+    if (!entry.is_regular_file() || model::isOwnName(entry.path().filename().string())) continue;
     std::ostringstream bytes;
     bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
     content[std::filesystem::relative(entry.path(), folder).string()] = bytes.str();
   }
   return content;
+}
+
+/// Whatever is said to be a whole batch, anywhere below, is one. Returns how many are.
+inline int expectWholeWhereMarked(const std::filesystem::path& folder) {
+  int marked = 0;
+  if (!std::filesystem::exists(folder)) return marked;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() != kSuccessName || !std::filesystem::exists(entry.path().parent_path() / kManifestName))
+      continue;
+    ++marked;
+    const Manifest manifest = readManifest(entry.path().parent_path());
+    EXPECT_FALSE(manifest.files.empty()) << entry.path();
+    for (const ManifestFile& file : manifest.files) {
+      EXPECT_EQ(core::diskFileSystem().sizeOf(manifest.folder / file.path), file.bytes) << entry.path();
+    }
+    EXPECT_FALSE(isAside(manifest.folder)) << entry.path();
+  }
+  return marked;
 }
 
 /// How many files there have their final name.

@@ -38,7 +38,7 @@ TEST(DatasetJourney, BringsEveryFileOfTheNewestBatch) {
   ASSERT_FALSE(outcome.error) << outcome.error->what();
   EXPECT_EQ(outcome.job.fileCount, 250U);
   EXPECT_EQ(outcome.job.totalBytes, 250U * 5000U);
-  EXPECT_EQ(filesUnder(journey.directory / "out").size(), 251U) << "250 files and a manifest";
+  EXPECT_EQ(filesUnder(journey.directory / "out").size(), 252U) << "250 files, a manifest and the mark";
   EXPECT_THAT(process.observer.steps, ElementsAre("select_batches", "list_files", "download_files", "verify_files"));
   EXPECT_EQ(journey.world().statistics().datasetsCreated, 0U);
 }
@@ -438,9 +438,9 @@ TEST(DatasetJourney, WhatAKilledProcessLeftOfAManifestGoes) {
   ASSERT_FALSE(first.error) << first.error->what();
   const auto folder = journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value();
   // Another job's, or somebody's, stays.
-  std::ofstream(folder / "manifest.json.8368.part") << "half";
+  std::ofstream(folder / "_manifest.json.8368.part") << "half";
   const model::Job again = process.runner.create(journey.datasetRequest());
-  std::ofstream(transfer::partPathFor(folder / "manifest.json", transfer::partTagOf(again.uuid))) << "half";
+  std::ofstream(transfer::partPathFor(folder / "_manifest.json", transfer::partTagOf(again.uuid))) << "half";
   ASSERT_FALSE(process.runner.advance(again.id, {}, {}).error);
   EXPECT_EQ(std::ranges::count_if(filesUnder(folder), [](const std::string& name) { return name.ends_with(".part"); }),
             1);
@@ -457,7 +457,7 @@ TEST(DatasetJourney, AForeignManifestIsNotOverwritten) {
   const Outcome first = run(process, journey.datasetRequest());
   ASSERT_FALSE(first.error);
   const auto manifest =
-      journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value() / "manifest.json";
+      journey.directory / "out" / kScoreDataset / first.job.batches.front().id.value() / "_manifest.json";
   std::ofstream(manifest) << "my own";
   const Outcome refused = run(process, journey.datasetRequest());
   ASSERT_TRUE(refused.error);
@@ -534,7 +534,7 @@ TEST(DatasetJourney, FilesThatShareANameGoIntoTheirOwnFolders) {
   Journey::Process process(journey);
   const Outcome outcome = run(process, journey.datasetRequest());
   ASSERT_FALSE(outcome.error) << outcome.error->what();
-  EXPECT_EQ(filesUnder(journey.directory / "out").size(), outcome.job.fileCount + 1);
+  EXPECT_EQ(filesUnder(journey.directory / "out").size(), outcome.job.fileCount + 2);
 }
 
 TEST(DatasetJourney, ReplacedBatchesAreLeftOutAndNamed) {

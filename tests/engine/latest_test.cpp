@@ -22,7 +22,7 @@ class Latest : public testing::Test {
  protected:
   void batch(const std::string& name, const std::string& created) {
     fs::create_directory(folder_ / name);
-    std::ofstream(folder_ / name / "manifest.json")
+    std::ofstream(folder_ / name / "_manifest.json")
         << R"({"job":1,"dataset_id":"ds","batch_id":")" << name << R"(","batch_created":")" << created
         << R"(","records":1,"bytes":1,"files": [{"name": "x", "bytes": 1}]})";
   }

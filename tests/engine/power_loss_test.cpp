@@ -199,19 +199,22 @@ TEST_P(PowerLoss, TheManifestIsSyncedThenNamedThenSyncedInItsFolder) {
   const model::Job job = run();
   const std::vector<Call> calls = trace_.calls();
   const std::filesystem::path manifest =
-      job.request.output / job.datasetId.value() / job.batches.front().id.value() / "manifest.json";
+      job.request.output / job.datasetId.value() / job.batches.front().id.value() / "_manifest.json";
   const std::size_t named = next(calls, 0, What::renamed, manifest);
   ASSERT_LT(named, calls.size());
   std::set<std::filesystem::path> parts;
   for (const Call& call : calls) {
-    if (call.path.filename().string().starts_with("manifest.json.")) parts.insert(call.path);
+    if (call.path.filename().string().starts_with("_manifest.json.")) parts.insert(call.path);
   }
   ASSERT_EQ(parts.size(), 1U);
   const std::size_t written = last(calls, What::written, *parts.begin());
   const std::size_t synced = next(calls, written, What::synced, *parts.begin());
   EXPECT_LT(written, synced);
   EXPECT_LT(synced, named);
-  EXPECT_LT(next(calls, named, What::folderSynced, manifest.parent_path()), calls.size());
+  const std::size_t folder = next(calls, named, What::folderSynced, manifest.parent_path());
+  const std::size_t marked = next(calls, 0, What::synced, manifest.parent_path() / "_SUCCESS");
+  EXPECT_LT(folder, marked) << "said to be whole before its manifest was on the device";
+  EXPECT_LT(next(calls, marked, What::folderSynced, manifest.parent_path()), calls.size());
 }
 
 INSTANTIATE_TEST_SUITE_P(BothPaths, PowerLoss, testing::Values(model::Kind::dataset, model::Kind::segment),

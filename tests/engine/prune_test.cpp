@@ -71,9 +71,9 @@ class PruneJourney : public testing::Test {
     EXPECT_TRUE(process.store.find(model::JobId(2))) << "crash at " << crashAt;
     std::size_t files = 0;
     for (const auto& entry : fs::recursive_directory_iterator(folder())) files += entry.is_regular_file() ? 1U : 0U;
-    EXPECT_EQ(files, 4U) << "two files, their manifest, and the foreign one; crash at " << crashAt;
+    EXPECT_EQ(files, 5U) << "two files, their manifest, the mark, and the foreign one; crash at " << crashAt;
     EXPECT_TRUE(fs::exists(notes())) << "crash at " << crashAt;
-    EXPECT_TRUE(fs::exists(folder() / "latest" / "manifest.json")) << "crash at " << crashAt;
+    EXPECT_TRUE(fs::exists(folder() / "latest" / "_manifest.json")) << "crash at " << crashAt;
   }
 
   fs::path folder() const { return journey->directory / "out" / kScoreDataset; }
@@ -137,7 +137,7 @@ TEST_F(PruneJourney, AFolderUnderTwoNamesIsOneFolder) {
   const PruneResult result = prune();
   EXPECT_EQ(result.files, 2U) << "of the newer batch, which nothing else has";
   EXPECT_EQ(result.keptFiles.size(), 2U);
-  EXPECT_TRUE(fs::exists(notes().parent_path() / "manifest.json"));
+  EXPECT_TRUE(fs::exists(notes().parent_path() / "_manifest.json"));
 }
 
 TEST_F(PruneJourney, KilledAtAnyCallTheNextOneFinishes) {

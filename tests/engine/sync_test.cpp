@@ -74,6 +74,7 @@ class SyncJourney : public testing::Test {
   }
 
   fs::path folder() const { return journey->directory / "out" / kScoreDataset; }
+  fs::path aside() const { return folder().parent_path() / ".replaced" / kScoreDataset; }
 
   std::string newestId() const {
     const std::string state = journey->world().stateJson();
@@ -190,8 +191,8 @@ TEST_F(SyncJourney, WhatIsSupersededIsMovedAsideOnceTheOtherIsHere) {
   ASSERT_THAT(result.replaced, SizeIs(1));
   EXPECT_EQ(result.replaced[0].batch.value(), before[1]);
   EXPECT_EQ(result.replaced[0].action, model::ReplaceAction::aside);
-  EXPECT_THAT(batchesIn(folder() / ".replaced"), ElementsAre(before[1]));
-  EXPECT_TRUE(fs::exists(result.replaced[0].path / "manifest.json"));
+  EXPECT_THAT(batchesIn(aside()), ElementsAre(before[1]));
+  EXPECT_TRUE(fs::exists(result.replaced[0].path / "_manifest.json"));
   EXPECT_FALSE(fs::exists(folder() / before[1]));
   EXPECT_EQ(latest(), result.replaced[0].by.value());
   EXPECT_THAT(sync().replaced, IsEmpty()) << "once is enough";
@@ -204,7 +205,7 @@ TEST_F(SyncJourney, WhatIsSupersededBeforeItWasFetchedIsNotFetched) {
   EXPECT_THAT(result.jobs, SizeIs(2));
   ASSERT_THAT(result.replaced, SizeIs(1));
   EXPECT_EQ(result.replaced[0].action, model::ReplaceAction::skip);
-  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+  EXPECT_FALSE(fs::exists(aside()));
   EXPECT_THAT(sync().jobs, IsEmpty());
 }
 
@@ -215,7 +216,7 @@ TEST_F(SyncJourney, KeepLeavesAllWhereTheyAre) {
   const SyncResult result = sync(keep);
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(batchesIn(folder()), SizeIs(2));
-  EXPECT_FALSE(fs::exists(folder() / ".replaced"));
+  EXPECT_FALSE(fs::exists(aside()));
 }
 
 TEST_F(SyncJourney, APrivacyDeletionDeletesWhatItReplacesAndWhatWasSetAsideBefore) {
@@ -223,13 +224,13 @@ TEST_F(SyncJourney, APrivacyDeletionDeletesWhatItReplacesAndWhatWasSetAsideBefor
   ASSERT_FALSE(sync().error);
   addBatches(R"({"replay": true})");
   ASSERT_FALSE(sync().error);
-  ASSERT_THAT(batchesIn(folder() / ".replaced"), SizeIs(1));
+  ASSERT_THAT(batchesIn(aside()), SizeIs(1));
   addBatches(R"({"replay": true, "reason": "Privacy job 77: delete"})");
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(result.replaced, SizeIs(2));
   EXPECT_THAT(batchesIn(folder()), SizeIs(1));
-  EXPECT_THAT(batchesIn(folder() / ".replaced"), IsEmpty());
+  EXPECT_THAT(batchesIn(aside()), IsEmpty());
   EXPECT_EQ(latest(), batchesIn(folder()).front());
 }
 
@@ -285,7 +286,7 @@ TEST_F(SyncJourney, AFailedBatchHoldsTheMarkBackButNotTheOthers) {
   EXPECT_THAT(result.jobs, SizeIs(4));
   const auto here = batchesIn(folder());
   ASSERT_THAT(here, SizeIs(4)) << "data is kept";
-  EXPECT_FALSE(fs::exists(folder() / here[2] / "manifest.json"));
+  EXPECT_FALSE(fs::exists(folder() / here[2] / "_manifest.json"));
   EXPECT_EQ(result.mark->batch.value(), here[1]);
   EXPECT_EQ(latest(), here[3]);
   // Again: the same job fails once more; without the guard it is accepted and nothing is fetched twice.
@@ -344,7 +345,7 @@ TEST_F(SyncJourney, AReplacementThatIsWithdrawnLetsTheOldBatchCountAgain) {
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(result.jobs, SizeIs(1));
-  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+  EXPECT_TRUE(fs::exists(folder() / old / "_manifest.json"));
 }
 
 // --- replays of every shape
@@ -365,7 +366,7 @@ TEST_F(SyncJourney, ReplacedByExternalIdIsReplacedThoughNotListedAnyMore) {
   addBatches(R"({"predecessors_by_external_id": ["week-1", "never heard of"]})");
   SyncProcess process(*journey);
   ASSERT_FALSE(process.sync(request()).error);
-  EXPECT_THAT(batchesIn(folder() / ".replaced"), ElementsAre(old));
+  EXPECT_THAT(batchesIn(aside()), ElementsAre(old));
   EXPECT_THAT(process.observer.notices, testing::Contains(HasSubstr("'never heard of'")));
 }
 
@@ -409,7 +410,7 @@ TEST_F(SyncJourney, NamesThatAreNoBatchesTouchNothing) {
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(result.replaced, IsEmpty());
   EXPECT_THAT(batchesIn(folder()), SizeIs(2));
-  EXPECT_TRUE(fs::exists(folder() / "latest" / "manifest.json")) << "what was just fetched is still there";
+  EXPECT_TRUE(fs::exists(folder() / "latest" / "_manifest.json")) << "what was just fetched is still there";
   EXPECT_THAT(process.observer.notices, testing::Contains(HasSubstr("'latest'")));
   EXPECT_FALSE(sync().error);
 }
@@ -451,16 +452,16 @@ TEST_F(SyncJourney, EveryCopyOfADeletedPersonGoesHoweverLongAgoItWasPutAside) {
     post("/_simulator/batch", R"({"id": ")" + old + R"(", "status": "inactive"})");
     ASSERT_FALSE(sync().error);
   }
-  const auto aside = batchesIn(folder() / ".replaced");
-  ASSERT_THAT(aside, SizeIs(3));
+  const auto putAside = batchesIn(aside());
+  ASSERT_THAT(putAside, SizeIs(3));
   // Another copy, of which no record tells, and one whose manifest is gone.
-  fs::copy(folder() / ".replaced" / aside[0], folder() / ".replaced" / (aside[0] + ".2"), fs::copy_options::recursive);
-  fs::remove(folder() / ".replaced" / aside[1] / "manifest.json");
+  fs::copy(aside() / putAside[0], aside() / (putAside[0] + ".2"), fs::copy_options::recursive);
+  fs::remove(aside() / putAside[1] / "_manifest.json");
   addBatches(R"({"replay": true, "reason": "GDPR 11"})");
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
   EXPECT_THAT(result.replaced, SizeIs(4));
-  EXPECT_THAT(batchesIn(folder() / ".replaced"), IsEmpty());
+  EXPECT_THAT(batchesIn(aside()), IsEmpty());
   EXPECT_THAT(batchesIn(folder()), SizeIs(1));
   EXPECT_THAT(sync().replaced, IsEmpty());
 }
@@ -512,7 +513,7 @@ TEST_F(SyncJourney, APrivacyDeletionDoesNotWaitForABatchThatFails) {
   const SyncResult result = sync(guarded);
   ASSERT_TRUE(result.error);
   EXPECT_EQ(result.error->category(), Category::verification);
-  EXPECT_TRUE(fs::exists(folder() / before[0] / "manifest.json")) << "readable until the new one is verified";
+  EXPECT_TRUE(fs::exists(folder() / before[0] / "_manifest.json")) << "readable until the new one is verified";
   EXPECT_FALSE(fs::exists(folder() / before[1])) << "but nobody waits to be forgotten";
 }
 
@@ -542,7 +543,7 @@ TEST_F(SyncJourney, NothingIsDeletedBehindALinkAndThatIsNoSuccess) {
   ASSERT_TRUE(result.error);
   EXPECT_EQ(result.error->category(), Category::io);
   EXPECT_EQ(process.notReplaced, 1);
-  EXPECT_TRUE(fs::exists(victim / "manifest.json"));
+  EXPECT_TRUE(fs::exists(victim / "_manifest.json"));
   EXPECT_THAT(result.jobs, SizeIs(1)) << "the new batch comes all the same";
   // Once the link is gone, so is the promise kept.
   fs::remove(folder() / old);
@@ -552,25 +553,32 @@ TEST_F(SyncJourney, NothingIsDeletedBehindALinkAndThatIsNoSuccess) {
 }
 
 TEST_F(SyncJourney, APlantedLinkForReplacedBatchesIsRefused) {
-  start(R"({"batches": 1, "files": 1})");
-  ASSERT_FALSE(sync().error);
-  const std::string old = batchesIn(folder()).front();
-  fs::create_directory(journey->directory / "planted");
-  fs::create_directory_symlink(journey->directory / "planted", folder() / ".replaced");
-  addBatches(R"({"replay": true})");
-  const SyncResult result = sync();
-  ASSERT_TRUE(result.error);
-  EXPECT_THAT(result.error->what(), HasSubstr("symbolic link"));
-  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
-  EXPECT_TRUE(fs::is_empty(journey->directory / "planted"));
+  for (const bool above : {false, true}) {
+    SCOPED_TRACE(above ? "in place of .replaced" : "in place of the dataset's folder in it");
+    start(R"({"batches": 1, "files": 1})");
+    ASSERT_FALSE(sync().error);
+    const std::string old = batchesIn(folder()).front();
+    const fs::path link = above ? aside().parent_path() : aside();
+    fs::create_directory(journey->directory / "planted");
+    fs::create_directories(link.parent_path());
+    fs::create_directory_symlink(journey->directory / "planted", link);
+    addBatches(R"({"replay": true})");
+    const SyncResult result = sync();
+    ASSERT_TRUE(result.error);
+    EXPECT_THAT(result.error->what(), HasSubstr("symbolic link"));
+    EXPECT_TRUE(fs::exists(folder() / old / "_manifest.json"));
+    if (!above) {
+      EXPECT_TRUE(fs::is_empty(journey->directory / "planted"));
+    }
+  }
 }
 
 TEST_F(SyncJourney, AManifestThatIsAPipeHoldsNothingUp) {
   start(R"({"batches": 1, "files": 2})");
   ASSERT_FALSE(sync().error);
   const std::string old = batchesIn(folder()).front();
-  fs::remove(folder() / old / "manifest.json");
-  ASSERT_EQ(::mkfifo((folder() / old / "manifest.json").c_str(), 0600), 0);
+  fs::remove(folder() / old / "_manifest.json");
+  ASSERT_EQ(::mkfifo((folder() / old / "_manifest.json").c_str(), 0600), 0);
   addBatches(R"({"replay": true, "reason": "GDPR 17"})");
   const SyncResult result = sync();
   ASSERT_FALSE(result.error) << result.error->what();
@@ -586,8 +594,8 @@ TEST_F(SyncJourney, AManifestThatNoJobWroteVouchesForNothing) {
   addBatches("{}");
   const std::string planted = newestId();
   fs::create_directory(folder() / planted);
-  const fs::path manifest = folder() / planted / "manifest.json";
-  fs::copy_file(folder() / old / "manifest.json", manifest);
+  const fs::path manifest = folder() / planted / "_manifest.json";
+  fs::copy_file(folder() / old / "_manifest.json", manifest);
   for (const bool copied : {true, false}) {
     if (!copied) std::ofstream(manifest) << "hello";
     const SyncResult refused = sync();
@@ -680,7 +688,7 @@ TEST_F(SyncJourney, WhatCameInPlaceOfAForgottenBatchIsTakenInstead) {
   EXPECT_FALSE(fs::exists(folder() / old));
   named.force = true;
   EXPECT_FALSE(runJob(named).error);
-  EXPECT_TRUE(fs::exists(folder() / old / "manifest.json"));
+  EXPECT_TRUE(fs::exists(folder() / old / "_manifest.json"));
 }
 
 // --- privacy deletions that can't be carried out are no success
@@ -751,7 +759,7 @@ TEST_F(SyncJourney, FilesOfWhichNothingTellsWhoseTheyAreAreNotSaidToBeDeleted) {
   ASSERT_FALSE(sync().error);
   const std::string old = batchesIn(folder()).front();
   loseDatabase();
-  std::ofstream(folder() / old / "manifest.json") << "hello";
+  std::ofstream(folder() / old / "_manifest.json") << "hello";
   addBatches(R"({"replay": true, "reason": "GDPR 24"})");
   SyncProcess process(*journey);
   const SyncResult result = process.sync(request());
@@ -787,7 +795,7 @@ TEST_F(SyncJourney, TheMarkDoesNotPassWhatWasTooOldForARun) {
   EXPECT_THAT(batchesIn(folder()), SizeIs(3));
   EXPECT_EQ(held.mark->batch, all.mark->batch);
   ASSERT_FALSE(sync().error);
-  EXPECT_TRUE(fs::exists(folder() / older / "manifest.json"));
+  EXPECT_TRUE(fs::exists(folder() / older / "_manifest.json"));
 }
 
 TEST_F(SyncJourney, WhatAnotherClientMadeHasAMarkOfItsOwn) {
@@ -830,7 +838,7 @@ TEST_F(SyncJourney, ABatchThatThePlatformDoesNotDeliverHoldsNoOtherUp) {
       const SyncResult result = sync();
       ASSERT_TRUE(result.error) << answer;
       EXPECT_THAT(result.jobs, SizeIs(run == 0 ? 3 : 1)) << answer;
-      EXPECT_TRUE(fs::exists(folder() / ids[2] / "manifest.json")) << answer;
+      EXPECT_TRUE(fs::exists(folder() / ids[2] / "_manifest.json")) << answer;
       EXPECT_EQ(result.mark->batch.value(), ids[0]) << answer;
     }
     journey->world().change(R"({"faults": []})");
@@ -887,7 +895,7 @@ class SyncCrash : public SyncJourney, public testing::WithParamInterface<std::tu
       const std::string name = fs::relative(entry.path(), out).lexically_normal().string();
       if (entry.is_symlink()) {
         all[entry.path().lexically_relative(out).string()] = "-> " + fs::read_symlink(entry.path()).string();
-      } else if (entry.is_regular_file() && entry.path().filename() == "manifest.json") {
+      } else if (entry.is_regular_file() && entry.path().filename() == "_manifest.json") {
         all[name] = "";  // names its job
       } else if (entry.is_regular_file()) {
         std::ostringstream bytes;
@@ -921,6 +929,7 @@ TEST_P(SyncCrash, TheNextRunEndsAsIfNothingHadHappened) {
   for (std::size_t at = 1 + std::get<1>(GetParam()); at <= calls; at += kParts) {
     startWithWork();
     if (!live(at)) ++crashes;
+    expectWholeWhereMarked(journey->directory / "out");
     ASSERT_TRUE(live(0)) << "crash at " << at;
     EXPECT_EQ(content(), expected) << "crash at " << at;
     EXPECT_EQ(jobs(), expectedJobs) << "crash at " << at;

@@ -1,5 +1,5 @@
 #pragma once
-/// manifest.json: what a batch folder holds, for those who read it without the database. Written, and read back.
+/// _manifest.json: what a batch folder holds, for those who read it without the database. Written, and read back.
 
 #include <cstdint>
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/engine/layout.h"
 #include "caiexport/model/job.h"
 
 namespace caiexport::core {
@@ -39,12 +40,6 @@ struct Manifest {
   std::vector<ManifestFile> files;
 };
 
-inline constexpr const char* kManifestName = "manifest.json";
-/// A link beside the batch folders, to the newest of them.
-inline constexpr const char* kLatestName = "latest";
-/// Beside them, for batches that newer ones supersede. Hidden, so that readers pass it over unless it is named.
-inline constexpr const char* kReplacedName = ".replaced";
-
 /// `file` is where it lies. Error(verification) for one that is broken, or that names files outside its folder.
 Manifest parseManifest(const std::string& text, const std::filesystem::path& file);
 
@@ -55,16 +50,14 @@ Manifest readManifest(const std::filesystem::path& folder);
 std::optional<Manifest> manifestHead(const std::filesystem::path& folder);
 
 /// `folder` itself, or what lies at most two levels below, wherever a manifest is; names that begin with a dot are not
-/// entered, nor is the link `latest`, which would show one of them twice. Sorted.
+/// entered, nor is the link to the newest batch, which would show one of them twice. Sorted.
 std::vector<std::filesystem::path> foldersWithManifest(const std::filesystem::path& folder);
-
-/// Not to be read: hidden, or incomplete.
-bool isPassedOver(const std::filesystem::path& name);
 
 /// Error(io) if the place of the batch's manifest is taken by something else; not with --force.
 void requireOwnManifest(const model::Job& job, const model::BatchId& batch);
 
-/// Writes OUTPUT/<dataset id>/<batch id>/manifest.json from the records, in one step. Returns when it is on the device.
+/// Writes the batch's manifest from the records, in one step, and marks the batch as whole. A manifest of its that has
+/// the old name goes. Returns when all that is on the device.
 void writeManifest(const model::Job& job, const model::Batch& batch, store::JobStore& store, core::FileSystem& files);
 
 }  // namespace caiexport::engine

@@ -14,6 +14,9 @@ namespace caiexport::model {
 
 enum class Kind { dataset, segment };
 enum class VerifyLevel { size, footer, full };
+/// How the folders of a dataset and of its batches are called: by their ids alone, or `dataset_id=ID/batch_id=ID`,
+/// which readers of tables take for partitions.
+enum class Layout { plain, hive };
 
 /// Which batches of a dataset: a named one, or the newest `limit` of those that pass the filters.
 struct BatchSelection {
@@ -71,6 +74,7 @@ struct ExportRequest {
   SegmentOptions segment = {};
   Guards guards = {};
   VerifyLevel verify = VerifyLevel::footer;
+  Layout layout = Layout::plain;
   bool download = true;
   bool force = false;  ///< Overwrite files that no record knows.
 };
@@ -80,8 +84,10 @@ std::vector<SegmentId> segmentsOf(const ExportRequest& request);
 
 std::string_view nameOf(Kind kind);
 std::string_view nameOf(VerifyLevel level);
+std::string_view nameOf(Layout layout);
 /// Nothing for an unknown name.
 std::optional<Kind> kindFrom(std::string_view name);
 std::optional<VerifyLevel> verifyLevelFrom(std::string_view name);
+std::optional<Layout> layoutFrom(std::string_view name);
 
 }  // namespace caiexport::model

@@ -118,6 +118,15 @@ struct RemoteFile {
   std::string href = {};
 };
 
+// Files of a batch's folder that are caiexport's own. Readers of tables pass over names that begin with `_`.
+inline constexpr std::string_view kManifestName = "_manifest.json";
+/// What versions up to 0.1.0 called it; still read.
+inline constexpr std::string_view kOldManifestName = "manifest.json";
+/// Empty; there once all files of the batch are whole.
+inline constexpr std::string_view kSuccessName = "_SUCCESS";
+/// The platform's file of such a name goes into a folder of its own.
+bool isOwnName(std::string_view name);
+
 /// Half-open: the bytes [first, end).
 struct ByteRange {
   std::uint64_t first = 0;

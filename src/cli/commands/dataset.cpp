@@ -101,6 +101,7 @@ CommandEnd runDataset(const ParsedOptions& options, Context& context) {
   DatasetOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
+  parsed.request.layout = configuration.layout();
   if (parsed.dryRun) return previewDataset(configuration, parsed.request, parsed.format, context);
 
   Session session(configuration, context);

@@ -127,7 +127,7 @@ fs::path datasetFolderOf(const InputSet& set) {
     std::error_code ignored;
     fs::path folder = fs::absolute(file.path, ignored).parent_path();
     while (!file.batchId.empty() && folder.has_relative_path()) {
-      if (folder.filename() == file.batchId) return folder.parent_path();
+      if (engine::idIn(folder) == file.batchId) return folder.parent_path();
       folder = folder.parent_path();
     }
   }
@@ -198,7 +198,7 @@ std::vector<engine::Manifest> InputFinder::olderThan(const fs::path& dataset, co
 }
 
 std::string InputFinder::datasetOf(const InputSet& set) {
-  return datasetFolderOf(set).filename().string();
+  return engine::idIn(datasetFolderOf(set));
 }
 
 std::vector<InputSet> InputFinder::findEarlier(const InputSet& now, std::size_t most) {
@@ -222,9 +222,13 @@ InputSet InputFinder::findAgainst(const std::string& what, const InputSet& now) 
                  "compare with"});
   }
   std::error_code ignored;
-  const bool batch = !isJob(what) && !fs::exists(what, ignored) && !dataset.empty() && what.find('/') == what.npos &&
-                     fs::is_directory(dataset / what, ignored);
-  return find({batch ? (dataset / what).string() : what});
+  const bool mayBeBatch = !isJob(what) && !fs::exists(what, ignored) && !dataset.empty() && what.find('/') == what.npos;
+  if (mayBeBatch) {
+    for (const fs::path& name : engine::namesOf(model::BatchId(what))) {
+      if (fs::is_directory(dataset / name, ignored)) return find({(dataset / name).string()});
+    }
+  }
+  return find({what});
 }
 
 bool InputFinder::isJob(const std::string& argument) {
@@ -349,7 +353,7 @@ void InputFinder::addManifest(const engine::Manifest& manifest, const model::Bat
       [](const engine::ManifestFile& file) { return file.records.has_value(); },
       "batch " + core::printable(manifest.batchId, 80), set);
   set.datasets.insert(manifest.datasetId);
-  set.manifests.push_back(manifest.folder / engine::kManifestName);
+  if (const auto file = engine::manifestIn(manifest.folder)) set.manifests.push_back(*file);
   addBatch(batch, set);
   const bool known = batch.created != core::TimePoint();
   for (const engine::ManifestFile& file : files) {

@@ -9,6 +9,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
+#include "caiexport/engine/layout.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/job.h"
 #include "caiexport/reader/table.h"
@@ -90,7 +91,9 @@ void printTable(const Preview& preview, StandardOutput& out) {
 }
 
 std::string placeText(const model::ExportRequest& request) {
-  return core::printable((request.output / request.sourceId).string()) + "; nothing was made\n";
+  const std::filesystem::path folder =
+      engine::datasetFolder(request.output, request.layout, model::DatasetId(request.sourceId));
+  return core::printable(folder.string()) + "; nothing was made\n";
 }
 
 // --- dataset

@@ -117,7 +117,7 @@ Damage damageOf(const Expectation& expectation, const VerifyReport& report) {
   }
   for (const ExpectedBatch& batch : expectation.batches) {
     if (damage.manifest || engine::manifestHead(batch.folder)) continue;
-    damage.manifest = batch.folder / engine::kManifestName;
+    damage.manifest = engine::manifestIn(batch.folder).value_or(batch.folder / engine::kManifestName);
   }
   return damage;
 }

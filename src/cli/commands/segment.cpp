@@ -233,6 +233,7 @@ CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   SegmentCommand parsed = parse(options, context.console);
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
+  parsed.request.layout = configuration.layout();
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
   const engine::Tools tools = session.tools();

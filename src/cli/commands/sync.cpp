@@ -179,14 +179,18 @@ void recordFailedStart(Configuration& configuration, model::ExportRequest job, c
 // --- the result
 
 fs::path datasetFolder(const engine::SyncRequest& request) {
-  return request.job.output / request.job.sourceId;
+  const model::ExportRequest& job = request.job;
+  const model::DatasetId dataset(job.sourceId);
+  const fs::path wanted = engine::datasetFolder(job.output, job.layout, dataset);
+  const std::vector<fs::path> there = engine::datasetFolders(job.output, dataset);
+  return there.size() == 1 ? there.front() : wanted;
 }
 
 /// What `latest` names; empty if there is none.
 std::string latestIn(const fs::path& folder) {
   std::error_code error;
-  const fs::path target = fs::read_symlink(folder / engine::kLatestName, error);
-  return error ? "" : target.string();
+  const fs::path target = fs::read_symlink(engine::latestIn(folder), error);
+  return error ? "" : engine::idIn(target);
 }
 
 CommandEnd withHint(const engine::SyncResult& result) {
@@ -287,8 +291,7 @@ void printText(store::History& history, const engine::SyncRequest& request, cons
   }
   out.write(text + "\n" + lines + "In " + core::printable(datasetFolder(request).string()) + "\n");
   if (!latestIn(datasetFolder(request)).empty() && !result.error) {
-    out.write("Next: caiexport scores " + core::printable((datasetFolder(request) / engine::kLatestName).string()) +
-              "\n");
+    out.write("Next: caiexport scores " + core::printable(engine::latestIn(datasetFolder(request)).string()) + "\n");
   }
 }
 
@@ -332,11 +335,13 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   model::ExportRequest& job = parsed.request.job;
   if (parsed.dryRun) {
     job.output = configuration.output();
+    job.layout = configuration.layout();
     return previewSync(configuration, std::move(parsed.request), parsed.format, context);
   }
   std::optional<Session> opened;
   try {
     job.output = configuration.output();
+    job.layout = configuration.layout();
     opened.emplace(configuration, context);
   } catch (const core::Error& error) {
     recordFailedStart(configuration, job, error);

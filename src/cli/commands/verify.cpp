@@ -57,9 +57,9 @@ Heirs heirsIn(const fs::path& datasetFolder) {
 /// A batch folder whose neighbours say that one of them replaces it.
 void noteReplaced(const ExpectedBatch& batch, std::map<fs::path, Heirs>& heirs, Expectation& expectation) {
   std::error_code ignored;
-  fs::path dataset = fs::weakly_canonical(batch.folder, ignored).parent_path();
-  const bool aside = dataset.filename() == engine::kReplacedName;
-  if (aside) dataset = dataset.parent_path();
+  const fs::path folder = fs::weakly_canonical(batch.folder, ignored);
+  const fs::path dataset = engine::datasetFolderAbove(folder);
+  const bool aside = engine::isAside(folder);
   if (!heirs.contains(dataset)) heirs.emplace(dataset, heirsIn(dataset));
   const auto heir = heirs.at(dataset).find(model::BatchId(batch.batchId));
   if (heir == heirs.at(dataset).end()) return;
@@ -100,7 +100,7 @@ void noteUnknown(const fs::path& batch, std::set<fs::path>& looked, Expectation&
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(dataset, error)) {
     const bool folder = entry.is_directory(error) && !entry.is_symlink(error) && !engine::isPassedOver(entry.path());
-    if (!folder || fs::is_regular_file(entry.path() / engine::kManifestName, error)) continue;
+    if (!folder || engine::manifestIn(entry.path())) continue;
     if (mayBeBatch(entry.path()) && !isAtWork(entry.path())) expectation.unknown.push_back(entry.path());
   }
   std::ranges::sort(expectation.unknown);
@@ -347,7 +347,10 @@ std::string VerifyCheck::wrongRows(const fs::path& path, const ExpectedFile& fil
 void VerifyCheck::findForeign(const ExpectedBatch& batch) {
   std::error_code error;
   if (!fs::is_directory(batch.folder, error)) return;
-  std::set<std::string> expected{engine::kManifestName};
+  std::set<std::string> expected;
+  for (const std::string_view own : {engine::kManifestName, engine::kOldManifestName, engine::kSuccessName}) {
+    expected.emplace(own);
+  }
   for (const ExpectedFile& file : batch.files) expected.insert(file.path);
   std::vector<fs::path> foreign;
   fs::recursive_directory_iterator entries(batch.folder, error);

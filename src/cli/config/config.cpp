@@ -366,6 +366,12 @@ fs::path Configuration::output() {
   return folder;
 }
 
+model::Layout Configuration::layout() {
+  const Setting setting = *find("layout");
+  if (const auto layout = model::layoutFrom(setting.value)) return *layout;
+  throwBad(setting, "'" + core::printable(setting.value, 40) + "' is neither plain nor hive");
+}
+
 std::optional<fs::path> Configuration::tokenCache() const {
   const auto folder = environment_.xdgFolder("XDG_CACHE_HOME", ".cache");
   if (!folder) return std::nullopt;

@@ -112,6 +112,7 @@ class Configuration {
   std::filesystem::path database();
   /// Absolute. Error(usage) if it, or a folder above it, is a file; Error(io) if it can't be written.
   std::filesystem::path output();
+  model::Layout layout();
   PlatformSettings platform();
   /// Number of connections, rate and retries.
   transfer::DownloadSettings download();

@@ -12,7 +12,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<SettingSpec, 21> kSettings{{
+constexpr std::array<SettingSpec, 22> kSettings{{
     {.key = "client_id",
      .environment = "CAIEXPORT_CLIENT_ID",
      .help = "the credential's client id, which is the API key too"},
@@ -84,9 +84,17 @@ constexpr std::array<SettingSpec, 21> kSettings{{
      .environment = "CAIEXPORT_OUTPUT",
      .option = "output",
      .otherwise = "the current folder",
-     .help = "the folder that batches go to, as DIR/DATASET/BATCH/",
+     .help = "the folder that batches go to",
      .place = OptionPlace::transfer,
      .argument = "DIR"},
+    {.key = "layout",
+     .environment = "CAIEXPORT_LAYOUT",
+     .option = "layout",
+     .fallback = "plain",
+     .help = "how the folders are called: DATASET/BATCH, or dataset_id=DATASET/batch_id=BATCH, which readers of tables "
+             "take for partitions",
+     .place = OptionPlace::transfer,
+     .argument = "plain|hive"},
     {.key = "connections",
      .environment = "CAIEXPORT_CONNECTIONS",
      .option = "connections",

@@ -8,6 +8,7 @@
 #include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
+#include "caiexport/engine/layout.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/job.h"
 #include "caiexport/store/history.h"
@@ -128,7 +129,7 @@ std::string inTwoLines(std::span<const Listed> entries, const ListingColumns& co
 }  // namespace
 
 std::filesystem::path recordedFolder(const model::Job& job, const model::BatchId& batch) {
-  return job.request.output / job.datasetId.value() / batch.value();
+  return engine::recordedFolder(job, batch);
 }
 
 std::filesystem::path pathOf(const model::Job& job, const model::FileRecord& file) {
@@ -187,8 +188,8 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
             (job.expectedProfiles ? " and had " + grouped(*job.expectedProfiles) + " of them" : "") + "\n";
   }
   if (job.request.download) {
-    const std::filesystem::path folder = job.batches.size() == 1 ? recordedFolder(job, job.batches.front().id)
-                                                                 : job.request.output / job.datasetId.value();
+    const std::filesystem::path folder =
+        job.batches.size() == 1 ? recordedFolder(job, job.batches.front().id) : engine::folderOf(job);
     text += "In " + core::printable(folder.string()) + "\n";
   } else {
     text += "Nothing was downloaded, as asked. The dataset is " + core::printable(job.datasetId.value(), 80) + "\n";
