@@ -22,7 +22,7 @@ with DAG(
     BashOperator.partial(
         task_id="fetch_scores",
         # In place of the shell, so that the signal by which Airflow ends a task reaches the program.
-        bash_command="exec caiexport dataset --share '{{ run_id }}' --id 5f0000000000000000000001 "
+        bash_command="exec caiexport dataset --share '{{ dag.dag_id }} {{ run_id }}' --id 5f0000000000000000000001 "
                      "--output /shared/scores --max-age 24h --quiet",
         # No new scoring yet: nothing to wake anybody for. Airflow tries all other failures again; what another try can't
         # mend (docs/engines.md) fails again at once.

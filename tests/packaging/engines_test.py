@@ -171,6 +171,8 @@ class AwsBatch(unittest.TestCase):
         self.assertEqual(rules[-1], {"onReason": "*", "action": "EXIT"}, "what no rule meets is tried again")
 
     def test_its_volumes_and_parameters_are_there(self):
+        # No shell that could take the key out of AWS_BATCH_JOB_ID: the program does.
+        self.assertIn("--share auto ", " ".join(self.definition["containerProperties"]["command"]))
         properties = self.definition["containerProperties"]
         self.assertEqual({mount["sourceVolume"] for mount in properties["mountPoints"]},
                          {volume["name"] for volume in properties["volumes"]})
@@ -216,7 +218,7 @@ class Airflow(unittest.TestCase):
     def test_maps_four_tasks_that_share_the_run(self):
         self.assertEqual(len(self.said["env"]), 4)
         self.assertTrue(self.said["append_env"], "the workers' own environment is lost")
-        self.assertRegex(self.said["bash_command"], r"^exec caiexport dataset --share '\{\{ run_id \}\}' ")
+        self.assertRegex(self.said["bash_command"], r"^exec caiexport dataset --share '\{\{ dag.dag_id \}\} \{\{ run_id \}\}' ")
         self.assertEqual(self.said["dag"]["max_active_runs"], 1)
 
     def test_skips_what_comes_later(self):

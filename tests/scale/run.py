@@ -35,8 +35,12 @@ def run_tests(options):
         program = unittest.main(module=None, argv=["run.py", "discover", "-v", "-s", str(HERE), "-p", "*_test.py", *options],
                                 testRunner=Runner, exit=False)
         return 0 if program.result.wasSuccessful() and program.result.testsRun > 0 else 1
+    except services.Ended as ended:
+        return ended.code
     finally:
         services.end_descendants()
+        # Here too, since the process that made it may have been killed.
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
 
 
 def main(arguments):
@@ -45,7 +49,7 @@ def main(arguments):
         return 0 if arguments else 2
     folder = tempfile.mkdtemp(prefix="caiexport-scale-")
     os.chmod(folder, 0o711)
-    os.environ["TMPDIR"] = folder
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     os.environ["SCALE_PROGRAMS"] = str(pathlib.Path(arguments[0]).resolve())
     services.die_with_parent()
     try:

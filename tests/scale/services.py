@@ -494,12 +494,24 @@ class Together:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def end_by_signals():
-    """Ctrl-C and SIGTERM end it in an orderly way."""
-    def leave(number, _):
-        raise SystemExit(128 + number)
+class Ended(KeyboardInterrupt):
+    """By a signal. Not an Exception, nor SystemExit: unittest takes these for the failure of a test, and goes on."""
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    def __init__(self, number):
+        super().__init__()
+        self.code = 128 + number
+
+
+def end_by_signals():
+    """Ctrl-C and SIGTERM end it in an orderly way, which a second one does not disturb."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def leave(number, _):
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    for number in numbers:
         signal.signal(number, leave)
 
 
@@ -520,6 +532,8 @@ def main(arguments):
     except Failed as failure:
         print(f"services.py: {failure}", file=sys.stderr)
         return 1
+    except Ended as ended:
+        return ended.code
     finally:
         end_descendants()
 

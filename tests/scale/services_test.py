@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -140,7 +141,7 @@ class StarterTest(unittest.TestCase):
             self.assertEqual(done.returncode, 7)
             self.assertEqual(os.listdir(folder), [])
         self.assertFalse(os.path.exists(f"/proc/{done.stdout.strip()}"))
-        self.assertNotIn(b"sleep\x001000", [path.read_bytes().strip(b"\0") for path in running()])
+        self.assertNotIn(b"sleep\x001000", running())
 
     def test_a_signal_ends_it_and_all_of_it(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -152,12 +153,37 @@ class StarterTest(unittest.TestCase):
             self.assertEqual(starter.wait(services.LIMIT_S), 128 + 15)
             starter.stdout.close()
             self.assertEqual(os.listdir(folder), [])
-        self.assertNotIn(b"sleep\x001001", [path.read_bytes().strip(b"\0") for path in running()])
+        self.assertNotIn(b"sleep\x001001", running())
 
     def test_refuses_what_it_does_not_know(self):
         self.assertEqual(self.run_starter("swift,nothing", "true").returncode, 2)
         self.assertEqual(self.run_starter("swift").returncode, 2)
 
 
+class RunnerTest(unittest.TestCase):
+    """run.py, which scripts/check --scale is."""
+
+    def test_a_signal_ends_it_and_all_of_it(self):
+        for how, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+            with tempfile.TemporaryDirectory() as folder:
+                os.chmod(folder, 0o711)
+                runner = subprocess.Popen([sys.executable, HERE / "run.py", os.environ["SCALE_PROGRAMS"], "-k", "SlurmTest"],
+                                          env={**os.environ, "TMPDIR": folder}, stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL, start_new_session=True)
+                services.wait_for("the controller", lambda: list(pathlib.Path(folder).rglob("slurmctld.log")))
+                # As a terminal does it: to all that are in front.
+                (os.kill if how == signal.SIGKILL else os.killpg)(runner.pid, how)
+                self.assertEqual(runner.wait(services.LIMIT_S), code)
+                services.wait_for("its folder to go", lambda: os.listdir(folder) == [])
+                self.assertFalse([line for line in running() if folder.encode() in line])
+
+
 def running():
-    return [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    """The command lines of all processes."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().rstrip(b"\0"))
+        except OSError:
+            pass
+    return found
