@@ -74,6 +74,67 @@ void takeOption(std::span<const std::string>& words, std::span<const OptionGroup
   words = words.subspan(1);
 }
 
+constexpr std::size_t kHelpColumn = 34;
+
+/// Of a page on a terminal that is `width` wide: what is much narrower or wider is not read any better.
+std::size_t pageWidth(std::size_t width) {
+  constexpr std::size_t kFallback = 80;
+  constexpr std::size_t kLeast = 60;
+  constexpr std::size_t kMost = 110;
+  return width == 0 ? kFallback : std::clamp(width, kLeast, kMost);
+}
+
+std::string leftColumn(const Option& option) {
+  std::string text = "  --" + std::string(option.name);
+  if (!option.argument.empty()) text.append(" ").append(option.argument);
+  return text;
+}
+
+void appendOption(std::string& out, const Option& option, std::size_t page) {
+  const std::string left = leftColumn(option);
+  out += left;
+  if (left.size() + 2 > kHelpColumn) {
+    out += '\n';
+    out.append(kHelpColumn, ' ');
+  } else {
+    out.append(kHelpColumn - left.size(), ' ');
+  }
+  out += wrapped(option.help, page - kHelpColumn, kHelpColumn) + '\n';
+}
+
+/// Those that are the same for many commands.
+bool isShared(const OptionGroup& group) {
+  return group.title == "Platform" || group.title == "Global options";
+}
+
+void appendExamples(std::string& out, std::span<const Example> examples, std::size_t page) {
+  if (examples.empty()) return;
+  out += "\nExamples:\n";
+  for (const Example& example : examples) {
+    out.append("  ").append(example.command).append("\n");
+    out.append("      ").append(wrapped(example.what, page - 6, 6)).append("\n");
+  }
+}
+
+void appendExitCodes(std::string& out, std::span<const int> codes, std::size_t page) {
+  out += "\nExit codes:\n";
+  for (const int code : codes) {
+    std::string number = std::to_string(code);
+    number.insert(0, 5 - number.size(), ' ');
+    out.append(number).append("  ").append(wrapped(meaningOfExitCode(code), page - 7, 7)).append("\n");
+  }
+}
+
+/// What `parse` makes of the option's value; it is refused as `what` says where that is nothing.
+template <class Parse, class What>
+auto parsedOption(const ParsedOptions& options, std::string_view name, Parse parse, What what, std::string hint = {}) {
+  const auto text = options.value(name);
+  decltype(parse(*text)) parsed;
+  if (text) parsed = parse(*text);
+  if (text && !parsed) throwUsage(shown(name) + ": " + what(*text), std::move(hint));
+  return parsed;
+}
+
 }  // namespace
 
 const Option* findOption(std::span<const OptionGroup> groups, std::string_view name) {
@@ -167,61 +228,6 @@ std::string didYouMean(std::string_view word, std::span<const std::string_view> 
   return ", did you mean '" + std::string(prefix) + std::string(found) + "'?";
 }
 
-namespace {
-
-constexpr std::size_t kHelpColumn = 34;
-
-/// Of a page on a terminal that is `width` wide: what is much narrower or wider is not read any better.
-std::size_t pageWidth(std::size_t width) {
-  constexpr std::size_t kFallback = 80;
-  constexpr std::size_t kLeast = 60;
-  constexpr std::size_t kMost = 110;
-  return width == 0 ? kFallback : std::clamp(width, kLeast, kMost);
-}
-
-std::string leftColumn(const Option& option) {
-  std::string text = "  --" + std::string(option.name);
-  if (!option.argument.empty()) text.append(" ").append(option.argument);
-  return text;
-}
-
-void appendOption(std::string& out, const Option& option, std::size_t page) {
-  const std::string left = leftColumn(option);
-  out += left;
-  if (left.size() + 2 > kHelpColumn) {
-    out += '\n';
-    out.append(kHelpColumn, ' ');
-  } else {
-    out.append(kHelpColumn - left.size(), ' ');
-  }
-  out += wrapped(option.help, page - kHelpColumn, kHelpColumn) + '\n';
-}
-
-/// Those that are the same for many commands.
-bool isShared(const OptionGroup& group) {
-  return group.title == "Platform" || group.title == "Global options";
-}
-
-void appendExamples(std::string& out, std::span<const Example> examples, std::size_t page) {
-  if (examples.empty()) return;
-  out += "\nExamples:\n";
-  for (const Example& example : examples) {
-    out.append("  ").append(example.command).append("\n");
-    out.append("      ").append(wrapped(example.what, page - 6, 6)).append("\n");
-  }
-}
-
-void appendExitCodes(std::string& out, std::span<const int> codes, std::size_t page) {
-  out += "\nExit codes:\n";
-  for (const int code : codes) {
-    std::string number = std::to_string(code);
-    number.insert(0, 5 - number.size(), ' ');
-    out.append(number).append("  ").append(wrapped(meaningOfExitCode(code), page - 7, 7)).append("\n");
-  }
-}
-
-}  // namespace
-
 std::string_view meaningOfExitCode(int code) {
   static const std::map<int, std::string_view> meanings{
       {0, "done"},
@@ -309,20 +315,6 @@ std::string notInRange(std::string_view text, std::uint64_t least, std::uint64_t
   if (most == std::numeric_limits<std::uint64_t>::max()) return message + "of at least " + std::to_string(least);
   return message + "from " + std::to_string(least) + " to " + std::to_string(most);
 }
-
-namespace {
-
-/// What `parse` makes of the option's value; it is refused as `what` says where that is nothing.
-template <class Parse, class What>
-auto parsedOption(const ParsedOptions& options, std::string_view name, Parse parse, What what, std::string hint = {}) {
-  const auto text = options.value(name);
-  decltype(parse(*text)) parsed;
-  if (text) parsed = parse(*text);
-  if (text && !parsed) throwUsage(shown(name) + ": " + what(*text), std::move(hint));
-  return parsed;
-}
-
-}  // namespace
 
 std::optional<std::uint64_t> numberOption(const ParsedOptions& options, std::string_view name, std::uint64_t least,
                                           std::uint64_t most) {

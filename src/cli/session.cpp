@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <Poco/NumberParser.h>
+#include <Poco/String.h>
 
 #include <algorithm>
 #include <array>
@@ -68,12 +69,7 @@ platform::ClientSettings clientSettings(const PlatformSettings& settings) {
 }
 
 std::string wayOnOf(core::Category category, const std::string& job) {
-  constexpr std::string_view kPlace = "JOB";
-  std::string text(core::factsOf(category).wayOn);
-  for (std::size_t at = text.find(kPlace); at != text.npos; at = text.find(kPlace, at + job.size())) {
-    text.replace(at, kPlace.size(), job);
-  }
-  return text;
+  return Poco::replace(std::string(core::factsOf(category).wayOn), std::string("JOB"), job);
 }
 
 /// The error with a hint how to go on, unless it has one already.
@@ -81,13 +77,14 @@ CommandEnd withWayOn(CommandEnd error, model::JobId job) {
   if (!error) return error;
   const std::string number = std::to_string(model::numberOf(job));
   std::string hint = error->hint();
-  if (error->category() == core::Category::io && !hint.empty() && hint.find("caiexport resume") == std::string::npos) {
+  if (hint.empty()) {
+    hint = wayOnOf(error->category(), number);
+  } else if (error->category() == core::Category::io && hint.find("caiexport resume") == std::string::npos) {
     // What the machine refused says how to mend it, not what of the job is left.
     hint += "; what was downloaded is kept: caiexport resume " + number + " continues from there";
-    return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
+  } else {
+    return error;
   }
-  if (!hint.empty()) return error;
-  hint = wayOnOf(error->category(), number);
   return core::Error(error->category(), error->what(), {.requestId = error->requestId(), .hint = hint});
 }
 
@@ -111,6 +108,17 @@ std::optional<double> percentOption(const ParsedOptions& options, std::string_vi
   if (digits && Poco::NumberParser::tryParseFloat(number, percent) && std::isfinite(percent)) return percent;
   throw core::Error(core::Category::usage, "--" + std::string(name) + ": '" + core::printable(*text, 40) +
                                                "' is not a percentage; write it as 30% or 12.5");
+}
+
+CommandEnd print(Session& session, model::JobId job, CommandEnd error, TextOrJson format, Context& context) {
+  error = withWayOn(std::move(error), job);
+  if (format == TextOrJson::json) {
+    printJobDocument(session, job, error, context);
+    context.out.write("\n");
+  } else if (!error) {
+    printResultText(resultText(session.history().job(job), session.takeArrived(), session.ran()), context);
+  }
+  return error;
 }
 
 }  // namespace
@@ -225,21 +233,6 @@ void printJobDocument(Session& session, model::JobId job, const CommandEnd& erro
   if (error) shown = recordOf(*error);
   writeJob(json, view, JobDetail::result, session.history(), shown);
 }
-
-namespace {
-
-CommandEnd print(Session& session, model::JobId job, CommandEnd error, TextOrJson format, Context& context) {
-  error = withWayOn(std::move(error), job);
-  if (format == TextOrJson::json) {
-    printJobDocument(session, job, error, context);
-    context.out.write("\n");
-  } else if (!error) {
-    printResultText(resultText(session.history().job(job), session.takeArrived(), session.ran()), context);
-  }
-  return error;
-}
-
-}  // namespace
 
 CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, const engine::RunOptions& options,
                       TextOrJson format, Context& context) {

@@ -383,19 +383,20 @@ std::uint64_t deliver(Record* record, const HistoryOptions& parsed, const Output
     return print(record, parsed, sink, context);
   }
   const ScratchFolder scratch(target);
+  const Delivery delivery{target, scratch.path(), context, context.stop};
   std::uint64_t rows = 0;
   if (binary) {
-    deliverFile(target, scratch.path(), context, context.stop, [&](const std::filesystem::path& file) {
+    deliverFile(delivery, [&](const std::filesystem::path& file) {
       const reader::Sheet made = sheet(record, parsed, context);
       rows = made.rows.size();
       reader::writeWorkbook(file, {made});
     });
-    return rows;
+  } else {
+    deliverRows(delivery, [&](reader::Output& out) {
+      const Sink sink{.text = [&](std::string_view text) { return out.write(std::as_bytes(std::span(text))); }};
+      rows = print(record, parsed, sink, context);
+    });
   }
-  deliverRows(target, scratch.path(), context, context.stop, [&](reader::Output& out) {
-    const Sink sink{.text = [&](std::string_view text) { return out.write(std::as_bytes(std::span(text))); }};
-    rows = print(record, parsed, sink, context);
-  });
   return rows;
 }
 

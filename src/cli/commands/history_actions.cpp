@@ -172,31 +172,6 @@ void printText(const Side& a, const Side& b, const Lines& lines, StandardOutput&
   out.write(reader::renderTable(table, out.width()));
 }
 
-}  // namespace
-
-CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
-  const std::vector<std::string>& words = options.arguments();
-  if (words.size() != 3) {
-    throw Error(Category::usage, "history diff needs the numbers of two jobs",
-                {.hint = "caiexport history diff 11 12"});
-  }
-  const std::string field = textOption(options, "field").value_or("");
-  for (std::size_t i = 1; i < words.size(); ++i) jobNumber(words[i]);
-  Configuration configuration(options, context.environment);
-  InputFinder finder(configuration);
-  const Side a = sideOf(finder, words[1], field, context);
-  const Side b = sideOf(finder, words[2], field, context);
-  const Lines lines = compare(a, b);
-  if (format == TextOrJson::json) {
-    printJson(a, b, lines, context.out);
-  } else {
-    printText(a, b, lines, context.out);
-  }
-  return {};
-}
-
-namespace {
-
 engine::PruneRequest parse(const ParsedOptions& options) {
   if (options.arguments().size() != 1) {
     throw Error(Category::usage, "history prune takes no job numbers, only --before TIME");
@@ -251,6 +226,27 @@ void printText(const engine::PruneRequest& request, const engine::PruneResult& r
 }
 
 }  // namespace
+
+CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
+  const std::vector<std::string>& words = options.arguments();
+  if (words.size() != 3) {
+    throw Error(Category::usage, "history diff needs the numbers of two jobs",
+                {.hint = "caiexport history diff 11 12"});
+  }
+  const std::string field = textOption(options, "field").value_or("");
+  for (std::size_t i = 1; i < words.size(); ++i) jobNumber(words[i]);
+  Configuration configuration(options, context.environment);
+  InputFinder finder(configuration);
+  const Side a = sideOf(finder, words[1], field, context);
+  const Side b = sideOf(finder, words[2], field, context);
+  const Lines lines = compare(a, b);
+  if (format == TextOrJson::json) {
+    printJson(a, b, lines, context.out);
+  } else {
+    printText(a, b, lines, context.out);
+  }
+  return {};
+}
 
 CommandEnd pruneJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
   const engine::PruneRequest request = parse(options);

@@ -170,6 +170,29 @@ CommandEnd run(const ParsedOptions& options, Context& context, const Kind& kind,
   return {};
 }
 
+/// `ups` is what exports call the platform's own segments.
+Listed listedSegment(const platform::SegmentDefinition& segment) {
+  Listed listed;
+  listed.id = segment.id.value();
+  listed.name = segment.name;
+  const bool own = segment.segmentNamespace.empty() || core::toLower(segment.segmentNamespace) == "aepsegments";
+  listed.mark = own ? "ups" : segment.segmentNamespace;
+  listed.at = segment.updated;
+  listed.mergePolicy = segment.mergePolicyId;
+  listed.origin = segment.origin;
+  listed.state = segment.state;
+  listed.members = segment.members;
+  return listed;
+}
+
+/// Whether the platform refuses the list as such: 403, 404, another 4xx, or a 5xx that no repetition mends (501).
+bool isNotOffered(const core::Error& error) {
+  const core::Category category = error.category();
+  if (category == core::Category::unavailable) return dynamic_cast<const core::TransientError*>(&error) == nullptr;
+  return category == core::Category::permission || category == core::Category::notFound ||
+         category == core::Category::remoteFailed;
+}
+
 }  // namespace
 
 const CommandPage& datasetsPage() {
@@ -219,33 +242,6 @@ CommandEnd runDatasets(const ParsedOptions& options, Context& context) {
         context.stop);
   });
 }
-
-namespace {
-
-/// `ups` is what exports call the platform's own segments.
-Listed listedSegment(const platform::SegmentDefinition& segment) {
-  Listed listed;
-  listed.id = segment.id.value();
-  listed.name = segment.name;
-  const bool own = segment.segmentNamespace.empty() || core::toLower(segment.segmentNamespace) == "aepsegments";
-  listed.mark = own ? "ups" : segment.segmentNamespace;
-  listed.at = segment.updated;
-  listed.mergePolicy = segment.mergePolicyId;
-  listed.origin = segment.origin;
-  listed.state = segment.state;
-  listed.members = segment.members;
-  return listed;
-}
-
-/// Whether the platform refuses the list as such: 403, 404, another 4xx, or a 5xx that no repetition mends (501).
-bool isNotOffered(const core::Error& error) {
-  const core::Category category = error.category();
-  if (category == core::Category::unavailable) return dynamic_cast<const core::TransientError*>(&error) == nullptr;
-  return category == core::Category::permission || category == core::Category::notFound ||
-         category == core::Category::remoteFailed;
-}
-
-}  // namespace
 
 CommandEnd runSegments(const ParsedOptions& options, Context& context) {
   return run(options, context, kSegmentKind, [&](platform::Client& client, const auto& take) {

@@ -112,7 +112,7 @@ void tellRows(const Reading& reading, std::uint64_t rows, Context& context) {
 void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::RowFormat format = parsed.format == Format::csv ? parsed.csv : reader::RowFormat::jsonl;
   std::uint64_t rows = 0;
-  deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
+  deliverRows(reading.delivery(),
               [&](reader::Output& out) { rows = reading.profiles().rows(parsed.query, format, out, reading.stop()); });
   tellRows(reading, rows, context);
 }
@@ -120,7 +120,7 @@ void writeRows(Reading& reading, const ReadOptions& parsed, Context& context) {
 void writeParquet(Reading& reading, const ReadOptions& parsed, Context& context) {
   // A Parquet file ends in its footer, so it is made whole before any of it is sent.
   std::uint64_t rows = 0;
-  deliverFile(reading.output(), reading.scratch(), context, reading.stop(), [&](const fs::path& file) {
+  deliverFile(reading.delivery(), [&](const fs::path& file) {
     rows = reading.profiles().writeParquet(parsed.query, file, reading.stop());
   });
   tellRows(reading, rows, context);
@@ -128,7 +128,7 @@ void writeParquet(Reading& reading, const ReadOptions& parsed, Context& context)
 
 void writeSheet(Reading& reading, const ReadOptions& parsed, Context& context) {
   reader::SheetFacts facts;
-  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+  deliverFile(reading.delivery(),
               [&](const fs::path& file) { facts = reading.profiles().writeSheet(parsed.query, file, reading.stop()); });
   tellRows(reading, facts.rows, context);
   if (facts.sheets > 1) {
@@ -140,7 +140,7 @@ void writeSheet(Reading& reading, const ReadOptions& parsed, Context& context) {
 void writeTable(Reading& reading, const ReadOptions& parsed, Context& context) {
   const reader::Table table = reading.profiles().table(parsed.query, reading.stop());
   const std::size_t width = reading.output().given() ? 0 : context.out.width();
-  deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::renderTable(table, width));
+  deliverText(reading.delivery(), reader::renderTable(table, width));
   tellRows(reading, table.rows.size(), context);
   if (table.more) {
     context.console.notice("caiexport: these are the first " + grouped(table.rows.size()) +
@@ -205,7 +205,7 @@ CommandEnd runSchema(const ParsedOptions& options, Context& context) {
     const std::string text = format == "json"  ? jsonOf(fields)
                              : format == "csv" ? csvOf(fields)
                                                : tableOf(fields, bounded ? context.out.width() : 0);
-    deliverText(reading.output(), reading.scratch(), context, reading.stop(), text);
+    deliverText(reading.delivery(), text);
     tellWritten(reading.output(), grouped(fields.size()) + " columns", context);
   });
   return {};

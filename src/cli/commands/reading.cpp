@@ -34,15 +34,18 @@ std::uint64_t mostBytes(std::uint64_t memoryBytes) {
   return std::max(memoryBytes, core::residentBytes() + kOfTheProgram);
 }
 
-InputSet findInput(const ParsedOptions& options, Context& context) {
-  Configuration configuration(options, context.environment);
+/// What people should know about the set is told.
+InputSet told(InputSet set, Context& context) {
+  for (const std::string& notice : set.notices) context.console.notice("caiexport: " + notice);
+  return set;
+}
+
+InputSet findInput(const ParsedOptions& options, Configuration& configuration) {
   InputFinder finder(configuration, options.has("all-batches") ? Batches::all : Batches::newest);
   if (options.has("last") && !options.arguments().empty()) {
     throw core::Error(core::Category::usage, "--last and a job or path contradict each other");
   }
-  InputSet input = options.has("last") ? finder.findLast() : finder.find(options.arguments());
-  for (const std::string& notice : input.notices) context.console.notice("caiexport: " + notice);
-  return input;
+  return options.has("last") ? finder.findLast() : finder.find(options.arguments());
 }
 
 /// For a statement that nothing else ends. Nothing of the process is waited for: its threads are at work.
@@ -69,35 +72,35 @@ constexpr std::chrono::milliseconds kForTheMemory{500};
 }  // namespace
 
 Reading::Reading(const ParsedOptions& options, Context& context)
-    : memoryBytes_(bytesOption(options, "memory").value_or(reader::defaultMemoryBytes())),
+    : context_(context),
+      configuration_(options, context.environment),
+      memoryBytes_(bytesOption(options, "memory").value_or(reader::defaultMemoryBytes())),
       output_(options),
-      input_(findInput(options, context)),
+      input_(told(findInput(options, configuration_), context)),
       scratch_(output_),
       watch_(mostBytes(memoryBytes_), context.stop,
              endOfProcess(context, scratch_.path(), options.value("format").value_or("") == "json")) {
-  for (const reader::InputFile& file : input_.files) output_.refuse(file.path);
-  for (const fs::path& manifest : input_.manifests) output_.refuse(manifest);
-  run([this] { open(); });
+  refuseAsOutput(input_);
+  run([this] {
+    reader_ = reader::openReader({.memoryBytes = sharedBytes(memoryBytes_), .tempDirectory = scratch_.path()});
+    profiles_ = reader_->open(input_.files);
+  });
 }
 
-void Reading::open() {
-  reader_ = reader::openReader({.memoryBytes = sharedBytes(memoryBytes_), .tempDirectory = scratch_.path()});
-  profiles_ = reader_->open(input_.files);
+void Reading::refuseAsOutput(const InputSet& set) const {
+  for (const reader::InputFile& file : set.files) output_.refuse(file.path);
+  for (const fs::path& manifest : set.manifests) output_.refuse(manifest);
 }
 
-Reading::Pair Reading::openAgainst(const std::string& what, const ParsedOptions& options, Context& context) {
-  Configuration configuration(options, context.environment);
-  Pair pair{.before = InputFinder(configuration).findAgainst(what, input_), .scores = {}};
-  for (const std::string& notice : pair.before.notices) context.console.notice("caiexport: " + notice);
-  for (const reader::InputFile& file : pair.before.files) output_.refuse(file.path);
-  for (const fs::path& manifest : pair.before.manifests) output_.refuse(manifest);
+Reading::Pair Reading::openAgainst(const std::string& what) {
+  Pair pair{.before = told(InputFinder(configuration_).findAgainst(what, input_), context_), .scores = {}};
+  refuseAsOutput(pair.before);
   pair.scores = reader_->openPair(input_.files, pair.before.files);
   return pair;
 }
 
-std::vector<InputSet> Reading::earlier(std::size_t most, const ParsedOptions& options, const Context& context) const {
-  Configuration configuration(options, context.environment);
-  return InputFinder(configuration).findEarlier(input_, most);
+std::vector<InputSet> Reading::earlier(std::size_t most) {
+  return InputFinder(configuration_).findEarlier(input_, most);
 }
 
 void Reading::run(const std::function<void()>& work) {

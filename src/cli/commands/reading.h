@@ -15,6 +15,7 @@
 #include "caiexport/cli/application.h"
 #include "caiexport/core/error.h"
 #include "caiexport/reader/parquet_reader.h"
+#include "cli/config/config.h"
 #include "cli/output/output_file.h"
 #include "input_files.h"
 
@@ -81,22 +82,24 @@ class Reading {
     InputSet before;
     std::unique_ptr<reader::ScorePair> scores;
   };
-  Pair openAgainst(const std::string& what, const ParsedOptions& options, Context& context);
+  Pair openAgainst(const std::string& what);
   /// The same set's earlier batches, newest first; see InputFinder::findEarlier.
-  std::vector<InputSet> earlier(std::size_t most, const ParsedOptions& options, const Context& context) const;
+  std::vector<InputSet> earlier(std::size_t most);
   /// Another set, in the reader of this one.
   std::unique_ptr<reader::Profiles> open(const InputSet& other) { return reader_->open(other.files); }
   const InputSet& input() const { return input_; }
   const OutputTarget& output() const { return output_; }
-  const std::filesystem::path& scratch() const { return scratch_.path(); }
+  Delivery delivery() { return {output_, scratch_.path(), context_, watch_.token()}; }
   /// For all work on the profiles.
   std::stop_token stop() const { return watch_.token(); }
   /// Runs the work. What the memory did not suffice for is Error(io).
   void run(const std::function<void()>& work);
 
  private:
-  void open();
+  void refuseAsOutput(const InputSet& set) const;
 
+  Context& context_;
+  Configuration configuration_;
   std::uint64_t memoryBytes_;
   OutputTarget output_;
   InputSet input_;

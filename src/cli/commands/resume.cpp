@@ -39,11 +39,9 @@ struct ResumeOptions {
 ResumeOptions parse(const ParsedOptions& options) {
   refuseTogether(options, {"last", "all"});
   refuseTogether(options, {"resubmit", "adopt"});
-  refuseTogether(options, {"all", "resubmit"});
-  refuseTogether(options, {"all", "adopt"});
-  refuseTogether(options, {"all", "accept-rows"});
-  refuseTogether(options, {"all", "output"});
-  refuseTogether(options, {"all", "hashes"});
+  for (const std::string_view other : {"resubmit", "adopt", "accept-rows", "output", "hashes"}) {
+    refuseTogether(options, {"all", other});
+  }
   ResumeOptions parsed;
   parsed.all = options.has("all");
   parsed.moves = options.has("output");

@@ -40,21 +40,14 @@ std::size_t widthFor(const Reading& reading, const Context& context) {
   return std::clamp(context.out.width(), kNarrowest, kUsual);
 }
 
-std::string report(const reader::ScoreSummary& summary, const std::string& format, const reader::SourceFacts& facts,
-                   std::size_t width) {
-  if (format == "json") return reader::jsonReport(summary, facts);
-  return reader::textReport(summary, facts, width);
-}
-
 /// What only the page tells. Earlier batches that can't be read, or have other columns, are left out with a word.
-reader::PageFacts pageFacts(Reading& reading, const std::string& field, const ParsedOptions& options,
-                            Context& context) {
+reader::PageFacts pageFacts(Reading& reading, const std::string& field, Context& context) {
   constexpr std::size_t kMostEarlier = 6;
   reader::PageFacts page{.story = reading.profiles().story(field, reading.stop()),
                          .dataset = InputFinder::datasetOf(reading.input())};
   const std::vector<model::Batch>& batches = reading.input().batches;
   if (batches.size() == 1 && batches.front().created != core::TimePoint()) page.batchCreated = batches.front().created;
-  for (const InputSet& set : reading.earlier(kMostEarlier, options, context)) {
+  for (const InputSet& set : reading.earlier(kMostEarlier)) {
     try {
       const reader::ScoreSummary summary = reading.open(set)->scores(field, reading.stop());
       page.earlier.insert(page.earlier.begin(), reader::trendPointOf(set.batches.front().created, summary));
@@ -73,9 +66,8 @@ std::string nameOf(const InputSet& set) {
   return "the batch of " + core::formatTime(batch.created).substr(0, 10) + " (" + batch.id.value() + ")";
 }
 
-void deliverSheets(Reading& reading, Context& context, const std::vector<reader::Sheet>& sheets) {
-  deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
-              [&](const std::filesystem::path& file) { reader::writeWorkbook(file, sheets); });
+void deliverSheets(Reading& reading, const std::vector<reader::Sheet>& sheets) {
+  deliverFile(reading.delivery(), [&](const std::filesystem::path& file) { reader::writeWorkbook(file, sheets); });
 }
 
 /// Those who moved.
@@ -83,12 +75,11 @@ void listCustomers(Reading& reading, reader::ScorePair& pair, const reader::Pair
                    Context& context) {
   std::uint64_t rows = 0;
   if (format == "xlsx") {
-    deliverFile(reading.output(), reading.scratch(), context, reading.stop(),
+    deliverFile(reading.delivery(),
                 [&](const std::filesystem::path& file) { rows = pair.writeSheet(query, file, reading.stop()).rows; });
   } else {
     const reader::RowFormat form = format == "csv" ? reader::RowFormat::csv : reader::RowFormat::jsonl;
-    deliverRows(reading.output(), reading.scratch(), context, reading.stop(),
-                [&](reader::Output& out) { rows = pair.rows(query, form, out, reading.stop()); });
+    deliverRows(reading.delivery(), [&](reader::Output& out) { rows = pair.rows(query, form, out, reading.stop()); });
   }
   tellWritten(reading.output(), grouped(rows) + " customers that are new, gone or in another bucket", context);
 }
@@ -103,22 +94,22 @@ CommandEnd compareScores(const ParsedOptions& options, Context& context) {
                                 .identity = textOption(options, "identity").value_or("")};
   Reading reading(options, context);
   reading.run([&] {
-    const Reading::Pair pair = reading.openAgainst(*textOption(options, "against"), options, context);
+    const Reading::Pair pair = reading.openAgainst(*textOption(options, "against"));
     if (list) return listCustomers(reading, *pair.scores, query, format, context);
     const reader::Comparison comparison = pair.scores->compare(query, reading.stop());
     const reader::SourceFacts now = factsOf(reading.input());
     const reader::SourceFacts before = factsOf(pair.before);
     if (format == "xlsx") {
-      deliverSheets(reading, context, reader::sheetReport(comparison, now, before));
+      deliverSheets(reading, reader::sheetReport(comparison, now, before));
     } else if (format == "html") {
       const reader::ScoreSummary summary = reading.profiles().scores(query.field, reading.stop());
-      reader::PageFacts page = pageFacts(reading, query.field, options, context);
+      reader::PageFacts page = pageFacts(reading, query.field, context);
       page.since = reader::Since{.scores = comparison, .before = nameOf(pair.before)};
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(), reader::htmlReport(summary, now, page));
+      deliverText(reading.delivery(), reader::htmlReport(summary, now, page));
     } else {
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
-                  format == "json" ? reader::jsonReport(comparison, now, before)
-                                   : reader::textReport(comparison, now, before, widthFor(reading, context)));
+      deliverText(reading.delivery(), format == "json"
+                                          ? reader::jsonReport(comparison, now, before)
+                                          : reader::textReport(comparison, now, before, widthFor(reading, context)));
     }
     tellWritten(reading.output(), "the comparison of " + grouped(comparison.now.identities) + " identities", context);
   });
@@ -161,13 +152,13 @@ CommandEnd runScores(const ParsedOptions& options, Context& context) {
     const reader::ScoreSummary summary = reading.profiles().scores(field, reading.stop());
     const reader::SourceFacts facts = factsOf(reading.input());
     if (format == "xlsx") {
-      deliverSheets(reading, context, reader::sheetReport(summary, facts));
+      deliverSheets(reading, reader::sheetReport(summary, facts));
     } else if (format == "html") {
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
-                  reader::htmlReport(summary, facts, pageFacts(reading, field, options, context)));
+      deliverText(reading.delivery(), reader::htmlReport(summary, facts, pageFacts(reading, field, context)));
     } else {
-      deliverText(reading.output(), reading.scratch(), context, reading.stop(),
-                  report(summary, format, facts, widthFor(reading, context)));
+      deliverText(reading.delivery(), format == "json"
+                                          ? reader::jsonReport(summary, facts)
+                                          : reader::textReport(summary, facts, widthFor(reading, context)));
     }
     tellWritten(reading.output(), grouped(summary.records) + " rows, " + grouped(summary.scored) + " scored", context);
   });

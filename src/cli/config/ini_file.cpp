@@ -108,27 +108,6 @@ void requirePrivate(const fs::path& file) {
               {.hint = "chmod 600 " + core::printable(file.string())});
 }
 
-}  // namespace
-
-std::map<std::string, Profile, std::less<>> readIniFile(const fs::path& file, const IniRules& rules) {
-  // Whoever can write it sends the secret where he wants.
-  core::requireTrusted(file, "the config file");
-  std::string text = readText(file);
-  requirePlainText(text, file);
-  Parser parser{.file = file, .rules = rules};
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    parser.takeLine(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-
-  core::cleanse(text);
-  if (setsSecret(parser.profiles, rules)) requirePrivate(file);
-  return std::move(parser.profiles);
-}
-
-namespace {
-
 std::vector<std::string> linesOf(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {
@@ -154,6 +133,23 @@ std::string keyOf(std::string_view line) {
 }
 
 }  // namespace
+
+std::map<std::string, Profile, std::less<>> readIniFile(const fs::path& file, const IniRules& rules) {
+  // Whoever can write it sends the secret where he wants.
+  core::requireTrusted(file, "the config file");
+  std::string text = readText(file);
+  requirePlainText(text, file);
+  Parser parser{.file = file, .rules = rules};
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    parser.takeLine(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+
+  core::cleanse(text);
+  if (setsSecret(parser.profiles, rules)) requirePrivate(file);
+  return std::move(parser.profiles);
+}
 
 std::string withProfile(std::string_view text, std::string_view profile, const Profile& set,
                         std::span<const std::string_view> removed) {

@@ -126,6 +126,46 @@ std::string inTwoLines(std::span<const Listed> entries, const ListingColumns& co
   return out;
 }
 
+void writeSteps(json::Writer& json, const model::Job& job) {
+  json.key("steps").objects(job.steps, [&](const model::Step& step) {
+    json.key("name").value(model::nameOf(step.name));
+    json.key("state").value(model::nameOf(step.state));
+    writeTime(json, "started_at", step.startedAt);
+    writeTime(json, "finished_at", step.finishedAt);
+    json.key("attempts").value(std::uint64_t{step.attempts});
+  });
+}
+
+/// Where it is now: its batch may have been moved aside.
+std::filesystem::path placeOf(const model::Job& job, const model::FileRecord& file,
+                              std::span<const model::Replacement> replaced) {
+  const auto moved = std::ranges::find(replaced, file.remote.batchId, &model::Replacement::batch);
+  if (moved == replaced.end() || moved->action != model::ReplaceAction::aside) return pathOf(job, file);
+  return moved->path / file.path;
+}
+
+void writeFile(json::Writer& json, const model::FileRecord& file, const std::filesystem::path& path) {
+  json.beginObject();
+  json.key("name").value(file.remote.name);
+  json.key("path").value(path.string());
+  json.key("batch_id").value(file.remote.batchId.value());
+  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
+  json.key("bytes").value(file.remote.lengthBytes);
+  json.key("sha256").textOrNull(file.sha256);
+  json.key("records").value(file.records);
+  json.key("state").value(model::nameOf(file.state));
+  json.endObject();
+}
+
+void writeEvent(json::Writer& json, const model::Event& event) {
+  json.beginObject();
+  writeTime(json, "at", event.at);
+  json.key("step").textOrNull(event.step ? model::nameOf(*event.step) : "");
+  json.key("what").value(event.what);
+  json.key("detail").value(event.detail);
+  json.endObject();
+}
+
 }  // namespace
 
 std::filesystem::path recordedFolder(const model::Job& job, const model::BatchId& batch) {
@@ -222,50 +262,6 @@ std::string showText(const store::JobView& view, store::History& history, std::s
 }
 
 // --- JSON
-
-namespace {
-
-void writeSteps(json::Writer& json, const model::Job& job) {
-  json.key("steps").objects(job.steps, [&](const model::Step& step) {
-    json.key("name").value(model::nameOf(step.name));
-    json.key("state").value(model::nameOf(step.state));
-    writeTime(json, "started_at", step.startedAt);
-    writeTime(json, "finished_at", step.finishedAt);
-    json.key("attempts").value(std::uint64_t{step.attempts});
-  });
-}
-
-/// Where it is now: its batch may have been moved aside.
-std::filesystem::path placeOf(const model::Job& job, const model::FileRecord& file,
-                              std::span<const model::Replacement> replaced) {
-  const auto moved = std::ranges::find(replaced, file.remote.batchId, &model::Replacement::batch);
-  if (moved == replaced.end() || moved->action != model::ReplaceAction::aside) return pathOf(job, file);
-  return moved->path / file.path;
-}
-
-void writeFile(json::Writer& json, const model::FileRecord& file, const std::filesystem::path& path) {
-  json.beginObject();
-  json.key("name").value(file.remote.name);
-  json.key("path").value(path.string());
-  json.key("batch_id").value(file.remote.batchId.value());
-  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
-  json.key("bytes").value(file.remote.lengthBytes);
-  json.key("sha256").textOrNull(file.sha256);
-  json.key("records").value(file.records);
-  json.key("state").value(model::nameOf(file.state));
-  json.endObject();
-}
-
-void writeEvent(json::Writer& json, const model::Event& event) {
-  json.beginObject();
-  writeTime(json, "at", event.at);
-  json.key("step").textOrNull(event.step ? model::nameOf(*event.step) : "");
-  json.key("what").value(event.what);
-  json.key("detail").value(event.detail);
-  json.endObject();
-}
-
-}  // namespace
 
 void writeReplacements(json::Writer& json, std::span<const model::Replacement> replacements) {
   json.objects(replacements, [&](const model::Replacement& one) {

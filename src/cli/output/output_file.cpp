@@ -153,18 +153,17 @@ void copyTo(const fs::path& file, reader::Output& out) {
   }
 }
 
-void toStream(const OutputTarget& target, Context& context, const std::stop_token& stop,
-              const std::function<void(reader::Output&)>& fill) {
+void toStream(const Delivery& to, const std::function<void(reader::Output&)>& fill) {
   const auto fillFor = [&](reader::Output& out, bool terminal) {
     reader::PrintableOutput printable(out);
     fill(terminal ? static_cast<reader::Output&>(printable) : out);
   };
-  if (target.given()) {
-    DescriptorOutput out(target, stop);
+  if (to.target.given()) {
+    DescriptorOutput out(to.target, to.stop);
     fillFor(out, out.terminal());
   } else {
-    StreamOutput out(context.out);
-    fillFor(out, context.out.terminal());
+    StreamOutput out(to.context.out);
+    fillFor(out, to.context.out.terminal());
   }
 }
 
@@ -319,38 +318,29 @@ void makeFile(const fs::path& target, const fs::path& scratch, const std::functi
   files.syncDirectory(folderOf(target));
 }
 
-void deliverFile(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
-                 const std::function<void(const fs::path&)>& make) {
-  if (target.isFile()) {
-    makeFile(target.path(), scratch, make);
-    return;
-  }
-  if (scratch.empty()) {
+void deliverFile(const Delivery& to, const std::function<void(const fs::path&)>& make) {
+  if (to.target.isFile()) return makeFile(to.target.path(), to.scratch, make);
+  if (to.scratch.empty()) {
     throw Error(Category::io, "there is no folder for temporary files",
                 {.hint = "set TMPDIR to a folder that can be written, or name a file with --output"});
   }
-  const fs::path file = scratch / "output.part";
+  const fs::path file = to.scratch / "output.part";
   make(file);
-  toStream(target, context, stop, [&](reader::Output& out) { copyTo(file, out); });
+  toStream(to, [&](reader::Output& out) { copyTo(file, out); });
 }
 
-void deliverRows(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
-                 const std::function<void(reader::Output&)>& fill) {
-  if (!target.isFile()) return toStream(target, context, stop, fill);
-  makeFile(target.path(), scratch, [&](const fs::path& part) {
+void deliverRows(const Delivery& to, const std::function<void(reader::Output&)>& fill) {
+  if (!to.target.isFile()) return toStream(to, fill);
+  makeFile(to.target.path(), to.scratch, [&](const fs::path& part) {
     FileOutput out(part);
     fill(out);
   });
 }
 
-void deliverText(const OutputTarget& target, const fs::path& scratch, Context& context, const std::stop_token& stop,
-                 const std::string& text) {
+void deliverText(const Delivery& to, const std::string& text) {
   // At a terminal this is text of ours with colours or bars in it, so it goes as it is.
-  if (!target.given()) {
-    context.out.write(text);
-    return;
-  }
-  deliverRows(target, scratch, context, stop, [&](reader::Output& out) { out.write(std::as_bytes(std::span(text))); });
+  if (!to.target.given()) return void(to.context.out.write(text));
+  deliverRows(to, [&](reader::Output& out) { out.write(std::as_bytes(std::span(text))); });
 }
 
 void refuseBinaryAtTerminal(const std::string& format, const OutputTarget& target, const Context& context) {

@@ -61,14 +61,19 @@ class ScratchFolder {
 void makeFile(const std::filesystem::path& target, const std::filesystem::path& scratch,
               const std::function<void(const std::filesystem::path&)>& fill);
 
+/// The way of a result to the output.
+struct Delivery {
+  const OutputTarget& target;
+  std::filesystem::path scratch;
+  Context& context;
+  std::stop_token stop;
+};
+
 /// What `make` makes at the path it is given, to the output: for what must be whole before any of it is sent.
-void deliverFile(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
-                 const std::stop_token& stop, const std::function<void(const std::filesystem::path&)>& make);
+void deliverFile(const Delivery& to, const std::function<void(const std::filesystem::path&)>& make);
 /// What `fill` writes, as it comes.
-void deliverRows(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
-                 const std::stop_token& stop, const std::function<void(reader::Output&)>& fill);
-void deliverText(const OutputTarget& target, const std::filesystem::path& scratch, Context& context,
-                 const std::stop_token& stop, const std::string& text);
+void deliverRows(const Delivery& to, const std::function<void(reader::Output&)>& fill);
+void deliverText(const Delivery& to, const std::string& text);
 
 /// Error(usage) where a file of this format (xlsx, parquet), which is no text, would go to a terminal.
 void refuseBinaryAtTerminal(const std::string& format, const OutputTarget& target, const Context& context);
