@@ -303,17 +303,6 @@ std::optional<std::string> statusAtLookUp(Batch& batch) {
   return batch.status;
 }
 
-/// What readable batches replace, where the scenario says that it is not what it was.
-std::unordered_set<std::string> supersededIn(const State& state) {
-  std::unordered_set<std::string> ids;
-  for (const Batch& batch : state.batches) {
-    if (!state.scenario.supersededStatus.empty() && !batch.consolidation && batch.status == "success") {
-      ids.insert(batch.predecessors.begin(), batch.predecessors.end());
-    }
-  }
-  return ids;
-}
-
 Response listBatches(State& state, const Call& call) {
   static const std::vector<std::string> filters = {"created",     "updated", "createdClient", "createdUser",
                                                    "updatedUser", "version", "status",        "externalId",

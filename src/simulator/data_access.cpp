@@ -122,12 +122,8 @@ bool isReadable(const Batch& batch) {
 
 /// What readable batches replace is not given any more, where the scenario says so.
 bool isWithdrawn(const State& state, const Batch& batch) {
-  const bool superseded =
-      state.scenario.supersededStatus == "inactive" && std::ranges::any_of(state.batches, [&](const Batch& other) {
-        return !other.consolidation && other.status == "success" &&
-               std::ranges::find(other.predecessors, batch.id) != other.predecessors.end();
-      });
-  return superseded || batch.status == "inactive";
+  return batch.status == "inactive" ||
+         (state.scenario.supersededStatus == "inactive" && supersededIn(state).contains(batch.id));
 }
 
 Response keptOf(State& state, const Call& call, const Batch& batch);

@@ -187,6 +187,16 @@ std::int64_t toMilliseconds(core::TimePoint time) {
   return time.time_since_epoch().count();
 }
 
+std::unordered_set<std::string> supersededIn(const State& state) {
+  std::unordered_set<std::string> ids;
+  for (const Batch& batch : state.batches) {
+    if (!state.scenario.supersededStatus.empty() && !batch.consolidation && batch.status == "success") {
+      ids.insert(batch.predecessors.begin(), batch.predecessors.end());
+    }
+  }
+  return ids;
+}
+
 Batch& addBatch(State& state, const NewBatch& wanted) {
   Batch batch{.datasetId = wanted.datasetId,
               .sandbox = wanted.sandbox,

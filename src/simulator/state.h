@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "caiexport/core/clock.h"
@@ -181,6 +182,9 @@ auto* newestOf(Batches& batches, Counts counts) {
   }
   return newest;
 }
+
+/// What readable batches replace, where the scenario says that it is not what it was.
+std::unordered_set<std::string> supersededIn(const State& state);
 
 /// A number of fixed width, for ids.
 std::string padded(std::uint64_t number, std::size_t width, int base = 10);

@@ -235,13 +235,16 @@ std::string joined(std::span<const std::string> texts) {
   return list;
 }
 
-struct AsCsv {
+/// For people, or for programs that read CSV.
+struct AsText {
+  bool people = true;
+
   std::string operator()(const Nothing&) const { return {}; }
   std::string operator()(const std::string& text) const { return text; }
-  std::string operator()(bool flag) const { return flag ? "true" : "false"; }
+  std::string operator()(bool flag) const { return people ? (flag ? "yes" : "no") : (flag ? "true" : "false"); }
   std::string operator()(std::int64_t number) const { return std::to_string(number); }
-  std::string operator()(std::uint64_t number) const { return std::to_string(number); }
-  std::string operator()(const core::TimePoint& time) const { return core::formatTime(time); }
+  std::string operator()(std::uint64_t number) const { return people ? grouped(number) : std::to_string(number); }
+  std::string operator()(const core::TimePoint& time) const { return people ? timeText(time) : core::formatTime(time); }
   std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
 };
 
@@ -274,16 +277,6 @@ struct AsSheetCell {
     const std::string list = joined(std::span(texts).first(fitting));
     return fitting == texts.size() ? list : list + " and " + core::grouped(texts.size() - fitting) + " more";
   }
-};
-
-struct AsText {
-  std::string operator()(const Nothing&) const { return {}; }
-  std::string operator()(const std::string& text) const { return text; }
-  std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
-  std::string operator()(std::int64_t number) const { return std::to_string(number); }
-  std::string operator()(std::uint64_t number) const { return grouped(number); }
-  std::string operator()(const core::TimePoint& time) const { return timeText(time); }
-  std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
 };
 
 bool isInCsv(const JobField& field) {
@@ -363,7 +356,8 @@ std::string historyCsvHeader() {
 std::string historyCsvRow(const JobView& view) {
   std::string line;
   for (const JobField& field : jobFields()) {
-    if (isInCsv(field)) line.append(line.empty() ? "" : ",").append(csvField(std::visit(AsCsv{}, field.value(view))));
+    if (isInCsv(field))
+      line.append(line.empty() ? "" : ",").append(csvField(std::visit(AsText{.people = false}, field.value(view))));
   }
   return line + "\r\n";
 }

@@ -4,6 +4,7 @@
 #include <duckdb.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -128,14 +129,10 @@ class Rows {
 /// While it lives, a stop request ends the statement that runs.
 class InterruptOnStop {
  public:
-  InterruptOnStop(std::stop_token stop, Duck& duck) : callback_(std::move(stop), Call{&duck}) {}
+  InterruptOnStop(std::stop_token stop, Duck& duck) : callback_(std::move(stop), [&duck] { duck.interrupt(); }) {}
 
  private:
-  struct Call {
-    Duck* duck;
-    void operator()() const { duck->interrupt(); }
-  };
-  std::stop_callback<Call> callback_;
+  std::stop_callback<std::function<void()>> callback_;
 };
 
 /// The type of a column as plain data.
