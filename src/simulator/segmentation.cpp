@@ -53,11 +53,18 @@ JsonObject shownAudience(const State& state, const Segment& segment) {
   return shown;
 }
 
+/// What leads to the page after `page`: a path that is not the real one, as the platform has it, or the documented one.
+std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
+                     std::uint64_t page, std::uint64_t limit, std::uint64_t total) {
+  if ((page + 1) * limit >= total || state.scenario.segmentLinks == "none") return {};
+  return (state.scenario.segmentLinks == "live" ? live : documented) + "?" + parameter + "=" +
+         std::to_string(page + 1) + "&limit=" + std::to_string(limit) + "&totalCount=" + std::to_string(total);
+}
+
 /// A page of a list, and what leads to the next one: nothing at the end.
-Response childrenAnswer(const JsonArray& children, std::uint64_t total, const std::string& next,
-                        std::uint64_t nextPage) {
+Response childrenAnswer(const JsonArray& children, std::uint64_t total, const std::string& next, std::uint64_t number) {
   JsonObject page = object({{"totalCount", total}, {"pageSize", children->size()}});
-  if (!next.empty()) page->set("next", std::to_string(nextPage));
+  if (!next.empty()) page->set("next", std::to_string(number));
   return jsonAnswer(200, object({{"_page", page},
                                  {"children", children},
                                  {"_links", object({{"next", next.empty() ? object() : object({{"href", next}})}})}}));
@@ -287,13 +294,6 @@ Response segmentJobs(State& state, Call& call) {
 }
 
 }  // namespace
-
-std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
-                     std::uint64_t page, std::uint64_t limit, std::uint64_t total) {
-  if ((page + 1) * limit >= total || state.scenario.segmentLinks == "none") return {};
-  return (state.scenario.segmentLinks == "live" ? live : documented) + "?" + parameter + "=" +
-         std::to_string(page + 1) + "&limit=" + std::to_string(limit) + "&totalCount=" + std::to_string(total);
-}
 
 std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list) {
   std::vector<std::string> ids;

@@ -77,10 +77,6 @@ std::optional<SegmentJob> lastEvaluationOf(const State& state, const Segment& se
 /// How many members every segment has.
 std::int64_t membersOfEach(const State& state);
 
-/// What leads to the page after `page`: a path that is not the real one, as the platform has it, or the documented one.
-std::string nextPage(const State& state, const char* parameter, const std::string& live, const std::string& documented,
-                     std::uint64_t page, std::uint64_t limit, std::uint64_t total);
-
 /// The ids of `[{"segmentId": ...}]`; throws Refused for one that is not known (`*` stands for all).
 std::vector<std::string> checkedSegments(State& state, const Call& call, const JsonArray& list);
 
