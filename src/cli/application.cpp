@@ -70,11 +70,10 @@ const Command& findCommand(const std::string& name) {
     names.push_back(command.page().name);
   }
   if (const std::string_view meant = answerFor(name); !meant.empty()) {
-    throw core::Error(core::Category::usage, "there is no command '" + name + "'", {.hint = std::string(meant)});
+    throwUsage("there is no command '" + name + "'", std::string(meant));
   }
-  throw core::Error(core::Category::usage,
-                    "unknown command '" + core::printable(name, 60) + "'" + didYouMean(name, names),
-                    {.hint = "caiexport --help lists the commands"});
+  throwUsage("unknown command '" + core::printable(name, 60) + "'" + didYouMean(name, names),
+             "caiexport --help lists the commands");
 }
 
 /// An option that the command would ignore says something else than what it does: `show --sandbox stage` shows a job of
@@ -84,9 +83,8 @@ void refuseIgnored(const ParsedOptions& options, const CommandPage& page) {
     for (const Option& option : group.options) {
       if (!options.has(option.name) || takes(page, option.name)) continue;
       const std::string command(page.name);
-      throw core::Error(core::Category::usage,
-                        command + " takes no --" + std::string(option.name) + ": it would change nothing",
-                        {.hint = "caiexport " + command + " --help lists what it takes"});
+      throwUsage(command + " takes no --" + std::string(option.name) + ": it would change nothing",
+                 "caiexport " + command + " --help lists what it takes");
     }
   }
 }
@@ -100,7 +98,7 @@ std::vector<OptionGroup> known(const CommandPage& page) {
 
 void setUpConsole(Console& console, const ParsedOptions& options, const Environment& environment) {
   if (options.has("quiet") && options.has("verbose")) {
-    throw core::Error(core::Category::usage, "--quiet and --verbose contradict each other");
+    throwUsage("--quiet and --verbose contradict each other");
   }
   if (options.has("quiet")) console.setLevel(Console::Level::quiet);
   if (options.has("verbose")) console.setLevel(Console::Level::verbose);
@@ -117,7 +115,7 @@ std::optional<LogFile> logFile(const ParsedOptions& options, const Environment& 
   requireWith(options, "log-size", "log-file");
   const auto path = options.value("log-file");
   if (!path) return std::nullopt;
-  if (path->empty()) throw core::Error(core::Category::usage, "--log-file: the name of the file is empty");
+  if (path->empty()) throwUsage("--log-file: the name of the file is empty");
   LogFile file{.path = pathFrom(*path, "--log-file", environment), .level = level};
   if (size) file.mostBytes = *size;
   return file;

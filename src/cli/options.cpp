@@ -14,10 +14,6 @@ namespace {
 using core::Category;
 using core::Error;
 
-[[noreturn]] void throwUsage(const std::string& message, std::string hint = {}) {
-  throw Error(Category::usage, message, {.hint = std::move(hint)});
-}
-
 std::string shown(std::string_view name) {
   return "--" + std::string(name);
 }
@@ -136,6 +132,10 @@ auto parsedOption(const ParsedOptions& options, std::string_view name, Parse par
 }
 
 }  // namespace
+
+void throwUsage(const std::string& message, const std::string& hint) {
+  throw Error(Category::usage, message, {.hint = hint});
+}
 
 const Option* findOption(std::span<const OptionGroup> groups, std::string_view name) {
   for (const OptionGroup& group : groups) {

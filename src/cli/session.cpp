@@ -106,8 +106,8 @@ std::optional<double> percentOption(const ParsedOptions& options, std::string_vi
   double percent = 0;
   const bool digits = !number.empty() && number.find_first_not_of("0123456789.") == number.npos;
   if (digits && Poco::NumberParser::tryParseFloat(number, percent) && std::isfinite(percent)) return percent;
-  throw core::Error(core::Category::usage, "--" + std::string(name) + ": '" + core::printable(*text, 40) +
-                                               "' is not a percentage; write it as 30% or 12.5");
+  throwUsage("--" + std::string(name) + ": '" + core::printable(*text, 40) +
+             "' is not a percentage; write it as 30% or 12.5");
 }
 
 CommandEnd print(Session& session, model::JobId job, CommandEnd error, TextOrJson format, Context& context) {

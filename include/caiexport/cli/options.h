@@ -100,6 +100,8 @@ std::string optionList(std::span<const OptionGroup> groups, std::size_t width = 
 /// blanks.
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent);
 
+[[noreturn]] void throwUsage(const std::string& message, const std::string& hint = {});
+
 // --- values of options as what they mean. All errors are Error(usage) that name the option.
 
 /// Nothing where the option was not given.

@@ -15,9 +15,7 @@ constexpr std::array<Option, 1> kHow{{
 }};
 
 model::JobId parseJob(const ParsedOptions& options) {
-  if (options.arguments().size() != 1)
-    throw core::Error(core::Category::usage, "give the number of one job",
-                      {.hint = "caiexport history lists the jobs"});
+  if (options.arguments().size() != 1) throwUsage("give the number of one job", "caiexport history lists the jobs");
   return jobNumber(options.arguments().front());
 }
 

@@ -114,7 +114,7 @@ Line read(Words words) {
         line.options.addArgument(word);
       } else if (line.page = pageNamed(word); line.page == nullptr) {
         line.asksForHelp = word == "help" && !line.asksForHelp;
-        if (!line.asksForHelp) throw core::Error(core::Category::usage, "no such command");
+        if (!line.asksForHelp) throwUsage("no such command");
       }
     } else if (word == "--") {
       line.optionsEnded = true;

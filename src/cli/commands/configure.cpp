@@ -111,7 +111,7 @@ class Prompt {
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) {
         console_.prompt("\n");
-        throw Error(Category::usage, "the input ended before all questions were answered");
+        throwUsage("the input ended before all questions were answered");
       }
       typed_.append(piece.data(), static_cast<std::size_t>(got));
       piece.fill(0);
@@ -178,8 +178,8 @@ void requireNothingMissing(Configuration& configuration) {
     missing.append(missing.empty() ? "" : ", ").append(spec->environment);
   }
   if (missing.empty()) return;
-  throw Error(Category::usage, "settings are missing, and there is no terminal to ask for them: " + missing,
-              {.hint = "set them in the environment, or run caiexport configure at a terminal"});
+  throwUsage("settings are missing, and there is no terminal to ask for them: " + missing,
+             "set them in the environment, or run caiexport configure at a terminal");
 }
 
 /// Empty if the answer will do, else what is wrong with it.
@@ -207,7 +207,7 @@ std::string answerTo(Prompt& prompt, Console& console, const Question& question,
     if (wrong.empty()) return answer;
     console.line("  this cannot be used: " + wrong);
   }
-  throw Error(Category::usage, "no valid answer for " + std::string(question.key));
+  throwUsage("no valid answer for " + std::string(question.key));
 }
 
 void askAll(Configuration& configuration, Prompt& prompt, Console& console, bool all, Profile& settings) {

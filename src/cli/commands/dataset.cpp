@@ -49,7 +49,7 @@ model::BatchSelection parseBatches(const ParsedOptions& options) {
   batches.until = timeOption(options, "until", now);
   batches.includeReplaced = options.has("include-replaced");
   if (batches.since && batches.until && *batches.since >= *batches.until) {
-    throw core::Error(core::Category::usage, "--since is not before --until: no batch can match");
+    throwUsage("--since is not before --until: no batch can match");
   }
   if (options.has("all")) {
     batches.limit.reset();

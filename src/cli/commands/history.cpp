@@ -66,8 +66,7 @@ std::vector<model::JobStatus> parseStatuses(const ParsedOptions& options) {
   for (const std::string& word : listOption(options, "status")) {
     const auto status = model::jobStatusFrom(word);
     if (!status) {
-      throw core::Error(core::Category::usage,
-                        "--status: '" + core::printable(word, 40) + "' is no status" + didYouMean(word, kWords));
+      throwUsage("--status: '" + core::printable(word, 40) + "' is no status" + didYouMean(word, kWords));
     }
     statuses.push_back(*status);
   }
@@ -78,9 +77,8 @@ HistoryOptions parse(const ParsedOptions& options) {
   refuseArguments(options);
   for (const Option& option : kActions) {
     if (!options.has(option.name)) continue;
-    throw core::Error(core::Category::usage,
-                      "--" + std::string(option.name) + " is an option of history diff or history prune",
-                      {.hint = "caiexport history diff 11 12; caiexport history prune --before 365d"});
+    throwUsage("--" + std::string(option.name) + " is an option of history diff or history prune",
+               "caiexport history diff 11 12; caiexport history prune --before 365d");
   }
   for (const std::string_view filter : {"status", "kind", "id", "org", "sandbox", "since", "until", "limit", "watch"}) {
     refuseTogether(options, {"sql", filter});
@@ -107,7 +105,7 @@ HistoryOptions parse(const ParsedOptions& options) {
   parsed.watch = options.has("watch");
   refuseTogether(options, {"watch", "output"});
   if (parsed.watch && parsed.format != Format::table) {
-    throw core::Error(core::Category::usage, "--watch works only with --format table");
+    throwUsage("--watch works only with --format table");
   }
   return parsed;
 }
@@ -405,19 +403,17 @@ CommandEnd runAction(const ParsedOptions& options, Context& context) {
   const std::string& action = options.arguments().front();
   const bool diff = action == kNames[0];
   if (!diff && action != kNames[1]) {
-    throw core::Error(core::Category::usage,
-                      "unexpected argument '" + core::printable(action, 80) + "'" + didYouMean(action, kNames),
-                      {.hint = "caiexport history diff A B, caiexport history prune --before TIME"});
+    throwUsage("unexpected argument '" + core::printable(action, 80) + "'" + didYouMean(action, kNames),
+               "caiexport history diff A B, caiexport history prune --before TIME");
   }
   for (const Option& option : kWhich) {
     if (option.name == "format" || !options.has(option.name)) continue;
-    throw core::Error(core::Category::usage, "history " + action + " takes no --" + std::string(option.name));
+    throwUsage("history " + action + " takes no --" + std::string(option.name));
   }
   for (const std::string_view name : {"before", "files", "dry-run"}) {
-    if (diff && options.has(name))
-      throw core::Error(core::Category::usage, "history diff takes no --" + std::string(name));
+    if (diff && options.has(name)) throwUsage("history diff takes no --" + std::string(name));
   }
-  if (!diff && options.has("field")) throw core::Error(core::Category::usage, "history prune takes no --field");
+  if (!diff && options.has("field")) throwUsage("history prune takes no --field");
   constexpr std::array<std::string_view, 2> kFormats{"table", "json"};
   const bool json = wordOption(options, "format", kFormats) == "json";
   const TextOrJson format = json ? TextOrJson::json : TextOrJson::text;

@@ -23,7 +23,6 @@ namespace caiexport::cli {
 
 namespace {
 
-using core::Category;
 using core::Error;
 
 struct Side {
@@ -174,12 +173,11 @@ void printText(const Side& a, const Side& b, const Lines& lines, StandardOutput&
 
 engine::PruneRequest parse(const ParsedOptions& options) {
   if (options.arguments().size() != 1) {
-    throw Error(Category::usage, "history prune takes no job numbers, only --before TIME");
+    throwUsage("history prune takes no job numbers, only --before TIME");
   }
   const auto before = timeOption(options, "before", core::systemClock().now());
   if (!before) {
-    throw Error(Category::usage, "history prune needs --before TIME",
-                {.hint = "caiexport history prune --before 365d --dry-run"});
+    throwUsage("history prune needs --before TIME", "caiexport history prune --before 365d --dry-run");
   }
   return {.before = *before, .files = options.has("files"), .dryRun = options.has("dry-run")};
 }
@@ -230,8 +228,7 @@ void printText(const engine::PruneRequest& request, const engine::PruneResult& r
 CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& context) {
   const std::vector<std::string>& words = options.arguments();
   if (words.size() != 3) {
-    throw Error(Category::usage, "history diff needs the numbers of two jobs",
-                {.hint = "caiexport history diff 11 12"});
+    throwUsage("history diff needs the numbers of two jobs", "caiexport history diff 11 12");
   }
   const std::string field = textOption(options, "field").value_or("");
   for (std::size_t i = 1; i < words.size(); ++i) jobNumber(words[i]);
@@ -240,11 +237,7 @@ CommandEnd diffJobs(const ParsedOptions& options, TextOrJson format, Context& co
   const Side a = sideOf(finder, words[1], field, context);
   const Side b = sideOf(finder, words[2], field, context);
   const Lines lines = compare(a, b);
-  if (format == TextOrJson::json) {
-    printJson(a, b, lines, context.out);
-  } else {
-    printText(a, b, lines, context.out);
-  }
+  format == TextOrJson::json ? printJson(a, b, lines, context.out) : printText(a, b, lines, context.out);
   return {};
 }
 
@@ -252,11 +245,7 @@ CommandEnd pruneJobs(const ParsedOptions& options, TextOrJson format, Context& c
   const engine::PruneRequest request = parse(options);
   Configuration configuration(options, context.environment);
   const engine::PruneResult result = prune(configuration.database(), request, context);
-  if (format == TextOrJson::json) {
-    printJson(request, result, context.out);
-  } else {
-    printText(request, result, context.out);
-  }
+  format == TextOrJson::json ? printJson(request, result, context.out) : printText(request, result, context.out);
   return {};
 }
 

@@ -426,10 +426,9 @@ void InputFinder::keepNewest(std::vector<Known>& batches, const fs::path& folder
     if (count[dataset] == 1) continue;
     const bool known = chosen->batch.created != core::TimePoint();
     if (!known) {
-      throw Error(Category::usage,
-                  "caiexport cannot tell which of the " + std::to_string(count[dataset]) + " batches in " +
-                      core::printable(folder.string()) + " is the newest",
-                  {.hint = "name the folder of one batch, or read them all with --all-batches"});
+      throwUsage("caiexport cannot tell which of the " + std::to_string(count[dataset]) + " batches in " +
+                     core::printable(folder.string()) + " is the newest",
+                 "name the folder of one batch, or read them all with --all-batches");
     }
     const std::size_t read = static_cast<std::size_t>(std::ranges::count(
         kept, dataset, [](const Known& each) -> const std::string& { return each.manifest.datasetId; }));
@@ -480,8 +479,7 @@ InputSet InputFinder::findLast() {
 
 InputSet InputFinder::find(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
-    throw Error(Category::usage, "name what to read: a job number, a folder or files",
-                {.hint = "caiexport history lists the jobs"});
+    throwUsage("name what to read: a job number, a folder or files", "caiexport history lists the jobs");
   }
   InputSet set;
   for (const std::string& argument : arguments) {

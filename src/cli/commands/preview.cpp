@@ -317,11 +317,7 @@ CommandEnd previewSync(Configuration& configuration, engine::SyncRequest request
   configuration.platform().stamp(request.job);
   const SyncPreview preview = lookAt(configuration, request, context);
   sayUncounted(request.job.guards, context.console);
-  if (format == TextOrJson::json) {
-    printJson(preview, request, context.out);
-  } else {
-    printText(preview, request, context.out);
-  }
+  format == TextOrJson::json ? printJson(preview, request, context.out) : printText(preview, request, context.out);
   return preview.error;
 }
 

@@ -72,10 +72,10 @@ Format parseFormat(const ParsedOptions& options) {
   std::string word = formatFor(options, "format", kFormats);
   if (options.has("for")) {
     if (word == "table" && !options.has("format")) word = "csv";
-    if (word != "csv") throw core::Error(core::Category::usage, "--for excel is about csv, not " + word);
+    if (word != "csv") throwUsage("--for excel is about csv, not " + word);
   }
   if (options.has("exact") && word != "csv") {
-    throw core::Error(core::Category::usage, "--exact is about csv, not " + word);
+    throwUsage("--exact is about csv, not " + word);
   }
   return static_cast<Format>(std::ranges::find(kFormats, word) - kFormats.begin());
 }
@@ -100,8 +100,7 @@ ReadOptions parse(const ParsedOptions& options, const Environment& environment) 
 void refuseEmptySql(const ParsedOptions& options) {
   for (const std::string_view name : {"where", "sql"}) {
     const auto text = options.value(name);
-    if (text && core::trim(*text).empty())
-      throw core::Error(core::Category::usage, "--" + std::string(name) + " is empty");
+    if (text && core::trim(*text).empty()) throwUsage("--" + std::string(name) + " is empty");
   }
 }
 

@@ -43,7 +43,7 @@ InputSet told(InputSet set, Context& context) {
 InputSet findInput(const ParsedOptions& options, Configuration& configuration) {
   InputFinder finder(configuration, options.has("all-batches") ? Batches::all : Batches::newest);
   if (options.has("last") && !options.arguments().empty()) {
-    throw core::Error(core::Category::usage, "--last and a job or path contradict each other");
+    throwUsage("--last and a job or path contradict each other");
   }
   return options.has("last") ? finder.findLast() : finder.find(options.arguments());
 }

@@ -48,7 +48,7 @@ ResumeOptions parse(const ParsedOptions& options) {
   parsed.hashes = options.has("hashes");
   parsed.format = formatOption(options);
   if (parsed.all && !options.arguments().empty()) {
-    throw core::Error(core::Category::usage, "--all and a job number contradict each other");
+    throwUsage("--all and a job number contradict each other");
   }
   if (!parsed.all) parsed.job = jobOrLast(options);
   if (options.has("resubmit")) parsed.decision = engine::Decision{.resubmit = true};

@@ -91,7 +91,7 @@ void parseMergePolicy(const ParsedOptions& options, model::SegmentOptions& segme
   if (colon == text->npos) return;
   const auto version = core::parseUnsigned(text->substr(colon + 1));
   if (!version || *version > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-    throw core::Error(core::Category::usage, "--merge-policy: the version after the colon is not a number");
+    throwUsage("--merge-policy: the version after the colon is not a number");
   }
   segment.mergePolicyVersion = static_cast<std::int64_t>(*version);
 }
@@ -100,7 +100,7 @@ void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
   const auto positive = [&](std::string_view name) {
     const auto duration = durationOption(options, name);
     if (duration && *duration <= core::Duration::zero()) {
-      throw core::Error(core::Category::usage, "--" + std::string(name) + " must be longer than 0");
+      throwUsage("--" + std::string(name) + " must be longer than 0");
     }
     return duration;
   };
@@ -111,7 +111,7 @@ void parseWaits(const ParsedOptions& options, model::SegmentOptions& segment) {
   segment.pollMax = most.value_or(std::max(segment.pollMax, segment.pollInterval));
   if (!first) segment.pollInterval = std::min(segment.pollInterval, segment.pollMax);
   if (segment.pollMax < segment.pollInterval) {
-    throw core::Error(core::Category::usage, "--poll-max is shorter than --poll-interval");
+    throwUsage("--poll-max is shorter than --poll-interval");
   }
   segment.timeout = positive("timeout");
 }
@@ -123,8 +123,8 @@ std::vector<std::string> parseStatuses(const ParsedOptions& options, Console& co
   for (const std::string& given : listOption(options, "status")) {
     const std::string word = core::toLower(given);
     if (std::ranges::find(kWords, word) == kWords.end()) {
-      throw core::Error(core::Category::usage, "--status: '" + core::printable(given, 40) +
-                                                   "' is not one of realized, exited" + didYouMean(word, kWords));
+      throwUsage("--status: '" + core::printable(given, 40) + "' is not one of realized, exited" +
+                 didYouMean(word, kWords));
     }
     if (std::ranges::find(statuses, word) == statuses.end()) statuses.push_back(word);
   }
@@ -158,8 +158,7 @@ void parseScope(const ParsedOptions& options, core::TimePoint now, model::Segmen
   if (const auto name = textOption(options, "schema")) segment.schemaName = *name;
   const auto requireOrder = [](const auto& since, const auto& until, std::string_view what) {
     if (!since || !until || *since < *until) return;
-    throw core::Error(core::Category::usage,
-                      "--" + std::string(what) + "-since is not before --" + std::string(what) + "-until");
+    throwUsage("--" + std::string(what) + "-since is not before --" + std::string(what) + "-until");
   };
   requireOrder(segment.qualifiedSince, segment.qualifiedUntil, "qualified");
   requireOrder(segment.eventsSince, segment.eventsUntil, "events");
@@ -182,9 +181,8 @@ model::SegmentOptions parseSegment(const ParsedOptions& options, Console& consol
     segment.segmentNamespace = core::toLower(*name) == "aepsegments" ? "ups" : *name;
   }
   if (segment.evaluate && core::toLower(segment.segmentNamespace) != "ups") {
-    throw core::Error(core::Category::usage,
-                      "--evaluate is for the platform's own segments, not for those of namespace " +
-                          core::printable(segment.segmentNamespace, 60));
+    throwUsage("--evaluate is for the platform's own segments, not for those of namespace " +
+               core::printable(segment.segmentNamespace, 60));
   }
   parseMergePolicy(options, segment);
   parseScope(options, core::systemClock().now(), segment);

@@ -116,8 +116,8 @@ constexpr std::array<Option, 2> kHow{{
 Expectation find(const ParsedOptions& options, Context& context) {
   const std::vector<std::string>& arguments = options.arguments();
   const bool last = options.has("last");
-  if (last && !arguments.empty()) throw Error(Category::usage, "--last and a job or folder contradict each other");
-  if (!last && arguments.size() != 1) throw Error(Category::usage, "give one job number or one folder");
+  if (last && !arguments.empty()) throwUsage("--last and a job or folder contradict each other");
+  if (!last && arguments.size() != 1) throwUsage("give one job number or one folder");
   std::error_code ignored;
   if (!last && fs::is_directory(arguments.front(), ignored)) return expectedInFolder(arguments.front());
   if (!last && !InputFinder::isJob(arguments.front())) {
@@ -427,11 +427,8 @@ CommandEnd runVerify(const ParsedOptions& options, Context& context) {
   const Expectation expectation = find(options, context);
   const VerifyReport report = checkAll(expectation, VerifyCheck::Look::contents, context);
   CommandEnd end = verdict(expectation, report);
-  if (format == TextOrJson::json) {
-    printJson(expectation, report, end, context.out);
-  } else {
-    printText(expectation, report, context.out);
-  }
+  format == TextOrJson::json ? printJson(expectation, report, end, context.out)
+                             : printText(expectation, report, context.out);
   return end;
 }
 

@@ -54,7 +54,7 @@ fs::path pathOf(const Setting& setting, const Environment& environment) {
     return pathFrom(setting.value, setting.place, environment);
   } catch (const Error& error) {
     if (setting.origin != Origin::option) throw;
-    throw Error(Category::usage, error.what(), {.hint = error.hint()});
+    throwUsage(error.what(), error.hint());
   }
 }
 
@@ -153,7 +153,7 @@ void Configuration::findProfile() {
   configFile_.profile = namedProfile.value_or("default");
   configFile_.profileFrom = options_.has("profile") ? "--profile" : namedProfile ? "CAIEXPORT_PROFILE" : "default";
   configFile_.fileFrom = options_.has("config") ? "--config" : namedFile ? "CAIEXPORT_CONFIG" : "default";
-  if (namedFile && namedFile->empty()) throw Error(Category::usage, "--config: the name of the file is empty");
+  if (namedFile && namedFile->empty()) throwUsage("--config: the name of the file is empty");
 
   fs::path& file = configFile_.file;
   if (namedFile) {
@@ -239,7 +239,7 @@ std::string Configuration::url(std::string_view key) {
     return checkedBaseUrl(setting.value, setting.place);
   } catch (const Error& error) {
     if (setting.origin != Origin::option) throw;
-    throw Error(Category::usage, error.what(), {.hint = error.hint()});
+    throwUsage(error.what(), error.hint());
   }
 }
 
@@ -407,10 +407,9 @@ void requireWritableFolder(const fs::path& folder) {
     existing = existing.parent_path();
   }
   if (!fs::is_directory(fs::status(existing, error))) {
-    throw Error(Category::usage,
-                "the output folder cannot be " + core::printable(folder.string()) + ": " +
-                    core::printable(existing.string()) + " is not a folder",
-                {.hint = "choose another folder with --output"});
+    throwUsage("the output folder cannot be " + core::printable(folder.string()) + ": " +
+                   core::printable(existing.string()) + " is not a folder",
+               "choose another folder with --output");
   }
   if (::access(existing.c_str(), W_OK | X_OK) != 0) core::throwIoError("write in the folder", existing, errno);
 }

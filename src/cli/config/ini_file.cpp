@@ -197,8 +197,8 @@ void requireProfileName(std::string_view name) {
                c == '.';
       });
   if (fine) return;
-  throw core::Error(core::Category::usage, "'" + core::printable(name, 80) + "' cannot be the name of a profile",
-                    {.hint = "use only letters, digits, '-', '_' and '.'"});
+  throwUsage("'" + core::printable(name, 80) + "' cannot be the name of a profile",
+             "use only letters, digits, '-', '_' and '.'");
 }
 
 void requireWritableValue(std::string_view key, std::string_view value) {

@@ -202,10 +202,6 @@ void removeLeftovers(const fs::path& folder) {
   }
 }
 
-[[noreturn]] void usageError(const std::string& message, std::string hint = {}) {
-  throw core::Error(core::Category::usage, message, {.hint = std::move(hint)});
-}
-
 struct Ending {
   std::string_view ending;
   std::string_view word;  ///< Empty: nothing is written so.
@@ -243,7 +239,7 @@ std::optional<std::string_view> promisedBy(const std::string& output) {
 OutputTarget::OutputTarget(const ParsedOptions& options)
     : OutputTarget(pathFrom(options.value("output").value_or(""), "--output", processEnvironment())) {
   if (options.value("output") && named_.empty()) {
-    throw Error(Category::usage, "--output: the name of a file is missing");
+    throwUsage("--output: the name of a file is missing");
   }
 }
 
@@ -252,8 +248,7 @@ OutputTarget::OutputTarget(const fs::path& path) : named_(path) {
   std::error_code ignored;
   const fs::file_status status = fs::status(named_, ignored);
   if (!named_.has_filename() || fs::is_directory(status)) {
-    throw Error(Category::usage,
-                "--output: '" + core::printable(named_.string(), 200) + "' is a folder, not the name of a file");
+    throwUsage("--output: '" + core::printable(named_.string(), 200) + "' is a folder, not the name of a file");
   }
   path_ = endOfLinks(named_);
   if (const auto number = descriptorNamed(path_)) {
@@ -270,10 +265,9 @@ void OutputTarget::refuse(const fs::path& input) const {
   const bool there = descriptor_ >= 0 ? ::fstat(descriptor_, &output) == 0 : ::stat(path_.c_str(), &output) == 0;
   if (!given() || !there || ::stat(input.c_str(), &other) != 0) return;
   if (output.st_dev != other.st_dev || output.st_ino != other.st_ino || !S_ISREG(output.st_mode)) return;
-  throw Error(Category::usage,
-              "--output: '" + core::printable(named_.string(), 200) + "' is one of the files that are read" +
-                  (input == named_ ? "" : ", " + core::printable(input.string(), 200)),
-              {.hint = "write into another file"});
+  throwUsage("--output: '" + core::printable(named_.string(), 200) + "' is one of the files that are read" +
+                 (input == named_ ? "" : ", " + core::printable(input.string(), 200)),
+             "write into another file");
 }
 
 ScratchFolder::ScratchFolder(const OutputTarget& output) {
@@ -346,9 +340,8 @@ void deliverText(const Delivery& to, const std::string& text) {
 void refuseBinaryAtTerminal(const std::string& format, const OutputTarget& target, const Context& context) {
   if (target.given() || !context.out.terminal()) return;
   if (format != "xlsx" && format != "parquet") return;
-  throw Error(Category::usage,
-              (format == "parquet" ? "Parquet" : format) + " is binary and cannot be printed on a terminal",
-              {.hint = "name a file with --output"});
+  throwUsage((format == "parquet" ? "Parquet" : format) + " is binary and cannot be printed on a terminal",
+             "name a file with --output");
 }
 
 void tellWritten(const OutputTarget& target, const std::string& what, Context& context) {
@@ -372,8 +365,8 @@ std::string formatFor(const ParsedOptions& options, std::string_view name, std::
   std::string list;
   for (const std::string_view word : words) list.append(list.empty() ? "" : ", ").append(word);
   const std::string file = "--output '" + core::printable(*output, 200) + "'";
-  if (options.has(name)) usageError(file + " and " + "--" + std::string(name) + " " + given + " contradict each other");
-  usageError(
+  if (options.has(name)) throwUsage(file + " and " + "--" + std::string(name) + " " + given + " contradict each other");
+  throwUsage(
       file + " has the ending of a format that this command cannot write",
       "the formats are " + list + "; " + "--" + std::string(name) + " chooses one, under a name with another ending");
 }
