@@ -340,9 +340,13 @@ void appendStructJson(std::string& out, const VectorView& view, std::uint64_t in
   out += '}';
 }
 
-bool needsEscape(char letter) {
-  return static_cast<unsigned char>(letter) < 0x20 || letter == '"' || letter == '\\';
-}
+/// A table, since every letter of every text is asked for.
+constexpr auto kNeedsEscape = [] {
+  std::array<bool, 256> table{};
+  for (std::size_t code = 0; code < 0x20; ++code) table[code] = true;
+  table['"'] = table['\\'] = true;
+  return table;
+}();
 
 void appendEscape(std::string& out, char letter) {
   switch (letter) {
@@ -439,7 +443,7 @@ void appendJsonString(std::string& out, std::string_view text) {
   out += '"';
   std::size_t from = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    if (!needsEscape(text[at])) continue;
+    if (!kNeedsEscape[static_cast<unsigned char>(text[at])]) continue;
     out.append(text, from, at - from);
     appendEscape(out, text[at]);
     from = at + 1;
