@@ -9,7 +9,7 @@ namespace caiexport::reader {
 
 inline constexpr const char* kModuleFile = "caiexport-reader.so";
 /// Raised whenever a public header of the reader changes.
-inline constexpr const char* kModuleAbi = "caiexport-reader-7";
+inline constexpr const char* kModuleAbi = "caiexport-reader-8";
 
 inline constexpr const char* kAbiSymbol = "caiexportReaderAbi";
 using AbiFunction = const char* (*)();
