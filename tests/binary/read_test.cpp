@@ -119,7 +119,7 @@ TEST_F(TablesOfABatch, AreCountedReadAndVerifiedWhateverLiesBesideThem) {
   EXPECT_EQ(parseObject(ended.out)->getValue<int>("records"), 301);
   const std::string batch = parseObject(ended.out)->getArray("batch_ids")->getElement<std::string>(0);
   const std::string folder = path("out/" + std::string(kScoreDataset) + "/" + batch);
-  EXPECT_EQ(parseObject(support::Process::contentOf(folder + "/manifest.json"))->getValue<int>("records"), 301);
+  EXPECT_EQ(parseObject(support::Process::contentOf(folder + "/_manifest.json"))->getValue<int>("records"), 301);
   for (const std::string& what : {std::string("1"), folder}) {
     EXPECT_EQ(parseObject(run({"scores", what, "--format", "json"}).out)->getValue<int>("records"), 301) << what;
     EXPECT_THAT(run({"read", what, "--sql", "SELECT count(*) FROM profiles", "--format", "csv"}).out,
