@@ -701,7 +701,7 @@ TEST_F(Servers, AFileOfAnotherLengthStartsAgain) {
   ASSERT_TRUE(support::eventually([&] { return counted("file_bytes_served") >= 400000; }));
   process->signal(SIGINT);
   ASSERT_EQ(process->wait(), 130);
-  EXPECT_EQ(filesUnder("out").size(), 3U);
+  EXPECT_EQ(filesUnder("out").size(), 2U);
   simulator_.reset();
   std::filesystem::remove(folder_ / "port");
   startWith(shape("310000") + "}", {"--port", port});
