@@ -50,6 +50,7 @@ LIBRARIES = [
     ("DuckDB", r"duckdb", ["src/reader/module/", "src/simulator/"]),
     ("libxlsxwriter", r"xlsxwriter", ["src/reader/module/sheet_file"]),
     ("SQLite", r"(SQLiteCpp/|sqlite3)", ["src/store/", "include/caiexport/store/"]),
+    ("libpq", r"libpq", ["src/store/"]),
     ("OpenSSL", r"openssl/", ["src/core/encoding", "src/net/", "src/cli/", "src/simulator/"]),
     ("GoogleTest", r"(gtest|gmock)/", []),
 ]

@@ -1,5 +1,6 @@
 #include "record.h"
 
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -19,25 +20,43 @@ namespace fs = std::filesystem;
 // Obeyed within two seconds is what `cancel` promises.
 constexpr core::Duration kLookEvery = std::chrono::seconds(1);
 
-void watch(const std::filesystem::path& file, model::JobId job, const std::stop_source& run, core::Clock& clock,
+void watch(const store::Location& location, model::JobId job, const std::stop_source& run, core::Clock& clock,
            core::Log& log, const std::stop_token& ended) {
-  try {
-    store::Database database(file, store::Database::Mode::readOnly);
-    store::JobStore store(database, clock);
-    while (clock.sleep(kLookEvery, ended)) {
-      if (!store.isCancelRequested(job)) continue;
+  // A server that is away is not waited for: the run's own connection does that.
+  const auto mode = location.isServer() ? store::Database::Mode::glance : store::Database::Mode::readOnly;
+  std::unique_ptr<store::Database> database;
+  bool told = false;
+  do {
+    try {
+      if (!database) database = std::make_unique<store::Database>(location, mode);
+      if (!store::JobStore(*database, clock).isCancelRequested(job)) continue;
       run.request_stop();
       return;
+    } catch (const std::exception& error) {
+      // The run itself asks between its steps, too; only the promptness is lost.
+      if (!std::exchange(told, true)) log.write(core::LogLevel::warning, "cancel_watch", {{"error", error.what()}});
+      if (!location.isServer()) return;
+      database.reset();
     }
-  } catch (const std::exception& error) {
-    // The run itself asks between its steps, too; only the promptness is lost.
-    log.write(core::LogLevel::warning, "cancel_watch", {{"error", error.what()}});
+  } while (clock.sleep(kLookEvery, ended));
+}
+
+std::unique_ptr<Record> openServer(const store::Location& location, Record::Mode mode) {
+  try {
+    // What is only looked for is not made.
+    if (mode == Record::Mode::readWrite) store::Database(location, Record::Mode::readOnly);
+    return std::make_unique<Record>(location, mode);
+  } catch (const core::Error& error) {
+    if (error.category() == core::Category::notFound) return nullptr;
+    throw;
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Record> Record::open(const fs::path& database, Mode mode) {
+std::unique_ptr<Record> Record::open(const store::Location& location, Mode mode) {
+  if (location.isServer()) return openServer(location, mode);
+  const fs::path& database = location.file();
   std::error_code ignored;
   // A folder above that can't be entered is an error that opening reports better.
   const fs::file_status status = fs::status(database, ignored);
@@ -45,12 +64,12 @@ std::unique_ptr<Record> Record::open(const fs::path& database, Mode mode) {
   // An empty file holds no jobs, and to look at it is no reason to fill it.
   const bool empty = fs::is_regular_file(status) && fs::file_size(database, ignored) == 0 && !ignored;
   if (empty && !fs::exists(database.string() + "-wal", ignored)) return nullptr;
-  return std::make_unique<Record>(database, mode);
+  return std::make_unique<Record>(location, mode);
 }
 
-Record::Record(const fs::path& database, Mode mode)
-    : database_(database, mode), history_(database_, [this](model::JobId job) { return isHeld(job); }) {
-  if (mode == Mode::readWrite) {
+Record::Record(const store::Location& database, Mode mode)
+    : database_(database, mode), mode_(mode), history_(database_, [this](model::JobId job) { return isHeld(job); }) {
+  if (mode == Mode::readWrite || database.isServer()) {
     locks();
     return;
   }
@@ -64,14 +83,30 @@ Record::Record(const fs::path& database, Mode mode)
 }
 
 fs::path Record::lockFile() const {
-  fs::path file = database_.file();
+  fs::path file = database_.location().file();
   file += ".lock";
   return file;
 }
 
-core::LockTable& Record::locks() {
-  if (!locks_) locks_.emplace(lockFile());
+core::Locks& Record::locks() {
+  if (locks_) return *locks_;
+  if (database_.location().isServer()) {
+    auto leases = std::make_unique<store::Leases>(
+        database_, mode_ == Mode::readWrite ? store::Leases::Use::hold : store::Leases::Use::look);
+    leases_ = leases.get();
+    locks_ = std::move(leases);
+  } else {
+    locks_ = std::make_unique<core::LockTable>(lockFile());
+  }
   return *locks_;
+}
+
+std::stop_token Record::lost() const {
+  return leases_ != nullptr ? leases_->lost() : std::stop_token();
+}
+
+void Record::requireHeld() const {
+  if (lost().stop_requested()) throw leases_->lostError();
 }
 
 std::vector<store::SourceStatus> Record::sources() {
@@ -84,10 +119,10 @@ bool Record::isHeld(model::JobId job) const {
   return locks_ && engine::holderOf(*locks_, job).has_value();
 }
 
-CancelWatch::CancelWatch(std::filesystem::path database, model::JobId job, std::stop_source run, core::Clock& clock,
+CancelWatch::CancelWatch(store::Location database, model::JobId job, std::stop_source run, core::Clock& clock,
                          core::Log& log)
-    : thread_([file = std::move(database), job, run = std::move(run), &clock, &log](const std::stop_token& ended) {
-        watch(file, job, run, clock, log, ended);
+    : thread_([location = std::move(database), job, run = std::move(run), &clock, &log](const std::stop_token& ended) {
+        watch(location, job, run, clock, log, ended);
       }) {}
 
 }  // namespace caiexport::cli

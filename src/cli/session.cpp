@@ -164,7 +164,9 @@ void Session::requireSame(const model::Job& job) const {
 engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options) {
   std::stop_source run;
   const std::stop_callback signalled(context_.stop, [&run] { run.request_stop(); });
-  const CancelWatch watch(record_.database().file(), job, run, core::systemClock(), context_.log);
+  // What others may take over is not gone on with.
+  const std::stop_callback lost(record_.lost(), [&run] { run.request_stop(); });
+  const CancelWatch watch(record_.database().location(), job, run, core::systemClock(), context_.log);
   struct Finish {
     Progress& progress;
     ~Finish() { progress.finish(); }
@@ -174,6 +176,7 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
   const core::SteadyTime begun = core::systemClock().steadyNow();
   engine::Outcome outcome = runner_.advance(job, options, run.get_token());
   ran_ = std::chrono::duration_cast<core::Duration>(core::systemClock().steadyNow() - begun);
+  record_.requireHeld();
   addFacts(outcome.job);
   return outcome;
 }

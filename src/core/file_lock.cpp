@@ -190,6 +190,11 @@ std::optional<int> LockTable::holder(std::int64_t number) const {
   return state_->otherHolder(number);
 }
 
+std::string Locks::nameOfHolder(std::int64_t number) const {
+  const std::optional<int> process = holder(number);
+  return process && *process > 0 ? "process " + std::to_string(*process) : "another process";
+}
+
 bool hasRecordLocks(const fs::path& folder) {
   const Descriptor descriptor(openUnnamed(folder));
   if (!descriptor.valid()) return true;

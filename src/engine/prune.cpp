@@ -25,7 +25,7 @@ using model::JobId;
 
 class Pruning {
  public:
-  Pruning(store::PruneStore& records, store::History& history, core::LockTable& locks, core::FileSystem& files,
+  Pruning(store::PruneStore& records, store::History& history, core::Locks& locks, core::FileSystem& files,
           const PruneRequest& request, std::stop_token stop)
       : records_(records), history_(history), locks_(locks), files_(files), request_(request), stop_(std::move(stop)) {}
 
@@ -62,7 +62,7 @@ class Pruning {
       return;
     }
     struct Unlock {
-      core::LockTable& locks;
+      core::Locks& locks;
       JobId id;
       ~Unlock() { locks.unlock(model::numberOf(id)); }
     } const unlock{locks_, id};
@@ -162,7 +162,7 @@ class Pruning {
 
   store::PruneStore& records_;
   store::History& history_;
-  core::LockTable& locks_;
+  core::Locks& locks_;
   core::FileSystem& files_;
   const PruneRequest& request_;
   std::stop_token stop_;
@@ -174,7 +174,7 @@ class Pruning {
 
 }  // namespace
 
-PruneResult prune(store::PruneStore& records, store::History& history, core::LockTable& locks, core::FileSystem& files,
+PruneResult prune(store::PruneStore& records, store::History& history, core::Locks& locks, core::FileSystem& files,
                   const PruneRequest& request, std::stop_token stop) {
   return Pruning(records, history, locks, files, request, std::move(stop)).run();
 }

@@ -35,7 +35,7 @@ using model::StepName;
 constexpr core::Duration kCancelCheck = std::chrono::seconds(1);
 
 /// The lock of one job.
-HeldLock lockOf(core::LockTable& locks, JobId job) {
+HeldLock lockOf(core::Locks& locks, JobId job) {
   const std::string number = std::to_string(model::numberOf(job));
   return {locks, model::numberOf(job), "job " + number + " is being run",
           "wait for it, or stop it with: caiexport cancel " + number};
@@ -401,23 +401,21 @@ Job cancelJob(const CancelTools& tools, JobId id, std::stop_token stop) {
   return after;
 }
 
-std::optional<int> holderOf(const core::LockTable& jobLocks, JobId job) {
+std::optional<int> holderOf(const core::Locks& jobLocks, JobId job) {
   return jobLocks.holder(model::numberOf(job));
 }
 
-HeldLock::HeldLock(core::LockTable& locks, std::int64_t number, const std::string& what, const std::string& hint)
+HeldLock::HeldLock(core::Locks& locks, std::int64_t number, const std::string& what, const std::string& hint)
     : locks_(locks), number_(number) {
-  const std::optional<int> holder = locks.tryLock(number);
-  if (!holder) return;
-  const std::string who = *holder > 0 ? "process " + std::to_string(*holder) : "another process";
-  throw Error(Category::busy, what + " by " + who, {.hint = hint});
+  if (!locks.tryLock(number)) return;
+  throw Error(Category::busy, what + " by " + locks.nameOfHolder(number), {.hint = hint});
 }
 
 HeldLock::~HeldLock() {
   locks_.unlock(number_);
 }
 
-ReuseLock::ReuseLock(core::LockTable& locks, const model::ExportRequest& request) {
+ReuseLock::ReuseLock(core::Locks& locks, const model::ExportRequest& request) {
   if (!request.segment.reuse) return;
   const std::int64_t number = numberFor(request);
   if (locks.holder(number) == static_cast<int>(::getpid())) return;

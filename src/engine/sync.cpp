@@ -30,7 +30,7 @@ constexpr std::int64_t kFirstSyncLock = std::int64_t{1} << 62U;
 // Of plans, in one run, where batches are replaced while they are fetched.
 constexpr int kMostRounds = 20;
 
-HeldLock lockOf(core::LockTable& locks, std::int64_t source, const store::SyncPlace& place) {
+HeldLock lockOf(core::Locks& locks, std::int64_t source, const store::SyncPlace& place) {
   return {locks, kFirstSyncLock + source, "dataset '" + place.dataset.value() + "' is being synced",
           "under cron this is harmless: the next run continues"};
 }
@@ -364,7 +364,7 @@ class SyncRun {
 
 }  // namespace
 
-std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source) {
+std::optional<int> syncHolder(const core::Locks& locks, std::int64_t source) {
   return holderOf(locks, JobId(kFirstSyncLock + source));
 }
 

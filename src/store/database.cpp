@@ -21,7 +21,9 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
+#include "postgres.h"
 #include "query.h"
+#include "schema.h"
 
 namespace caiexport::store {
 namespace {
@@ -353,28 +355,56 @@ std::unique_ptr<SQLite::Database> openForReading(const fs::path& file) {
   return connection;
 }
 
+Postgres::Access accessFor(Database::Mode mode) {
+  switch (mode) {
+    case Database::Mode::readWrite:
+      return Postgres::Access::readWrite;
+    case Database::Mode::readOnly:
+      return Postgres::Access::readOnly;
+    case Database::Mode::glance:
+      break;
+  }
+  return Postgres::Access::glance;
+}
+
+std::unique_ptr<Postgres> openServer(const Location& location, Database::Mode mode) {
+  try {
+    auto server = std::make_unique<Postgres>(location, accessFor(mode));
+    openSchema(*server, mode);
+    return server;
+  } catch (const PostgresError& error) {
+    throw asError("open", location, error);
+  }
+}
+
 }  // namespace
 
-Database::Database(const fs::path& file, Mode mode) : file_(realName(fs::absolute(file))) {
-  refuseFolder(file_);
-  refuseNoDatabase(file_);
+Database::Database(const Location& location, Mode mode)
+    : location_(location.isServer() ? location : Location(realName(fs::absolute(location.file())))) {
+  if (location.isServer()) {
+    server_ = openServer(location, mode);
+    return;
+  }
+  const fs::path& file = location_.file();
+  refuseFolder(file);
+  refuseNoDatabase(file);
   try {
     switch (mode) {
       case Mode::readWrite:
-        requireOwn(file_);
-        makeFile(file_);
-        mendModes(file_);
-        connection_ = openForWriting(file_);
+        requireOwn(file);
+        makeFile(file);
+        mendModes(file);
+        connection_ = openForWriting(file);
         break;
       case Mode::readOnly:
-        connection_ = openForReading(file_);
+        connection_ = openForReading(file);
         break;
       case Mode::glance:
-        connection_ = openForAGlance(file_);
+        connection_ = openForAGlance(file);
         break;
     }
   } catch (const SQLite::Exception& error) {
-    throwDatabaseError("open", file_, error);
+    throwDatabaseError("open", file, error);
   }
   statements_ = std::make_unique<StatementCache>(*connection_);
 }
@@ -385,7 +415,29 @@ int newestSchemaVersion() {
   return static_cast<int>(migrations().size());
 }
 
+namespace {
+
+DatabaseFacts factsOfServer(Database& database) {
+  return withFailures(database, "check", [&] {
+    Postgres& server = *database.server();
+    DatabaseFacts facts;
+    const core::SteadyTime asked = core::systemClock().steadyNow();
+    facts.schemaVersion = schemaVersion(server);
+    facts.answeredIn =
+        std::chrono::duration_cast<std::chrono::microseconds>(core::systemClock().steadyNow() - asked) / 2;
+    facts.server = server.serverVersion();
+    facts.encrypted = server.isEncrypted();
+    Query jobs(database, "SELECT count(*) FROM job");
+    jobs.next();
+    facts.jobs = jobs.size(0);
+    return facts;
+  });
+}
+
+}  // namespace
+
 DatabaseFacts factsOf(Database& database) {
+  if (database.server() != nullptr) return factsOfServer(database);
   SQLite::Database& connection = database.connection();
   DatabaseFacts facts;
   try {
@@ -395,7 +447,7 @@ DatabaseFacts factsOf(Database& database) {
     if (check != "ok") facts.trouble = check;
     facts.jobs = static_cast<std::uint64_t>(connection.execAndGet("SELECT count(*) FROM job").getInt64());
   } catch (const SQLite::Exception& error) {
-    throwDatabaseError("check", database.file(), error);
+    throwDatabaseError("check", database.location().file(), error);
   }
   return facts;
 }

@@ -1,8 +1,6 @@
 /// The part of JobStore that asks about other jobs: what earlier ones of the same source were like, what is theirs on
 /// the platform, how many evaluations were asked for.
 
-#include <SQLiteCpp/Exception.h>
-
 #include <algorithm>
 
 #include "caiexport/model/replacement.h"
@@ -68,7 +66,7 @@ bool JobStore::wasAccepted(model::JobId job, const model::BatchId& batch, std::u
               " FROM batch AS this"
               " JOIN job AS this_job ON this_job.id = this.job"
               " JOIN batch AS other ON other.remote_id = this.remote_id AND other.job <> this.job"
-              "  AND other.records IS this.records"
+              "  AND coalesce(other.records, -1) = coalesce(this.records, -1)"
               " JOIN job AS other_job ON other_job.id = other.job AND other_job.org_id = this_job.org_id"
               "  AND other_job.sandbox = this_job.sandbox AND other_job.dataset_id = this_job.dataset_id"
               " JOIN step ON step.job = other_job.id AND step.name = 'verify_files' AND step.state = 'done'"
@@ -139,10 +137,11 @@ bool JobStore::isSegmentJobOfAnother(model::SegmentJobId segmentJob, model::JobI
 void JobStore::countEvaluation(model::JobId job, const model::SegmentJobId& segmentJob, core::TimePoint at) {
   recorded(database_, probe_, "countEvaluation", [&] {
     Query insert(database_,
-                 "INSERT OR IGNORE INTO evaluation (org_id, sandbox, segment_job_id, asked_at)"
+                 "INSERT INTO evaluation (org_id, sandbox, segment_job_id, asked_at)"
                  " SELECT org_id, sandbox, ?, ?"
                  " FROM job"
-                 " WHERE id = ?");
+                 " WHERE id = ?"
+                 " ON CONFLICT DO NOTHING");
     insert.with(segmentJob.value(), at, numberOf(job)).run();
   });
 }

@@ -1,6 +1,4 @@
 /// The part of JobStore that is about files.
-#include <SQLiteCpp/Exception.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -20,7 +18,7 @@ using model::numberOf;
 
 constexpr std::string_view kPath =
     "(CASE file.in_folder WHEN 0 THEN file.name"
-    " ELSE file.dataset_file_id || substr('~~~~~~~~', 1, file.in_folder - 1) || '/' || file.name END)";
+    " ELSE file.dataset_file_id || substr('~~~~~~~~', 1, CAST(file.in_folder - 1 AS INTEGER)) || '/' || file.name END)";
 
 /// Stored.
 std::int64_t hashOf(std::string_view name) {
@@ -85,16 +83,6 @@ void savePart(Database& database, std::int64_t file, const model::PartFacts& fac
 
 // --- listing
 
-void insertFile(Database& database, model::JobId job, const BatchRow& batch, const model::RemoteFile& file) {
-  Query insert(database,
-               "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing)"
-               " VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
-  insert
-      .with(numberOf(job), batch.id, file.datasetFileId.value(), file.name, hashOf(file.name), file.lengthBytes,
-            orNull(file.href), batch.listing)
-      .run();
-}
-
 void startAgain(Database& database, std::int64_t file) {
   deleteRanges(database, file);
   Query(database, "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL WHERE id = ?").with(file).run();
@@ -109,20 +97,102 @@ void giveFolder(Database& database, const BatchRow& batch, const model::RemoteFi
       .run();
 }
 
-void saveFile(Database& database, model::JobId job, const BatchRow& batch, const model::RemoteFile& file) {
-  Query known(database,
-              "SELECT id, length"
-              " FROM file"
-              " WHERE batch = ? AND name_hash = ? AND name = ? AND dataset_file_id = ?");
-  if (!known.with(batch.id, hashOf(file.name), file.name, file.datasetFileId.value()).next()) {
-    insertFile(database, job, batch, file);
-    return;
+/// Calls `use` with pieces of 64, 32, 16, ... elements: few statements, each of them prepared once.
+template <class Element, class Use>
+void inPieces(std::span<Element> all, Use use) {
+  for (std::size_t size = 64; size > 0; size /= 2) {
+    for (; all.size() >= size; all = all.subspan(size)) use(all.first(size));
   }
-  const std::int64_t id = known.integer(0);
-  if (known.size(1) != file.lengthBytes) startAgain(database, id);
-  Query(database, "UPDATE file SET length = ?, href = ?, listing = ? WHERE id = ?")
-      .with(file.lengthBytes, orNull(file.href), batch.listing, id)
-      .run();
+}
+
+/// `one`, `times` times, with commas between.
+std::string repeated(std::string_view one, std::size_t times) {
+  std::string list;
+  for (std::size_t n = 0; n < times; ++n) list.append(n == 0 ? "" : ", ").append(one);
+  return list;
+}
+
+void insertFiles(Database& database, model::JobId job, const BatchRow& batch,
+                 std::span<const model::RemoteFile* const> files) {
+  inPieces(files, [&](std::span<const model::RemoteFile* const> piece) {
+    Query insert(database,
+                 "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing) VALUES " +
+                     repeated("(?, ?, ?, ?, ?, ?, ?, ?)", piece.size()));
+    int index = 0;
+    for (const model::RemoteFile* file : piece) {
+      insert.bind(++index, numberOf(job));
+      insert.bind(++index, batch.id);
+      insert.bind(++index, file->datasetFileId.value());
+      insert.bind(++index, file->name);
+      insert.bind(++index, hashOf(file->name));
+      insert.bind(++index, file->lengthBytes);
+      insert.bind(++index, orNull(file->href));
+      insert.bind(++index, batch.listing);
+    }
+    insert.run();
+  });
+}
+
+struct Known {
+  std::int64_t id;
+  const model::RemoteFile* file;
+};
+
+void updateFiles(Database& database, const BatchRow& batch, std::span<const Known> files) {
+  inPieces(files, [&](std::span<const Known> piece) {
+    Query update(database,
+                 "UPDATE file SET length = now.column2, href = now.column3, listing = now.column4"
+                 " FROM (VALUES " +
+                     repeated("(CAST(? AS BIGINT), CAST(? AS BIGINT), ?, CAST(? AS BIGINT))", piece.size()) +
+                     ") AS now WHERE file.id = now.column1");
+    int index = 0;
+    for (const Known& known : piece) {
+      update.bind(++index, known.id);
+      update.bind(++index, known.file->lengthBytes);
+      update.bind(++index, orNull(known.file->href));
+      update.bind(++index, batch.listing);
+    }
+    update.run();
+  });
+}
+
+/// Of one batch; of those that are there twice the last counts.
+void saveFiles(Database& database, model::JobId job, const BatchRow& batch,
+               std::span<const model::RemoteFile* const> files) {
+  using Key = std::pair<std::string_view, std::string_view>;
+  std::map<Key, const model::RemoteFile*> fresh;
+  std::vector<const model::RemoteFile*> order;
+  for (const model::RemoteFile* file : files) {
+    const auto [place, isNew] = fresh.insert_or_assign({file->name, file->datasetFileId.value()}, file);
+    if (isNew) order.push_back(file);
+  }
+  std::vector<Known> known;
+  std::vector<std::int64_t> changed;
+  inPieces(std::span<const model::RemoteFile* const>(order), [&](std::span<const model::RemoteFile* const> piece) {
+    Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name_hash IN (" +
+                             repeated("?", piece.size()) + ")");
+    rows.bind(1, batch.id);
+    int index = 1;
+    for (const model::RemoteFile* file : piece) rows.bind(++index, hashOf(file->name));
+    while (rows.next()) {
+      const std::string name = rows.text(2);
+      const std::string datasetFile = rows.text(3);
+      const auto listed = fresh.find({name, datasetFile});
+      if (listed == fresh.end()) continue;
+      known.push_back({.id = rows.integer(0), .file = listed->second});
+      if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
+      fresh.erase(listed);
+    }
+  });
+  for (const std::int64_t file : changed) startAgain(database, file);
+  updateFiles(database, batch, known);
+  std::erase_if(order, [&](const model::RemoteFile*& file) {
+    const auto listed = fresh.find({file->name, file->datasetFileId.value()});
+    if (listed == fresh.end()) return true;
+    file = listed->second;
+    return false;
+  });
+  insertFiles(database, job, batch, order);
 }
 
 void dropUnlisted(Database& database, const BatchRow& batch) {
@@ -138,7 +208,7 @@ std::string wantedFolder(std::string_view ofOthers) {
          "  FROM file AS other"
          "  WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
          "  AND other.id <> this.id AND other.name = this.name" +
-         std::string(ofOthers) + ") THEN max(1, this.alias) ELSE this.alias END)";
+         std::string(ofOthers) + ") AND this.alias < 1 THEN 1 ELSE this.alias END)";
 }
 
 /// Gives the files of colliding names their folders, and others their plain path. A file whose path changes is not
@@ -225,7 +295,9 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
   }
   if (!ranges.empty()) savePart(database, file, facts);
   const auto state = ranges.empty() ? model::FileState::pending : model::FileState::partial;
-  Query(database, "UPDATE file SET state = ?, claimed = max(claimed, 1), sha256 = NULL, records = NULL WHERE id = ?")
+  Query(database,
+        "UPDATE file SET state = ?, claimed = CASE claimed WHEN 0 THEN 1 ELSE claimed END, sha256 = NULL, records = "
+        "NULL WHERE id = ?")
       .with(nameOf(state), file)
       .run();
 }
@@ -310,12 +382,14 @@ void JobStore::beginListing(model::JobId job, const model::BatchId& batch) {
 void JobStore::addFiles(model::JobId job, std::span<const model::RemoteFile> page) {
   if (page.empty()) return;
   recorded(database_, probe_, "addFiles", [&] {
-    std::map<model::BatchId, BatchRow> rows;
-    for (const model::RemoteFile& file : page) {
-      auto row = rows.find(file.batchId);
-      if (row == rows.end()) row = rows.emplace(file.batchId, batchRow(database_, job, file.batchId)).first;
-      saveFile(database_, job, row->second, file);
-      if (model::isOwnName(file.name)) giveFolder(database_, row->second, file);
+    std::map<model::BatchId, std::vector<const model::RemoteFile*>> batches;
+    for (const model::RemoteFile& file : page) batches[file.batchId].push_back(&file);
+    for (const auto& [batch, files] : batches) {
+      const BatchRow row = batchRow(database_, job, batch);
+      saveFiles(database_, job, row, files);
+      for (const model::RemoteFile* file : files) {
+        if (model::isOwnName(file->name)) giveFolder(database_, row, *file);
+      }
     }
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
   });
@@ -411,13 +485,17 @@ std::vector<model::FileRecord> JobStore::filesOnceListed(model::JobId job, std::
 void JobStore::markStarted(std::span<const std::int64_t> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "markStarted", [&] {
-    for (const std::int64_t file : files) {
+    inPieces(files, [&](std::span<const std::int64_t> piece) {
       Query update(database_,
                    "UPDATE file"
-                   " SET claimed = max(claimed, 1), state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
-                   " WHERE id = ?");
-      requireFile(file, update.with(file).run());
-    }
+                   " SET claimed = CASE claimed WHEN 0 THEN 1 ELSE claimed END,"
+                   " state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
+                   " WHERE id IN (" +
+                       repeated("?", piece.size()) + ")");
+      int index = 0;
+      for (const std::int64_t file : piece) update.bind(++index, file);
+      if (update.run() != static_cast<int>(piece.size())) requireFile(piece.front(), 0);
+    });
     touchJobOf(database_, files.front(), clock_.now());
   });
 }

@@ -1,8 +1,7 @@
 #include "caiexport/store/history.h"
 
-#include <SQLiteCpp/Exception.h>
-
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -34,23 +33,31 @@ std::string placeholders(std::size_t count) {
   return list;
 }
 
+/// What is asked for at a time: a server sends it all before the first of it can be seen.
+constexpr std::size_t kPage = 500;
+
+struct JobRow {
+  std::int64_t id;
+  std::optional<JobStatus> stored;
+};
+
 /// One status is looked up in its index, which ends in the job's number and so keeps the order. Several are not (the
-/// plus hides the index): sorting all that match costs more than walking back from the newest job until enough are
-/// found.
+/// empty text hides the index): sorting all that match costs more than walking back from the newest job until enough
+/// are found.
 std::string jobsSql(const HistoryFilter& filter, std::size_t statuses) {
-  std::string sql = "SELECT id, status FROM job WHERE 1";
+  std::string sql = "SELECT id, status FROM job WHERE true";
   if (statuses == 1) sql += " AND status = ?";
-  if (statuses > 1) sql += " AND +status IN (" + placeholders(statuses) + ")";
+  if (statuses > 1) sql += " AND status || '' IN (" + placeholders(statuses) + ")";
   if (filter.kind) sql += " AND kind = ?";
-  if (!filter.sourceId.empty()) sql += statuses == 1 ? " AND +source_id = ?" : " AND source_id = ?";
+  if (!filter.sourceId.empty()) sql += statuses == 1 ? " AND source_id || '' = ?" : " AND source_id = ?";
   if (!filter.orgId.empty()) sql += " AND org_id = ?";
   if (!filter.sandbox.empty()) sql += " AND sandbox = ?";
   if (filter.since) sql += " AND created_at >= ?";
   if (filter.until) sql += " AND created_at < ?";
-  return sql + " ORDER BY id DESC";
+  return sql + " AND id < ? ORDER BY id DESC LIMIT " + std::to_string(kPage);
 }
 
-void bindFilter(Query& query, const HistoryFilter& filter, std::span<const JobStatus> statuses) {
+void bindFilter(Query& query, const HistoryFilter& filter, std::span<const JobStatus> statuses, std::int64_t before) {
   int index = 0;
   for (const JobStatus status : statuses) query.bind(++index, nameOf(status));
   if (filter.kind) query.bind(++index, nameOf(*filter.kind));
@@ -59,7 +66,32 @@ void bindFilter(Query& query, const HistoryFilter& filter, std::span<const JobSt
   if (!filter.sandbox.empty()) query.bind(++index, filter.sandbox);
   if (filter.since) query.bind(++index, *filter.since);
   if (filter.until) query.bind(++index, *filter.until);
+  query.bind(++index, before);
 }
+
+/// Newest first.
+std::vector<JobRow> jobsBefore(Database& database, const HistoryFilter& filter, std::span<const JobStatus> statuses,
+                               std::int64_t before) {
+  return reading(database, [&] {
+    Query rows(database, jobsSql(filter, statuses.size()));
+    bindFilter(rows, filter, statuses, before);
+    std::vector<JobRow> page;
+    while (rows.next()) page.push_back({.id = rows.integer(0), .stored = model::jobStatusFrom(rows.text(1))});
+    return page;
+  });
+}
+
+/// One view of the data for all pages. A server is not kept in a transaction by a reader who takes his time.
+class OneView {
+ public:
+  explicit OneView(Database& database) {
+    if (database.server() != nullptr) return;
+    withFailures(database, "read", [&] { transaction_.emplace(database, Transaction::Kind::reading); });
+  }
+
+ private:
+  std::optional<Transaction> transaction_;
+};
 
 JobView viewOf(model::Job job, bool held) {
   const JobStatus status = model::statusOf(job, held);
@@ -85,7 +117,7 @@ std::vector<Newest> sourcesOf(Database& database) {
              "   SELECT 'dataset', dataset_id, org_id, sandbox, 0, sync_source.id"
              "   FROM sync_source"
              "   WHERE EXISTS (SELECT 1 FROM run WHERE run.source = sync_source.id)"
-             " )"
+             " ) AS source"
              " GROUP BY kind, source_id, org_id, sandbox"
              " ORDER BY kind, source_id, org_id, sandbox");
   std::vector<Newest> found;
@@ -144,7 +176,7 @@ std::optional<Last> lastRun(Database& database, std::int64_t syncSource, bool sy
   Query row(database,
             "SELECT job, status, started_at, ended_at, error_category, error_message, error_request_id, error_hint"
             " FROM run"
-            " WHERE source = ? AND status IS NOT 'skipped'"
+            " WHERE source = ? AND (status IS NULL OR status <> 'skipped')"
             " ORDER BY id DESC LIMIT 1");
   if (!row.with(syncSource).next()) return std::nullopt;
   Last last{.sync = true};
@@ -188,24 +220,24 @@ void History::forEachJob(const HistoryFilter& filter, const std::function<bool(c
   const auto isWanted = [&](JobStatus status) {
     return filter.statuses.empty() || std::ranges::find(filter.statuses, status) != filter.statuses.end();
   };
-  try {
-    const auto statuses = candidates(filter.statuses);
-    // The open statement keeps one view of the data for the jobs that are loaded meanwhile.
-    Query rows(database_, jobsSql(filter, statuses.size()));
-    bindFilter(rows, filter, statuses);
-    std::size_t count = 0;
-    while ((filter.limit == 0 || count < filter.limit) && rows.next()) {
-      const auto id = model::JobId(rows.integer(0));
+  const auto statuses = candidates(filter.statuses);
+  const OneView view(database_);
+  std::int64_t before = std::numeric_limits<std::int64_t>::max();
+  for (std::size_t count = 0;;) {
+    const std::vector<JobRow> page = jobsBefore(database_, filter, statuses, before);
+    for (const JobRow& row : page) {
+      before = row.id;
+      if (filter.limit != 0 && count >= filter.limit) return;
+      const auto id = model::JobId(row.id);
       const bool held = isHeld(id);
-      const auto stored = model::jobStatusFrom(rows.text(1));
-      if (stored && !isWanted(statusNow(*stored, held))) continue;
-      auto job = loadJob(database_, id);
+      if (row.stored && !isWanted(statusNow(*row.stored, held))) continue;
+      auto job = reading(database_, [&] { return loadJob(database_, id); });
+      // Pruned meanwhile.
       if (!job) continue;
       ++count;
       if (!visit(viewOf(std::move(*job), held))) return;
     }
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database_.file(), error);
+    if (page.size() < kPage) return;
   }
 }
 
@@ -248,31 +280,48 @@ std::optional<JobView> History::newestWithFiles() {
 }
 
 void History::forEachFile(model::JobId job, const std::function<void(const model::FileRecord&)>& visit) {
-  try {
-    Query rows(database_, "SELECT " + std::string(kFileColumns) +
-                              " FROM file"
-                              " JOIN batch ON batch.id = file.batch"
-                              " WHERE file.job = ?"
-                              " ORDER BY file.id");
-    rows.with(numberOf(job));
-    while (rows.next()) visit(readFile(database_, rows));
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database_.file(), error);
+  const OneView view(database_);
+  std::int64_t after = 0;
+  for (std::size_t got = kPage; got == kPage;) {
+    const auto page = reading(database_, [&] {
+      Query rows(database_, "SELECT " + std::string(kFileColumns) +
+                                " FROM file"
+                                " JOIN batch ON batch.id = file.batch"
+                                " WHERE file.job = ? AND file.id > ?"
+                                " ORDER BY file.id"
+                                " LIMIT ?");
+      rows.with(numberOf(job), after, static_cast<std::int64_t>(kPage));
+      std::vector<model::FileRecord> files;
+      while (rows.next()) files.push_back(readFile(database_, rows));
+      return files;
+    });
+    for (const model::FileRecord& file : page) visit(file);
+    got = page.size();
+    if (got > 0) after = page.back().id;
   }
 }
 
 void History::forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit) {
-  try {
-    Query rows(database_, "SELECT at, step, what, detail FROM event WHERE job = ? ORDER BY id");
-    rows.with(numberOf(job));
-    while (rows.next()) {
-      visit({.at = rows.time(0),
-             .step = rows.isNull(1) ? std::nullopt : model::stepNameFrom(rows.text(1)),
-             .what = rows.text(2),
-             .detail = rows.text(3)});
-    }
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database_.file(), error);
+  const OneView view(database_);
+  std::int64_t after = 0;
+  for (std::size_t got = kPage; got == kPage;) {
+    const auto page = reading(database_, [&] {
+      Query rows(database_,
+                 "SELECT id, at, step, what, detail FROM event WHERE job = ? AND id > ? ORDER BY id LIMIT ?");
+      rows.with(numberOf(job), after, static_cast<std::int64_t>(kPage));
+      std::vector<std::pair<std::int64_t, model::Event>> events;
+      while (rows.next()) {
+        events.emplace_back(rows.integer(0),
+                            model::Event{.at = rows.time(1),
+                                         .step = rows.isNull(2) ? std::nullopt : model::stepNameFrom(rows.text(2)),
+                                         .what = rows.text(3),
+                                         .detail = rows.text(4)});
+      }
+      return events;
+    });
+    for (const auto& [id, event] : page) visit(event);
+    got = page.size();
+    if (got > 0) after = page.back().first;
   }
 }
 

@@ -1,7 +1,5 @@
 #include "caiexport/store/job_store.h"
 
-#include <SQLiteCpp/Exception.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -39,8 +37,9 @@ void insertSteps(Database& database, model::JobId job, std::span<const model::St
   }
 }
 
-void requireJob(Database& database, model::JobId job) {
-  Query row(database, "SELECT 1 FROM job WHERE id = ?");
+/// For those who change the job by what they find in it. Nobody else (`cancel`, another host) does so meanwhile.
+void lockJob(Database& database, model::JobId job) {
+  Query row(database, "SELECT 1 FROM job WHERE id = ?" + std::string(forUpdate(database)));
   if (!row.with(numberOf(job)).next()) throwNoSuchJob(job);
 }
 
@@ -60,8 +59,8 @@ void setError(Database& database, model::JobId job, const std::optional<model::J
                " SET error_category = ?, error_message = ?, error_request_id = ?, error_hint = ?"
                " WHERE id = ?");
   if (error) {
-    update.with(nameOf(error->category), std::string_view(error->message), orNull(error->requestId),
-                orNull(error->hint), numberOf(job));
+    update.with(nameOf(error->category), readable(error->message), orNull(readable(error->requestId)),
+                orNull(readable(error->hint)), numberOf(job));
   } else {
     constexpr std::optional<std::string_view> kNone;
     update.with(kNone, kNone, kNone, kNone, numberOf(job));
@@ -123,7 +122,7 @@ void requireLegal(model::JobId job, model::StepName name, StepState from, StepSt
 /// Changes one step as `change` says, and what follows from it.
 template <class Change>
 void changeStep(Database& database, model::JobId job, model::StepName name, core::TimePoint now, Change change) {
-  requireJob(database, job);
+  lockJob(database, job);
   std::vector<model::Step> steps = loadSteps(database, job);
   const Place place = placeOf(steps, job, name);
   const StepState before = place.step.state;
@@ -205,7 +204,8 @@ void saveBatches(Database& database, model::JobId job, std::span<const model::Ba
 
 void saveSeen(Database& database, model::JobId job, model::StepName step, std::string_view kind,
               std::span<const std::string> ids) {
-  Query insert(database, "INSERT OR IGNORE INTO seen_before (job, step, kind, remote_id) VALUES (?, ?, ?, ?)");
+  Query insert(database,
+               "INSERT INTO seen_before (job, step, kind, remote_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING");
   for (const std::string& id : ids) insert.with(numberOf(job), nameOf(step), kind, id).run();
 }
 
@@ -218,7 +218,7 @@ void saveResult(Database& database, model::JobId job, const StepResult& result) 
   Query update(database,
                "UPDATE job"
                " SET dataset_id = coalesce(?, dataset_id),"
-               " dataset_created = max(?, dataset_created),"
+               " dataset_created = CASE CAST(? AS INTEGER) WHEN 1 THEN 1 ELSE dataset_created END,"
                " export_job_id = coalesce(?, export_job_id),"
                " segment_job_id = coalesce(?, segment_job_id),"
                " reported_profiles = coalesce(?, reported_profiles),"
@@ -238,6 +238,7 @@ void saveResult(Database& database, model::JobId job, const StepResult& result) 
 }  // namespace
 
 void reopenStep(Database& database, model::JobId job, model::StepName name, core::TimePoint now) {
+  lockJob(database, job);
   std::vector<model::Step> steps = loadSteps(database, job);
   const Place place = placeOf(steps, job, name);
   if (place.step.state != StepState::done) return touch(database, job, now);
@@ -249,7 +250,7 @@ void reopenStep(Database& database, model::JobId job, model::StepName name, core
 void saveEvent(Database& database, model::JobId job, core::TimePoint now, std::optional<model::StepName> step,
                std::string_view what, std::string_view detail) {
   Query insert(database, "INSERT INTO event (job, at, step, what, detail) VALUES (?, ?, ?, ?, ?)");
-  insert.with(numberOf(job), now, step ? std::optional(nameOf(*step)) : std::nullopt, what, detail).run();
+  insert.with(numberOf(job), now, step ? std::optional(nameOf(*step)) : std::nullopt, what, readable(detail)).run();
 }
 
 void sumUpJob(Database& database, model::JobId job) {
@@ -321,6 +322,7 @@ std::vector<model::JobId> JobStore::unfinishedJobs() {
 void JobStore::beginAttempt(model::JobId job, model::StepName step) {
   recorded(database_, probe_, "beginAttempt", [&] {
     const core::TimePoint now = clock_.now();
+    lockJob(database_, job);
     Query(database_, "UPDATE job SET finished_at = NULL WHERE id = ? AND cancelled = 0").with(numberOf(job)).run();
     changeStep(database_, job, step, now, [&](model::Step& changed) {
       ++changed.attempts;
@@ -435,6 +437,7 @@ void JobStore::recordRemoteJob(model::JobId job, const StepResult& result) {
 
 bool JobStore::claimRemoteJob(model::JobId job, const StepResult& result) {
   return recorded(database_, probe_, "claimRemoteJob", [&] {
+    oneAtATime(database_);
     Query taken(database_,
                 "SELECT 1"
                 " FROM job AS other"
@@ -465,6 +468,7 @@ void JobStore::setOutput(model::JobId job, const std::filesystem::path& output) 
 
 bool JobStore::requestCancel(model::JobId job) {
   return recorded(database_, probe_, "requestCancel", [&] {
+    lockJob(database_, job);
     if (isDone(database_, job)) return false;
     Query update(database_, "UPDATE job SET cancel_requested = 1, updated_at = ? WHERE id = ?");
     updateJob(update.with(clock_.now(), numberOf(job)), job);
@@ -482,6 +486,7 @@ bool JobStore::isCancelRequested(model::JobId job) {
 
 bool JobStore::markCancelled(model::JobId job, const model::JobError& error) {
   return recorded(database_, probe_, "markCancelled", [&] {
+    lockJob(database_, job);
     if (isDone(database_, job)) return false;
     Query update(database_, "UPDATE job SET cancelled = 1 WHERE id = ?");
     updateJob(update.with(numberOf(job)), job);

@@ -1,7 +1,5 @@
 #include "caiexport/store/prune_store.h"
 
-#include <SQLiteCpp/Exception.h>
-
 #include "rows.h"
 
 namespace caiexport::store {
@@ -93,7 +91,7 @@ void PruneStore::forgetRuns(core::TimePoint before) {
     Query(database_,
           "DELETE FROM run"
           " WHERE coalesce(ended_at, started_at) < ?1"
-          " AND id NOT IN (SELECT max(id) FROM run WHERE status IS NOT 'skipped' GROUP BY source)"
+          " AND id NOT IN (SELECT max(id) FROM run WHERE status IS NULL OR status <> 'skipped' GROUP BY source)"
           " AND id NOT IN (SELECT max(id) FROM run WHERE status = 'succeeded' GROUP BY source)")
         .with(before)
         .run();
@@ -108,6 +106,8 @@ void PruneStore::remove(model::JobId job) {
 void PruneStore::forget(model::JobId job) {
   recorded(database_, probe_, "forgetJob", [&] {
     Query(database_, "DELETE FROM job WHERE id = ?").with(model::numberOf(job)).run();
+    // A server's numbers may have been given to another host meanwhile; there it stays unused.
+    if (database_.server() != nullptr) return;
     Query(database_, "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = 'job' AND seq = ?")
         .with(model::numberOf(job))
         .run();

@@ -1,7 +1,6 @@
 #include "query.h"
 
 #include <SQLiteCpp/Database.h>
-#include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
 
 #include <atomic>
@@ -90,12 +89,19 @@ std::stop_token& stopOfTheProcess() {
   return stop;
 }
 
+/// Any number, the same in every caiexport.
+constexpr const char* kTakeTurns = "SELECT pg_advisory_xact_lock(1128352089)";
+
 /// Who stops does not wait for each of its last words.
 std::atomic<bool> waitedInVain = false;
 
 }  // namespace
 
 Query::Query(Database& database, std::string_view sql) {
+  if (database.server() != nullptr) {
+    server_ = std::make_unique<PostgresQuery>(*database.server(), sql);
+    return;
+  }
   StatementCache& cache = database.statements();
   const std::string key(sql);
   StatementCache::Entry& entry = cache.entries_[key];
@@ -118,6 +124,7 @@ Query::~Query() {
 }
 
 int Query::run() {
+  if (server_) return server_->run();
   const int changes = statement_->exec();
   statement_->reset();
   return changes;
@@ -131,6 +138,7 @@ void Query::bind(int index, std::uint64_t value) {
 }
 
 void Query::bind(int index, Blob value) {
+  if (server_) return server_->bind(index, {.value = std::string(value.bytes), .bytes = true});
   statement_->bind(index, static_cast<const void*>(value.bytes.data()), static_cast<int>(value.bytes.size()));
 }
 
@@ -149,7 +157,24 @@ std::optional<std::string_view> orNull(std::string_view text) {
   return text;
 }
 
+std::string_view forUpdate(Database& database) {
+  return database.server() != nullptr ? " FOR UPDATE" : "";
+}
+
+void oneAtATime(Database& database) {
+  if (database.server() != nullptr) database.server()->runAll(kTakeTurns);
+}
+
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {
+  if (Postgres* server = database.server()) {
+    if (kind == Kind::reading && server->inTransaction()) return;
+    if (kind == Kind::reading)
+      server->beginReading();
+    else
+      server->beginWriting();
+    open_ = true;
+    return;
+  }
   const bool outermost = sqlite3_get_autocommit(database.connection().getHandle()) != 0;
   if (kind == Kind::reading && !outermost) return;
   // IMMEDIATE: a transaction that begins by reading could not become a writing one while another process writes.
@@ -159,14 +184,45 @@ Transaction::Transaction(Database& database, Kind kind) : database_(database) {
 
 Transaction::~Transaction() {
   if (!open_) return;
+  if (database_.server() != nullptr) {
+    database_.server()->rollback();
+    return;
+  }
   // Some failures (a full disk) have rolled back already.
   if (sqlite3_get_autocommit(database_.connection().getHandle()) == 0) database_.connection().tryExec("ROLLBACK");
 }
 
 void Transaction::commit() {
   if (!open_) return;
-  Query(database_, "COMMIT").run();
+  if (database_.server() != nullptr) {
+    database_.server()->commit();
+  } else {
+    Query(database_, "COMMIT").run();
+  }
   open_ = false;
+}
+
+// --- failures
+
+Failures::Failures(Database& database, std::string_view what)
+    : database_(database),
+      what_(what),
+      outermost_(database.server() == nullptr || !database.server()->inTransaction()) {}
+
+void Failures::handle() {
+  try {
+    throw;
+  } catch (const SQLite::Exception& error) {
+    throwDatabaseError(what_, database_.location().file(), error);
+  } catch (const PostgresError& error) {
+    if (!outermost_) throw;
+    try {
+      if (database_.server()->mayTryAgain(error, tries_++)) return;
+    } catch (const PostgresError& later) {
+      throw asError(what_, database_.location(), later);
+    }
+    throw asError(what_, database_.location(), error);
+  }
 }
 
 void throwDatabaseError(std::string_view what, const std::filesystem::path& file, const SQLite::Exception& error) {

@@ -1,8 +1,11 @@
 #pragma once
-/// What stands between the store and SQLite: prepared statements with typed columns, transactions (both may throw
-/// SQLite::Exception), waits for locks, and failures in our words.
+/// What stands between the store and its database, a file of SQLite's or a PostgreSQL server: prepared statements with
+/// typed columns and transactions, which may throw SQLite::Exception or PostgresError; waits for locks; failures in our
+/// words. The SQL above is the same for both. What SQLite's BEGIN IMMEDIATE gives it, one writer at a time, it asks for
+/// by name: forUpdate() and oneAtATime().
 
 #include <SQLiteCpp/Column.h>
+#include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
 
 #include <cstdint>
@@ -17,10 +20,7 @@
 #include "caiexport/core/clock.h"
 #include "caiexport/core/error.h"
 #include "caiexport/store/database.h"
-
-namespace SQLite {
-class Exception;
-}
+#include "postgres.h"
 
 namespace caiexport::store {
 
@@ -60,14 +60,20 @@ class Query {
     return *this;
   }
 
-  void bind(int index, std::int64_t value) { statement_->bind(index, value); }
-  void bind(int index, int value) { statement_->bind(index, value); }
-  void bind(int index, bool value) { statement_->bind(index, value ? 1 : 0); }
+  void bind(int index, std::int64_t value) {
+    if (statement_ != nullptr) return statement_->bind(index, value);
+    server_->bind(index, {.value = std::to_string(value)});
+  }
+  void bind(int index, int value) { bind(index, static_cast<std::int64_t>(value)); }
+  void bind(int index, bool value) { bind(index, std::int64_t{value ? 1 : 0}); }
   void bind(int index, std::uint32_t value) { bind(index, static_cast<std::int64_t>(value)); }
-  /// Error(internal) beyond 2^63 - 1, which SQLite has no number for.
+  /// Error(internal) beyond 2^63 - 1, which databases have no number for.
   void bind(int index, std::uint64_t value);
-  void bind(int index, const std::string& value) { statement_->bind(index, value); }
-  void bind(int index, std::string_view value) { statement_->bind(index, std::string(value)); }
+  void bind(int index, const std::string& value) {
+    if (statement_ != nullptr) return statement_->bind(index, value);
+    server_->bindText(index, value);
+  }
+  void bind(int index, std::string_view value) { bind(index, std::string(value)); }
   void bind(int index, const char* value) = delete;
   void bind(int index, Blob value);
   void bind(int index, core::TimePoint value) {
@@ -77,23 +83,33 @@ class Query {
   void bind(int index, const std::optional<Value>& value) {
     if (value) {
       bind(index, *value);
-    } else {
+    } else if (statement_ != nullptr) {
       statement_->bind(index);
+    } else {
+      server_->bind(index, {});
     }
   }
 
-  /// To the next row; false after the last.
-  bool next() { return statement_->executeStep(); }
+  /// To the next row; false after the last. A server has sent them all by then: ask it for no more than may be kept.
+  bool next() { return statement_ != nullptr ? statement_->executeStep() : server_->next(); }
   /// For statements without rows, as often as wanted. The number of rows changed.
   int run();
 
-  bool isNull(int column) const { return statement_->getColumn(column).isNull(); }
-  std::int64_t integer(int column) const { return statement_->getColumn(column).getInt64(); }
+  bool isNull(int column) const {
+    return statement_ != nullptr ? statement_->getColumn(column).isNull() : server_->isNull(column);
+  }
+  std::int64_t integer(int column) const {
+    return statement_ != nullptr ? statement_->getColumn(column).getInt64() : server_->integer(column);
+  }
   bool flag(int column) const { return integer(column) != 0; }
   std::uint64_t size(int column) const { return static_cast<std::uint64_t>(integer(column)); }
-  double real(int column) const { return statement_->getColumn(column).getDouble(); }
+  double real(int column) const {
+    return statement_ != nullptr ? statement_->getColumn(column).getDouble() : server_->real(column);
+  }
   /// Empty for NULL.
-  std::string text(int column) const { return statement_->getColumn(column).getString(); }
+  std::string text(int column) const {
+    return statement_ != nullptr ? statement_->getColumn(column).getString() : server_->text(column);
+  }
   core::TimePoint time(int column) const { return core::TimePoint(core::Duration(integer(column))); }
   std::optional<std::uint64_t> optionalSize(int column) const;
   std::optional<core::TimePoint> optionalTime(int column) const;
@@ -101,8 +117,16 @@ class Query {
  private:
   StatementCache::Entry* entry_ = nullptr;
   std::unique_ptr<SQLite::Statement> own_;
-  SQLite::Statement* statement_ = nullptr;
+  SQLite::Statement* statement_ = nullptr;  ///< Or else:
+  std::unique_ptr<PostgresQuery> server_;
 };
+
+/// What to add to a SELECT of rows that are about to be changed by what is found in them, so that nobody else changes
+/// them until the transaction ends.
+std::string_view forUpdate(Database& database);
+
+/// Until the transaction ends, no other process is past this line.
+void oneAtATime(Database& database);
 
 /// NULL for an empty text.
 std::optional<std::string_view> orNull(std::string_view text);
@@ -122,6 +146,36 @@ class Transaction {
   Database& database_;
   bool open_ = false;
 };
+
+/// What a reading or writing function does with what the database threw.
+class Failures {
+ public:
+  /// `what`: "read", "write to".
+  Failures(Database& database, std::string_view what);
+  /// In a handler, with the exception that is being handled: returns if all is to be tried again (a server was away, or
+  /// two transactions stood in each other's way), else throws "cannot WHAT the job database NAME: REASON", with the
+  /// remedy, or what is no failure of a database as it is.
+  void handle();
+
+ private:
+  Database& database_;
+  std::string_view what_;
+  bool outermost_;
+  int tries_ = 0;
+};
+
+/// Runs `action`, as often as Failures says.
+template <class Action>
+auto withFailures(Database& database, std::string_view what, Action action) {
+  Failures failures(database, what);
+  for (;;) {
+    try {
+      return action();
+    } catch (...) {
+      failures.handle();
+    }
+  }
+}
 
 /// "cannot WHAT the job database FILE: REASON", with the remedy.
 [[noreturn]] void throwDatabaseError(std::string_view what, const std::filesystem::path& file,

@@ -1,10 +1,12 @@
 #include "rows.h"
 
-#include <SQLiteCpp/Exception.h>
-
+#include <algorithm>
 #include <array>
+#include <map>
+#include <utility>
 
 #include "caiexport/core/encoding.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::store {
 namespace {
@@ -17,11 +19,17 @@ Value known(std::optional<Value> value, const std::string& name) {
   throw core::Error(core::Category::io, "cannot read the job database: \"" + name + "\" is not a word it may hold");
 }
 
-std::vector<model::BatchId> loadPredecessors(Database& database, std::int64_t batch) {
-  Query rows(database, "SELECT remote_id FROM batch_predecessor WHERE batch = ? ORDER BY position");
-  rows.with(batch);
-  std::vector<model::BatchId> predecessors;
-  while (rows.next()) predecessors.emplace_back(rows.text(0));
+/// Of all batches of the job, by their numbers.
+std::map<std::int64_t, std::vector<model::BatchId>> loadPredecessors(Database& database, model::JobId job) {
+  Query rows(database,
+             "SELECT batch.id, batch_predecessor.remote_id"
+             " FROM batch"
+             " JOIN batch_predecessor ON batch_predecessor.batch = batch.id"
+             " WHERE batch.job = ?"
+             " ORDER BY batch.id, batch_predecessor.position");
+  rows.with(model::numberOf(job));
+  std::map<std::int64_t, std::vector<model::BatchId>> predecessors;
+  while (rows.next()) predecessors[rows.integer(0)].emplace_back(rows.text(1));
   return predecessors;
 }
 
@@ -32,6 +40,7 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
              " WHERE job = ?"
              " ORDER BY position");
   rows.with(model::numberOf(job));
+  auto predecessors = loadPredecessors(database, job);
   std::vector<model::Batch> batches;
   while (rows.next()) {
     batches.push_back({.id = model::BatchId(rows.text(1)),
@@ -39,7 +48,7 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
                        .created = rows.time(3),
                        .createdClient = rows.text(4),
                        .records = rows.optionalSize(5),
-                       .predecessors = loadPredecessors(database, rows.integer(0)),
+                       .predecessors = std::move(predecessors[rows.integer(0)]),
                        .replayReason = rows.text(6)});
   }
   return batches;
@@ -121,6 +130,22 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.steps = loadSteps(database, id);
   job.batches = loadBatches(database, id);
   return job;
+}
+
+std::string readable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    char32_t codePoint = 0;
+    const std::size_t valid = core::decodeUtf8(text, codePoint);
+    const std::string_view piece = text.substr(0, std::max<std::size_t>(valid, 1));
+    if (valid > 0 && codePoint != 0) {
+      out += piece;
+    } else {
+      out += "\\x" + core::hexOf(piece);
+    }
+    text.remove_prefix(piece.size());
+  }
+  return out;
 }
 
 std::optional<model::JobError> readError(const Query& row, int column) {

@@ -1,7 +1,6 @@
 #pragma once
 /// What all parts of the store share: the frame of every reading and writing function, and rows to values and back.
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,46 +15,47 @@
 
 namespace caiexport::store {
 
-/// Runs `body` in a read transaction and translates what SQLite throws.
+/// Runs `body` in a read transaction and translates what the database throws. With a server that was away meanwhile,
+/// once more: it must change nothing but what it returns.
 template <class Body>
 auto reading(Database& database, Body body) {
-  try {
+  return withFailures(database, "read", [&] {
     Transaction transaction(database, Transaction::Kind::reading);
     return body();
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database.file(), error);
-  }
+  });
 }
 
-/// Runs `body` in one write transaction between two calls of the probe, and translates what SQLite throws.
+/// Runs `body` in one write transaction between two calls of the probe, and translates what the database throws. As
+/// with reading(), all that it changes must be in the database.
 template <class Body>
 auto recorded(Database& database, const JobStore::Probe& probe, std::string_view call, Body body) {
   if (probe) probe(call, false);
-  const auto commit = [&](Transaction& transaction) {
-    transaction.commit();
-    if (probe) probe(call, true);
-  };
-  try {
+  return withFailures(database, "write to", [&] {
     Transaction transaction(database, Transaction::Kind::writing);
+    const auto commit = [&] {
+      transaction.commit();
+      if (probe) probe(call, true);
+    };
     if constexpr (std::is_void_v<decltype(body())>) {
       body();
-      commit(transaction);
+      commit();
     } else {
       auto result = body();
-      commit(transaction);
+      commit();
       return result;
     }
-  } catch (const SQLite::Exception& error) {
-    throwDatabaseError("write to", database.file(), error);
-  }
+  });
 }
 
-// --- Rows; SQLite::Exception passes through.
+// --- Rows; what the database throws passes through.
 
 std::vector<model::Step> loadSteps(Database& database, model::JobId job);
 /// With steps and batches; nothing if there is none.
 std::optional<model::Job> loadJob(Database& database, model::JobId job);
 [[noreturn]] void throwNoSuchJob(model::JobId job);
+
+/// For messages, which may repeat any bytes: what is not UTF-8, and NUL, as \xNN.
+std::string readable(std::string_view text);
 
 /// The columns that readFile wants, of `file` joined with `batch`.
 extern const char* const kFileColumns;

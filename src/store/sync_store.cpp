@@ -1,7 +1,5 @@
 #include "caiexport/store/sync_store.h"
 
-#include <SQLiteCpp/Exception.h>
-
 #include "caiexport/core/error.h"
 #include "rows.h"
 
@@ -77,9 +75,12 @@ std::optional<SyncMark> SyncStore::mark(const SyncPlace& place, const std::strin
 void SyncStore::setMark(const SyncPlace& place, const SyncMark& mark, const std::string& createdClient) {
   recorded(database_, probe_, "setMark", [&] {
     Query insert(database_,
-                 "INSERT OR REPLACE INTO sync_mark"
+                 "INSERT INTO sync_mark"
                  " (source, output, created_client, since, batch_id, created, updated_at)"
-                 " VALUES (?, ?, ?, ?, ?, ?, ?)");
+                 " VALUES (?, ?, ?, ?, ?, ?, ?)"
+                 " ON CONFLICT (source, output, created_client) DO UPDATE"
+                 " SET since = excluded.since, batch_id = excluded.batch_id, created = excluded.created,"
+                 " updated_at = excluded.updated_at");
     insert
         .with(numberOf(database_, place), place.output.string(), createdClient, mark.since, mark.batch.value(),
               mark.created, clock_.now())
@@ -101,9 +102,12 @@ std::vector<model::Replacement> SyncStore::replacements(const SyncPlace& place) 
 void SyncStore::recordReplacement(const SyncPlace& place, const model::Replacement& replacement) {
   recorded(database_, probe_, "recordReplacement", [&] {
     Query insert(database_,
-                 "INSERT OR REPLACE INTO replaced_batch"
+                 "INSERT INTO replaced_batch"
                  " (source, output, batch_id, replaced_by, reason, action, path, done, updated_at)"
-                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                 " ON CONFLICT (source, output, batch_id) DO UPDATE"
+                 " SET replaced_by = excluded.replaced_by, reason = excluded.reason, action = excluded.action,"
+                 " path = excluded.path, done = excluded.done, updated_at = excluded.updated_at");
     const std::string path = replacement.path.string();
     insert
         .with(numberOf(database_, place), place.output.string(), replacement.batch.value(), replacement.by.value(),
@@ -140,16 +144,21 @@ std::vector<model::JobId> SyncStore::interruptedJobs(const SyncPlace& place) {
 
 std::optional<model::JobId> SyncStore::failedJob(const SyncPlace& place, const BatchId& batch) {
   return reading(database_, [&]() -> std::optional<model::JobId> {
-    Query row(database_,
-              "SELECT job.id"
-              " FROM job"
-              " JOIN request ON request.job = job.id"
-              " WHERE kind = 'dataset' AND status = 'failed' AND json_extract(json, '$.batches.batch') = ?5 AND" +
-                  std::string(kJobsOfPlace) + " ORDER BY job.id DESC LIMIT 1");
-    bindPlace(row, place);
-    row.bind(5, batch.value());
-    if (!row.next()) return std::nullopt;
-    return model::JobId(row.integer(0));
+    // JSON is read by each kind of database in its own words; those that hold the id at all are few.
+    Query rows(database_,
+               "SELECT job.id, json"
+               " FROM job"
+               " JOIN request ON request.job = job.id"
+               " WHERE kind = 'dataset' AND status = 'failed' AND replace(json, ?5, '') <> json AND" +
+                   std::string(kJobsOfPlace) + " ORDER BY job.id DESC");
+    bindPlace(rows, place);
+    rows.bind(5, batch.value());
+    while (rows.next()) {
+      model::ExportRequest request;
+      requestFromJson(rows.text(1), request);
+      if (request.batches.batch == batch) return model::JobId(rows.integer(0));
+    }
+    return std::nullopt;
   });
 }
 
@@ -157,7 +166,7 @@ std::vector<std::string> SyncStore::recordedPaths(const SyncPlace& place, const 
   return reading(database_, [&] {
     Query rows(database_,
                "SELECT DISTINCT CASE in_folder WHEN 0 THEN name"
-               " ELSE dataset_file_id || substr('~~~~~~~~', 1, in_folder - 1) || '/' || name END"
+               " ELSE dataset_file_id || substr('~~~~~~~~', 1, CAST(in_folder - 1 AS INTEGER)) || '/' || name END"
                " FROM file"
                " JOIN batch ON batch.id = file.batch"
                " JOIN job ON job.id = batch.job"
@@ -268,11 +277,12 @@ void RunStore::end(std::int64_t run, const RunOutcome& outcome) {
     Query(database_,
           "UPDATE run"
           " SET ended_at = ?, status = ?, job = ?, jobs = ?, replaced = ?, newest_batch = ?,"
-          " newest_created = NULLIF(?, 0),"
+          " newest_created = NULLIF(CAST(? AS BIGINT), 0),"
           " error_category = ?, error_message = ?, error_request_id = ?, error_hint = ?"
           " WHERE id = ?")
         .with(clock_.now(), outcome.status, orNone(outcome.job), outcome.jobs, outcome.replaced, orNull(newest),
-              created, orNull(category), orNull(error.message), orNull(error.requestId), orNull(error.hint), run)
+              created, orNull(category), orNull(readable(error.message)), orNull(readable(error.requestId)),
+              orNull(readable(error.hint)), run)
         .run();
   });
 }

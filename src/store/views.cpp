@@ -20,55 +20,14 @@
 #include "caiexport/core/text.h"
 #include "caiexport/store/history.h"
 #include "rows.h"
+#include "views.h"
 
 namespace caiexport::store {
 namespace {
 
-using core::Category;
-using core::Error;
-
 constexpr int kLongestValueBytes = 64 << 20;
 constexpr int kLongestSqlBytes = 1 << 20;
 constexpr int kStepsBetweenChecks = 10000;
-
-struct View {
-  const char* name;
-  const char* select;
-};
-
-// `@name` stands for an RFC 3339 text of the column `name`, in milliseconds.
-constexpr std::array kViews = {
-    View{"jobs",
-         "SELECT id AS job, kind, source_id, org_id, sandbox,"
-         " caiexport_status(id, status) AS status,"
-         " step, dataset_id, export_job_id, segment_job_id, remote_status,"
-         " ("
-         "   SELECT json_group_array(remote_id)"
-         "   FROM (SELECT remote_id FROM main.batch WHERE batch.job = job.id ORDER BY position)"
-         " ) AS batch_ids,"
-         " files, bytes, records, reported_profiles, output,"
-         " @created_at, @updated_at, @finished_at,"
-         " error_category, error_message, error_request_id, error_hint, @evaluated_at, version"
-         " FROM main.job"},
-    View{"steps",
-         "SELECT job, position, name, state, @started_at, @finished_at, attempts, @intended_at, @deadline"
-         " FROM main.step"},
-    View{"files",
-         "SELECT file.job AS job, name,"
-         " CASE in_folder WHEN 0 THEN name"
-         " ELSE dataset_file_id || substr('~~~~~~~~', 1, in_folder - 1) || '/' || name END AS path,"
-         " batch.remote_id AS batch_id, dataset_file_id, length AS bytes, lower(hex(sha256)) AS sha256,"
-         " file.records AS records, state"
-         " FROM main.file"
-         " JOIN main.batch ON batch.id = file.batch"},
-    View{"runs",
-         "SELECT run.id AS run, dataset_id, org_id, sandbox, output, version, pid, @started_at, @ended_at, status, job,"
-         " jobs, replaced, newest_batch, @newest_created,"
-         " error_category, error_message, error_request_id, error_hint"
-         " FROM main.run"
-         " JOIN main.sync_source ON sync_source.id = run.source"},
-    View{"events", "SELECT job, @at, step, what, detail FROM main.event"},
-};
 
 /// No other table of the database is ever read.
 constexpr std::array<std::string_view, 7> kTables = {"job", "step", "batch", "file", "event", "run", "sync_source"};
@@ -81,20 +40,16 @@ bool contains(const List& list, std::string_view word) {
   return std::ranges::find(list, word) != list.end();
 }
 
-std::string withTimes(std::string_view select) {
-  std::string sql;
-  for (std::size_t at = 0; at < select.size();) {
-    if (select[at] != '@') {
-      sql += select[at++];
-      continue;
-    }
-    const std::size_t end = std::min(select.find_first_of(", ", at), select.size());
-    const std::string column(select.substr(at + 1, end - at - 1));
-    sql.append("strftime('%Y-%m-%dT%H:%M:%fZ', ").append(column).append(" / 1000.0, 'unixepoch') AS ").append(column);
-    at = end;
-  }
-  return sql;
-}
+constexpr ViewWords kWords{
+    .status = "caiexport_status(id, status)",
+    .batchIds =
+        "(SELECT json_group_array(remote_id)"
+        " FROM (SELECT remote_id FROM main.batch WHERE batch.job = job.id ORDER BY position))",
+    .sha256 = "lower(hex(sha256))",
+    .beforeTime = "strftime('%Y-%m-%dT%H:%M:%fZ', ",
+    .afterTime = " / 1000.0, 'unixepoch')",
+    .schema = "main",
+};
 
 std::string randomWord() {
   std::array<unsigned char, 16> bytes{};
@@ -238,7 +193,7 @@ void SqlGuard::createViews() {
   const bool readOnly = connection.execAndGet("PRAGMA query_only").getInt() != 0;
   if (readOnly) connection.exec("PRAGMA query_only = OFF");
   for (const View& view : kViews) {
-    connection.exec("CREATE TEMP VIEW " + inner_ + view.name + " AS " + withTimes(view.select));
+    connection.exec("CREATE TEMP VIEW " + inner_ + view.name + " AS " + inWords(view.select, kWords));
     connection.exec("CREATE TEMP VIEW " + std::string(view.name) + " AS SELECT * FROM temp." + inner_ + view.name);
   }
   if (readOnly) connection.exec("PRAGMA query_only = ON");
@@ -284,12 +239,6 @@ struct Finalize {
   void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 };
 using RawStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
-
-[[noreturn]] void refuseSql(const std::string& reason) {
-  throw Error(Category::usage, "cannot run the SQL: " + reason,
-              {.requestId = {},
-               .hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files, events and runs"});
-}
 
 /// The first statement of `sql`, and what follows it.
 RawStatement prepare(sqlite3* handle, std::string_view& sql) {
@@ -344,8 +293,39 @@ History::SqlCell readCell(sqlite3_stmt* statement, int column) {
 
 }  // namespace
 
+std::string inWords(std::string_view select, const ViewWords& words) {
+  std::string sql;
+  for (std::size_t at = 0; at < select.size();) {
+    if (select[at] != '@') {
+      sql += select[at++];
+      continue;
+    }
+    const std::size_t end = std::min(select.find_first_of(", ", at), select.size());
+    const std::string column(select.substr(at + 1, end - at - 1));
+    sql.append(words.beforeTime).append(column).append(words.afterTime).append(" AS ").append(column);
+    at = end;
+  }
+  const std::array<std::pair<std::string_view, std::string_view>, 4> named{{{"$status", words.status},
+                                                                            {"$batch_ids", words.batchIds},
+                                                                            {"$sha256", words.sha256},
+                                                                            {"$schema", words.schema}}};
+  for (const auto& [word, meaning] : named) {
+    for (std::size_t at = sql.find(word); at != sql.npos; at = sql.find(word, at + meaning.size())) {
+      sql.replace(at, word.size(), meaning);
+    }
+  }
+  return sql;
+}
+
+void refuseSql(const std::string& reason) {
+  throw core::Error(
+      core::Category::usage, "cannot run the SQL: " + reason,
+      {.hint = "give one SELECT (or WITH ... SELECT) over the views jobs, steps, files, events and runs"});
+}
+
 void History::runSql(std::string_view sql, const std::function<void(const std::vector<std::string>&)>& columns,
                      const std::function<bool(const std::vector<SqlCell>&)>& row, std::stop_token stop) {
+  if (database_.server() != nullptr) return runSqlOnServer(*database_.server(), sql, columns, row, stop);
   try {
     SqlGuard guard(database_, isHeld_, stop);
     sqlite3* handle = database_.connection().getHandle();
@@ -366,7 +346,7 @@ void History::runSql(std::string_view sql, const std::function<void(const std::v
     if (machine) throw SQLite::Exception(handle, code);
     refuseSql(sqlite3_errmsg(handle));
   } catch (const SQLite::Exception& error) {
-    throwDatabaseError("read", database_.file(), error);
+    throwDatabaseError("read", database_.location().file(), error);
   }
 }
 

@@ -85,7 +85,7 @@ TEST_F(ConfigTest, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(made.download().connections, std::nullopt);
   EXPECT_EQ(made.download().connectionsMax, 64U);
   EXPECT_EQ(made.download().connectionsStart, 8U);
-  EXPECT_EQ(made.database(), folder_ / "home/.local/state/caiexport/jobs.db");
+  EXPECT_EQ(made.database().file(), folder_ / "home/.local/state/caiexport/jobs.db");
   EXPECT_EQ(made.tokenCache(), folder_ / "home/.cache/caiexport/tokens");
 }
 
@@ -188,16 +188,16 @@ TEST_F(ConfigTest, ATildeIsTheHomeFolderInEveryPathWhereverItStands) {
   set("CAIEXPORT_CONFIG", "~/c.ini");
   EXPECT_EQ(configuration().platform().clientSecret.reveal(), "from-home");
   EXPECT_EQ(configuration().platform().caFile, home / "in/ca.pem");
-  EXPECT_EQ(configuration().database(), home / "in/jobs.db");
+  EXPECT_EQ(configuration().database().file(), home / "in/jobs.db");
   EXPECT_EQ(configuration().output(), home);
   set("CAIEXPORT_DATABASE", "~//env.db");
-  EXPECT_EQ(configuration().database(), home / "env.db");
+  EXPECT_EQ(configuration().database().file(), home / "env.db");
   set("CAIEXPORT_OUTPUT", "~/");
   EXPECT_EQ(configuration().output(), home);
   give("output", "~/scores");
   EXPECT_EQ(configuration().output(), home / "scores");
   give("database", "./~x.db");
-  EXPECT_EQ(configuration().database(), std::filesystem::current_path() / "~x.db");
+  EXPECT_EQ(configuration().database().file(), std::filesystem::current_path() / "~x.db");
 }
 
 TEST_F(ConfigTest, SomebodyElsesHomeAndNoHomeAreRefused) {
@@ -362,20 +362,20 @@ TEST_F(ConfigTest, FewConnectionsAtMostMeansFewAtFirst) {
 
 TEST_F(ConfigTest, FoldersFollowTheXdgRules) {
   set("XDG_STATE_HOME", "/state");
-  EXPECT_EQ(configuration().database(), "/state/caiexport/jobs.db");
+  EXPECT_EQ(configuration().database().file(), "/state/caiexport/jobs.db");
   set("XDG_STATE_HOME", "relative");
-  EXPECT_EQ(configuration().database(), folder_ / "home/.local/state/caiexport/jobs.db");
+  EXPECT_EQ(configuration().database().file(), folder_ / "home/.local/state/caiexport/jobs.db");
   unset("HOME");
   EXPECT_EQ(failure([](Configuration& made) { made.database(); }).category(), Category::config);
   EXPECT_FALSE(configuration().tokenCache());
   set("CAIEXPORT_DATABASE", "/elsewhere/jobs.db");
-  EXPECT_EQ(configuration().database(), "/elsewhere/jobs.db");
+  EXPECT_EQ(configuration().database().file(), "/elsewhere/jobs.db");
 }
 
 TEST_F(ConfigTest, ADatabaseGivenOutrightNeedsNoConfigFile) {
   writeConfig("broken");
   give("database", "/x/jobs.db");
-  EXPECT_EQ(configuration().database(), "/x/jobs.db");
+  EXPECT_EQ(configuration().database().file(), "/x/jobs.db");
 }
 
 TEST_F(ConfigTest, TheOutputFolderIsAbsoluteAndUsable) {

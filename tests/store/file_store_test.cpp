@@ -299,7 +299,7 @@ TEST_F(FileStoreTest, aFileGoesThroughItsStates) {
   EXPECT_EQ(filesOf(job)[0].state, FileState::downloaded);
   EXPECT_EQ(filesOf(job)[0].sha256, sha256Of('c'));
   EXPECT_EQ(store().load(job).updatedAt, clock_.now());
-  EXPECT_EQ(database().connection().execAndGet("SELECT count(*) FROM file_range").getInt(), 0);
+  EXPECT_EQ(number("SELECT count(*) FROM file_range"), 0);
   verify(file, 7);
   EXPECT_EQ(filesOf(job)[0].state, FileState::verified);
   EXPECT_EQ(filesOf(job)[0].records, 7U);

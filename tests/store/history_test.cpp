@@ -178,7 +178,7 @@ TEST_F(HistoryTest, filesComeInTheOrderOfListing) {
 
 TEST_F(HistoryTest, saysWhatIsWrongWithADamagedRow) {
   newJob();
-  database().connection().exec("UPDATE step SET state = 'dancing'");
+  execute("UPDATE step SET state = 'dancing'");
   const core::Error error = errorOf([&] { history().newest(); });
   EXPECT_EQ(error.category(), Category::io);
   EXPECT_THAT(error.what(), HasSubstr("dancing"));
@@ -187,7 +187,7 @@ TEST_F(HistoryTest, saysWhatIsWrongWithADamagedRow) {
 TEST_F(HistoryTest, aWriterIsNotHeldUpByAReader) {
   newJob();
   newJob();
-  Database reader(file(), Database::Mode::readOnly);
+  Database reader(location(), Database::Mode::readOnly);
   int seen = 0;
   History(reader, {}).forEachJob({}, [&](const JobView& view) {
     ++seen;

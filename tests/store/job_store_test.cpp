@@ -32,10 +32,8 @@ class JobStoreTest : public StoreTest {
   }
 
   std::string stored(JobId job, const std::string& column) {
-    SQLite::Statement row(database().connection(), "SELECT " + column + " FROM job WHERE id = ?");
-    row.bind(1, model::numberOf(job));
-    row.executeStep();
-    return row.getColumn(0).getString();
+    Query row(database(), "SELECT " + column + " FROM job WHERE id = ?");
+    return row.with(model::numberOf(job)).next() ? row.text(0) : "";
   }
 
   /// Brings a step of a new segment job into a state by legal ways.
@@ -121,7 +119,7 @@ TEST_F(JobStoreTest, findsAndMisses) {
 TEST_F(JobStoreTest, numbersAreNeverGivenTwice) {
   newJob();
   const JobId second = newJob().id;
-  database().connection().exec("DELETE FROM job WHERE id = 2");
+  execute("DELETE FROM job WHERE id = 2");
   EXPECT_GT(newJob().id, second);
 }
 
@@ -139,9 +137,9 @@ TEST_F(JobStoreTest, aJobAndAllThatHangsOnItGoTogether) {
   const model::ByteRange range{.first = 0, .end = 5};
   store().recordRanges(filesOf(job).at(0).id, std::span(&range, 1));
   store().addEvent(job, {}, "started", "");
-  database().connection().exec("DELETE FROM job");
+  execute("DELETE FROM job");
   for (const char* table : {"request", "step", "batch", "batch_predecessor", "file", "file_range", "event"}) {
-    EXPECT_EQ(database().connection().execAndGet(std::string("SELECT count(*) FROM ") + table).getInt(), 0) << table;
+    EXPECT_EQ(number(std::string("SELECT count(*) FROM ") + table), 0) << table;
   }
 }
 
@@ -471,6 +469,11 @@ std::vector<Act> lifeOfAJob() {
 std::string dump(Database& database) {
   std::string text;
   for (const char* table : {"job", "request", "step", "batch", "batch_predecessor", "file", "file_range", "event"}) {
+    if (database.server() != nullptr) {
+      Query rows(database, "SELECT CAST(one AS text) FROM " + std::string(table) + " AS one ORDER BY 1");
+      while (rows.next()) text += table + rows.text(0) + '\n';
+      continue;
+    }
     SQLite::Statement rows(database.connection(), std::string("SELECT * FROM ") + table);
     while (rows.executeStep()) {
       text += table;
@@ -484,20 +487,19 @@ std::string dump(Database& database) {
 TEST_F(JobStoreTest, aCrashLeavesTheOldStateOrTheNew) {
   const auto acts = lifeOfAJob();
   for (const bool afterCommit : {false, true}) {
-    support::TempDirectory folder;
-    const auto path = folder / "jobs.db";
+    const Place place;
     for (std::size_t n = 0; n < acts.size(); ++n) {
       SCOPED_TRACE("call " + std::to_string(n) + (afterCommit ? " after" : " before") + " its commit");
       std::string before;
       {
-        Database crashing(path, Database::Mode::readWrite);
+        Database crashing(place.location(), Database::Mode::readWrite);
         before = dump(crashing);
         JobStore store(crashing, clock_, [&](std::string_view, bool committed) {
           if (committed == afterCommit) throw Crash();
         });
         EXPECT_THROW(acts[n](store), Crash);
       }
-      Database reopened(path, Database::Mode::readWrite);
+      Database reopened(place.location(), Database::Mode::readWrite);
       if (!afterCommit) {
         EXPECT_EQ(dump(reopened), before);
         JobStore store(reopened, clock_);

@@ -20,9 +20,9 @@ class RunStoreTest : public StoreTest {
   }
 
   std::vector<std::int64_t> kept() {
-    SQLite::Statement rows(database().connection(), "SELECT id FROM run ORDER BY id");
+    Query rows(database(), "SELECT id FROM run ORDER BY id");
     std::vector<std::int64_t> ids;
-    while (rows.executeStep()) ids.push_back(rows.getColumn(0).getInt64());
+    while (rows.next()) ids.push_back(rows.integer(0));
     return ids;
   }
 };
@@ -46,6 +46,11 @@ TEST_F(RunStoreTest, AJobThatCameToNothingLeavesNoGapInTheNumbers) {
   const model::JobId second = newJob().id;
   PruneStore(database()).forget(second);
   EXPECT_FALSE(store().find(second));
+  // Numbers of a server may have been given to other hosts meanwhile.
+  if (support::isOnServer()) {
+    EXPECT_GT(newJob().id, second);
+    return;
+  }
   EXPECT_EQ(newJob().id, second);
   // Not where it is followed by others: their numbers stay, and none is given twice.
   PruneStore(database()).forget(first);

@@ -1,11 +1,12 @@
 #pragma once
-/// A job database in a folder of its own.
+/// A job database in a folder of its own; or on a server, in a schema of its own, if the tests run beside one.
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@
 #include "caiexport/store/database.h"
 #include "caiexport/store/history.h"
 #include "caiexport/store/job_store.h"
+#include "store/query.h"
 #include "support/fake_clock.h"
+#include "support/server_schema.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::store {
@@ -65,6 +68,19 @@ inline std::string sha256Of(char digit) {
   return std::string(64, digit);
 }
 
+/// An empty place for a job database.
+class Place {
+ public:
+  Place() {
+    if (support::isOnServer()) schema_.emplace();
+  }
+  Location location() const { return schema_ ? schema_->location() : Location(folder_ / "jobs.db"); }
+
+ private:
+  support::TempDirectory folder_;
+  std::optional<support::ServerSchema> schema_;
+};
+
 class StoreTest : public testing::Test {
  protected:
   StoreTest() { open(); }
@@ -73,13 +89,19 @@ class StoreTest : public testing::Test {
   void open(JobStore::Probe probe = {}) {
     store_.reset();
     database_.reset();
-    database_ = std::make_unique<Database>(file(), Database::Mode::readWrite);
+    database_ = std::make_unique<Database>(location(), Database::Mode::readWrite);
     store_ = std::make_unique<JobStore>(*database_, clock_, std::move(probe));
   }
 
-  std::filesystem::path file() const { return folder_ / "jobs.db"; }
+  Location location() const { return place_.location(); }
   JobStore& store() { return *store_; }
   Database& database() { return *database_; }
+  /// Beside the store's own functions.
+  void execute(const std::string& sql) { Query(*database_, sql).run(); }
+  std::int64_t number(const std::string& sql) {
+    Query row(*database_, sql);
+    return row.next() ? row.integer(0) : 0;
+  }
   History history(IsHeld isHeld = {}) { return {*database_, std::move(isHeld)}; }
 
   model::Job newJob(const model::ExportRequest& request = datasetRequest()) {
@@ -125,6 +147,7 @@ class StoreTest : public testing::Test {
     store().recordVerified(std::span(&one, 1));
   }
 
+  Place place_;
   support::TempDirectory folder_;
   support::FakeClock clock_;
   int uuids_ = 0;

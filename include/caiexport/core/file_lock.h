@@ -1,30 +1,45 @@
 #pragma once
-/// Locks that the kernel releases when their process dies, however it dies. Nothing stale is ever left.
+/// Locks between processes. Those of files and folders are released by the kernel when their process dies, however it
+/// dies: nothing stale is ever left.
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace caiexport::core {
 
+/// Many locks, by number.
+class Locks {
+ public:
+  Locks() = default;
+  virtual ~Locks() = default;
+  Locks(const Locks&) = delete;
+  Locks& operator=(const Locks&) = delete;
+
+  /// Takes lock N; the process id of the holder if another process has it (0 where it can't be told).
+  virtual std::optional<int> tryLock(std::int64_t number) = 0;
+  virtual void unlock(std::int64_t number) = 0;
+  /// Who holds lock N, this process included; nothing if it is free.
+  virtual std::optional<int> holder(std::int64_t number) const = 0;
+  /// For people, of a lock that another process has: "process 7".
+  virtual std::string nameOfHolder(std::int64_t number) const;
+};
+
 /// Many locks in one file: lock number N is its byte N (POSIX record lock). One object per file and process, since the
 /// kernel drops all of a process's record locks when it closes any descriptor of the file. Not for use by two threads.
-class LockTable {
+class LockTable : public Locks {
  public:
   /// Opens (creates, 0600) the file. Error(io) if it can't.
   explicit LockTable(const std::filesystem::path& file);
-  ~LockTable();
-  LockTable(const LockTable&) = delete;
-  LockTable& operator=(const LockTable&) = delete;
+  ~LockTable() override;
 
-  /// Takes lock N; the process id of the holder if another process has it (0 where the kernel can't tell).
-  std::optional<int> tryLock(std::int64_t number);
-  void unlock(std::int64_t number);
-  /// Who holds lock N, this process included; nothing if it is free.
-  std::optional<int> holder(std::int64_t number) const;
+  std::optional<int> tryLock(std::int64_t number) override;
+  void unlock(std::int64_t number) override;
+  std::optional<int> holder(std::int64_t number) const override;
 
  private:
   struct State;

@@ -12,7 +12,7 @@
 
 namespace caiexport::core {
 class FileSystem;
-class LockTable;
+class Locks;
 }  // namespace caiexport::core
 namespace caiexport::store {
 class History;
@@ -45,7 +45,7 @@ struct PruneResult {
 
 /// Oldest job first: its files, then its record. Killed on the way, it goes on when called again. Never touches a job
 /// that is unfinished or held. Error(io); Interrupted.
-PruneResult prune(store::PruneStore& records, store::History& history, core::LockTable& locks, core::FileSystem& files,
+PruneResult prune(store::PruneStore& records, store::History& history, core::Locks& locks, core::FileSystem& files,
                   const PruneRequest& request, std::stop_token stop);
 
 }  // namespace caiexport::engine

@@ -20,7 +20,7 @@
 
 namespace caiexport::core {
 class FileSystem;
-class LockTable;
+class Locks;
 class Log;
 }  // namespace caiexport::core
 namespace caiexport::platform {
@@ -50,7 +50,7 @@ class RunObserver {
 /// What a run works with. Everything must outlive the Runner.
 struct Tools {
   store::JobStore& store;
-  core::LockTable& jobLocks;
+  core::Locks& jobLocks;
   platform::Client& client;
   core::FileSystem& files;
   core::Clock& clock;
@@ -124,7 +124,7 @@ class Runner {
 /// What cancelling works with; everything must outlive the call.
 struct CancelTools {
   store::JobStore& store;
-  core::LockTable& jobLocks;
+  core::Locks& jobLocks;
   /// Called only if the platform is at work for the job: no other job needs settings to be cancelled.
   std::function<platform::Client&(const model::Job&)> connect;
 };
@@ -135,19 +135,19 @@ struct CancelTools {
 model::Job cancelJob(const CancelTools& tools, model::JobId job, std::stop_token stop);
 
 /// Whether a process (this one included) runs the job now: its process id, 0 if the system can't tell.
-std::optional<int> holderOf(const core::LockTable& jobLocks, model::JobId job);
+std::optional<int> holderOf(const core::Locks& jobLocks, model::JobId job);
 
 /// A number of the job locks' file, for as long as this object lives.
 class HeldLock {
  public:
   /// Error(busy), "WHAT by process 7", with that hint, if another process has it.
-  HeldLock(core::LockTable& locks, std::int64_t number, const std::string& what, const std::string& hint);
+  HeldLock(core::Locks& locks, std::int64_t number, const std::string& what, const std::string& hint);
   ~HeldLock();
   HeldLock(const HeldLock&) = delete;
   HeldLock& operator=(const HeldLock&) = delete;
 
  private:
-  core::LockTable& locks_;
+  core::Locks& locks_;
   std::int64_t number_;
 };
 
@@ -157,7 +157,7 @@ class ReuseLock {
  public:
   /// Nothing for a request that does not reuse, or while this process holds the lock already. Error(busy) if another
   /// process does.
-  ReuseLock(core::LockTable& locks, const model::ExportRequest& request);
+  ReuseLock(core::Locks& locks, const model::ExportRequest& request);
 
  private:
   std::optional<HeldLock> lock_;

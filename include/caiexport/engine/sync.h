@@ -105,7 +105,7 @@ struct SyncEvents {
 };
 
 /// Whether a process syncs the source of that number now: its process id, 0 if the system can't tell.
-std::optional<int> syncHolder(const core::LockTable& locks, std::int64_t source);
+std::optional<int> syncHolder(const core::Locks& locks, std::int64_t source);
 
 class Sync {
  public:

@@ -1,12 +1,14 @@
 #pragma once
-/// The job database: one SQLite file in WAL mode, migrated on opening.
+/// The job database: one SQLite file in WAL mode, or a database of a PostgreSQL server; migrated on opening.
 
+#include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <stop_token>
 #include <string>
+
+#include "caiexport/store/location.h"
 
 namespace SQLite {
 class Database;
@@ -14,9 +16,10 @@ class Database;
 
 namespace caiexport::store {
 
+class Postgres;
 class StatementCache;
 
-/// An open connection. For one thread at a time; several processes may have the same file open.
+/// An open connection. For one thread at a time; several processes may have the same database open.
 class Database {
  public:
   enum class Mode {
@@ -31,19 +34,26 @@ class Database {
   /// is not possible. Works in a folder that can't be written, and leaves no file behind that was not there. Error(io)
   /// with a remedy for: a folder, not a database, a database of another program, no permission, a file system without
   /// working locks or WAL, a full disk. Error(config) for a database of a newer caiexport, which is left untouched.
-  Database(const std::filesystem::path& file, Mode mode);
+  /// With a server: likewise, but the database must be there, only its tables are made. Error(unavailable) if it can't
+  /// be reached, Error(config) for a role that may not do what is needed.
+  Database(const Location& location, Mode mode);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  /// The file's name is absolute and that of no link.
+  const Location& location() const { return location_; }
+
+  // --- For use inside this floor only.
+  /// Of a file.
   SQLite::Database& connection() { return *connection_; }
-  /// For use inside this floor only.
   StatementCache& statements() { return *statements_; }
-  /// Absolute.
-  const std::filesystem::path& file() const { return file_; }
+  /// Null for a file.
+  Postgres* server() { return server_.get(); }
 
  private:
-  std::filesystem::path file_;
+  Location location_;
+  std::unique_ptr<Postgres> server_;
   std::unique_ptr<SQLite::Database> connection_;
   std::unique_ptr<StatementCache> statements_;  // goes first: a statement must not outlive its connection
 };
@@ -67,9 +77,13 @@ struct DatabaseFacts {
   std::string journalMode;
   std::string trouble;  ///< The first damage that SQLite finds; empty: the file is sound.
   std::uint64_t jobs = 0;
+  // Of a server:
+  std::string server;                      ///< Its version; empty for a file.
+  bool encrypted = false;                  ///< The way to it.
+  std::chrono::microseconds answeredIn{};  ///< One question and its answer.
 };
 
-/// Reads the whole file. Error(io) if that fails.
+/// Reads the whole file; of a server only what it says of itself. Error(io) if that fails.
 DatabaseFacts factsOf(Database& database);
 
 /// SQLite's, e.g. `3.40.1`.

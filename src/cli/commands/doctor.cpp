@@ -26,7 +26,7 @@ constexpr std::array<Option, 2> kHow{{
 /// What a setting that is nowhere comes to.
 std::string computedDefault(Configuration& configuration, std::string_view key) {
   try {
-    if (key == "database") return configuration.database().string();
+    if (key == "database") return configuration.database().name();
     if (key == "output") return std::filesystem::current_path().string();
   } catch (const std::exception&) {
     // The check of the same name says why.

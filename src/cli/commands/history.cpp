@@ -451,7 +451,7 @@ CommandEnd runHistory(const ParsedOptions& options, Context& context) {
   const OutputTarget target(options);
   refuseBinaryAtTerminal(parsed.format == Format::xlsx ? "xlsx" : "", target, context);
   Configuration configuration(options, context.environment);
-  target.refuse(configuration.database());
+  target.refuse(configuration.database().file());
   const StopLimit limit(context.stop);
   const std::unique_ptr<Record> record = Record::open(configuration.database());
   if (record && parsed.watch) {

@@ -182,9 +182,9 @@ engine::PruneRequest parse(const ParsedOptions& options) {
   return {.before = *before, .files = options.has("files"), .dryRun = options.has("dry-run")};
 }
 
-engine::PruneResult prune(const std::filesystem::path& file, const engine::PruneRequest& request, Context& context) {
+engine::PruneResult prune(const store::Location& location, const engine::PruneRequest& request, Context& context) {
   const std::unique_ptr<Record> record =
-      Record::open(file, request.dryRun ? Record::Mode::readOnly : Record::Mode::readWrite);
+      Record::open(location, request.dryRun ? Record::Mode::readOnly : Record::Mode::readWrite);
   if (!record) return {};
   store::PruneStore records(record->database());
   return engine::prune(records, record->history(), record->locks(), core::diskFileSystem(), request, context.stop);

@@ -58,7 +58,7 @@ ResumeOptions parse(const ParsedOptions& options) {
 }
 
 /// The job, found before any setting is needed.
-store::JobView findJob(const std::filesystem::path& database, const std::optional<model::JobId>& wanted) {
+store::JobView findJob(const store::Location& database, const std::optional<model::JobId>& wanted) {
   const std::unique_ptr<Record> record = Record::open(database);
   if (record && wanted) return record->history().job(*wanted);
   std::optional<store::JobView> newest;
@@ -74,7 +74,7 @@ store::JobView findJob(const std::filesystem::path& database, const std::optiona
 
 // --- a job that is done
 
-CommandEnd sayDone(const std::filesystem::path& database, model::JobId job, const std::string& files, TextOrJson format,
+CommandEnd sayDone(const store::Location& database, model::JobId job, const std::string& files, TextOrJson format,
                    Context& context) {
   const std::unique_ptr<Record> record = Record::open(database);
   const store::JobView view = record->history().job(job);
@@ -178,7 +178,7 @@ CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, C
 }
 
 CommandEnd resumeOne(const ResumeOptions& parsed, Configuration& configuration, Context& context) {
-  const std::filesystem::path database = configuration.database();
+  const store::Location database = configuration.database();
   store::JobView view = findJob(database, parsed.job);
   if (view.status == model::JobStatus::succeeded && !parsed.decision) {
     if (parsed.moves) {

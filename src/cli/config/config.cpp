@@ -344,13 +344,24 @@ transfer::DownloadSettings Configuration::download() {
   return settings;
 }
 
-fs::path Configuration::database() {
+store::Location Configuration::serverFrom(const Setting& setting) {
+  try {
+    store::Location location = store::Location::ofServer(setting.value);
+    location.lease = duration("lease", std::chrono::seconds(1), std::chrono::hours(1));
+    return location;
+  } catch (const Error& error) {
+    throw Error(error.category(), setting.place + ": " + error.what(), {.hint = error.hint()});
+  }
+}
+
+store::Location Configuration::database() {
   if (const auto setting = find("database")) {
     if (setting->value.empty()) throwBad(*setting, "the name of the file is empty");
-    return absolutePath(pathOf(*setting, environment_));
+    if (store::Location::isAddress(setting->value)) return serverFrom(*setting);
+    return store::Location(absolutePath(pathOf(*setting, environment_)));
   }
   if (const auto folder = environment_.xdgFolder("XDG_STATE_HOME", ".local/state")) {
-    return *folder / "caiexport" / "jobs.db";
+    return store::Location(*folder / "caiexport" / "jobs.db");
   }
   throw Error(Category::config, "neither XDG_STATE_HOME nor HOME says where the job database should be",
               {.hint = "name it with --database or CAIEXPORT_DATABASE"});

@@ -13,6 +13,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/model/export_request.h"
+#include "caiexport/store/location.h"
 #include "caiexport/transfer/downloader.h"
 #include "settings.h"
 
@@ -109,7 +110,7 @@ class Configuration {
 
   const ConfigFile& configFile();
   /// Absolute.
-  std::filesystem::path database();
+  store::Location database();
   /// Absolute. Error(usage) if it, or a folder above it, is a file; Error(io) if it can't be written.
   std::filesystem::path output();
   model::Layout layout();
@@ -125,6 +126,7 @@ class Configuration {
   void findProfile();
   std::string required(std::string_view key);
   core::Duration duration(std::string_view key, core::Duration least, core::Duration most);
+  store::Location serverFrom(const Setting& setting);
   std::optional<std::uint64_t> number(std::string_view key, std::uint64_t least, std::uint64_t most);
   std::string url(std::string_view key);
   std::optional<core::Secret> secret(std::string_view key, std::string_view fileKey);

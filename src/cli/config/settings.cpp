@@ -12,7 +12,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<SettingSpec, 22> kSettings{{
+constexpr std::array<SettingSpec, 23> kSettings{{
     {.key = "client_id",
      .environment = "CAIEXPORT_CLIENT_ID",
      .help = "the credential's client id, which is the API key too"},
@@ -77,7 +77,7 @@ constexpr std::array<SettingSpec, 22> kSettings{{
      .environment = "CAIEXPORT_DATABASE",
      .option = "database",
      .otherwise = "$XDG_STATE_HOME/caiexport/jobs.db",
-     .help = "the record of jobs",
+     .help = "the record of jobs; or postgresql://HOST/NAME",
      .place = OptionPlace::global,
      .argument = "FILE"},
     {.key = "output",
@@ -130,6 +130,11 @@ constexpr std::array<SettingSpec, 22> kSettings{{
      .help = "the wait before the second try; it doubles with each further one",
      .place = OptionPlace::platform,
      .argument = "DURATION"},
+    {.key = "lease",
+     .environment = "CAIEXPORT_LEASE",
+     .fallback = "30s",
+     .help = "with a database on a server: how long what this process holds stays its own after it was last heard of; "
+             "what ends without a word, or is cut off, keeps others waiting as long"},
     {.key = "look_up",
      .environment = "CAIEXPORT_LOOK_UP",
      .fallback = "30s",

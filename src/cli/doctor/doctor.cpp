@@ -333,8 +333,26 @@ std::string output(Configuration& configuration, std::uint64_t neededBytes) {
          (existing == folder ? "" : " (the folder will be made)");
 }
 
+std::string server(const store::Location& location) {
+  std::optional<store::Database> opened;
+  try {
+    opened.emplace(location, store::Database::Mode::readOnly);
+  } catch (const Error& error) {
+    if (error.category() != Category::notFound) throw;
+    return location.name() + " answers; its tables will be made by the first job";
+  }
+  const store::DatabaseFacts facts = store::factsOf(*opened);
+  std::array<char, 32> answered{};
+  std::snprintf(answered.data(), answered.size(), "%.1f ms", static_cast<double>(facts.answeredIn.count()) / 1000.0);
+  return location.name() + ", " + std::to_string(facts.jobs) + (facts.jobs == 1 ? " job" : " jobs") + ", schema " +
+         std::to_string(facts.schemaVersion) + ", PostgreSQL " + facts.server + ", answers in " + answered.data() +
+         (facts.encrypted ? ", encrypted" : ", not encrypted");
+}
+
 std::string database(Configuration& configuration) {
-  const fs::path file = configuration.database();
+  const store::Location location = configuration.database();
+  if (location.isServer()) return server(location);
+  const fs::path& file = location.file();
   const std::string name = core::printable(file.string());
   std::error_code ignored;
   if (!fs::exists(file, ignored)) {
