@@ -12,7 +12,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<SettingSpec, 23> kSettings{{
+constexpr auto kSettings = std::to_array<SettingSpec>({
     {.key = "client_id",
      .environment = "CAIEXPORT_CLIENT_ID",
      .help = "the credential's client id, which is the API key too"},
@@ -148,7 +148,7 @@ constexpr std::array<SettingSpec, 23> kSettings{{
      .place = OptionPlace::run,
      .argument = "COMMAND",
      .command = true},
-}};
+});
 
 /// These say where the others are, so they stand in no profile.
 constexpr std::array<SettingSpec, 2> kPlaces{{
