@@ -227,6 +227,13 @@ void Json::fail(const std::string& why) const {
   throw core::Error(core::Category::protocol, place() + " " + why);
 }
 
+std::string firstText(const Json& from, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (auto text = from.at(key).textIfAny(); text && !text->empty()) return *text;
+  }
+  return {};
+}
+
 std::string excerpt(const std::string& body) {
   // Bytes enough for that many characters, and for the word before them.
   const std::string start = withoutBearer(body.substr(0, 4 * kExcerptCharacters));

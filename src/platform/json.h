@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,6 +90,9 @@ class Json {
   std::uint32_t nameBytes_ = 0;
   std::string path_;
 };
+
+/// Of those members the first that is a text or a number, and not empty; empty if none is.
+std::string firstText(const Json& from, std::initializer_list<const char*> keys);
 
 /// How a body begins, in one printable line of at most 200 characters, without anything that follows "Bearer".
 std::string excerpt(const std::string& body);

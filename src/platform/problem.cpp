@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "caiexport/core/log.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "json.h"
@@ -71,13 +71,6 @@ void append(std::string& text, const std::string& part) {
   text += part;
 }
 
-std::string first(const Json& from, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (auto text = from.at(key).textIfAny(); text && !text->empty()) return *text;
-  }
-  return {};
-}
-
 /// The first object under `errors`, which is an array of objects or strings, or an object of arrays by HTTP status.
 std::string textOfErrors(const Json& errors) {
   if (errors.isText()) return *errors.textIfAny();
@@ -88,7 +81,7 @@ std::string textOfErrors(const Json& errors) {
   }
   for (const Json& error : list) {
     std::string text =
-        error.isArray() ? textOfErrors(error) : first(error, {"message", "msg", "description", "detail"});
+        error.isArray() ? textOfErrors(error) : firstText(error, {"message", "msg", "description", "detail"});
     if (text.empty()) text = error.textIfAny().value_or("");
     if (!text.empty()) return text;
   }
@@ -102,20 +95,20 @@ std::string codeOfType(const std::string& type) {
 }
 
 std::string codeOf(const Json& body) {
-  std::string code = first(body, {"error_code", "errorCode", "code"});
-  if (code.empty()) code = first(body, {"error"});
-  if (code.empty()) code = first(body.at("error"), {"code"});
+  std::string code = firstText(body, {"error_code", "errorCode", "code"});
+  if (code.empty()) code = firstText(body, {"error"});
+  if (code.empty()) code = firstText(body.at("error"), {"code"});
   if (code.empty()) code = codeOfType(body.at("type").textIfAny().value_or(""));
   return code;
 }
 
 std::string textOf(const Json& body) {
-  std::string text = first(body, {"error_description"});
-  append(text, first(body, {"message", "errorMessage", "title"}));
-  append(text, first(body, {"detail", "cause", "error_message"}));
-  if (text.empty()) text = first(body.at("error"), {"message"});
+  std::string text = firstText(body, {"error_description"});
+  append(text, firstText(body, {"message", "errorMessage", "title"}));
+  append(text, firstText(body, {"detail", "cause", "error_message"}));
+  if (text.empty()) text = firstText(body.at("error"), {"message"});
   const Json report = body.at("report");
-  append(text, first(report, {"message", "additionalContext", "detailed-message"}));
+  append(text, firstText(report, {"message", "additionalContext", "detailed-message"}));
   append(text, textOfErrors(report.at("errors")));
   if (text.empty()) text = textOfErrors(body.at("errors"));
   return text;
@@ -138,65 +131,14 @@ void readBody(const Json& body, Problem& problem) {
   problem.code = core::printable(codeOf(body), 80);
   problem.text = core::printable(textOf(body), kLongestText);
   problem.retryAfter = waitOf(body);
-  if (problem.requestId.empty()) problem.requestId = first(body, {"requestId", "request_id", "request-id"});
-  if (problem.requestId.empty()) problem.requestId = first(body.at("report"), {"requestId", "request-id"});
+  if (problem.requestId.empty()) problem.requestId = firstText(body, {"requestId", "request_id", "request-id"});
+  if (problem.requestId.empty()) problem.requestId = firstText(body.at("report"), {"requestId", "request-id"});
 }
 
 // --- Retry-After
 
 /// Longer than any policy grants, and safe to calculate with.
 constexpr core::Duration kLongestWish = std::chrono::hours(24);
-
-std::optional<unsigned> number(std::string_view text, unsigned most) {
-  const auto value = core::numberFrom<unsigned>(text);
-  return value && *value <= most ? value : std::nullopt;
-}
-
-std::vector<std::string_view> words(std::string_view text, std::string_view separators) {
-  std::vector<std::string_view> result;
-  while (true) {
-    const std::size_t first = text.find_first_not_of(separators);
-    if (first == std::string_view::npos) return result;
-    text.remove_prefix(first);
-    const std::size_t end = std::min(text.find_first_of(separators), text.size());
-    result.push_back(text.substr(0, end));
-    text.remove_prefix(end);
-  }
-}
-
-std::optional<unsigned> monthFrom(std::string_view name) {
-  constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  for (unsigned i = 0; i < kMonths.size(); ++i) {
-    if (kMonths[i] == name) return i + 1;
-  }
-  return std::nullopt;
-}
-
-std::optional<core::Duration> timeOfDay(std::string_view text) {
-  const auto parts = words(text, ":");
-  if (parts.size() != 3) return std::nullopt;
-  const auto hour = number(parts[0], 23);
-  const auto minute = number(parts[1], 59);
-  const auto second = number(parts[2], 60);
-  if (!hour || !minute || !second) return std::nullopt;
-  return std::chrono::hours(*hour) + std::chrono::minutes(*minute) + std::chrono::seconds(*second);
-}
-
-std::optional<core::TimePoint> timeFrom(std::string_view year, std::string_view month, std::string_view day,
-                                        std::string_view time) {
-  auto y = number(year, 9999);
-  const auto m = monthFrom(month);
-  const auto d = number(day, 31);
-  const auto t = timeOfDay(time);
-  if (!y || !m || !d || !t) return std::nullopt;
-  // RFC 9110: two digits of RFC 850 mean the nearest past; this program has no answers from before 1970.
-  if (year.size() == 2) *y += *y < 70 ? 2000 : 1900;
-  const std::chrono::year_month_day date(std::chrono::year(static_cast<int>(*y)), std::chrono::month(*m),
-                                         std::chrono::day(*d));
-  if (!date.ok()) return std::nullopt;
-  return core::TimePoint(std::chrono::sys_days(date)) + *t;
-}
 
 core::Duration untilDate(core::TimePoint date, const net::HttpResponse& response, core::TimePoint now) {
   const auto sent = parseHttpDate(response.headers.get("Date").value_or(""));
@@ -249,16 +191,17 @@ std::string remedyFor(int status, const std::string& code) {
 }
 
 std::optional<core::TimePoint> parseHttpDate(std::string_view text) {
-  const auto parts = words(core::trim(text), " ");
-  // Sun, 06 Nov 1994 08:49:37 GMT
-  if (parts.size() == 6 && parts[5] == "GMT") return timeFrom(parts[3], parts[2], parts[1], parts[4]);
-  // Sunday, 06-Nov-94 08:49:37 GMT
-  if (parts.size() == 4 && parts[3] == "GMT") {
-    const auto date = words(parts[1], "-");
-    if (date.size() == 3) return timeFrom(date[2], date[1], date[0], parts[2]);
+  const std::string date(core::trim(text));
+  for (const char* form : {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
+    std::tm parts{};
+    if (::strptime(date.c_str(), form, &parts) != date.c_str() + date.size()) continue;
+    const std::chrono::year_month_day day(std::chrono::year(1900 + parts.tm_year),
+                                          std::chrono::month(static_cast<unsigned>(1 + parts.tm_mon)),
+                                          std::chrono::day(static_cast<unsigned>(parts.tm_mday)));
+    if (!day.ok()) return std::nullopt;
+    return core::TimePoint(std::chrono::sys_days(day)) + std::chrono::hours(parts.tm_hour) +
+           std::chrono::minutes(parts.tm_min) + std::chrono::seconds(parts.tm_sec);
   }
-  // Sun Nov  6 08:49:37 1994
-  if (parts.size() == 5) return timeFrom(parts[4], parts[1], parts[2], parts[3]);
   return std::nullopt;
 }
 

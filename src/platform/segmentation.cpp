@@ -107,6 +107,20 @@ void findNext(const Caller& caller, const NumberedList<Entry>& list, const Json&
   }
 }
 
+/// Those of the page's entries that no earlier page had; false when `visit` has enough.
+template <class Entry>
+bool visitFresh(const Json& entries, Entry (*read)(const Json& value), std::unordered_set<std::string>& seen,
+                const std::function<bool(const Entry&)>& visit, Page& page) {
+  for (const Json& value : entries.elements()) {
+    const Entry entry = read(value);
+    ++page.entries;
+    if (!seen.insert(entry.id.value()).second) continue;
+    ++page.fresh;
+    if (!visit(entry)) return false;
+  }
+  return true;
+}
+
 template <class Entry>
 void forEachNumbered(Caller& caller, const NumberedList<Entry>& list, const std::function<bool(const Entry&)>& visit,
                      std::stop_token stop) {
@@ -116,13 +130,8 @@ void forEachNumbered(Caller& caller, const NumberedList<Entry>& list, const std:
     const Json answer = Caller::parse(call, response);
     const auto key = std::ranges::find_if(list.listKeys, [&](const auto& name) { return answer.at(name).exists(); });
     Page page;
-    for (const Json& value : answer.at(key == list.listKeys.end() ? list.listKeys.front() : *key).elements()) {
-      const Entry entry = list.read(value);
-      ++page.entries;
-      if (!seen.insert(entry.id.value()).second) continue;
-      ++page.fresh;
-      if (!visit(entry)) return page;
-    }
+    const Json entries = answer.at(key == list.listKeys.end() ? list.listKeys.front() : *key);
+    if (!visitFresh(entries, list.read, seen, visit, page)) return page;
     findNext(caller, list, answer, seen.size(), numbers, page);
     return page;
   };
@@ -273,13 +282,7 @@ void Client::forEachExportJob(const std::function<bool(const ExportJob&)>& visit
   const auto read = [&](const Call& call, const net::HttpResponse& response) {
     const Json answer = Caller::parse(call, response);
     Page page;
-    for (const Json& value : answer.at("records").elements()) {
-      const ExportJob entry = exportJobFrom(value);
-      ++page.entries;
-      if (!seen.insert(entry.id.value()).second) continue;
-      ++page.fresh;
-      if (!visit(entry)) return page;
-    }
+    if (!visitFresh(answer.at("records"), exportJobFrom, seen, visit, page)) return page;
     page.next = nextExportPage(caller, firstUrl, answer);
     return page;
   };

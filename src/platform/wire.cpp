@@ -53,9 +53,7 @@ std::vector<RemoteJobProblem> problemsFrom(const Json& errors) {
   std::vector<RemoteJobProblem> result;
   if (!errors.isArray()) return result;
   for (const Json& error : errors.elements()) {
-    std::string text = error.at("msg").textIfAny().value_or("");
-    if (text.empty()) text = error.at("message").textIfAny().value_or("");
-    if (text.empty()) text = error.at("description").textIfAny().value_or("");
+    std::string text = firstText(error, {"msg", "message", "description"});
     if (text.empty()) text = error.textIfAny().value_or("");
     result.push_back({.code = error.at("code").textIfAny().value_or(""), .message = std::move(text)});
   }
@@ -296,10 +294,8 @@ FailedBatch failedBatchFrom(model::Batch batch, const Json& value) {
   if (errors.isArray()) listed = errors.elements();
   if (errors.isObject()) listed.push_back(errors);
   for (const Json& error : listed) {
-    BatchError one{.code = error.at("code").textIfAny().value_or("")};
-    for (const char* name : {"description", "message", "msg"}) {
-      if (one.description.empty()) one.description = error.at(name).textIfAny().value_or("");
-    }
+    BatchError one{.code = error.at("code").textIfAny().value_or(""),
+                   .description = firstText(error, {"description", "message", "msg"})};
     if (one.description.empty()) one.description = error.textIfAny().value_or("");
     one.rows = looseTexts(error.at("rows"));
     failed.errors.push_back(std::move(one));
