@@ -1,10 +1,13 @@
 #include "caiexport/core/text.h"
 
+#include <Poco/UUIDGenerator.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
-#include <random>
 #include <span>
 
 #include "caiexport/core/encoding.h"
@@ -182,17 +185,12 @@ std::string formatTime(TimePoint time) {
   const std::chrono::year_month_day ymd(date);
   const std::chrono::hh_mm_ss clock(time - date);
   const int year = static_cast<int>(ymd.year());
-  const auto count = [](auto duration) { return static_cast<std::uint64_t>(duration.count()); };
-
-  std::string text = year < 0 ? "-" : "";
-  text += padded(static_cast<std::uint64_t>(year < 0 ? -year : year), 4);
-  text += '-' + padded(static_cast<unsigned>(ymd.month()), 2);
-  text += '-' + padded(static_cast<unsigned>(ymd.day()), 2);
-  text += 'T' + padded(count(clock.hours()), 2);
-  text += ':' + padded(count(clock.minutes()), 2);
-  text += ':' + padded(count(clock.seconds()), 2);
-  text += '.' + padded(count(clock.subseconds()), 3) + 'Z';
-  return text;
+  const auto count = [](auto duration) { return static_cast<int>(duration.count()); };
+  std::array<char, 48> text{};
+  std::snprintf(text.data(), text.size(), "%s%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", year < 0 ? "-" : "", std::abs(year),
+                static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()), count(clock.hours()),
+                count(clock.minutes()), count(clock.seconds()), count(clock.subseconds()));
+  return text.data();
 }
 
 std::optional<std::uint64_t> parseBytes(std::string_view text) {
@@ -349,18 +347,7 @@ std::string_view trim(std::string_view text) {
 }
 
 std::string newUuid() {
-  // Ids must differ between processes started in the same instant, so each byte comes from the system.
-  std::random_device source;
-  std::array<char, 16> bytes{};
-  for (char& byte : bytes) byte = static_cast<char>(source() & 0xFFU);
-  bytes[6] = static_cast<char>((static_cast<unsigned char>(bytes[6]) & 0x0FU) | 0x40U);  // RFC 9562: version 4,
-  bytes[8] = static_cast<char>((static_cast<unsigned char>(bytes[8]) & 0x3FU) | 0x80U);  // variant 10.
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    appendHex(text, {&bytes[i], 1});
-  }
-  return text;
+  return Poco::UUIDGenerator::defaultGenerator().createRandom().toString();
 }
 
 }  // namespace caiexport::core

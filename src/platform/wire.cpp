@@ -11,19 +11,12 @@
 namespace caiexport::platform {
 namespace {
 
-std::string upper(std::string text) {
-  for (char& c : text) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return text;
-}
-
 /// Segment jobs: "Segmentation Service API", enum of `status`. How a cancelled export job is called is not documented.
 RemotePhase phaseFrom(const std::string& status) {
-  const std::string word = upper(status);
-  if (word == "SUCCEEDED") return RemotePhase::succeeded;
-  if (word == "FAILED") return RemotePhase::failed;
-  if (word == "CANCELLED" || word == "CANCELED") return RemotePhase::cancelled;
+  const std::string word = core::toLower(status);
+  if (word == "succeeded") return RemotePhase::succeeded;
+  if (word == "failed") return RemotePhase::failed;
+  if (word == "cancelled" || word == "canceled") return RemotePhase::cancelled;
   return RemotePhase::moving;
 }
 
