@@ -20,12 +20,18 @@ using core::Error;
 constexpr const char* kMakeMarker = "CREATE TABLE IF NOT EXISTS caiexport_schema (version bigint NOT NULL)";
 /// Any number, the same in every caiexport: programs that bring the schema up to date at once take turns.
 constexpr const char* kTakeTurns = "SELECT pg_advisory_xact_lock(1128352088)";
-/// The first tables that the migrations make. Where one is without the marker, it is somebody else's.
-constexpr const char* kForeignTables =
-    "SELECT count(*) FROM pg_class"
+/// Whether there is a schema to look at, the marker in it, and any of the first tables that the migrations make: where
+/// one is without the marker, it is somebody else's. One statement, so that what it says is of one moment: others may
+/// be about to make them, all at once.
+constexpr const char* kLook =
+    "SELECT current_schema() IS NOT NULL,"
+    " coalesce(bool_or(relname = 'caiexport_schema'), false),"
+    " coalesce(bool_or(relname <> 'caiexport_schema'), false)"
+    " FROM pg_class"
     " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
     " WHERE nspname = current_schema()"
-    " AND relname IN ('job', 'request', 'step', 'batch', 'batch_predecessor', 'file', 'file_range', 'event')";
+    " AND relname IN ('caiexport_schema', 'job', 'request', 'step', 'batch', 'batch_predecessor', 'file', 'file_range',"
+    " 'event')";
 
 std::int64_t numberFrom(const PostgresResult& result) {
   return std::strtoll(PQgetvalue(result.get(), 0, 0), nullptr, 10);
@@ -44,7 +50,6 @@ std::int64_t numberFrom(const PostgresResult& result) {
 /// Refuses what is not ours or too new.
 int checkedVersion(Postgres& server) {
   const int version = schemaVersion(server);
-  if (version == 0 && numberFrom(server.runAll(kForeignTables)) > 0) refuseForeign(server);
   if (version > newestSchemaVersion()) {
     throw Error(Category::config,
                 "the job database " + server.location().name() + " was made by a newer caiexport (schema " +
@@ -85,14 +90,14 @@ void migratePatiently(Postgres& server) {
 }  // namespace
 
 int schemaVersion(Postgres& server) {
-  const PostgresResult place = server.runAll(
-      "SELECT current_schema() IS NULL, to_regclass(quote_ident(current_schema()) || '.caiexport_schema') IS NULL");
-  const auto isTrue = [&](int column) { return *PQgetvalue(place.get(), 0, column) == 't'; };
-  if (isTrue(0)) {
+  const PostgresResult look = server.runAll(kLook);
+  const auto isTrue = [&](int column) { return *PQgetvalue(look.get(), 0, column) == 't'; };
+  if (!isTrue(0)) {
     fail(Category::config, server, "none of the schemas in the role's search_path is there",
          "make one (CREATE SCHEMA), or name one: postgresql://HOST/NAME?options=-csearch_path%3DSCHEMA");
   }
-  if (isTrue(1)) return 0;
+  if (!isTrue(1) && isTrue(2)) refuseForeign(server);
+  if (!isTrue(1)) return 0;
   try {
     return static_cast<int>(numberFrom(server.runAll("SELECT max(version) FROM caiexport_schema")));
   } catch (const PostgresError& error) {
@@ -123,10 +128,7 @@ std::string inPostgres(std::string_view migration) {
 }
 
 void openSchema(Postgres& server, Database::Mode mode) {
-  // Of one moment: others may be about to make it, all of it at once.
-  server.beginReading();
   const int version = checkedVersion(server);
-  server.rollback();
   if (version == newestSchemaVersion()) return;
   switch (mode) {
     case Database::Mode::glance:

@@ -12,7 +12,7 @@ namespace caiexport::store {
 /// As Database's constructor says of a file: makes the schema, or brings it up to date, or refuses.
 void openSchema(Postgres& server, Database::Mode mode);
 
-/// The version that the server has; 0 if it has none.
+/// The version that the server has; 0 if it has none. Refuses tables of another program.
 int schemaVersion(Postgres& server);
 
 /// A migration in PostgreSQL's words.
