@@ -50,6 +50,13 @@ void requireFile(std::int64_t file, int rowsChanged) {
   }
 }
 
+/// Of several files, of which `first` is one.
+void requireAll(std::int64_t first, std::size_t files, int rowsChanged) {
+  if (static_cast<std::size_t>(rowsChanged) == files) return;
+  throw Error(Category::internal, "the job database has not all of " + std::to_string(files) + " files, of which " +
+                                      std::to_string(first) + " is one, in the right state");
+}
+
 void touchJobOf(Database& database, std::int64_t file, core::TimePoint now) {
   Query update(database, "UPDATE job SET updated_at = ? WHERE id = (SELECT job FROM file WHERE id = ?)");
   update.with(now, file).run();
@@ -261,22 +268,49 @@ std::string bytesOf(std::string_view hex) {
   return bytes;
 }
 
-void saveDownloaded(Database& database, const JobStore::Downloaded& downloaded) {
-  deleteRanges(database, downloaded.file);
-  const std::string sha256 = bytesOf(downloaded.sha256);
-  Query update(database,
-               "UPDATE file"
-               " SET state = 'downloaded', claimed = 2, sha256 = ?, unproven = ?, records = NULL"
-               " WHERE id = ?");
-  requireFile(downloaded.file, update.with(Blob{sha256}, downloaded.unproven, downloaded.file).run());
+/// Most files have none, see deleteRanges().
+void deleteRangesOf(Database& database, std::span<const JobStore::Downloaded> files) {
+  std::vector<std::int64_t> found;
+  {
+    Query rows(database, "SELECT DISTINCT file FROM file_range WHERE file IN (" + repeated("?", files.size()) + ")");
+    int index = 0;
+    for (const JobStore::Downloaded& file : files) rows.bind(++index, file.file);
+    while (rows.next()) found.push_back(rows.integer(0));
+  }
+  for (const std::int64_t file : found) deleteRanges(database, file);
 }
 
-void saveVerified(Database& database, const JobStore::Verified& verified) {
+void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> files) {
+  deleteRangesOf(database, files);
+  // Its own value last, so that the others are taken for of its type.
+  std::string sha256 = "CASE id";
+  for (std::size_t n = 0; n < files.size(); ++n) sha256 += " WHEN ? THEN ?";
+  Query update(database, "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, sha256 = " + sha256 +
+                             " ELSE sha256 END, unproven = CASE WHEN id IN (" + repeated("?", files.size()) +
+                             ") THEN 1 ELSE 0 END WHERE id IN (" + repeated("?", files.size()) + ")");
+  int index = 0;
+  for (const JobStore::Downloaded& file : files) {
+    update.bind(++index, file.file);
+    update.bind(++index, Blob{bytesOf(file.sha256)});
+  }
+  constexpr std::int64_t kNone = 0;
+  for (const JobStore::Downloaded& file : files) update.bind(++index, file.unproven ? file.file : kNone);
+  for (const JobStore::Downloaded& file : files) update.bind(++index, file.file);
+  requireAll(files.front().file, files.size(), update.run());
+}
+
+void saveVerified(Database& database, std::span<const JobStore::Verified> files) {
   Query update(database,
-               "UPDATE file"
-               " SET state = 'verified', records = coalesce(?, records)"
-               " WHERE id = ? AND state IN ('downloaded', 'verified')");
-  requireFile(verified.file, update.with(verified.records, verified.file).run());
+               "UPDATE file SET state = 'verified', records = coalesce(now.column2, file.records)"
+               " FROM (VALUES " +
+                   repeated("(CAST(? AS BIGINT), CAST(? AS BIGINT))", files.size()) +
+                   ") AS now WHERE file.id = now.column1 AND file.state IN ('downloaded', 'verified')");
+  int index = 0;
+  for (const JobStore::Verified& file : files) {
+    update.bind(++index, file.file);
+    update.bind(++index, file.records);
+  }
+  requireAll(files.front().file, files.size(), update.run());
 }
 
 std::uint64_t lengthOf(Database& database, std::int64_t file) {
@@ -494,7 +528,7 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
                        repeated("?", piece.size()) + ")");
       int index = 0;
       for (const std::int64_t file : piece) update.bind(++index, file);
-      if (update.run() != static_cast<int>(piece.size())) requireFile(piece.front(), 0);
+      requireAll(piece.front(), piece.size(), update.run());
     });
     touchJobOf(database_, files.front(), clock_.now());
   });
@@ -510,7 +544,7 @@ void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange>
 void JobStore::recordDownloaded(std::span<const Downloaded> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordDownloaded", [&] {
-    for (const Downloaded& file : files) saveDownloaded(database_, file);
+    inPieces(files, [&](std::span<const Downloaded> piece) { saveDownloaded(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }
@@ -518,7 +552,7 @@ void JobStore::recordDownloaded(std::span<const Downloaded> files) {
 void JobStore::recordVerified(std::span<const Verified> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordVerified", [&] {
-    for (const Verified& file : files) saveVerified(database_, file);
+    inPieces(files, [&](std::span<const Verified> piece) { saveVerified(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }
