@@ -46,29 +46,24 @@ class Plan:
 class SlurmScript(services_test.Case):
     SERVICE = services.Slurm
 
+    def submit(self, plan, *words, **more):
+        return self.output_of("sbatch", "--parsable", ENGINES / "slurm.sh", *words, **plan.settings, **more).strip()
+
     def test_tries_again_what_may_be_mended_and_passes_signals_on(self):
         plan = Plan(self.folder / "plan", worker1='test -n "$again" || exit 7', worker2="exit 3",
                     worker3='while test -z "$again"; do sleep 0.05; done')
-        environment = {**self.service.environment(), **plan.settings, "HOME": str(self.folder)}
-        array = subprocess.Popen(["sbatch", "--wait", "--parsable", ENGINES / "slurm.sh", "--id", "5f", "--output", "/a b"],
-                                 env=environment, cwd=self.folder, stdout=subprocess.PIPE, text=True)
-        number = array.stdout.readline().strip()
+        number = self.submit(plan, "--id", "5f", "--output", "/a b")
         services.wait_for("the last task", lambda: plan.began(3))
         self.output_of("scontrol", "requeue", f"{number}_3")
-        self.assertEqual(array.wait(services.LIMIT_S), 3, "the worst of the tasks' codes")
-        array.stdout.close()
+        ends = self.service.wait_for_tasks(number)
+        self.assertEqual(ends, {"0": "COMPLETED 0:0", "1": "COMPLETED 0:0", "2": "FAILED 3:0", "3": "COMPLETED 0:0"})
         self.assertTrue((plan.folder / "3.told").exists(), "the signal did not reach the program")
         said = ["dataset", "--share", number, "--id", "5f", "--output", "/a b"]
         self.assertEqual(plan.seen(), [[task, *said] for task in ("0", "1", "1", "2", "3", "3")])
-        shown = self.output_of("scontrol", "--oneliner", "show", "job", number)
-        self.assertEqual(shown.count("JobState=COMPLETED"), 3, shown)
-        self.assertEqual(shown.count("JobState=FAILED"), 1, shown)
 
     def test_another_array_can_go_on_with_a_job(self):
         plan = Plan(self.folder / "again")
-        environment = {**self.service.environment(), **plan.settings, "HOME": str(self.folder), "CAIEXPORT_SHARE": "earlier"}
-        subprocess.run(["sbatch", "--wait", "--parsable", ENGINES / "slurm.sh"], env=environment, cwd=self.folder, check=True,
-                       stdout=subprocess.DEVNULL)
+        self.service.wait_for_tasks(self.submit(plan, CAIEXPORT_SHARE="earlier"))
         self.assertEqual(plan.seen(), [[task, "dataset", "--share", "earlier"] for task in "0123"])
 
 

@@ -27,18 +27,22 @@ FETCHES = "GET /data/foundation/export/files/{id}?path"
 CERTIFICATE = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=caiexport scale",
                "-addext", f"subjectAltName=IP:{namespaces.PLATFORM}"]
 
-# The server writes down each time that a file is said to be here: what a worker claims, whoever it is. The first of them makes
-# the tables; this waits for that.
+# The server writes down each time that a file is said to be here, and that one worker takes it from another: what they claim,
+# whoever they are. The first of them makes the tables; this waits for that.
 NOTE_EFFECTS = """
 CREATE TABLE scale_effect (file bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE FUNCTION scale_note() RETURNS trigger LANGUAGE plpgsql AS
-  'BEGIN INSERT INTO scale_effect (file) VALUES (NEW.id); RETURN NULL; END';
+CREATE TABLE scale_taken (LIKE scale_effect INCLUDING ALL);
+CREATE FUNCTION scale_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  EXECUTE format('INSERT INTO %I (file) VALUES ($1)', TG_ARGV[0]) USING NEW.id; RETURN NULL; END $$;
 CREATE FUNCTION scale_watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.file') THEN
-    CREATE TRIGGER scale_note AFTER UPDATE OF state ON file FOR EACH ROW WHEN (NEW.state = 'downloaded')
-      EXECUTE FUNCTION scale_note();
+  IF EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'file' AND column_name = 'worker') AND
+     NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'scale_effect') THEN
+    CREATE TRIGGER scale_effect AFTER UPDATE OF state ON file FOR EACH ROW
+      WHEN (NEW.state = 'downloaded') EXECUTE FUNCTION scale_note('scale_effect');
+    CREATE TRIGGER scale_taken AFTER UPDATE OF worker ON file FOR EACH ROW
+      WHEN (NEW.worker <> OLD.worker) EXECUTE FUNCTION scale_note('scale_taken');
   END IF; END $$;
-CREATE EVENT TRIGGER scale_watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION scale_watch();
+CREATE EVENT TRIGGER scale_watch ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION scale_watch();
 """
 
 
@@ -73,12 +77,14 @@ class Outcome(typing.NamedTuple):
     effects: int  # times that a file was recorded as here
     distinct: int  # files that were
     files: int  # that the manifest lists
+    taken: int  # files that a worker took from another
     wrong: list  # what is not as it should be on disk
     mebibytes: float  # the most that a worker took
+    takeover: typing.Optional[float] = None  # seconds from a worker's end until all that it held was taken
 
     def row(self):
         return [f"{self.seconds:.1f}", " ".join(map(str, self.codes)), str(self.fetched),
-                f"{self.effects} / {self.distinct} / {self.files}", f"{self.mebibytes:.0f}"]
+                f"{self.effects} / {self.distinct} / {self.files}", str(self.taken), f"{self.mebibytes:.0f}"]
 
 
 class Worker:
@@ -182,8 +188,7 @@ class Job:
 
     def start_one(self, number):
         worker = Worker([*self.world.hosts.inside(number), self.program, *self.words],
-                        {**self.settings, "CAIEXPORT_LOG_FILE": str(self.folder / f"log-{number}")},
-                        self.folder / f"output-{number}")
+                        self.settings, self.folder / f"output-{number}")
         self.workers.append(worker)
         return worker
 
@@ -192,6 +197,16 @@ class Job:
 
     def wait_for_effects(self, count):
         services.wait_for(f"{count} files", lambda: self.effects() >= count or not any([w.look() for w in self.workers]))
+
+    def wait_for_answer(self, sql):
+        """Until there are rows. The tables may not be there yet."""
+        def asked():
+            done = subprocess.run(["psql", "-X", "-q", "-At", "-c", sql], env=self.settings, text=True, capture_output=True, check=False)
+            if not any([worker.look() for worker in self.workers]):
+                raise services.Failed(f"the workers have ended before there were rows of {sql}\n{done.stderr}")
+            return done.stdout.strip()
+
+        return services.wait_for("rows of " + sql, asked)
 
     def wait(self, limit=600):
         services.wait_for("the workers", lambda: not any([worker.look() for worker in self.workers]), limit)
@@ -209,10 +224,11 @@ class Job:
         self.world.sums = self.world.sums or sums
         if sums != self.world.sums:
             wrong.append("the files are not those that the first job brought")
-        effects, distinct = map(int, self.ask("SELECT count(*), count(DISTINCT file) FROM scale_effect").split("|"))
+        effects, distinct, taken = map(int, self.ask(
+            "SELECT count(*), count(DISTINCT file), (SELECT count(*) FROM scale_taken) FROM scale_effect").split("|"))
         return Outcome(seconds, [worker.code for worker in self.workers],
                        self.world.platform.state()["requests"].get(FETCHES, 0) - self._served, effects, distinct, len(listed),
-                       wrong, max((worker.kibibytes for worker in self.workers), default=0) / 1024)
+                       taken, wrong, max((worker.kibibytes for worker in self.workers), default=0) / 1024)
 
     def signal(self, number, how):
         self.workers[number].process.send_signal(how)
@@ -229,6 +245,22 @@ class Modes:
         for number in (1, 2):
             job.signal(number, signal.SIGKILL)
         return job.wait()
+
+    @staticmethod
+    def killed_late(job, after, lease_s=3):
+        """One of four is killed when all that is left is in somebody's hands: the others wait for what it held."""
+        del after
+        job.start(4, f"{lease_s}s")
+        # Of what is begun, the process that has most.
+        busiest = job.wait_for_answer("""
+            SELECT pid FROM file JOIN worker ON worker.id = file.worker WHERE state NOT IN ('downloaded', 'verified')
+            AND NOT EXISTS (SELECT FROM file WHERE worker IS NULL AND state NOT IN ('downloaded', 'verified'))
+            GROUP BY pid ORDER BY count(*) DESC LIMIT 1""")
+        services.send(int(busiest), signal.SIGKILL)
+        killed = time.time()
+        outcome = job.wait()
+        last = job.ask("SELECT extract(epoch FROM max(at)) FROM scale_taken")
+        return outcome._replace(takeover=float(last) - killed if last else None)
 
     @staticmethod
     def frozen(job, after):
@@ -255,7 +287,8 @@ class Modes:
     @staticmethod
     def restarted(job, after):
         """PostgreSQL is gone without notice, and there again."""
-        job.start(4, "10s")
+        # What a server takes to get up again must be less.
+        job.start(4, "30s")
         job.wait_for_effects(after)
         job.world.postgresql.halt()
         job.world.postgresql.serve()
@@ -275,23 +308,19 @@ class Modes:
             environment = {**job.settings, **slurm.settings, "CAIEXPORT_LEASE": "3s", "CAIEXPORT_SHARE": job.key,
                            "PATH": f"{own}:{services.PATH}"}
             began = time.monotonic()
-            array = subprocess.Popen(["sbatch", "--wait", "--parsable", ENGINES / "slurm.sh", *job.words[3:]], env=environment,
-                                     cwd=job.folder, stdout=subprocess.PIPE, text=True)
-            number = array.stdout.readline().strip()
-            services.wait_for(f"{after} files", lambda: job.effects() >= after or array.poll() is not None, 600)
+            submitted = subprocess.run(["sbatch", "--parsable", ENGINES / "slurm.sh", *job.words[3:]], env=environment,
+                                       cwd=job.folder, stdout=subprocess.PIPE, text=True, check=True)
+            number = submitted.stdout.strip()
+            services.wait_for(f"{after} files", lambda: job.effects() >= after, 600)
             nodes = dict(line.split() for line in slurm.run("squeue", "-h", "-r", "-o", "%K %N").splitlines())
             for pid in services.tasks_on(nodes["0"]):
                 if services.name_of(pid) == "caiexport":
                     services.send(pid, signal.SIGKILL)
             slurm.run("scontrol", "requeue", f"{number}_1")
             slurm.kill_node(int(nodes["2"][1:]))
-            slurm.start_node(int(nodes["2"][1:]))
-            services.wait_for("the array", lambda: array.poll() is not None, 600)
-            array.stdout.close()
+            slurm.revive_node(int(nodes["2"][1:]))
+            ends = slurm.wait_for_tasks(number)
             outcome = job.outcome(time.monotonic() - began)
-            tasks = slurm.run("scontrol", "--oneliner", "show", "job", number).splitlines()
-            ends = {re.search(r"ArrayTaskId=(\d+)", task)[1]: re.search(r"JobState=(\S+)", task)[1] + " " +
-                    re.search(r" ExitCode=(\S+)", task)[1] for task in tasks}
             return outcome._replace(codes=[ends[str(number)] for number in range(4)])
 
 

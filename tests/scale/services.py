@@ -19,6 +19,7 @@ import http.client
 import os
 import pathlib
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -366,11 +367,23 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                               stderr=subprocess.DEVNULL, check=False)
         return done.stdout.split()
 
+    def wait_for_tasks(self, job):
+        """Task number to how it ended, as in "FAILED 3:0". sbatch --wait looks after 2, 10 and 42 seconds, and then seldom."""
+        def ended():
+            tasks = self.run("scontrol", "--oneliner", "show", "job", job).splitlines()
+            ends = {re.search(r" ArrayTaskId=(\S+)", task)[1]: re.search(r" JobState=(\S+)", task)[1] + " " +
+                    re.search(r" ExitCode=(\S+)", task)[1] for task in tasks}
+            going = ("PENDING", "RUNNING", "COMPLETING", "REQUEUED", "CONFIGURING", "SUSPENDED")
+            return None if any(end.startswith(going) for end in ends.values()) else ends
+
+        return wait_for(f"the tasks of job {job}", ended, 600)
+
     def start_node(self, number):
         return self.spawn(f"n{number}", ["slurmd", "-D", "-N", f"n{number}"])
 
     def kill_node(self, number):
-        """As if its host lost power: slurmd, and what runs there."""
+        """As if its host lost power: slurmd, and what runs there. The controller is told, as by a monitor of hosts; by itself it
+        takes half a minute to find out."""
         name = f"n{number}"
         process = next(process for process, its_name, _ in self._processes if its_name == name)
         self._processes = [each for each in self._processes if each[1] != name]
@@ -380,6 +393,11 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
             for pid in doomed:
                 send(pid, how)
         process.wait()
+        self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=died")
+
+    def revive_node(self, number):
+        self.start_node(number)
+        self.run("scontrol", "update", f"NodeName=n{number}", "State=RESUME")
 
 
 def free_range(count):

@@ -88,41 +88,16 @@ class SwiftTest(Case):
 
 
 class SlurmTest(Case):
+    """Tasks that are queued again: engines_test. A node that dies: scale_out_test."""
+
     SERVICE = services.Slurm
 
-    def submit(self, script, *options):
-        """The task's output, and how Slurm says that it ended."""
-        output = self.folder / (self.id() + ".out")
-        number = self.output_of("sbatch", "--wait", "--parsable", "-o", str(output), *options, "--wrap", script).strip()
-        shown = self.output_of("scontrol", "--oneliner", "show", "job", number)
-        return output.read_text().split(), shown
-
     def test_runs_an_array_on_four_nodes(self):
-        output, _ = self.submit("echo $SLURMD_NODENAME $SLURM_ARRAY_JOB_ID", "-a0-3", "--open-mode=append")
-        self.assertEqual(sorted(output[::2]), ["n1", "n2", "n3", "n4"])
-        self.assertEqual(len(set(output[1::2])), 1)
-
-    def test_queues_again_what_another_try_may_mend(self):
-        output, shown = self.submit("echo try-$SLURM_RESTART_COUNT; test -n \"$SLURM_RESTART_COUNT\" || exit 7",
-                                    "--open-mode=append")
-        self.assertEqual(output, ["try-", "try-1"])
-        self.assertIn("JobState=COMPLETED", shown)
-
-    def test_runs_elsewhere_what_a_dead_node_had(self):
-        going = self.folder / "going"
-        script = f"echo $SLURMD_NODENAME; touch {going}; while test -z \"$SLURM_RESTART_COUNT\"; do sleep 0.1; done"
-        waiting = subprocess.Popen(["sbatch", "--wait", "--requeue", "--open-mode=append", "-o", self.folder / "dead.out", "--wrap",
-                                    script], env=self.service.environment(), cwd=self.folder, stdout=subprocess.DEVNULL)
-        services.wait_for("the task", going.exists)
-        dead = (self.folder / "dead.out").read_text().strip()
-        self.service.kill_node(int(dead[1:]))
-        try:
-            self.assertEqual(waiting.wait(services.LIMIT_S), 0)
-        finally:
-            self.service.start_node(int(dead[1:]))
-        ran = (self.folder / "dead.out").read_text().split()
-        self.assertEqual(len(ran), 2, ran)
-        services.wait_for("all nodes again", lambda: self.service.states() == ["idle"] * self.service.NODES)
+        output = self.folder / "output"
+        job = self.output_of("sbatch", "--parsable", "-a0-3", "--open-mode=append", "-o", str(output), "--wrap",
+                             "echo $SLURMD_NODENAME").strip()
+        self.service.wait_for_tasks(job)
+        self.assertEqual(sorted(output.read_text().split()), ["n1", "n2", "n3", "n4"])
 
 
 class StarterTest(unittest.TestCase):
