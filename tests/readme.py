@@ -27,6 +27,17 @@ def names_listed(program: str, listing: str) -> list[str]:
     return names
 
 
+def names_in_python(program: str, text: str) -> list[str]:
+    """`PROGRAM.CLASS.TEST` of everything in a file of unittest."""
+    names, owner = [], ""
+    for line in text.splitlines():
+        if found := re.match(r"class (\w+)", line):
+            owner = found[1]
+        elif found := re.match(r"    def (test_\w+)", line):
+            names.append(f"{program}.{owner}.{found[1]}")
+    return names
+
+
 def expanded(pattern: str) -> list[str]:
     """`a{b,c}d` as abd and acd."""
     brace = re.search(r"\{([^{}]*)\}", pattern)
@@ -65,6 +76,8 @@ def self_test() -> None:
     listing = "Json/DatasetFault.\n  IsSurvived/Html  # GetParam() = {\"x\": 1}\n  IsSurvived/Empty\nServers.\n  Refuses\n"
     tests = names_listed("binary", listing)
     assert tests == [FAULTS[0] + "Html", FAULTS[0] + "Empty", "binary.Servers.Refuses"], tests
+    python = "import x\nclass Host:\n    def make(self):\n\n\nclass HostTest(Case):\n    def test_dies(self):\n"
+    assert names_in_python("server", python) == ["server.HostTest.test_dies"]
     matrix = "`Before`\n## The fault matrix\n| a | `{Html,Empty}` | `binary.Servers.*` |\n"
     assert complaints(matrix, tests) == []
     assert complaints(matrix.replace("Html,", ""), tests) == [f"tests/README.md lacks {FAULTS[0]}Html"]
@@ -81,6 +94,9 @@ def main(arguments: list[str]) -> int:
     for path in map(pathlib.Path, arguments):
         listing = subprocess.run([path, "--gtest_list_tests"], check=True, capture_output=True, text=True).stdout
         tests += names_listed(path.name.removesuffix("_tests"), listing)
+    for folder in ("server", "scale"):
+        for path in sorted(pathlib.Path(__file__).parent.glob(f"{folder}/*_test.py")):
+            tests += names_in_python(folder, path.read_text(encoding="utf-8"))
     readme = (pathlib.Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     said = complaints(readme, tests)
     for line in said:
