@@ -39,6 +39,8 @@ class Record {
   std::stop_token lost() const;
   /// Error(unavailable) in that case.
   void requireHeld() const;
+  /// The same of a server; null for a file.
+  store::Leases* leases() const { return leases_; }
   bool isHeld(model::JobId job) const;
   std::vector<store::SourceStatus> sources();
 

@@ -121,6 +121,11 @@ CommandEnd print(Session& session, model::JobId job, CommandEnd error, TextOrJso
   return error;
 }
 
+std::optional<store::ShareStore> shareStoreOf(Record& record) {
+  if (record.leases() == nullptr) return std::nullopt;
+  return store::ShareStore(record.database(), *record.leases());
+}
+
 }  // namespace
 
 PlatformAccess::PlatformAccess(const PlatformSettings& settings, const std::optional<std::filesystem::path>& tokenCache,
@@ -138,6 +143,7 @@ Session::Session(Configuration& configuration, Context& context)
       store_(record_.database(), core::systemClock()),
       syncStore_(record_.database(), core::systemClock()),
       runStore_(record_.database(), core::systemClock()),
+      shareStore_(shareStoreOf(record_)),
       progress_(context.console, core::systemClock()),
       runner_(tools()) {}
 
@@ -153,6 +159,7 @@ engine::Tools Session::tools() {
           .openReader = [] { return reader::openReader({}); },
           .download = download_,
           .retry = settings_.retry,
+          .share = shareStore_ ? &*shareStore_ : nullptr,
           .lookUp = settings_.lookUp};
 }
 
@@ -237,8 +244,12 @@ void printJobDocument(Session& session, model::JobId job, const CommandEnd& erro
   writeJob(json, view, JobDetail::result, session.history(), shown);
 }
 
-CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, const engine::RunOptions& options,
-                      TextOrJson format, Context& context) {
+CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, engine::RunOptions options,
+                      TextOrJson format, Context& context, const std::optional<std::string>& share) {
+  if (share) {
+    options.joins = true;
+    return runAndPrint(session, session.runner().join(request, *share).id, options, format, context);
+  }
   const model::Job job = session.runner().create(request);
   const engine::Outcome outcome = session.run(job.id, options);
   if (outcome.unknownId && session.forget(outcome.job)) throw *outcome.error;
@@ -251,7 +262,7 @@ CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOpti
 }
 
 std::vector<OptionGroup> jobGroups(std::vector<OptionGroup> own, std::span<const Option> how) {
-  const OptionGroup shared[] = {{"Guards", kGuards}, {"How", how},    transferGroup(),
+  const OptionGroup shared[] = {{"Guards", kGuards}, {"How", how},    transferGroup(), workersGroup(),
                                 runGroup(),          platformGroup(), globalGroup()};
   own.insert(own.end(), std::begin(shared), std::end(shared));
   return own;

@@ -13,6 +13,7 @@
 #include "caiexport/platform/auth.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/store/share_store.h"
 #include "caiexport/store/sync_store.h"
 #include "cli/config/config.h"
 #include "cli/output/progress.h"
@@ -75,14 +76,16 @@ class Session {
   store::JobStore store_;
   store::SyncStore syncStore_;
   store::RunStore runStore_;
+  std::optional<store::ShareStore> shareStore_;  ///< With a database on a server.
   Progress progress_;
   engine::Runner runner_;
 };
 
-/// Makes a job and runs it, prints its document or its result. Of an id that the platform does not know no job is left,
-/// so that a slip of the finger takes no number: then it throws what is wrong.
-CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, const engine::RunOptions& options,
-                      TextOrJson format, Context& context);
+/// Makes a job (or joins the one of this worker's key) and runs it, prints its document or its result. Of an id that
+/// the platform does not know no job is left, so that a slip of the finger takes no number: then it throws what is
+/// wrong.
+CommandEnd makeAndRun(Session& session, const model::ExportRequest& request, engine::RunOptions options,
+                      TextOrJson format, Context& context, const std::optional<std::string>& share = {});
 /// Runs a job that is recorded already, prints its document or its result, says how to go on after a failure.
 CommandEnd runAndPrint(Session& session, model::JobId job, const engine::RunOptions& options, TextOrJson format,
                        Context& context);

@@ -11,6 +11,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/store/share_store.h"
 #include "file_feed.h"
 #include "folders.h"
 #include "select_step.h"
@@ -21,6 +22,15 @@ namespace {
 
 using core::Category;
 using core::Error;
+
+bool isShared(const StepContext& context) {
+  return context.tools.share != nullptr && !context.job.share.empty();
+}
+
+bool isDone(const model::Job& job, model::StepName name) {
+  const auto step = std::ranges::find(job.steps, name, &model::Step::name);
+  return step != job.steps.end() && step->state == model::StepState::done;
+}
 
 class Recorder final : public transfer::Observer {
  public:
@@ -44,7 +54,12 @@ class Recorder final : public transfer::Observer {
   void failed(std::int64_t key, const Error& error) override {
     context_.tools.store.addEvent(context_.job.id, step_, "file_failed", error.what());
     // What arrived of a file that is out of reach for now is kept; a wrong one starts again.
-    if (error.category() != Category::unavailable) context_.tools.store.recordFileFailed(key);
+    const bool keepsPart = error.category() == Category::unavailable;
+    if (isShared(context_)) {
+      context_.tools.share->recordFailure(key, error, keepsPart);
+    } else if (!keepsPart) {
+      context_.tools.store.recordFileFailed(key);
+    }
     feed_.onFailed(key);
   }
 
@@ -65,6 +80,9 @@ class Recorder final : public transfer::Observer {
   const model::StepName step_;
   std::uint64_t kept_ = 0;
 };
+
+/// Between two looks at what others are still fetching.
+constexpr core::Duration kLookAtOthers = std::chrono::milliseconds(250);
 
 /// Ends the observer's display however the download ends.
 class ShownProgress {
@@ -90,15 +108,14 @@ class ShownProgress {
   bool ended_ = false;
 };
 
-[[noreturn]] void throwSomeFailed(const StepContext& context, const transfer::DownloadSummary& summary,
+[[noreturn]] void throwSomeFailed(const StepContext& context, std::uint64_t failed, const Error& first,
                                   std::uint64_t files) {
   const std::string job = std::to_string(model::numberOf(context.job.id));
-  const Error& first = *summary.firstError;
   const bool ofThisMachine = first.category() == Category::io;
   const bool keepsItsKind =
       first.category() == Category::verification || first.category() == Category::protocol || ofThisMachine;
   throw Error(keepsItsKind ? first.category() : Category::unavailable,
-              std::to_string(summary.failed) + " of " + std::to_string(files) +
+              std::to_string(failed) + " of " + std::to_string(files) +
                   " files could not be downloaded; the first: " + first.what(),
               {.requestId = first.requestId(),
                .hint = (ofThisMachine && !first.hint().empty() ? first.hint() + "; " : "") +
@@ -133,23 +150,20 @@ std::uint64_t bytesStillToCome(StepContext& context) {
 }
 
 /// Files that are not what was listed may have been rewritten since: then a new list tells.
-bool mayHaveChanged(StepContext& context, const transfer::DownloadSummary& summary) {
+bool mayHaveChanged(StepContext& context, const Error& first) {
   constexpr unsigned kMostRelistings = 2;
-  return summary.firstError->category() == Category::verification && context.tools.download.retry.furtherTries > 0 &&
+  return first.category() == Category::verification && context.tools.download.retry.furtherTries > 0 &&
          context.run.relistings++ < kMostRelistings;
 }
 
 /// Whether what the platform lists is asked for along the way.
 enum class List { fromPlatform, onRecord };
 
-void fetchChanged(StepContext& context, model::StepName step, const transfer::DownloadSummary& summary) {
-  const std::string text =
-      std::to_string(summary.failed) + (summary.failed == 1 ? " file is" : " files are") +
-      " not what was listed, so the batch is listed again; the first: " + summary.firstError->what();
+void tellChanged(StepContext& context, model::StepName step, std::uint64_t failed, const Error& first) {
+  const std::string text = std::to_string(failed) + (failed == 1 ? " file is" : " files are") +
+                           " not what was listed, so the batch is listed again; the first: " + first.what();
   context.tools.observer.notice(text);
   context.tools.store.addEvent(context.job.id, step, "files_changed", text);
-  context.run.listIsFresh = false;
-  fetchMissing(context, step);
 }
 
 /// As the process may open no more files than it may; said where that is fewer connections than a run begins with.
@@ -188,16 +202,109 @@ transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorde
   }
 }
 
+void listAllFiles(StepContext& context) {
+  store::JobStore& store = context.tools.store;
+  for (const model::Batch& batch : context.job.batches) {
+    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    store.beginListing(context.job.id, batch.id);
+    listBatch(
+        context.tools.client, batch.id,
+        [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
+    if (context.job.request.download) settleNames(context, batch.id);
+    settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
+  }
+  endListing(context);
+}
+
+// --- of a shared job
+
+/// Files that this worker took and is not done with are for others now.
+void letGo(StepContext& context, const FileFeed& feed) noexcept {
+  std::vector<std::int64_t> files;
+  for (const auto& [file, part] : feed.underWay()) files.push_back(file);
+  try {
+    return context.tools.share->giveBack(files);
+  } catch (const std::exception&) {
+    // They will be taken as those of a worker that died, so nobody goes on with what came of them.
+  }
+  for (const auto& [file, part] : feed.underWay()) {
+    try {
+      context.tools.files.remove(part);
+    } catch (const std::exception&) {
+      // It goes with all others of its kind before the files are verified.
+    }
+  }
+}
+
+/// Takes files and fetches them, until none is free.
+void fetchPortion(StepContext& context, model::StepName step, const model::Job& job,
+                  transfer::DownloadProgress& progress) {
+  Portion portion(context);
+  FileFeed feed(context, progress, portion);
+  progress.totalFiles = job.fileCount;
+  progress.totalBytes = job.totalBytes;
+  Recorder recorder(context, feed, step);
+  transfer::DownloadSummary summary;
+  try {
+    summary = download(context, feed, recorder, progress);
+  } catch (...) {
+    letGo(context, feed);
+    throw;
+  }
+  letGo(context, feed);
+  // The others may reach the platform all the same.
+  if (summary.gaveUp) throwSomeFailed(context, summary.failed, *summary.firstError, job.fileCount);
+}
+
+/// Until there is nothing to be done by this worker: for one that helps, when no file is free; for the head, when none
+/// is with another either.
+store::ShareStore::Left fetchWithOthers(StepContext& context, model::StepName step) {
+  const model::Job job = context.tools.store.load(context.job.id);
+  ShownProgress shown(context);
+  for (;;) {
+    const store::ShareStore::Left left = context.tools.share->left(job.id);
+    if (left.free > 0) {
+      fetchPortion(context, step, job, shown.progress);
+    } else if (context.run.helps || left.held == 0) {
+      return left;
+    } else if (!context.tools.clock.sleep(kLookAtOthers, context.stop)) {
+      throw core::Interrupted();
+    }
+  }
+}
+
+/// The head's part: lists, fetches, and sees to it that all files are here.
+void fetchShared(StepContext& context, model::StepName step, List list) {
+  store::ShareStore& share = *context.tools.share;
+  const bool listed = isDone(context.job, model::StepName::listFiles);
+  // What others rely on is not listed again behind their backs.
+  if (list == List::fromPlatform && (!listed || share.crew(context.job.id).workers == 1)) listAllFiles(context);
+  for (;;) {
+    const store::ShareStore::Left left = fetchWithOthers(context, step);
+    if (left.givenUp == 0) return;
+    const Error first = left.failure.value_or(Error(Category::unavailable, "it could not be had"));
+    if (!mayHaveChanged(context, first)) throwSomeFailed(context, left.givenUp, first, context.job.fileCount);
+    tellChanged(context, step, left.givenUp, first);
+    listAllFiles(context);
+    share.forgetFailures(context.job.id);
+  }
+}
+
 /// Downloads whatever is not here yet. Throws if a file could not be had. `step`: what events are recorded under.
 void fetchFiles(StepContext& context, model::StepName step, List list) {
+  if (isShared(context)) return fetchShared(context, step, list);
   Tools& tools = context.tools;
   ShownProgress shown(context);
   FileFeed feed(context, shown.progress, list == List::fromPlatform);
   Recorder recorder(context, feed, step);
   const transfer::DownloadSummary summary = download(context, feed, recorder, shown.progress);
   shown.end();
-  if (summary.failed > 0 && mayHaveChanged(context, summary)) return fetchChanged(context, step, summary);
-  if (summary.failed > 0) throwSomeFailed(context, summary, shown.progress.totalFiles);
+  if (summary.failed > 0 && mayHaveChanged(context, *summary.firstError)) {
+    tellChanged(context, step, summary.failed, *summary.firstError);
+    context.run.listIsFresh = false;
+    return fetchMissing(context, step);
+  }
+  if (summary.failed > 0) throwSomeFailed(context, summary.failed, *summary.firstError, shown.progress.totalFiles);
   if (recorder.kept() > 0) {
     const std::string text = recorder.kept() == shown.progress.totalFiles
                                  ? "all files are here already"
@@ -211,24 +318,6 @@ void fetchFiles(StepContext& context, model::StepName step, List list) {
   if (job.request.kind == model::Kind::segment && job.reportedProfiles.value_or(0) == 0) throwNothingExported(job);
   throw Error(Category::notFound, "the chosen batch holds no files: nothing to download",
               {.hint = "batch " + job.batches.front().id.value() + " of dataset " + job.datasetId.value()});
-}
-
-void listAllFiles(StepContext& context) {
-  store::JobStore& store = context.tools.store;
-  for (const model::Batch& batch : context.job.batches) {
-    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
-    store.beginListing(context.job.id, batch.id);
-    listBatch(
-        context.tools.client, batch.id,
-        [&](std::vector<model::RemoteFile>&& page) { store.addFiles(context.job.id, page); }, context.stop);
-    settleListing(context, batch.id, store.displacedFiles(context.job.id, batch.id));
-  }
-  endListing(context);
-}
-
-bool isDone(const model::Job& job, model::StepName name) {
-  const auto step = std::ranges::find(job.steps, name, &model::Step::name);
-  return step != job.steps.end() && step->state == model::StepState::done;
 }
 
 }  // namespace
@@ -252,6 +341,11 @@ void fetchMissing(StepContext& context, model::StepName step) {
   // Time has passed since the list was made: files may have changed, the batch may have been withdrawn.
   for (const model::Batch& batch : context.job.batches) requireStillReadable(context, batch);
   fetchFiles(context, step, List::fromPlatform);
+}
+
+void helpFetching(StepContext& context) {
+  context.run.helps = true;
+  fetchWithOthers(context, model::StepName::downloadFiles);
 }
 
 Turn listAndDownload(StepContext& context) {

@@ -62,7 +62,18 @@ FileFeed::FileFeed(StepContext& context, transfer::DownloadProgress& progress, b
   progress_.totalBytes = context.job.totalBytes;
 }
 
+FileFeed::FileFeed(StepContext& context, transfer::DownloadProgress& progress, Portion& portion)
+    : FileFeed(context, progress, false) {
+  portion_ = &portion;
+}
+
+void FileFeed::end() {
+  lister_.reset();
+  if (portion_ != nullptr) portion_->end();
+}
+
 void FileFeed::begin(std::function<void()> wake) {
+  if (portion_ != nullptr) portion_->begin(std::move(wake));
   if (!lists_) return;
   wake_ = std::move(wake);
   std::vector<model::BatchId> batches;
@@ -76,6 +87,7 @@ void FileFeed::begin(std::function<void()> wake) {
 }
 
 void FileFeed::attend() {
+  if (portion_ != nullptr) portion_->attend(progress_);
   if (!lists_) return;
   while (std::optional<BatchLister::Page> page = lister_->take()) record(*std::move(page));
   settle();
@@ -96,26 +108,11 @@ void FileFeed::settle() {
 
 /// Gives the files of a batch that is listed their final paths; false while one that would have to move is under way.
 bool FileFeed::settleBatch(const model::BatchId& batch) {
-  settleNames(batch);
+  settleNames(context_, batch);
   const auto displaced = context_.tools.store.displacedFiles(context_.job.id, batch);
   if (std::ranges::any_of(displaced, [this](const auto& file) { return underWay_.contains(file.file); })) return false;
   settleListing(context_, batch, displaced);
   return true;
-}
-
-void FileFeed::settleNames(const model::BatchId& batch) {
-  Tools& tools = context_.tools;
-  if (tools.store.files(context_.job.id, 0, 1, {}).empty()) return;
-  holdFolders(context_);
-  if (!folderFolds() && !tools.store.needsFolders(context_.job.id, batch)) return;
-  const auto names = tools.store.listedNames(context_.job.id, batch);
-  tools.store.setAliases(aliasesOf(tools.files, folderOf(context_.job, batch), folderFolds(), names));
-}
-
-/// Asked once: all batch folders lie in one.
-bool FileFeed::folderFolds() {
-  if (!folds_) folds_ = foldsNames(context_.tools.files, folderOf(context_.job, context_.job.batches.front().id));
-  return *folds_;
 }
 
 void FileFeed::listed() {
@@ -131,6 +128,11 @@ std::optional<std::chrono::nanoseconds> FileFeed::latency() const {
   return context_.tools.client.shortestAnswer();
 }
 
+std::optional<unsigned> FileFeed::mostConnections() const {
+  if (portion_ == nullptr) return std::nullopt;
+  return portion_->connections();
+}
+
 std::optional<transfer::DownloadItem> FileFeed::next() {
   while (page_.empty()) {
     if (!loadPage()) return std::nullopt;
@@ -142,12 +144,19 @@ std::optional<transfer::DownloadItem> FileFeed::next() {
 
 void FileFeed::onCompleted(std::int64_t file) {
   handedOut_.erase(file);
-  underWay_.erase(file);
-  if (lists_ && !unsettled_.empty()) wake_();
+  done(file);
 }
 
 void FileFeed::onFailed(std::int64_t file) {
+  // Of a portion, it may come back: from another worker.
+  if (portion_ != nullptr) handedOut_.erase(file);
+  done(file);
+}
+
+void FileFeed::done(std::int64_t file) {
   underWay_.erase(file);
+  if (portion_ != nullptr) portion_->drop(file);
+  if (portion_ != nullptr) portion_->wake();
   if (lists_ && !unsettled_.empty()) wake_();
 }
 
@@ -156,7 +165,7 @@ bool FileFeed::loadPage() {
   if (records.empty()) return false;
   holdFolders(context_);
   // Where names are taken for others, no path can be relied on before all of them are known.
-  if (lists_ && folderFolds()) return false;
+  if (lists_ && folderFolds(context_)) return false;
   std::vector<std::int64_t> started;
   std::filesystem::path checkedFolder;
   for (const FileRecord& record : records) {
@@ -168,10 +177,10 @@ bool FileFeed::loadPage() {
       refuseLink(folder);
       checkedFolder = std::move(folder);
     }
+    handedOut_.insert(record.id);
+    underWay_.emplace(record.id, transfer::partPathFor(item.target, item.partTag));
     page_.push_back(prepared(record, std::move(item), started));
     if (page_.back().existingSha256.empty() || record.state == FileState::failed) unmark(record.remote.batchId);
-    handedOut_.insert(record.id);
-    underWay_.insert(record.id);
   }
   context_.tools.store.markStarted(started);
   return true;
@@ -183,6 +192,7 @@ void FileFeed::unmark(const model::BatchId& batch) {
 }
 
 std::vector<FileRecord> FileFeed::nextRecords() {
+  if (portion_ != nullptr) return portion_->take(underWay_.size(), progress_.connections);
   store::JobStore& store = context_.tools.store;
   return lists_ ? store.filesOnceListed(context_.job.id, lastId_, kPage, kUnfinished)
                 : store.files(context_.job.id, lastId_, kPage, kUnfinished);
@@ -205,13 +215,15 @@ transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::Do
 }
 
 transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) const {
+  std::string tag = transfer::partTagOf(context_.job.uuid);
+  if (portion_ != nullptr) tag += "." + std::to_string(portion_->fenceOf(record.id));
   return {.key = record.id,
           .remote = record.remote,
           .target = folderOf(context_.job, record.remote.batchId) / record.path,
           // Without a sum, from an older version of the program, nothing tells our bytes from others.
           .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
           .part = record.part,
-          .partTag = transfer::partTagOf(context_.job.uuid)};
+          .partTag = std::move(tag)};
 }
 
 /// What lies there is kept if a record, or the manifest beside it, knows its hash; what a record knows, by whatever
@@ -256,6 +268,54 @@ void FileFeed::requireReplaceable(const FileRecord& record, const std::filesyste
   if (isReplaceable(record)) return;
   throw Error(Category::io, "'" + target.string() + "' is there already and no job of this database made it",
               {.hint = "move it away, choose another --output, or overwrite it with --force"});
+}
+
+// --- a shared job
+
+namespace {
+
+constexpr core::Duration kTick = std::chrono::milliseconds(500);
+constexpr core::Duration kLook = std::chrono::seconds(1);
+/// Beyond those that are being fetched: what the next ones need to be begun at once.
+constexpr std::size_t kSpareFiles = 4;
+
+}  // namespace
+
+Portion::Portion(StepContext& context)
+    : context_(context), share_(*context.tools.share), looked_(context.tools.clock.steadyNow() - kLook) {
+  attend({});
+}
+
+void Portion::begin(std::function<void()> wake) {
+  wake_ = std::move(wake);
+  ticker_ = std::jthread([this](const std::stop_token& stop) {
+    while (context_.tools.clock.sleep(kTick, stop)) wake_();
+  });
+}
+
+void Portion::attend(const transfer::DownloadProgress& progress) {
+  if (progress.throttled > throttled_) {
+    throttled_ = progress.throttled;
+    share_.recordThrottled(context_.job.id);
+  }
+  const core::SteadyTime now = context_.tools.clock.steadyNow();
+  if (now - looked_ < kLook) return;
+  looked_ = now;
+  crew_ = share_.crew(context_.job.id);
+  atOnce_ = share_.portion(context_.job.id, crew_.workers);
+  const unsigned all = transfer::mostConnections(context_.tools.download) / (crew_.throttled ? 2 : 1);
+  connections_ = std::max(1U, all / crew_.workers);
+}
+
+std::vector<FileRecord> Portion::take(std::size_t held, unsigned busyConnections) {
+  // No connection is idle for want of a file, and few files wait here that another worker could fetch.
+  if (held > 0 && held >= busyConnections + std::min(kSpareFiles, atOnce_)) return {};
+  std::vector<FileRecord> records;
+  for (store::ShareStore::Taken& taken : share_.take(context_.job.id, atOnce_)) {
+    fences_[taken.file.id] = taken.fence;
+    records.push_back(std::move(taken.file));
+  }
+  return records;
 }
 
 // --- the list

@@ -21,6 +21,7 @@
 
 #include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
+#include "caiexport/store/share_store.h"
 #include "caiexport/transfer/downloader.h"
 #include "steps.h"
 
@@ -80,6 +81,38 @@ class BatchLister {
   std::stop_callback<std::function<void()>> onStop_;
 };
 
+/// Of a shared job: which of its files this worker fetches, and over how many connections. Files are taken a few at a
+/// time, only when those before are under way, and fewer near the end: so that all workers end at the same time.
+class Portion {
+ public:
+  explicit Portion(StepContext& context);
+  /// `wake` is called twice a second, and when somebody calls wake().
+  void begin(std::function<void()> wake);
+  void end() { ticker_ = {}; }
+  void wake() const { wake_(); }
+  /// Looks, now and then, how many others there are.
+  void attend(const transfer::DownloadProgress& progress);
+  unsigned connections() const { return connections_; }
+
+  /// More files, or none for now. `held`: that this worker has and that are not done.
+  std::vector<model::FileRecord> take(std::size_t held, unsigned busyConnections);
+  std::int64_t fenceOf(std::int64_t file) const { return fences_.at(file); }
+  /// This worker is done with it, one way or the other.
+  void drop(std::int64_t file) { fences_.erase(file); }
+
+ private:
+  StepContext& context_;
+  store::ShareStore& share_;
+  std::function<void()> wake_;
+  std::map<std::int64_t, std::int64_t> fences_;
+  store::ShareStore::Crew crew_;
+  core::SteadyTime looked_;
+  std::size_t atOnce_ = 1;
+  std::uint64_t throttled_ = 0;  ///< Of the progress, as far as it was recorded.
+  unsigned connections_ = 1;
+  std::jthread ticker_;
+};
+
 /// Hands out the files that are not here yet, a page at a time, so that memory does not grow with their number; while
 /// they are still being listed, too. For the thread that runs the job.
 class FileFeed final : public transfer::ItemFeed {
@@ -87,24 +120,29 @@ class FileFeed final : public transfer::ItemFeed {
   /// `lists`: asks the platform for the files first; each is handed out as soon as it is recorded and its path can be
   /// relied on.
   FileFeed(StepContext& context, transfer::DownloadProgress& progress, bool lists);
+  /// Of a shared job whose files are listed: those that this worker takes, until none is free.
+  FileFeed(StepContext& context, transfer::DownloadProgress& progress, Portion& portion);
 
   void begin(std::function<void()> wake) override;
-  void end() override { lister_.reset(); }
+  void end() override;
   void attend() override;
   std::optional<transfer::DownloadItem> next() override;
-  bool mayGrow() const override { return lists_; }
+  /// Of a portion: while a file is under way, since another worker may die meanwhile.
+  bool mayGrow() const override { return portion_ != nullptr ? !underWay_.empty() : lists_; }
   std::optional<std::chrono::nanoseconds> latency() const override;
+  std::optional<unsigned> mostConnections() const override;
 
   /// The downloader is done with the file: it is complete, or could not be downloaded.
   void onCompleted(std::int64_t file);
   void onFailed(std::int64_t file);
+  /// Handed out, or about to be, and not done; with where what came of it lies.
+  const std::map<std::int64_t, std::filesystem::path>& underWay() const { return underWay_; }
 
  private:
+  void done(std::int64_t file);
   void record(BatchLister::Page page);
   void settle();
   bool settleBatch(const model::BatchId& batch);
-  void settleNames(const model::BatchId& batch);
-  bool folderFolds();
   void listed();
   bool loadPage();
   void unmark(const model::BatchId& batch);
@@ -120,14 +158,14 @@ class FileFeed final : public transfer::ItemFeed {
   StepContext& context_;
   transfer::DownloadProgress& progress_;
   bool lists_;
+  Portion* portion_ = nullptr;
   std::function<void()> wake_;
   std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;
   std::deque<transfer::DownloadItem> page_;
-  std::optional<bool> folds_;
-  std::set<std::int64_t> handedOut_;  ///< And not done yet, or failed: not to be handed out again.
-  std::set<std::int64_t> underWay_;
+  std::set<std::int64_t> handedOut_;   ///< And not done yet, or failed: not to be handed out again.
   std::set<model::BatchId> unmarked_;  ///< Not said to be whole, since files of theirs are fetched.
+  std::map<std::int64_t, std::filesystem::path> underWay_;
   std::optional<model::BatchId> manifestOf_;
   std::map<std::pair<std::string, std::uint64_t>, std::string> hashes_;  ///< By path and length, in that manifest.
   std::unique_ptr<BatchLister> lister_;                                  // last: its thread calls wake_

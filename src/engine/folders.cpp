@@ -12,9 +12,11 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "caiexport/core/clock.h"
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/file_system.h"
@@ -57,6 +59,27 @@ constexpr const char* kTriedNames = ".caiexport-names.part";
 
 // The path has room for so many tildes.
 constexpr std::int64_t kMostAlias = 9;
+
+/// In the job locks, below those of --reuse and above the numbers of jobs.
+std::int64_t numberOf(const fs::path& folder) {
+  constexpr std::int64_t kFirst = std::int64_t{1} << 60U;
+  std::error_code ignored;
+  const fs::path real = fs::canonical(folder, ignored);
+  const auto hash = core::fnv1a(ignored ? folder.string() : real.string());
+  return kFirst + static_cast<std::int64_t>(hash & static_cast<std::uint64_t>(kFirst - 1));
+}
+
+/// Against other processes on this machine; with a database on a server, also on others. Of a shared job the head alone
+/// holds it, and only there: one that was frozen would keep the kernel's lock from the next head.
+void hold(StepContext& context, const fs::path& folder) {
+  RunState& run = context.run;
+  if (run.helps) return;
+  if (context.job.share.empty()) run.folders.add(folder);
+  if (context.tools.share == nullptr) return;
+  run.foldersOnServer.emplace_back(context.tools.jobLocks, numberOf(folder),
+                                   "the folder " + core::printable(folder.string()) + " is in use",
+                                   "wait until it ends, or choose another folder");
+}
 
 /// Of names in one folder: which are the same.
 class Names {
@@ -251,16 +274,17 @@ void refuseLink(const fs::path& folder) {
 }
 
 void holdFolders(StepContext& context) {
-  if (!context.run.folders.empty()) return;
+  if (context.run.holdsFolders) return;
   refuseForgotten(context);
   for (const model::Batch& batch : context.job.batches) {
     const fs::path folder = folderOf(context.job, batch.id);
     context.tools.files.createDirectories(folder);
     refuseLink(folder.parent_path());
     refuseLink(folder);
-    context.run.folders.add(folder);
+    hold(context, folder);
     requireOwnManifest(context.job, batch.id);
   }
+  context.run.holdsFolders = true;
   if (context.run.folders.notHeld() == 0) return;
   const std::string text = "only " + std::to_string(context.run.folders.held()) + " of the " +
                            std::to_string(context.job.batches.size()) +
@@ -292,6 +316,37 @@ bool foldsNames(core::FileSystem& files, const fs::path& folder) {
   } catch (const core::Error&) {
     return false;  // it knows no such letters
   }
+}
+
+bool folderFolds(StepContext& context) {
+  std::optional<bool>& folds = context.run.folds;
+  if (!folds) folds = foldsNames(context.tools.files, folderOf(context.job, context.job.batches.front().id));
+  return *folds;
+}
+
+void settleNames(StepContext& context, const model::BatchId& batch) {
+  Tools& tools = context.tools;
+  if (tools.store.files(context.job.id, 0, 1, {}).empty()) return;
+  holdFolders(context);
+  const bool folds = folderFolds(context);
+  if (!folds && !tools.store.needsFolders(context.job.id, batch)) return;
+  const auto names = tools.store.listedNames(context.job.id, batch);
+  tools.store.setAliases(aliasesOf(tools.files, folderOf(context.job, batch), folds, names));
+}
+
+void removeFencedParts(core::FileSystem& files, const fs::path& folder, const std::string& tag) {
+  const std::string ofJob = "." + tag + ".";
+  std::vector<fs::path> parts;
+  std::error_code error;
+  for (fs::recursive_directory_iterator each(folder, error), end; !error && each != end; each.increment(error)) {
+    const std::string name = each->path().filename().string();
+    const std::size_t at = name.rfind(ofJob);
+    if (at == name.npos || !name.ends_with(".part")) continue;
+    const std::size_t first = at + ofJob.size();
+    const std::string fence = name.substr(first, name.size() - first - std::min(name.size() - first, std::size_t{5}));
+    if (core::parseUnsigned(fence)) parts.push_back(each->path());
+  }
+  for (const fs::path& part : parts) files.remove(part);
 }
 
 void removeProbes(core::FileSystem& files, const fs::path& folder) {

@@ -38,6 +38,15 @@ void settleListing(StepContext& context, const model::BatchId& batch,
 /// Whether the file system takes different names in this folder for the same. Leaves nothing behind.
 bool foldsNames(core::FileSystem& files, const std::filesystem::path& folder);
 
+/// The same of the job's folders; asked once in a run, since all of them lie in one.
+bool folderFolds(StepContext& context);
+
+/// Records what the names of a batch's files need, all of which are listed.
+void settleNames(StepContext& context, const model::BatchId& batch);
+
+/// What workers of a shared job left of files that others fetched: `.part` files of its tag with a fence behind it.
+void removeFencedParts(core::FileSystem& files, const std::filesystem::path& folder, const std::string& tag);
+
 /// What a run left of that, and of aliasesOf, that was killed meanwhile.
 void removeProbes(core::FileSystem& files, const std::filesystem::path& folder);
 

@@ -20,6 +20,7 @@
 #include "caiexport/store/job_store.h"
 #include "create_once.h"
 #include "folders.h"
+#include "shared_run.h"
 #include "steps.h"
 
 namespace caiexport::engine {
@@ -329,8 +330,16 @@ Job Runner::create(const model::ExportRequest& request) {
   return tools_.store.createJob(request, core::newUuid(), model::makePlan(request));
 }
 
+Job Runner::join(const model::ExportRequest& request, const std::string& share) {
+  Job job = tools_.store.createJob(request, core::newUuid(), model::makePlan(request), share);
+  requireSameRequest(job, request, share, tools_.clock.now());
+  return job;
+}
+
 Outcome Runner::advance(JobId job, const RunOptions& options, std::stop_token stop) {
-  return JobRun(tools_, job, options, std::move(stop)).toTheEnd();
+  const auto run = [&] { return JobRun(tools_, job, options, stop).toTheEnd(); };
+  if (tools_.share == nullptr || tools_.store.load(job).share.empty()) return run();
+  return runShared(tools_, job, options.joins, run, stop);
 }
 
 void Runner::requireSame(const Job& job, const Surroundings& now) {

@@ -331,7 +331,7 @@ void record(StepContext& context, const std::vector<Batch>& batches, const std::
   context.tools.store.addEvent(context.job.id, context.step.name, what, text);
   context.tools.store.finishStep(context.job.id, model::StepName::selectBatches, {.batches = batches});
   // Those that are held are of the batches before.
-  context.run.folders.clear();
+  context.run.letGoOfFolders();
 }
 
 std::string namesOf(const std::vector<Batch>& batches) {

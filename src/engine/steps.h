@@ -3,6 +3,7 @@
 /// wait, and after a crash, until it says that the step is done.
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <set>
@@ -41,7 +42,10 @@ struct RunState {
   unsigned relistings = 0;                      ///< How often files were listed again because they had changed.
   bool fewDescriptorsTold = false;
   bool acceptRows = false;  ///< As RunOptions::acceptRows.
-  unsigned polls = 0;       ///< Of the current step, in this run.
+  /// Another worker has the lock of the job, and with it the folders: this one only fetches files.
+  bool helps = false;
+  std::optional<bool> folds = {};  ///< Whether the file system takes different names for the same, once asked.
+  unsigned polls = 0;              ///< Of the current step, in this run.
   core::SteadyTime waitingSince = {};
   /// Files that an earlier run brought, by row, in order: what lies there now is held against their hashes before it
   /// counts. Empty once that is done.
@@ -57,6 +61,14 @@ struct RunState {
   Growth growth = {};
   /// Folders of the job's batches: held from the first byte written until the manifest is.
   core::DirectoryLocks folders = {};
+  std::list<HeldLock> foldersOnServer = {};  ///< The same, where several hosts share a database.
+  bool holdsFolders = false;
+
+  void letGoOfFolders() {
+    folders.clear();
+    foldersOnServer.clear();
+    holdsFolders = false;
+  }
 };
 
 struct StepContext {
@@ -80,6 +92,8 @@ Turn awaitExport(StepContext& context);
 Turn selectBatches(StepContext& context);
 /// Two steps on record, one piece of work: a file is fetched as soon as it is listed and its path can be relied on.
 Turn listAndDownload(StepContext& context);
+/// Of a shared job whose files are listed, by a worker that is not its head: returns when none is free any more.
+void helpFetching(StepContext& context);
 Turn verifyFiles(StepContext& context);
 Turn deleteDataset(StepContext& context);
 

@@ -12,6 +12,7 @@
 #include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
+#include "caiexport/store/share_store.h"
 #include "folders.h"
 #include "replacing.h"
 
@@ -33,6 +34,11 @@ constexpr int kMostRounds = 20;
 HeldLock lockOf(core::Locks& locks, std::int64_t source, const store::SyncPlace& place) {
   return {locks, kFirstSyncLock + source, "dataset '" + place.dataset.value() + "' is being synced",
           "under cron this is harmless: the next run continues"};
+}
+
+/// The key of a batch's job.
+std::string shareOf(const SyncRequest& request, const BatchId& batch) {
+  return request.share.empty() ? std::string() : request.share + "/" + batch.value();
 }
 
 /// One call of Sync::run.
@@ -192,7 +198,7 @@ class SyncRun {
                         before.layout == request.layout;
       if (same) return *failed;
     }
-    return tools_.store.createJob(request, core::newUuid(), model::makePlan(request)).id;
+    return tools_.store.createJob(request, core::newUuid(), model::makePlan(request), shareOf(request_, batch.id)).id;
   }
 
   /// Whether there is nothing to fetch: all people may be gone from what replaces a batch.
@@ -389,7 +395,26 @@ Sync::Sync(Tools tools, store::SyncStore& records, RunJob run, SyncEvents events
     : tools_(std::move(tools)), records_(records), runJob_(std::move(run)), events_(std::move(events)) {}
 
 SyncResult Sync::run(const SyncRequest& request, std::stop_token stop) {
-  return SyncRun(tools_, records_, runJob_, events_, request, std::move(stop)).toTheEnd();
+  constexpr core::Duration kLookEvery = std::chrono::milliseconds(250);
+  if (request.share.empty()) return SyncRun(tools_, records_, runJob_, events_, request, stop).toTheEnd();
+  const std::int64_t source = records_.sourceNumber(placeOf(request.job));
+  for (;;) {
+    try {
+      if (!syncHolder(tools_.jobLocks, source)) {
+        return SyncRun(tools_, records_, runJob_, events_, request, stop).toTheEnd();
+      }
+    } catch (const Error& error) {
+      // Another worker was quicker.
+      if (error.category() != Category::busy || !syncHolder(tools_.jobLocks, source)) throw;
+    }
+    const std::optional<JobId> job = tools_.share->underWay(request.job, request.share + "/");
+    if (job) {
+      const std::optional<Error> error = runJob_(*job).error;
+      // What became of the job is for the worker that made it to tell; what keeps this one from helping is not.
+      if (error && holderOf(tools_.jobLocks, *job)) throw *error;
+    }
+    if (!tools_.clock.sleep(kLookEvery, stop)) throw core::Interrupted();
+  }
 }
 
 }  // namespace caiexport::engine

@@ -421,6 +421,14 @@ Rows verified(StepContext& context) {
   }
 }
 
+/// All files are here, and who has lost one to another worker writes no more.
+void removeWhatWorkersLeft(StepContext& context) {
+  if (context.job.share.empty()) return;
+  for (const model::Batch& batch : context.job.batches) {
+    removeFencedParts(context.tools.files, folderOf(context.job, batch.id), transfer::partTagOf(context.job.uuid));
+  }
+}
+
 void writeManifests(StepContext& context) {
   for (const model::Batch& batch : context.job.batches) {
     writeManifest(context.job, batch, context.tools.store, context.tools.files);
@@ -447,6 +455,7 @@ Turn verifyFiles(StepContext& context) {
   // What an earlier try found wrong is fetched again first.
   if (hasFailedFile(context)) fetchMissing(context, context.step.name);
   const Rows records = verified(context);
+  removeWhatWorkersLeft(context);
   writeManifests(context);
   context.run.verifiedHere = true;
   const auto tell = [&](std::string_view text) { context.tools.observer.notice(text); };

@@ -92,7 +92,11 @@ void savePart(Database& database, std::int64_t file, const model::PartFacts& fac
 
 void startAgain(Database& database, std::int64_t file) {
   deleteRanges(database, file);
-  Query(database, "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL WHERE id = ?").with(file).run();
+  // Whoever fetches it now fetches what is not listed any more.
+  Query(database,
+        "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL, worker = NULL, fence = NULL WHERE id = ?")
+      .with(file)
+      .run();
 }
 
 /// A name that is ours in the batch's folder: the platform's file of that name is never there, not even for a while.
@@ -280,13 +284,20 @@ void deleteRangesOf(Database& database, std::span<const JobStore::Downloaded> fi
   for (const std::int64_t file : found) deleteRanges(database, file);
 }
 
+template <class Rows>
+std::vector<std::int64_t> numbersOf(const Rows& rows) {
+  std::vector<std::int64_t> numbers;
+  for (const auto& row : rows) numbers.push_back(row.file);
+  return numbers;
+}
+
 void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> files) {
   deleteRangesOf(database, files);
   // Its own value last, so that the others are taken for of its type.
   std::string sha256 = "CASE id";
   for (std::size_t n = 0; n < files.size(); ++n) sha256 += " WHEN ? THEN ?";
-  Query update(database, "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, sha256 = " + sha256 +
-                             " ELSE sha256 END, unproven = CASE WHEN id IN (" + repeated("?", files.size()) +
+  Query update(database, "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, worker = NULL, sha256 = " +
+                             sha256 + " ELSE sha256 END, unproven = CASE WHEN id IN (" + repeated("?", files.size()) +
                              ") THEN 1 ELSE 0 END WHERE id IN (" + repeated("?", files.size()) + ")");
   int index = 0;
   for (const JobStore::Downloaded& file : files) {
@@ -519,6 +530,7 @@ std::vector<model::FileRecord> JobStore::filesOnceListed(model::JobId job, std::
 void JobStore::markStarted(std::span<const std::int64_t> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "markStarted", [&] {
+    requireHeld(database_, files, Holder::fetcher);
     inPieces(files, [&](std::span<const std::int64_t> piece) {
       Query update(database_,
                    "UPDATE file"
@@ -536,6 +548,7 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
 
 void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange> done, const model::PartFacts& facts) {
   recorded(database_, probe_, "recordRanges", [&] {
+    requireHeld(database_, {&file, 1}, Holder::fetcher);
     saveRanges(database_, file, done, facts);
     touchJobOf(database_, file, clock_.now());
   });
@@ -544,6 +557,7 @@ void JobStore::recordRanges(std::int64_t file, std::span<const model::ByteRange>
 void JobStore::recordDownloaded(std::span<const Downloaded> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordDownloaded", [&] {
+    requireHeld(database_, numbersOf(files), Holder::fetcher);
     inPieces(files, [&](std::span<const Downloaded> piece) { saveDownloaded(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
@@ -552,6 +566,7 @@ void JobStore::recordDownloaded(std::span<const Downloaded> files) {
 void JobStore::recordVerified(std::span<const Verified> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordVerified", [&] {
+    requireHeld(database_, numbersOf(files), Holder::head);
     inPieces(files, [&](std::span<const Verified> piece) { saveVerified(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
@@ -559,6 +574,7 @@ void JobStore::recordVerified(std::span<const Verified> files) {
 
 void JobStore::recordFileFailed(std::int64_t file) {
   recorded(database_, probe_, "recordFileFailed", [&] {
+    requireHeld(database_, {&file, 1}, Holder::head);
     failFile(database_, file);
     touchJobOf(database_, file, clock_.now());
   });
@@ -566,6 +582,7 @@ void JobStore::recordFileFailed(std::int64_t file) {
 
 void JobStore::recordWrong(model::JobId job, model::StepName step, std::span<const Wrong> files) {
   recorded(database_, probe_, "recordWrong", [&] {
+    requireHeld(database_, numbersOf(files), Holder::head);
     const core::TimePoint now = clock_.now();
     for (const Wrong& file : files) {
       failFile(database_, file.file);
@@ -577,6 +594,7 @@ void JobStore::recordWrong(model::JobId job, model::StepName step, std::span<con
 
 void JobStore::forgetRanges(std::int64_t file) {
   recorded(database_, probe_, "forgetRanges", [&] {
+    requireHeld(database_, {&file, 1}, Holder::fetcher);
     deleteRanges(database_, file);
     Query(database_, "UPDATE file SET state = 'pending' WHERE id = ? AND state = 'partial'").with(file).run();
     touchJobOf(database_, file, clock_.now());

@@ -301,6 +301,10 @@ void History::forEachFile(model::JobId job, const std::function<void(const model
   }
 }
 
+std::vector<WorkerView> History::workers(model::JobId job) {
+  return workersOf(database_, job);
+}
+
 void History::forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit) {
   const OneView view(database_);
   std::int64_t after = 0;

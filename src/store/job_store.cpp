@@ -270,16 +270,23 @@ JobStore::JobStore(Database& database, core::Clock& clock, Probe probe)
 // --- the job
 
 model::Job JobStore::createJob(const model::ExportRequest& request, std::string_view uuid,
-                               std::span<const model::StepName> plan) {
+                               std::span<const model::StepName> plan, std::string_view share) {
   return recorded(database_, probe_, "createJob", [&] {
+    if (!share.empty()) {
+      oneAtATime(database_);
+      Query known(database_, "SELECT id FROM job WHERE org_id = ? AND sandbox = ? AND share = ?");
+      if (known.with(request.orgId, request.sandbox, share).next()) {
+        return loadJob(database_, model::JobId(known.integer(0))).value();
+      }
+    }
     Query insert(database_,
                  "INSERT INTO job (uuid, kind, source_id, org_id, sandbox, output, status, dataset_id,"
-                 " created_at, updated_at, version)"
-                 " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)"
+                 " created_at, updated_at, version, share)"
+                 " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)"
                  " RETURNING id");
     const core::TimePoint now = clock_.now();
     insert.with(uuid, nameOf(request.kind), request.sourceId, request.orgId, request.sandbox, request.output.string(),
-                orNull(initialDataset(request)), now, now, core::programVersion());
+                orNull(initialDataset(request)), now, now, core::programVersion(), orNull(share));
     insert.next();
     const auto id = model::JobId(insert.integer(0));
     insert.next();

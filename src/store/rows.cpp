@@ -93,7 +93,7 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
             " files, bytes, records, reported_profiles,"
             " cancel_requested, cancelled, created_at, updated_at, finished_at,"
             " error_category, error_message, error_request_id, error_hint, evaluated_at,"
-            " evaluation_since, expected_profiles, version"
+            " evaluation_since, expected_profiles, version, share"
             " FROM job"
             " JOIN request ON request.job = job.id"
             " WHERE job.id = ?");
@@ -127,6 +127,7 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.evaluationSince = row.optionalTime(26);
   job.expectedProfiles = row.optionalSize(27);
   job.version = row.text(28);
+  job.share = row.text(29);
   job.steps = loadSteps(database, id);
   job.batches = loadBatches(database, id);
   return job;

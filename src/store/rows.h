@@ -1,7 +1,9 @@
 #pragma once
 /// What all parts of the store share: the frame of every reading and writing function, and rows to values and back.
 
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -85,6 +87,18 @@ inline model::Replacement readReplacement(const Query& row) {
   replacement.done = row.flag(5);
   return replacement;
 }
+
+// --- Files of a job that several workers do (share_store.cpp); of others, and in a file's database, nothing of it
+// costs.
+
+/// Who writes of a file: one who fetches it, or the head of the job, of files that are here.
+enum class Holder { fetcher, head };
+/// The one condition of every write to rows of `file`: that no other worker holds them, and, of a shared job, that who
+/// fetches a file holds it, and that it is not finished. Error(unavailable), nothing is written then. In a writing
+/// transaction.
+void requireHeld(Database& database, std::span<const std::int64_t> files, Holder holder);
+/// For PostgreSQL: {1,2,3}
+std::string arrayOf(std::span<const std::int64_t> numbers);
 
 /// Sums the files of the job up from those of its batches.
 void sumUpJob(Database& database, model::JobId job);

@@ -39,12 +39,13 @@ constexpr std::uint64_t kPortionsPerSecond = 64;
 
 ConcurrencyController::ConcurrencyController(Limits limits)
     : limits_(limits),
+      ceiling_(limits.adapts ? std::max(limits.most, 1U) : std::max(1U, std::min(limits.start, limits.most))),
       limit_(std::max(1U, std::min(limits.start, limits.most))),
       phase_(limits.adapts ? Phase::settling : Phase::holding),
       before_(limit_),
       recoverTo_(limit_),
       holdFor_(kFirstHold) {
-  limits_.most = limits.adapts ? std::max(limits.most, 1U) : limit_;
+  limits_.most = ceiling_;
 }
 
 void ConcurrencyController::expectLatency(std::chrono::nanoseconds latency) {
@@ -88,6 +89,21 @@ bool ConcurrencyController::throttled(core::SteadyTime at) {
 }
 
 bool ConcurrencyController::neverMoreThan(unsigned most) {
+  ceiling_ = std::min(ceiling_, most);
+  return lower(most);
+}
+
+bool ConcurrencyController::atMost(unsigned most) {
+  const unsigned wanted = std::clamp(most, 1U, ceiling_);
+  if (wanted <= limits_.most) return lower(wanted);
+  limits_.most = wanted;
+  // Whether more of them pay is found out at once, not when the last finding has grown old.
+  holdFor_ = core::Duration::zero();
+  if (limits_.adapts || phase_ == Phase::recovering) return false;
+  return std::exchange(limit_, wanted) != wanted;
+}
+
+bool ConcurrencyController::lower(unsigned most) {
   limits_.most = std::min(limits_.most, most);
   recoverTo_ = std::min(recoverTo_, most);
   before_ = std::min(before_, most);
@@ -123,7 +139,7 @@ bool ConcurrencyController::measure(const ThroughputSample& sample) {
 
 bool ConcurrencyController::hold(const ThroughputSample& sample) {
   if (!limits_.adapts || limit_ >= limits_.most || sample.at - *phaseSince_ < holdFor_) return false;
-  holdFor_ = std::min<core::Duration>(holdFor_ * 2, kLongestHold);
+  holdFor_ = std::clamp<core::Duration>(holdFor_ * 2, kFirstHold, kLongestHold);
   phase_ = Phase::measuring;
   beginWindow(sample);
   return false;

@@ -54,10 +54,13 @@ class ConcurrencyController {
   bool throttled(core::SteadyTime at);
   /// From now on; returns whether the limit changed.
   bool neverMoreThan(unsigned most);
+  /// Until the next such call, also where the number is fixed; returns whether the limit changed.
+  bool atMost(unsigned most);
 
  private:
   enum class Phase { settling, measuring, holding, recovering };
 
+  bool lower(unsigned most);
   bool settle(const ThroughputSample& sample);
   bool measure(const ThroughputSample& sample);
   bool hold(const ThroughputSample& sample);
@@ -70,6 +73,7 @@ class ConcurrencyController {
   void beginWindow(const ThroughputSample& sample);
 
   Limits limits_;
+  unsigned ceiling_;  ///< What atMost() can't raise it above.
   unsigned limit_;
   Phase phase_;
   unsigned before_;                  ///< The limit that `base_` was measured at.

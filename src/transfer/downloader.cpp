@@ -39,6 +39,7 @@ class DownloadRun {
 
  private:
   void serve(ItemFeed& feed);
+  void allowConnections(const ItemFeed& feed);
   void takeItems(ItemFeed& feed);
   bool isDone() const;
   void deliver(const std::vector<Result>& results);
@@ -91,6 +92,7 @@ void DownloadRun::serve(ItemFeed& feed) {
     woken_ = true;
     run_.served.notify_one();
   });
+  allowConnections(feed);
   while (true) {
     std::vector<Result> results;
     bool woken = false;
@@ -107,9 +109,19 @@ void DownloadRun::serve(ItemFeed& feed) {
       wants = workers_.wantsItem();
     }
     deliver(results);
-    if (woken) feed.attend();
+    if (woken) {
+      feed.attend();
+      allowConnections(feed);
+    }
     if (wants) takeItems(feed);
   }
+}
+
+void DownloadRun::allowConnections(const ItemFeed& feed) {
+  const std::optional<unsigned> most = feed.mostConnections();
+  if (!most) return;
+  const std::lock_guard lock(run_.mutex);
+  workers_.connections().allow(*most);
 }
 
 void DownloadRun::takeItems(ItemFeed& feed) {

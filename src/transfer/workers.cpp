@@ -103,11 +103,16 @@ void Connections::observe(core::SteadyTime now) {
 }
 
 void Connections::throttled(core::SteadyTime now) {
+  ++run_.progress.throttled;
   if (controller_.throttled(now)) changed("throttled");
 }
 
 void Connections::halve() {
   if (controller_.neverMoreThan(std::max(1U, limit() / 2))) changed("descriptors");
+}
+
+void Connections::allow(unsigned most) {
+  if (controller_.atMost(most)) changed("share");
 }
 
 void Connections::changed(std::string_view reason) {

@@ -59,6 +59,8 @@ class Connections {
   void throttled(core::SteadyTime now);
   /// Half of them, for good.
   void halve();
+  /// Until the next such call.
+  void allow(unsigned most);
   /// One worker more, if there is one: it wakes the next when it finds more than it takes.
   void wakeForWork();
   std::vector<std::jthread>& threads() { return threads_; }

@@ -29,6 +29,9 @@ class Client;
 namespace caiexport::reader {
 class ParquetReader;
 }
+namespace caiexport::store {
+class ShareStore;
+}
 
 namespace caiexport::engine {
 
@@ -61,6 +64,8 @@ struct Tools {
   std::function<std::unique_ptr<reader::ParquetReader>()> openReader;
   transfer::DownloadSettings download = {};
   core::RetryPolicy retry = {};
+  /// Where several workers may do one job: a database on a server.
+  store::ShareStore* share = nullptr;
   /// How long the platform's lists are looked at, after an answer was lost, before something is done again.
   core::Duration lookUp = std::chrono::seconds(30);
 };
@@ -68,6 +73,7 @@ struct Tools {
 struct RunOptions {
   bool leaveAtWait = false;  ///< `--no-wait`: return once the platform is at work.
   bool acceptRows = false;   ///< `--accept-rows`: rows that are not as many as were promised are no error.
+  bool joins = false;        ///< `--share`: a job that has failed for good is not tried anew, only told of.
 };
 
 /// How a run ended. `error` is nothing when the job succeeded, or was left waiting as asked.
@@ -98,10 +104,14 @@ class Runner {
 
   /// Records a new job; nothing is sent yet.
   model::Job create(const model::ExportRequest& request);
+  /// The job that the workers of that key do together; made if there is none. Error(usage) that names the difference if
+  /// it was made for another request.
+  model::Job join(const model::ExportRequest& request, const std::string& share);
 
-  /// Runs the job until it is done, failed, blocked, cancelled, interrupted or left waiting. Failures of the job are in
-  /// the outcome and in the database. Throws core::Error only when nothing of it could be recorded: busy (another
-  /// process runs it), notFound (no such job), io (the database).
+  /// Runs the job until it is done, failed, blocked, cancelled, interrupted or left waiting; of a shared job, this
+  /// worker's part of it, and waits for the others. Failures of the job are in the outcome and in the database. Throws
+  /// core::Error only when nothing of it could be recorded: busy (another process runs it), notFound (no such job), io
+  /// (the database).
   Outcome advance(model::JobId job, const RunOptions& options, std::stop_token stop);
 
   /// Error(config) that names both if the job was made for another organisation, sandbox or platform.

@@ -27,6 +27,7 @@ struct SyncRequest {
   model::ExportRequest job = {};                      ///< Of its jobs, but for the batch.
   std::optional<model::ReplaceAction> replayed = {};  ///< Nothing: aside, or delete after a privacy deletion.
   std::optional<core::Duration> maxAge = {};          ///< Of the newest batch.
+  std::string share = {};  ///< The key of workers who do this together: each batch is a shared job of theirs.
 };
 
 /// What the request keeps in step.
@@ -115,7 +116,8 @@ class Sync {
 
   /// Goes on where an earlier run stopped, however it stopped. A batch that fails for a reason of its own does not keep
   /// newer ones from coming; the mark stays before it. So with one that may concern all (the platform is out of reach,
-  /// the disk refuses), unless the next batch meets the like. Error(busy) if another process syncs this dataset.
+  /// the disk refuses), unless the next batch meets the like. Error(busy) if another process syncs this dataset; with a
+  /// `share`, its jobs are helped with until it has ended, and then looked whether anything is left.
   SyncResult run(const SyncRequest& request, std::stop_token stop);
 
  private:

@@ -79,6 +79,7 @@ struct Batch {
 struct Job {
   JobId id = {};
   std::string uuid = {};
+  std::string share = {};    ///< The key by which several workers do it together; empty: one does.
   std::string version = {};  ///< Of the caiexport that made it; empty for jobs of those that did not write it down.
   ExportRequest request = {};
   std::vector<Step> steps = {};  ///< In the order of the plan.

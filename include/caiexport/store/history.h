@@ -11,6 +11,7 @@
 
 #include "caiexport/model/job.h"
 #include "caiexport/model/replacement.h"
+#include "caiexport/store/share_store.h"
 #include "caiexport/store/sync_store.h"
 
 namespace caiexport::store {
@@ -59,6 +60,8 @@ class History {
   std::optional<JobView> newestWithFiles();
   /// In the order of listing; streamed.
   void forEachFile(model::JobId job, const std::function<void(const model::FileRecord&)>& visit);
+  /// Of a shared job: who works on it now.
+  std::vector<WorkerView> workers(model::JobId job);
   void forEachEvent(model::JobId job, const std::function<void(const model::Event&)>& visit);
 
   /// Those of the job's batches that `sync` found superseded in the job's folder.

@@ -50,8 +50,9 @@ class JobStore {
   JobStore(Database& database, core::Clock& clock, Probe probe = {});
 
   // --- the job
+  /// With a `share`: unless the organisation and sandbox have a job of that key already, then that one as it is.
   model::Job createJob(const model::ExportRequest& request, std::string_view uuid,
-                       std::span<const model::StepName> plan);
+                       std::span<const model::StepName> plan, std::string_view share = {});
   /// Error(notFound) if there is none.
   model::Job load(model::JobId job);
   std::optional<model::Job> find(model::JobId job);

@@ -115,7 +115,8 @@ struct DownloadProgress {
   std::atomic<std::uint64_t> totalFiles = 0;
   std::atomic<std::uint64_t> filesCompleted = 0;
   std::atomic<std::uint64_t> filesFailed = 0;
-  std::atomic<unsigned> connections = 0;  ///< Busy now.
+  std::atomic<unsigned> connections = 0;     ///< Busy now.
+  std::atomic<std::uint64_t> throttled = 0;  ///< Answers of a server that asked for fewer requests.
   std::atomic<std::uint64_t> retries = 0;
 };
 
@@ -145,6 +146,9 @@ class ItemFeed {
   /// How long the source takes to answer a small request, if that is known when the first item is. Where this is long,
   /// the run begins with more connections, unless their number is fixed.
   virtual std::optional<std::chrono::nanoseconds> latency() const { return std::nullopt; }
+  /// How many connections may be open from now on, where others share them with this process; asked first of all, and
+  /// after each attend(). Nothing: as many as the settings allow.
+  virtual std::optional<unsigned> mostConnections() const { return std::nullopt; }
   /// Last of all, however the run ends. Must not throw.
   virtual void end() {}
 };

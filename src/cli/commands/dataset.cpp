@@ -102,11 +102,12 @@ CommandEnd runDataset(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
   parsed.request.layout = configuration.layout();
+  const std::optional<std::string> share = configuration.share();
   if (parsed.dryRun) return previewDataset(configuration, parsed.request, parsed.format, context);
 
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
-  return makeAndRun(session, parsed.request, {}, parsed.format, context);
+  return makeAndRun(session, parsed.request, {}, parsed.format, context, share);
 }
 
 }  // namespace caiexport::cli

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/text.h"
@@ -232,11 +233,15 @@ CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   parsed.request.output = configuration.output();
   parsed.request.layout = configuration.layout();
+  const std::optional<std::string> share = configuration.share();
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
   const engine::Tools tools = session.tools();
-  const engine::ReuseLock reuse(tools.jobLocks, parsed.request);
-  return makeAndRun(session, parsed.request, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context);
+  // The workers of one key are one: their head takes it.
+  std::optional<engine::ReuseLock> reuse;
+  if (!share) reuse.emplace(tools.jobLocks, parsed.request);
+  return makeAndRun(session, parsed.request, {.leaveAtWait = !parsed.request.segment.wait}, parsed.format, context,
+                    share);
 }
 
 }  // namespace caiexport::cli

@@ -33,6 +33,7 @@ std::string followLine(const store::JobView& view, store::History& history) {
   const auto step = model::currentStep(job.steps);
   std::string line = "job " + std::to_string(model::numberOf(job.id)) + ": " + std::string(model::nameOf(view.status));
   if (step) line += ", " + std::string(model::nameOf(*step));
+  if (!job.share.empty()) line += ", " + counted(history.workers(job.id).size(), "worker", "workers");
   if (job.fileCount == 0) return line;
   const store::History::Arrived arrived = history.arrived(job.id);
   return line + "; " + grouped(arrived.files) + " of " + counted(job.fileCount, "file", "files") + " here, " +

@@ -342,6 +342,7 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   try {
     job.output = configuration.output();
     job.layout = configuration.layout();
+    parsed.request.share = configuration.share().value_or("");
     opened.emplace(configuration, context);
   } catch (const core::Error& error) {
     recordFailedStart(configuration, job, error);

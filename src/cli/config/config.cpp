@@ -16,6 +16,7 @@
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "settings.h"
+#include "share_key.h"
 
 namespace caiexport::cli {
 
@@ -381,6 +382,10 @@ model::Layout Configuration::layout() {
   const Setting setting = *find("layout");
   if (const auto layout = model::layoutFrom(setting.value)) return *layout;
   throwBad(setting, "'" + core::printable(setting.value, 40) + "' is neither plain nor hive");
+}
+
+std::optional<std::string> Configuration::share() {
+  return shareKey(options_, environment_, database());
 }
 
 std::optional<fs::path> Configuration::tokenCache() const {

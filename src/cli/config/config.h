@@ -117,6 +117,8 @@ class Configuration {
   PlatformSettings platform();
   /// Number of connections, rate and retries.
   transfer::DownloadSettings download();
+  /// See share_key.h.
+  std::optional<std::string> share();
   /// Nothing where there is no home.
   std::optional<std::filesystem::path> tokenCache() const;
 

@@ -150,8 +150,8 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
      .command = true},
 });
 
-/// These say where the others are, so they stand in no profile.
-constexpr std::array<SettingSpec, 2> kPlaces{{
+/// These say where the others are, or are another word each time, so they stand in no profile.
+constexpr std::array<SettingSpec, 3> kPlaces{{
     {.environment = "CAIEXPORT_CONFIG",
      .option = "config",
      .otherwise = "$XDG_CONFIG_HOME/caiexport/config.ini",
@@ -164,6 +164,13 @@ constexpr std::array<SettingSpec, 2> kPlaces{{
      .help = "the section of the config file",
      .place = OptionPlace::global,
      .argument = "NAME"},
+    {.environment = "CAIEXPORT_SHARE",
+     .option = "share",
+     .otherwise = "one worker",
+     .help = "do the job together with all workers of this key, on a database that all of them reach; auto takes the "
+             "number or name that the engine gives to the tasks that it started together",
+     .place = OptionPlace::workers,
+     .argument = "KEY|auto"},
 }};
 
 constexpr std::array<Option, 1> kPlatformAlone{{
@@ -265,6 +272,11 @@ OptionGroup globalGroup() {
 OptionGroup runGroup() {
   static const Options options(OptionPlace::run, kRunAlone);
   return {"Run", options.all()};
+}
+
+OptionGroup workersGroup() {
+  static const Options options(OptionPlace::workers, {});
+  return {"Workers", options.all()};
 }
 
 OptionGroup transferGroup() {

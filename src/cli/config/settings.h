@@ -16,7 +16,7 @@
 namespace caiexport::cli {
 
 /// Where a setting stands among the options of a command.
-enum class OptionPlace { none, platform, global, transfer, run };
+enum class OptionPlace { none, platform, global, transfer, run, workers };
 
 /// One setting. A name is empty where there is no such way to give it.
 struct SettingSpec {
@@ -50,6 +50,8 @@ OptionGroup platformGroup();
 OptionGroup globalGroup();
 OptionGroup transferGroup();
 OptionGroup runGroup();
+/// Of commands that make a job which several workers may do.
+OptionGroup workersGroup();
 /// How files are fetched alone, for commands whose --output is another one.
 OptionGroup connectionGroup();
 

@@ -212,6 +212,10 @@ const std::vector<JobField>& jobFields() {
        .formats = Formats::jsonIfKnown,
        .fact = "expected",
        .told = expectedText},
+      {.name = "share",
+       .value = [](const JobView& v) { return known(v.job.share); },
+       .formats = Formats::jsonIfKnown,
+       .fact = "shared by"},
   };
   return fields;
 }

@@ -82,6 +82,16 @@ reader::Table eventTable(const model::Job& job, store::History& history, std::ui
           .rows = {newest.begin(), newest.end()}};
 }
 
+reader::Table workerTable(std::span<const store::WorkerView> workers) {
+  reader::Table table{
+      .columns = {{"host", "", false}, {"process", "", true}, {"files under way", "", true}, {"", "", false}}};
+  for (const store::WorkerView& worker : workers) {
+    table.rows.push_back({core::printable(worker.host, 60), std::to_string(worker.process), grouped(worker.files),
+                          worker.head ? "head: lists, verifies" : ""});
+  }
+  return table;
+}
+
 std::string nextCommand(const store::JobView& view) {
   using enum model::JobStatus;
   const std::string job = std::to_string(model::numberOf(view.job.id));
@@ -247,6 +257,8 @@ std::string showText(const store::JobView& view, store::History& history, std::s
   out += jobFacts(view, history.replacementsOf(job), width);
   if (job.error) appendError(out, *job.error, width);
   appendTable(out, "Steps", stepTable(job), width);
+  const std::vector<store::WorkerView> workers = history.workers(job.id);
+  if (!workers.empty()) appendTable(out, "Workers", workerTable(workers), width);
   std::uint64_t files = 0;
   const reader::Table fileRows = fileTable(job, history, files);
   if (files > 0) appendTable(out, "Files", fileRows, width);
@@ -288,6 +300,18 @@ void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, 
     json.endArray();
     json.key("replaced");
     writeReplacements(json, replaced);
+  }
+  if (detail == JobDetail::everything && !job.share.empty()) {
+    json.key("workers").beginArray();
+    for (const store::WorkerView& worker : history.workers(job.id)) {
+      json.beginObject();
+      json.key("host").value(worker.host);
+      json.key("process").value(worker.process);
+      json.key("head").value(worker.head);
+      json.key("files_under_way").value(worker.files);
+      json.endObject();
+    }
+    json.endArray();
   }
   if (detail == JobDetail::everything) {
     json.key("events").beginArray();
