@@ -168,6 +168,16 @@ class Job:
         world.postgresql.run("psql", "-d", "postgres", "-qc", f"CREATE DATABASE job{number}")
         self.ask(NOTE_EFFECTS)
 
+    def settings_of_scripts(self, variable):
+        """For the scripts of packaging/engines, as they are: `caiexport` there goes to the host of the number in the variable."""
+        own = self.folder / "bin"
+        own.mkdir()
+        hosts = "".join(f"{number}) exec {shlex.join(self.world.hosts.inside(number % 4))} {self.program} \"$@\" ;;\n"
+                        for number in range(5))
+        (own / "caiexport").write_text(f"#!/bin/bash\ncase ${variable} in\n{hosts}esac\n")
+        (own / "caiexport").chmod(0o755)
+        return {**self.settings, "CAIEXPORT_LEASE": "3s", "CAIEXPORT_SHARE": self.key, "PATH": f"{own}:{services.PATH}"}
+
     def ask(self, sql):
         done = subprocess.run(["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql], env=self.settings, text=True,
                               capture_output=True, check=False)
@@ -295,18 +305,22 @@ class Modes:
         return job.wait()
 
     @staticmethod
+    def by_parallel(job, after):
+        """As workers of GNU parallel, one of which is killed. The code is that of the whole."""
+        began = time.monotonic()
+        script = subprocess.Popen([ENGINES / "parallel.sh", *job.words[3:]], env=job.settings_of_scripts("PARALLEL_SEQ"),
+                                  cwd=job.folder, stdin=subprocess.DEVNULL)
+        services.wait_for(f"{after} files", lambda: job.effects() >= after or script.poll() is not None, 600)
+        services.send(next(pid for pid in services.descendants(script.pid) if services.name_of(pid) == "caiexport"),
+                      signal.SIGKILL)
+        services.wait_for("parallel", lambda: script.poll() is not None, 600)
+        return job.outcome(time.monotonic() - began)._replace(codes=[script.returncode])
+
+    @staticmethod
     def by_slurm(job, after):
         """As a Slurm array: one task is killed, one is requeued, and the node of one dies."""
         with services.Slurm(job.folder) as slurm:
-            own = job.folder / "bin"
-            own.mkdir()
-            # Each task to the host of its number, with the script as it is.
-            cases = "".join(f"{number}) exec {shlex.join(job.world.hosts.inside(number))} {job.program} \"$@\" ;;\n"
-                            for number in range(4))
-            (own / "caiexport").write_text(f"#!/bin/bash\ncase $SLURM_ARRAY_TASK_ID in\n{cases}esac\n")
-            (own / "caiexport").chmod(0o755)
-            environment = {**job.settings, **slurm.settings, "CAIEXPORT_LEASE": "3s", "CAIEXPORT_SHARE": job.key,
-                           "PATH": f"{own}:{services.PATH}"}
+            environment = {**job.settings_of_scripts("SLURM_ARRAY_TASK_ID"), **slurm.settings}
             began = time.monotonic()
             submitted = subprocess.run(["sbatch", "--parsable", ENGINES / "slurm.sh", *job.words[3:]], env=environment,
                                        cwd=job.folder, stdout=subprocess.PIPE, text=True, check=True)
@@ -347,9 +361,3 @@ def run_apart(world, count):
 
 def sha256_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def can_share(program):
-    """Whether it is a program that knows the option."""
-    done = subprocess.run([program, "dataset", "--help"], text=True, capture_output=True, check=False)
-    return "--share" in done.stdout

@@ -24,8 +24,6 @@ class Workers(unittest.TestCase):
         why = namespaces.why_no_links()
         if not why and services.PostgreSQL.missing():
             why = "not installed: postgresql"
-        if not why and not scale_out.can_share(f"{programs}/caiexport"):
-            why = "the program has no --share yet"
         if why:
             raise unittest.SkipTest(why)
         folder = tempfile.TemporaryDirectory()
@@ -91,3 +89,10 @@ class Workers(unittest.TestCase):
         outcome = scale_out.Modes.by_slurm(job, SOME)
         self.assert_whole(outcome, job)
         self.assertEqual(outcome.codes, ["FAILED 0:9", "COMPLETED 0:0", "COMPLETED 0:0", "COMPLETED 0:0"])
+
+    @unittest.skipUnless(services.find("parallel"), "not installed: parallel")
+    def test_as_workers_of_parallel_one_of_which_is_killed(self):
+        job = self.world.job()
+        outcome = scale_out.Modes.by_parallel(job, SOME)
+        self.assert_whole(outcome, job)
+        self.assertEqual(outcome.codes, [0])
