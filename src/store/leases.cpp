@@ -73,7 +73,7 @@ class Leases::Heart {
   enum class Renewed { yes, no, unknown };
   Renewed renew() noexcept {
     try {
-      if (!server_) server_ = std::make_unique<Postgres>(location_, Postgres::Access::readWrite);
+      if (!server_) server_ = std::make_unique<Postgres>(location_, Postgres::Access::readWrite, location_.lease / 3);
       const std::string until = kNow + " + " + std::to_string(location_.lease.count());
       return server_->changed("UPDATE worker SET until = " + until + " WHERE id = " + std::to_string(worker_) +
                               " AND until > " + kNow) == 1

@@ -41,7 +41,7 @@ bool isIn(std::string_view state, std::initializer_list<std::string_view> states
 
 bool isLoopback(std::string_view host) {
   return host.empty() || host.front() == '/' || host.front() == '@' || host == "localhost" || host == "::1" ||
-         host.starts_with("127.");
+         (host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos);
 }
 
 struct FreeOptions {
@@ -79,9 +79,9 @@ std::string stateIn(std::string_view message) {
   return {};
 }
 
-/// Without the lines of the server's source that come with it.
-std::string_view withoutDetails(std::string_view message) {
-  return message.substr(0, std::min(message.find("\nLOCATION:"), message.size()));
+/// Without advice, and the lines of the server's source that come with it.
+std::string_view firstLine(std::string_view message) {
+  return message.substr(0, std::min(message.find('\n'), message.size()));
 }
 
 std::string hintFor(const PostgresError& error) {
@@ -147,7 +147,7 @@ void Postgres::Free::operator()(pg_conn* connection) const noexcept {
 
 std::string Postgres::words(std::string_view message) const {
   std::string line;
-  for (const char letter : withoutDetails(message)) {
+  for (const char letter : firstLine(message)) {
     const bool blank = letter == '\n' || letter == '\t' || letter == ' ';
     if (!blank) line += letter;
     if (blank && !line.empty() && line.back() != ' ') line += ' ';
@@ -171,8 +171,11 @@ core::Error Postgres::leaseLost() const {
 
 // --- connecting
 
-Postgres::Postgres(const Location& location, Access access)
-    : location_(location), access_(access), writer_(core::newUuid()) {
+Postgres::Postgres(const Location& location, Access access, core::Duration longest)
+    : location_(location),
+      access_(access),
+      longest_(access == Access::glance ? kToGlance : longest),
+      writer_(core::newUuid()) {
   try {
     connect();
   } catch (const PostgresError& error) {
@@ -224,7 +227,7 @@ Postgres::Connection Postgres::connectOnce(bool encrypted) {
 /// Until it is connected.
 void Postgres::await(PGconn* connection) {
   core::Clock& clock = core::systemClock();
-  const core::SteadyTime end = clock.steadyNow() + (access_ == Access::glance ? kToGlance : kToConnect);
+  const core::SteadyTime end = clock.steadyNow() + std::min<core::Duration>(kToConnect, longest_);
   PostgresPollingStatusType status = PGRES_POLLING_WRITING;
   while (PQstatus(connection) != CONNECTION_BAD) {
     if (status == PGRES_POLLING_OK) return;
@@ -263,6 +266,8 @@ void Postgres::greet() {
       std::to_string(lease) + "; SET idle_in_transaction_session_timeout = " + std::to_string(lease / 2) +
       "; SET default_transaction_read_only = " + (access_ == Access::readWrite ? "off" : "on") +
       "; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'");
+  // From 14 on: a statement whose client has gone is ended.
+  if (PQserverVersion(connection_.get()) >= 140000) runAll("SET client_connection_check_interval = 1000");
   const char* encoding = PQparameterStatus(connection_.get(), "server_encoding");
   if (PQserverVersion(connection_.get()) < 120000) throw PostgresError("the server is too old", "0A000");
   if (encoding != nullptr && std::string_view(encoding) != "UTF8") {
@@ -317,26 +322,24 @@ pg_conn* Postgres::ready() {
   return connection_.get();
 }
 
-void Postgres::cancel() noexcept {
-  if (!connection_) return;
-  PGcancel* handle = PQgetCancel(connection_.get());
-  std::array<char, 256> complaint{};
-  if (handle != nullptr) PQcancel(handle, complaint.data(), static_cast<int>(complaint.size()));
-  PQfreeCancel(handle);
-}
-
 void Postgres::awaitAnswer(const std::stop_token& stop) {
   core::Clock& clock = core::systemClock();
+  const core::SteadyTime asked = clock.steadyNow();
   std::optional<core::SteadyTime> stopped;
   while (PQisBusy(connection_.get()) != 0) {
     pollfd descriptor{.fd = PQsocket(connection_.get()), .events = POLLIN, .revents = 0};
     ::poll(&descriptor, 1, static_cast<int>(kLook.count()));
     if (PQconsumeInput(connection_.get()) == 0) throwLost();
+    if (clock.steadyNow() - asked > longest_) {
+      connection_.reset();
+      open_ = Kind::none;
+      throw PostgresError("the server does not answer", {});
+    }
     const bool enough = stop.stop_requested();
     if (!enough && !lost_ && !isToStop()) continue;
     if (!stopped) stopped = clock.steadyNow();
     if (!enough && clock.steadyNow() - *stopped < kOnceStopped) continue;
-    cancel();
+    // Not asked to cancel it: the answer to that may stay away, too. The server looks whether we are still there.
     connection_.reset();
     open_ = Kind::none;
     if (lost_) throw leaseLost();
@@ -436,17 +439,25 @@ void Postgres::sendStream(const std::string& sql) {
 
 PostgresResult Postgres::nextOfStream(const std::stop_token& stop) {
   awaitAnswer(stop);
-  PostgresResult one = checked(PostgresResult(PQgetResult(connection_.get())));
-  if (PQresultStatus(one.get()) == PGRES_SINGLE_TUPLE) return one;
-  endStream();
+  PostgresResult one(PQgetResult(connection_.get()));
+  if (one && PQresultStatus(one.get()) == PGRES_SINGLE_TUPLE) return one;
+  for (PostgresResult rest; PQstatus(connection_.get()) != CONNECTION_BAD;) {
+    awaitAnswer(stop);
+    rest.reset(PQgetResult(connection_.get()));
+    if (!rest) break;
+  }
+  checked(std::move(one));
   return {};
 }
 
 void Postgres::endStream() {
-  // More than what was asked for: it is not waited for.
-  if (PQisBusy(connection_.get()) != 0) cancel();
   while (connection_) {
-    awaitAnswer({});
+    // More than what was asked for is not waited for.
+    if (PQisBusy(connection_.get()) != 0) {
+      connection_.reset();
+      open_ = Kind::none;
+      return;
+    }
     const PostgresResult rest(PQgetResult(connection_.get()));
     if (!rest) return;
   }

@@ -3,6 +3,7 @@
 /// its failures passes by itself. Only postgres.cpp names libpq.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -62,8 +63,8 @@ class Postgres {
     readOnly,  ///< The server refuses to write.
     glance     ///< As readOnly; waits no longer than somebody who types does.
   };
-  /// Connects.
-  Postgres(const Location& location, Access access);
+  /// Connects. `longest`: how long an answer may take; what a run waits for is up to the database, and to its lease.
+  Postgres(const Location& location, Access access, core::Duration longest = std::chrono::hours(24));
   ~Postgres();
   Postgres(const Postgres&) = delete;
   Postgres& operator=(const Postgres&) = delete;
@@ -147,10 +148,10 @@ class Postgres {
   void sendStream(const std::string& sql);
   PostgresResult nextOfStream(const std::stop_token& stop);
   void endStream();
-  void cancel() noexcept;
 
   Location location_;
   Access access_;
+  core::Duration longest_;
   Connection connection_;
   core::KnownSecrets secrets_;
   std::unordered_map<std::string, Statement> statements_;

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "support/temp_directory.h"
 
@@ -39,6 +40,8 @@ class DoubtProxy {
   /// For `host=` of an address.
   std::string folder() const { return (folder_ / "").string(); }
   void cutAt(Cut cut) { cut_ = cut; }
+  /// From now on nothing comes through any more, and nothing ends.
+  void swallow() { swallowing_ = true; }
   int cuts() const { return cuts_; }
 
  private:
@@ -73,6 +76,10 @@ class DoubtProxy {
       std::array<pollfd, 2> both{pollfd{.fd = client, .events = POLLIN, .revents = 0},
                                  pollfd{.fd = server, .events = POLLIN, .revents = 0}};
       if (::poll(both.data(), both.size(), 50) <= 0) continue;
+      if (swallowing_) {
+        ::poll(nullptr, 0, 50);
+        continue;
+      }
       std::array<char, 65536> bytes{};
       if (both[0].revents != 0) {
         const ssize_t count = ::recv(client, bytes.data(), bytes.size(), 0);
@@ -103,6 +110,7 @@ class DoubtProxy {
   int listener_;
   std::atomic<Cut> cut_ = Cut::never;
   std::atomic<int> cuts_ = 0;
+  std::atomic<bool> swallowing_ = false;
   std::jthread thread_;
 };
 

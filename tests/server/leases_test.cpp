@@ -6,6 +6,8 @@
 #include <mutex>
 #include <thread>
 
+#include "caiexport/core/text.h"
+#include "server/doubt_proxy.h"
 #include "server/server_fixture.h"
 
 namespace caiexport::store {
@@ -156,6 +158,20 @@ TEST_F(LeasesTest, ATransactionThatNobodyGoesOnWithIsEndedByTheServer) {
   EXPECT_FALSE(other->leases.tryLock(1));
   EXPECT_FALSE(other->store.load(job).cancelRequested);
   EXPECT_THROW(writing.commit(), PostgresError);
+}
+
+/// It takes what is sent and answers nothing, as one that is stopped, or behind a line that swallows all.
+TEST_F(LeasesTest, AServerThatStandsStillIsGivenUp) {
+  support::DoubtProxy proxy;
+  Location behind = Location::ofServer(schema_.location().address() + "&host=" + core::percentEncode(proxy.folder()));
+  behind.lease = seconds(2);
+  Host one(behind, clock_);
+  const model::JobId job = newJob(one).id;
+  ASSERT_FALSE(one.leases.tryLock(1));
+  proxy.swallow();
+  EXPECT_EQ(errorOf([&] { one.store.beginAttempt(job, model::StepName::selectBatches); }).category(),
+            Category::unavailable);
+  EXPECT_TRUE(one.leases.lost().stop_requested());
 }
 
 TEST_F(LeasesTest, AManyAskedForLockHasOneHolder) {

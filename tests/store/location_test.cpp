@@ -29,7 +29,7 @@ TEST(LocationTest, isNamedWithoutUserAndSettings) {
   EXPECT_FALSE(Location("/a/jobs.db").isServer());
 }
 
-TEST(LocationTest, noPasswordIsTakenOrShown) {
+TEST(LocationTest, NoPasswordIsTakenOrShown) {
   for (const char* address : {"postgresql://me:s3cret-word@h/n", "postgresql://h/n?password=s3cret-word",
                               "postgresql://h/n?sslpassword=s3cret-word", "postgresql://me:s3cret-word@h/n?nonsense=1",
                               "postgresql://me:s3cret-word@h:%zz/n", "mysql://me:s3cret-word@h/n"}) {
