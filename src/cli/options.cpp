@@ -237,7 +237,9 @@ std::string_view meaningOfExitCode(int code) {
       {4, "not found, or nothing to download"},
       {5, "the platform's job failed or was cancelled, or the platform refused what the request asks for"},
       {6, "waiting timed out, but the platform's job goes on; `resume` continues"},
-      {7, "the platform could not be reached after all retries, or some files failed; `resume` continues"},
+      {7,
+       "the platform, or the server of the record, could not be reached after all retries, or some files failed; "
+       "`resume` continues"},
       {8, "what arrived, or what is on disk, is not what was promised"},
       {9, "local files or the database could not be read or written"},
       {10, "another process runs this job, or holds its batch folder"},

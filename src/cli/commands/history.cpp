@@ -441,7 +441,7 @@ nor the network.)",
                    {"caiexport history diff 11 12", "what changed from job 11 to job 12"},
                    {"caiexport history prune --before 365d --files --dry-run",
                     "what would be removed of the time before last year"}},
-      .exitCodes = {0, 1, 2, 4, 9, 130}};
+      .exitCodes = {0, 1, 2, 4, 7, 9, 130}};
   return page;
 }
 

@@ -229,7 +229,7 @@ _batch_id, _batch_created and _file are shown only if you name them.)",
            {"caiexport read 12 --output scores.xlsx",
             "a spreadsheet of identities, score, bucket, percentile and date"},
            {"caiexport read 12 --sql \"SELECT count(*) FROM profiles\"", "your own query"}},
-      .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
+      .exitCodes = {0, 1, 2, 4, 7, 8, 9, 130}};
   return page;
 }
 

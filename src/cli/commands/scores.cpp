@@ -135,7 +135,7 @@ since an earlier batch, and how far the scores drifted.)",
                    {"caiexport scores 12 --against 11 --customers --output moved.xlsx",
                     "a list of the customers that are new, gone or in another bucket"},
                    {"caiexport scores 12 --format html --output scores.html", "a web page to share"}},
-      .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
+      .exitCodes = {0, 1, 2, 4, 7, 8, 9, 130}};
   return page;
 }
 

@@ -74,7 +74,7 @@ const CommandPage& showPage() {
       .examples = {{"caiexport show 12", "for people"},
                    {"caiexport show --last --format json", "for programs, with every file and event"},
                    {"caiexport show --last --follow", "follow a running job until it ends"}},
-      .exitCodes = {0, 1, 2, 4, 9, 130}};
+      .exitCodes = {0, 1, 2, 4, 7, 9, 130}};
   return page;
 }
 

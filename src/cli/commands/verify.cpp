@@ -418,7 +418,7 @@ SHA-256 and number of rows. Names files that are missing, changed, or do not bel
       .groups = {{"How", kHow}, globalGroup()},
       .examples = {{"caiexport verify 12", "the files of job 12"},
                    {"caiexport verify /data/scores/5dd603781b95cc18a83d42ce", "all batches in a folder"}},
-      .exitCodes = {0, 1, 2, 4, 8, 9, 130}};
+      .exitCodes = {0, 1, 2, 4, 7, 8, 9, 130}};
   return page;
 }
 
