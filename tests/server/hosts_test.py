@@ -161,7 +161,7 @@ class HostsTest(unittest.TestCase):
         followed, began = self.goes_on(second, *sync())
         self.assertEqual(followed.returncode, 0, followed.err)
         self.assertLessEqual(began - killed, LEASE_S + 2)
-        self.assertGreater(began - killed, LEASE_S / 3, "it was not held at all")
+        self.assertGreater(began - killed, LEASE_S / 10, "it was not held at all")
         self.assert_whole(self.one.output)
         self.assertEqual(self.number("SELECT count(*) FROM job"), 1)
         # Those that were under way are gone on with.

@@ -9,6 +9,7 @@
 #include "caiexport/core/text.h"
 #include "server/doubt_proxy.h"
 #include "server/server_fixture.h"
+#include "support/process.h"
 
 namespace caiexport::store {
 namespace {
@@ -79,6 +80,24 @@ TEST_F(LeasesTest, AHolderThatIsAliveKeepsItForLongerThanALease) {
     ASSERT_TRUE(other->leases.tryLock(7));
     std::this_thread::yield();
   }
+  EXPECT_FALSE(one->leases.lost().stop_requested());
+  newJob(*one);
+}
+
+TEST_F(LeasesTest, ARenewalOutlivesItsConnection) {
+  const auto one = host(seconds(3));
+  ASSERT_FALSE(one->leases.tryLock(7));
+  // All but this one, as a restart does.
+  Postgres beside(Location::ofServer("postgresql:///"), Postgres::Access::readWrite);
+  beside.runAll(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+      " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+  const auto until = [&] {
+    PostgresQuery row(beside, "SELECT max(until) FROM " + schema_.name() + ".worker");
+    return row.next() ? row.integer(0) : 0;
+  };
+  const std::int64_t before = until();
+  EXPECT_TRUE(support::eventually([&] { return until() > before; }));
   EXPECT_FALSE(one->leases.lost().stop_requested());
   newJob(*one);
 }

@@ -32,6 +32,7 @@ class ServerSchema {
   ServerSchema(const ServerSchema&) = delete;
   ServerSchema& operator=(const ServerSchema&) = delete;
 
+  const std::string& name() const { return name_; }
   store::Location location() const {
     return store::Location::ofServer("postgresql:///?options=-csearch_path%3D" + name_);
   }
