@@ -219,11 +219,9 @@ void listAllFiles(StepContext& context) {
 // --- of a shared job
 
 /// Files that this worker took and is not done with are for others now.
-void letGo(StepContext& context, const FileFeed& feed) noexcept {
-  std::vector<std::int64_t> files;
-  for (const auto& [file, part] : feed.underWay()) files.push_back(file);
+void letGo(StepContext& context, const Portion& portion, const FileFeed& feed) noexcept {
   try {
-    return context.tools.share->giveBack(files);
+    return context.tools.share->giveBack(portion.held());
   } catch (const std::exception&) {
     // They will be taken as those of a worker that died, so nobody goes on with what came of them.
   }
@@ -236,8 +234,8 @@ void letGo(StepContext& context, const FileFeed& feed) noexcept {
   }
 }
 
-/// Takes files and fetches them, until none is free.
-void fetchPortion(StepContext& context, model::StepName step, const model::Job& job,
+/// Takes files and fetches them, until none is free. False if there was none.
+bool fetchPortion(StepContext& context, model::StepName step, const model::Job& job,
                   transfer::DownloadProgress& progress) {
   Portion portion(context);
   FileFeed feed(context, progress, portion);
@@ -248,28 +246,30 @@ void fetchPortion(StepContext& context, model::StepName step, const model::Job& 
   try {
     summary = download(context, feed, recorder, progress);
   } catch (...) {
-    letGo(context, feed);
+    letGo(context, portion, feed);
     throw;
   }
-  letGo(context, feed);
+  letGo(context, portion, feed);
+  if (!summary.gaveUp) return feed.handedOutAny();
   // The others may reach the platform all the same.
-  if (summary.gaveUp) throwSomeFailed(context, summary.failed, *summary.firstError, job.fileCount);
+  const Error first = summary.firstError.value_or(Error(Category::unavailable, "the platform does not answer"));
+  throwSomeFailed(context, summary.failed, first, job.fileCount);
 }
 
 /// Until there is nothing to be done by this worker: for one that helps, when no file is free; for the head, when none
 /// is with another either.
 store::ShareStore::Left fetchWithOthers(StepContext& context, model::StepName step) {
   const model::Job job = context.tools.store.load(context.job.id);
-  ShownProgress shown(context);
+  std::optional<ShownProgress> shown;
   for (;;) {
     const store::ShareStore::Left left = context.tools.share->left(job.id);
     if (left.free > 0) {
-      fetchPortion(context, step, job, shown.progress);
+      if (!shown) shown.emplace(context);
+      if (fetchPortion(context, step, job, shown->progress)) continue;
     } else if (context.run.helps || left.held == 0) {
       return left;
-    } else if (!context.tools.clock.sleep(kLookAtOthers, context.stop)) {
-      throw core::Interrupted();
     }
+    if (!context.tools.clock.sleep(kLookAtOthers, context.stop)) throw core::Interrupted();
   }
 }
 

@@ -286,6 +286,12 @@ Portion::Portion(StepContext& context)
   attend({});
 }
 
+std::vector<std::int64_t> Portion::held() const {
+  std::vector<std::int64_t> files;
+  for (const auto& [file, fence] : fences_) files.push_back(file);
+  return files;
+}
+
 void Portion::begin(std::function<void()> wake) {
   wake_ = std::move(wake);
   ticker_ = std::jthread([this](const std::stop_token& stop) {

@@ -97,6 +97,8 @@ class Portion {
   /// More files, or none for now. `held`: that this worker has and that are not done.
   std::vector<model::FileRecord> take(std::size_t held, unsigned busyConnections);
   std::int64_t fenceOf(std::int64_t file) const { return fences_.at(file); }
+  /// Taken, and not dropped.
+  std::vector<std::int64_t> held() const;
   /// This worker is done with it, one way or the other.
   void drop(std::int64_t file) { fences_.erase(file); }
 
@@ -135,6 +137,7 @@ class FileFeed final : public transfer::ItemFeed {
   /// The downloader is done with the file: it is complete, or could not be downloaded.
   void onCompleted(std::int64_t file);
   void onFailed(std::int64_t file);
+  bool handedOutAny() const { return lastId_ > 0; }
   /// Handed out, or about to be, and not done; with where what came of it lies.
   const std::map<std::int64_t, std::filesystem::path>& underWay() const { return underWay_; }
 

@@ -87,42 +87,55 @@ bool leadsAway(const fs::path& folder, const fs::path& name) {
   });
 }
 
-/// What jobs have left of files that they did not complete: NAME.TAG.part, whichever the job. Each folder is looked
-/// through once, and mostly has none.
+/// What jobs have left of files that they did not complete: NAME.TAG.part, whichever the job, and NAME.TAG.FENCE.part
+/// of workers of a shared one. Each folder is looked through once, and mostly has none.
 class Leftovers {
  public:
   std::vector<fs::path> of(const fs::path& path) {
     std::vector<fs::path> parts{path.string() + ".part"};
-    const std::string tagged = transfer::partPathFor(path, std::string(kTag)).filename().string();
-    const std::string stem = tagged.substr(0, tagged.size() - kTag.size() - kEnding.size());
-    for (const fs::path& part : in(path.parent_path())) {
-      const std::string name = part.filename().string();
-      if (name.size() == tagged.size() && name.starts_with(stem)) parts.push_back(part);
+    for (const Part& part : in(path.parent_path())) {
+      const auto isOfFile = [&](const std::string& tag) { return transfer::partPathFor(path, tag) == part.path; };
+      if (std::ranges::any_of(part.tags, isOfFile)) parts.push_back(part.path);
     }
     return parts;
   }
 
  private:
-  static constexpr std::string_view kTag = "00000000";
-  static constexpr std::string_view kEnding = ".part";
+  struct Part {
+    fs::path path = {};
+    std::vector<std::string> tags = {};  ///< What may be the tag in it: the end of a name may look like one.
+  };
 
-  const std::vector<fs::path>& in(const fs::path& folder) {
-    const auto [found, isNew] = tagged_.try_emplace(folder);
+  const std::vector<Part>& in(const fs::path& folder) {
+    const auto [found, isNew] = parts_.try_emplace(folder);
     std::error_code error;
     if (!isNew) return found->second;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-      if (isTagged(entry.path().filename().string())) found->second.push_back(entry.path());
+      Part part{.path = folder / entry.path().filename(), .tags = tagsIn(entry.path().filename().string())};
+      if (!part.tags.empty()) found->second.push_back(std::move(part));
     }
     return found->second;
   }
 
-  static bool isTagged(std::string_view name) {
-    if (name.size() <= kTag.size() + kEnding.size() || !name.ends_with(kEnding)) return false;
-    const std::string_view tag = name.substr(name.size() - kTag.size() - kEnding.size(), kTag.size());
-    return tag.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  static std::vector<std::string> tagsIn(std::string_view name) {
+    constexpr std::string_view kEnding = ".part";
+    if (!name.ends_with(kEnding)) return {};
+    name.remove_suffix(kEnding.size());
+    std::vector<std::string> tags;
+    const std::string_view last = name.substr(std::min(name.size(), name.rfind('.') + 1));
+    if (isTag(last)) tags.emplace_back(last);
+    const std::string_view before = name.substr(0, name.size() - last.size() - (last.size() < name.size() ? 1 : 0));
+    const std::string_view tag = before.substr(std::min(before.size(), before.rfind('.') + 1));
+    if (core::parseUnsigned(last) && isTag(tag)) tags.push_back(std::string(tag) + "." + std::string(last));
+    return tags;
   }
 
-  std::map<fs::path, std::vector<fs::path>> tagged_;
+  static bool isTag(std::string_view text) {
+    constexpr std::size_t kLength = 8;
+    return text.size() == kLength && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  }
+
+  std::map<fs::path, std::vector<Part>> parts_;
 };
 
 class FolderDeletion {

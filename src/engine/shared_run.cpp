@@ -59,6 +59,7 @@ class SharedRun {
         const core::Duration pause = help(job, *step);
         if (!tools_.clock.sleep(pause, stop_)) throw core::Interrupted();
       } catch (const Error& error) {
+        if (error.category() == Category::interrupted && tools_.store.isCancelRequested(id_)) return cancelled();
         // Of this worker alone: the job goes on without it.
         return {std::move(job), error};
       }
@@ -78,6 +79,18 @@ class SharedRun {
   static Outcome failed(Job job) {
     Error error = errorOf(job);
     return {std::move(job), std::move(error)};
+  }
+
+  /// All are told to stop, and the head says how the job ends.
+  Outcome cancelled() {
+    for (;;) {
+      Job job = tools_.store.load(id_);
+      if (job.cancelled || currentStepOf(job) == nullptr) return failed(std::move(job));
+      if (!tools_.jobLocks.holder(model::numberOf(id_))) {
+        if (std::optional<Outcome> outcome = beHead()) return *std::move(outcome);
+      }
+      tools_.clock.sleep(kSoon, {});
+    }
   }
 
   /// Nothing if another worker was quicker.

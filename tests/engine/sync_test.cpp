@@ -24,6 +24,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 
 constexpr std::uint64_t kFileBytes = 3000;
 
@@ -249,6 +250,29 @@ TEST_F(SyncJourney, DeletingLeavesForeignFilesAndCountsThem) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder() / old)) names.push_back(entry.path().filename());
   EXPECT_THAT(names, ElementsAre("notes.txt"));
+}
+
+TEST_F(SyncJourney, DeletingReachesWhatJobsAndWorkersOfSharedJobsHadBegun) {
+  start(R"({"batches": 1, "files": 1})");
+  ASSERT_FALSE(sync().error);
+  const fs::path old = folder() / batchesIn(folder()).front();
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(old)) names.push_back(entry.path().filename());
+  for (const std::string& name : names) {
+    if (!name.ends_with(".parquet")) continue;
+    for (const char* tag : {"0123abcd", "0123abcd.7", "12345678", "12345678.12345678"}) {
+      std::ofstream(old / (name + "." + tag + ".part")) << "half";
+    }
+  }
+  for (const char* foreign : {"notes.0123abcd.7.part", "notes.part"}) std::ofstream(old / foreign) << "mine";
+  addBatches(R"({"replay": true, "reason": "Privacy job 77: delete"})");
+  SyncProcess process(*journey);
+  const SyncResult result = process.sync(request());
+  ASSERT_FALSE(result.error) << result.error->what();
+  EXPECT_EQ(process.left, 2U);
+  names.clear();
+  for (const auto& entry : fs::directory_iterator(old)) names.push_back(entry.path().filename());
+  EXPECT_THAT(names, UnorderedElementsAre("notes.0123abcd.7.part", "notes.part"));
 }
 
 TEST_F(SyncJourney, AChainWhoseMiddleIsNotListedIsFollowed) {

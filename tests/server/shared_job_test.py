@@ -277,6 +277,16 @@ class SharedJobTest(unittest.TestCase):
         self.assertEqual(sorted(codes), [0, 0, 0, 130], self.everything_said(workers))
         self.require_whole(workers, 240, extra=60)
 
+    def test_cancel_ends_all_alike(self):
+        self.simulate_files(240)
+        workers = self.start_workers("--verify", "size", "--max-rate", "1M")
+        self.wait_until_fetched(40)
+        done = subprocess.run([self.programs / "caiexport", "cancel", "1"], env=self.settings(), text=True,
+                              capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.codes(workers), [5] * WORKERS, self.everything_said(workers))
+        self.assertEqual(self.record("SELECT status FROM job"), "cancelled")
+
     def test_the_database_is_restarted(self):
         self.simulate_files(240)
         workers = self.start_workers("--verify", "size", "--max-rate", "1500K")
