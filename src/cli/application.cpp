@@ -21,7 +21,7 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Command, 16> kCommands{{
+constexpr std::array<Command, 17> kCommands{{
     {configurePage, runConfigure},
     {doctorPage, runDoctor},
     {datasetsPage, runDatasets},
@@ -37,6 +37,7 @@ constexpr std::array<Command, 16> kCommands{{
     {readPage, runRead},
     {scoresPage, runScores},
     {verifyPage, runVerify},
+    {deliverPage, runDeliver},
     {failedPage, runFailed},
 }};
 

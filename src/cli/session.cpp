@@ -134,6 +134,13 @@ PlatformAccess::PlatformAccess(const PlatformSettings& settings, const std::opti
       tokens_(makeTokens(settings, tokenCache, transport_, log)),
       client_(clientSettings(settings), transport_, *tokens_, core::systemClock(), core::systemRandom(), log) {}
 
+std::unique_ptr<objects::ObjectStore> openTarget(const std::string& target, const PlatformSettings& settings,
+                                                 const transfer::DownloadSettings& download) {
+  return objects::openRclone(objects::Target::parse(target), {.connectTimeout = settings.connectTimeout,
+                                                              .readTimeout = settings.readTimeout,
+                                                              .mostBytesPerSecond = download.mostBytesPerSecond});
+}
+
 Session::Session(Configuration& configuration, Context& context)
     : context_(context),
       settings_(configuration.platform()),
@@ -144,7 +151,14 @@ Session::Session(Configuration& configuration, Context& context)
       syncStore_(record_.database(), core::systemClock()),
       runStore_(record_.database(), core::systemClock()),
       shareStore_(shareStoreOf(record_)),
+      deliveryStore_(record_.database(), core::systemClock()),
       progress_(context.console, core::systemClock()),
+      delivery_{.records = deliveryStore_,
+                .clock = core::systemClock(),
+                .random = core::systemRandom(),
+                .open = [this](const std::string& target) { return openTarget(target, settings_, download_); },
+                .tell = [this](std::string_view text) { progress_.notice(text); },
+                .retry = settings_.retry},
       runner_(tools()) {}
 
 engine::Tools Session::tools() {
@@ -160,7 +174,13 @@ engine::Tools Session::tools() {
           .download = download_,
           .retry = settings_.retry,
           .share = shareStore_ ? &*shareStore_ : nullptr,
-          .lookUp = settings_.lookUp};
+          .lookUp = settings_.lookUp,
+          .delivery = &delivery_};
+}
+
+void Session::requireTarget(const model::ExportRequest& request) {
+  if (request.deliver.empty()) return;
+  engine::Delivery(delivery_, request.deliver, context_.stop).requireReady(request.output);
 }
 
 void Session::requireSame(const model::Job& job) const {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "caiexport/cli/application.h"
+#include "caiexport/engine/delivery.h"
 #include "caiexport/engine/runner.h"
 #include "caiexport/model/export_request.h"
 #include "caiexport/net/poco_transport.h"
@@ -35,6 +36,10 @@ class PlatformAccess {
   platform::Client client_;
 };
 
+/// What delivers to a target, by the settings.
+std::unique_ptr<objects::ObjectStore> openTarget(const std::string& target, const PlatformSettings& settings,
+                                                 const transfer::DownloadSettings& download);
+
 /// For one thread.
 class Session {
  public:
@@ -47,12 +52,17 @@ class Session {
   store::History& history() { return record_.history(); }
   store::SyncStore& syncStore() { return syncStore_; }
   store::RunStore& runStore() { return runStore_; }
+  store::DeliveryStore& deliveryStore() { return deliveryStore_; }
+  const engine::DeliveryTools& delivery() const { return delivery_; }
   engine::Runner& runner() { return runner_; }
   engine::Tools tools();
   bool isHeld(model::JobId job) const { return record_.isHeld(job); }
 
   /// Error(config) if the job belongs to another organisation, sandbox or platform than the settings.
   void requireSame(const model::Job& job) const;
+
+  /// Before anything is fetched: Error if what the request delivers could not be delivered.
+  void requireTarget(const model::ExportRequest& request);
 
   /// Runs the job on, obeying signals and `cancel`.
   engine::Outcome run(model::JobId job, const engine::RunOptions& options);
@@ -77,7 +87,9 @@ class Session {
   store::SyncStore syncStore_;
   store::RunStore runStore_;
   std::optional<store::ShareStore> shareStore_;  ///< With a database on a server.
+  store::DeliveryStore deliveryStore_;
   Progress progress_;
+  engine::DeliveryTools delivery_;
   engine::Runner runner_;
 };
 

@@ -350,6 +350,11 @@ void helpFetching(StepContext& context) {
 
 Turn listAndDownload(StepContext& context) {
   const bool listed = isDone(context.job, model::StepName::listFiles);
+  if (isDeliveredAlready(context)) {
+    if (!listed) context.tools.store.finishStep(context.job.id, model::StepName::listFiles, {});
+    context.tools.store.finishStep(context.job.id, model::StepName::downloadFiles, {});
+    return {};
+  }
   try {
     if (!context.job.request.download) {
       listAllFiles(context);

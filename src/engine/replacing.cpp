@@ -339,8 +339,14 @@ bool liesElsewhere(const store::SyncPlace& place, const model::BatchId& batch, s
   });
 }
 
+Removed deleteFolder(const fs::path& folder, const std::vector<std::string>& recorded, core::FileSystem& files) {
+  refuseLink(folder);
+  return FolderDeletion(folder, recorded, files).run();
+}
+
 Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, bool everywhere,
-                      store::SyncStore& records, core::FileSystem& files) {
+                      store::SyncStore& records, core::FileSystem& files,
+                      const std::function<std::vector<std::string>()>& withdraw) {
   const std::vector<fs::path> there = foldersOf(place, replacement.batch);
   const fs::path folder = there.empty() ? fs::path() : there.front();
   if (replacement.action == ReplaceAction::aside) {
@@ -362,11 +368,15 @@ Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacem
       break;
     case ReplaceAction::aside:
       moveAside(folder, replacement.path, files);
+      done.withdrawn = withdraw();
       break;
     case ReplaceAction::remove: {
       const std::vector<std::string> recorded = records.recordedPaths(place, replacement.batch);
       // What fails here is told, and tried again by the next run; that one tells of all copies elsewhere.
-      deleteAt(place, replacement.batch, recorded, files, done.removed);
+      FirstError failed;
+      failed.of([&] { deleteAt(place, replacement.batch, recorded, files, done.removed); });
+      failed.of([&] { done.withdrawn = withdraw(); });
+      failed.rethrow();
       if (everywhere) deleteElsewhere(place, replacement, recorded, records, files, done);
       break;
     }

@@ -2,6 +2,8 @@
 /// Puts a superseded batch out of the way: recorded before and after, and right again after a crash at any point.
 
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "caiexport/engine/sync.h"
@@ -24,7 +26,14 @@ bool liesElsewhere(const store::SyncPlace& place, const model::BatchId& batch, s
 /// Does what the replacement says, or the rest of it. A `remove` deletes every copy at the place, those put aside too;
 /// `everywhere`: also in the other folders that the record knows of. Only when all are gone is it recorded as done.
 /// Never goes through a link. Error(busy) if another process writes to a folder; Error(io).
+/// `withdraw`: takes it away from the targets that it was delivered to, too, unless it is kept; says from which.
 Replaced replaceBatch(const store::SyncPlace& place, model::Replacement replacement, bool everywhere,
-                      store::SyncStore& records, core::FileSystem& files);
+                      store::SyncStore& records, core::FileSystem& files,
+                      const std::function<std::vector<std::string>()>& withdraw);
+
+/// Deletes the batch's folder: files that its manifest names, or `recorded`. Others stay, and the folder with them.
+/// Error(busy) if another process writes to it; Error(io) for a link.
+Removed deleteFolder(const std::filesystem::path& folder, const std::vector<std::string>& recorded,
+                     core::FileSystem& files);
 
 }  // namespace caiexport::engine

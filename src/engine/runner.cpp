@@ -81,6 +81,8 @@ Handler handlerOf(StepName step) {
       return {listAndDownload};
     case StepName::verifyFiles:
       return {verifyFiles};
+    case StepName::deliverFiles:
+      return {deliverFiles};
     case StepName::deleteDataset:
       return {deleteDataset};
   }

@@ -183,6 +183,8 @@ std::string differenceBetween(const model::ExportRequest& a, const model::Export
   compare.equal("--base-url", a.baseUrl, b.baseUrl);
   compare.equal("--output", a.output, b.output);
   compare.equal("--layout", a.layout, b.layout);
+  compare.equal("--deliver", a.deliver, b.deliver);
+  compare.equal("--after-delivery", a.deleteAfterDelivery, b.deleteAfterDelivery);
   compare.equal("--batch", a.batches.batch, b.batches.batch);
   compare.equal("--limit", a.batches.limit, b.batches.limit);
   compare.sameTime("--since", a.batches.since, b.batches.since);

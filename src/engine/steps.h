@@ -52,6 +52,7 @@ struct RunState {
   std::vector<std::int64_t> fromBefore = {};
   std::optional<SegmentFacts> segments = {};  ///< Once they were asked for.
   bool evaluationTold = false;
+  bool deliveryTold = false;
   /// Of the list of an export's batches, while more may come.
   struct Growth {
     std::size_t batches = 0;
@@ -95,9 +96,14 @@ Turn listAndDownload(StepContext& context);
 /// Of a shared job whose files are listed, by a worker that is not its head: returns when none is free any more.
 void helpFetching(StepContext& context);
 Turn verifyFiles(StepContext& context);
+Turn deliverFiles(StepContext& context);
 Turn deleteDataset(StepContext& context);
 
 // --- shared by handlers
+
+/// All batches of the job lie whole where it is to deliver them, and were deleted here on purpose: there is nothing to
+/// fetch. It is told once a run.
+bool isDeliveredAlready(StepContext& context);
 
 /// Records the platform's word and says how long to wait: growing from --poll-interval to
 /// --poll-max, `Retry-After` wins. Error(timedOut) when the deadline (--timeout) has passed.

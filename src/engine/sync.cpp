@@ -9,6 +9,7 @@
 #include "caiexport/core/file_lock.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/batch_choice.h"
+#include "caiexport/engine/delivery.h"
 #include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/job_store.h"
@@ -82,13 +83,15 @@ class SyncRun {
  private:
   void tell(std::string_view text) { tools_.observer.notice(text); }
 
+  store::DeliveryStore* deliveries() const { return tools_.delivery != nullptr ? &tools_.delivery->records : nullptr; }
+
   void stopIfAsked() const {
     if (stop_.stop_requested()) throw core::Interrupted();
   }
 
   void plan() {
     planAgain_ = false;
-    plan_ = planSync(tools_.client, &records_, request_, stop_);
+    plan_ = planSync(tools_.client, {.sync = &records_, .deliveries = deliveries()}, request_, stop_);
     if (rounds_ == 0) std::ranges::for_each(plan_.notices, [this](const std::string& notice) { tell(notice); });
     result_.mark = plan_.mark;
     // A mark of the future was set by a batch of the future.
@@ -195,7 +198,8 @@ class SyncRun {
       const model::ExportRequest before = tools_.store.load(*failed).request;
       const bool same = before.baseUrl == request.baseUrl && before.guards == request.guards &&
                         before.verify == request.verify && before.force == request.force &&
-                        before.layout == request.layout;
+                        before.layout == request.layout && before.deliver == request.deliver &&
+                        before.deleteAfterDelivery == request.deleteAfterDelivery;
       if (same) return *failed;
     }
     return tools_.store.createJob(request, core::newUuid(), model::makePlan(request), shareOf(request_, batch.id)).id;
@@ -334,7 +338,12 @@ class SyncRun {
     stopIfAsked();
     if (inVain_.contains(planned.replacement.batch)) return false;
     try {
-      const Replaced replaced = replaceBatch(place_, planned.replacement, planned.privacy, records_, tools_.files);
+      const auto withdraw = [&]() -> std::vector<std::string> {
+        if (tools_.delivery == nullptr) return {};
+        return withdrawEverywhere(*tools_.delivery, place_, planned.replacement.batch, stop_);
+      };
+      const Replaced replaced =
+          replaceBatch(place_, planned.replacement, planned.privacy, records_, tools_.files, withdraw);
       for (const std::filesystem::path& output : replaced.outputs) mendLatestAt(output);
       events_.replaced(replaced, planned.privacy);
       result_.replaced.push_back(replaced.replacement);

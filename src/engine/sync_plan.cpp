@@ -28,8 +28,13 @@ constexpr std::size_t kMostLookUps = 1000;
 
 class Planner {
  public:
-  Planner(platform::Client& client, store::SyncStore* records, const SyncRequest& request, std::stop_token stop)
-      : client_(client), records_(records), request_(request), place_(placeOf(request.job)), stop_(std::move(stop)) {
+  Planner(platform::Client& client, const SyncRecords& records, const SyncRequest& request, std::stop_token stop)
+      : client_(client),
+        records_(records.sync),
+        deliveries_(records.deliveries),
+        request_(request),
+        place_(placeOf(request.job)),
+        stop_(std::move(stop)) {
     if (records_ == nullptr) return;
     plan_.mark = records_->mark(place_, request_.job.batches.createdClient);
     for (model::Replacement& row : records_->replacements(place_)) rows_.emplace(row.batch, std::move(row));
@@ -344,8 +349,23 @@ class Planner {
     return request_.replayed.value_or(one.privacy ? ReplaceAction::remove : ReplaceAction::aside);
   }
 
+  /// Whether something of the batch may lie at a target.
+  bool isDelivered(const BatchId& batch) const {
+    return deliveries_ != nullptr && std::ranges::any_of(deliveries_->deliveries(place_, batch), [](const auto& one) {
+             return one.state != store::DeliveryState::removed;
+           });
+  }
+
+  /// What is here and verified, but not where it is to be delivered.
+  bool isToBeDelivered(const BatchId& batch) const {
+    const std::string& target = request_.job.deliver;
+    if (deliveries_ == nullptr || target.empty()) return false;
+    const std::optional<store::Delivery> found = deliveries_->find(place_, batch, target);
+    return !found || found->state != store::DeliveryState::whole;
+  }
+
   bool liesAnywhere(const model::Superseded& one) const {
-    if (isOnDisk(one.batch)) return true;
+    if (isOnDisk(one.batch) || isDelivered(one.batch)) return true;
     if (wantedAction(one) != ReplaceAction::remove) return false;
     if (!asideCopies(place_, one.batch).empty()) return true;
     return one.privacy && records_ != nullptr && liesElsewhere(place_, one.batch, *records_);
@@ -379,9 +399,11 @@ class Planner {
     const bool countsAgain = again_.contains(batch.id);
     if (putAway && !countsAgain) return;
     const bool fetched = records_ != nullptr && records_->hasBatch(place_, batch.id);
-    if (fetched && !countsAgain && !isOnDisk(batch.id)) {
-      plan_.movedAway.push_back(batch.id);
-    } else if (!fetched || countsAgain) {
+    const bool here = isOnDisk(batch.id);
+    if (fetched && !countsAgain && !here) {
+      const bool onPurpose = deliveries_ != nullptr && deliveries_->isDeletedHere(place_, batch.id);
+      if (!onPurpose) plan_.movedAway.push_back(batch.id);
+    } else if (!fetched || countsAgain || (here && isToBeDelivered(batch.id))) {
       // Whatever lies there: a manifest that no job of this database wrote shows nothing until the files are held
       // against it, which the batch's job does.
       const std::optional<core::TimePoint>& since = request_.job.batches.since;
@@ -409,6 +431,7 @@ class Planner {
 
   platform::Client& client_;
   store::SyncStore* records_;
+  store::DeliveryStore* deliveries_;
   const SyncRequest& request_;
   store::SyncPlace place_;
   std::stop_token stop_;
@@ -433,7 +456,7 @@ store::SyncPlace placeOf(const model::ExportRequest& request) {
           .output = request.output};
 }
 
-SyncPlan planSync(platform::Client& client, store::SyncStore* records, const SyncRequest& request,
+SyncPlan planSync(platform::Client& client, const SyncRecords& records, const SyncRequest& request,
                   std::stop_token stop) {
   return Planner(client, records, request, std::move(stop)).make();
 }

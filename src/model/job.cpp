@@ -39,7 +39,7 @@ constexpr std::array<Named<VerifyLevel>, 3> kVerifyLevels{
 
 constexpr std::array<Named<Layout>, 2> kLayouts{{{Layout::plain, "plain"}, {Layout::hive, "hive"}}};
 
-constexpr std::array<Named<StepName>, 9> kStepNames{{
+constexpr std::array<Named<StepName>, 10> kStepNames{{
     {StepName::evaluateSegment, "evaluate_segment"},
     {StepName::createDataset, "create_dataset"},
     {StepName::startExport, "start_export"},
@@ -48,6 +48,7 @@ constexpr std::array<Named<StepName>, 9> kStepNames{{
     {StepName::listFiles, "list_files"},
     {StepName::downloadFiles, "download_files"},
     {StepName::verifyFiles, "verify_files"},
+    {StepName::deliverFiles, "deliver_files"},
     {StepName::deleteDataset, "delete_dataset"},
 }};
 
@@ -145,6 +146,7 @@ std::vector<StepName> makePlan(const ExportRequest& request) {
   if (request.download) {
     steps.push_back(StepName::downloadFiles);
     steps.push_back(StepName::verifyFiles);
+    if (!request.deliver.empty()) steps.push_back(StepName::deliverFiles);
   }
   if (request.kind == Kind::segment && segment.deleteDataset) steps.push_back(StepName::deleteDataset);
   return steps;

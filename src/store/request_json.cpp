@@ -241,6 +241,7 @@ std::string requestToJson(const model::ExportRequest& request) {
   Writer out(json);
   out.put("base_url", request.baseUrl).put("verify", nameOf(request.verify));
   out.put("download", request.download).put("force", request.force).put("layout", nameOf(request.layout));
+  out.put("deliver", request.deliver).put("delete_after_delivery", request.deleteAfterDelivery);
   out.putPart("batches", request.batches, writeBatches).putPart("segment", request.segment, writeSegment);
   out.putPart("guards", request.guards, writeGuards);
   json.endObject();
@@ -265,6 +266,8 @@ void requestFromJson(const std::string& json, model::ExportRequest& request) {
   const auto layout = model::layoutFrom(name);
   if (!layout) refuse("layout is \"" + name + "\"");
   request.layout = *layout;
+  in.get("deliver", request.deliver);
+  in.get("delete_after_delivery", request.deleteAfterDelivery);
   readBatches(in.part("batches"), request.batches);
   readSegment(in.part("segment"), request.segment);
   readGuards(in.part("guards"), request.guards);

@@ -21,12 +21,14 @@ using testing::HasSubstr;
 
 /// Names that README and the contract promise.
 const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
-    {"dataset",
-     {"id", "batch", "limit", "all", "since", "until", "created-client", "output", "connections", "connections-max",
-      "max-rate", "verify", "dry-run", "format", "include-replaced", "force", "max-age", "min-records", "max-change"}},
+    {"dataset", {"id",       "batch",          "limit",       "all",         "since",
+                 "until",    "created-client", "output",      "connections", "connections-max",
+                 "max-rate", "verify",         "dry-run",     "format",      "include-replaced",
+                 "force",    "max-age",        "min-records", "max-change",  "layout",
+                 "deliver",  "after-delivery"}},
     {"sync",
      {"id", "created-client", "since", "replayed", "output", "connections", "connections-max", "max-rate", "verify",
-      "dry-run", "format", "force", "max-age", "min-records", "max-change"}},
+      "dry-run", "format", "force", "max-age", "min-records", "max-change", "layout", "deliver", "after-delivery"}},
     {"segment",
      {"id",
       "dataset",
@@ -62,7 +64,10 @@ const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
       "events-until",
       "segment-per-batch",
       "schema",
-      "wait-for-evaluation"}},
+      "wait-for-evaluation",
+      "layout",
+      "deliver",
+      "after-delivery"}},
     {"resume", {"last", "all", "resubmit", "adopt", "format"}},
     {"cancel", {"format"}},
     {"history",
@@ -75,7 +80,8 @@ const std::map<std::string, std::vector<std::string>, std::less<>> kPromised{
     {"datasets", {"search", "limit", "format"}},
     {"segments", {"search", "limit", "format"}},
     {"failed", {"batch", "since", "output", "connections", "connections-max", "max-rate", "format"}},
-    {"doctor", {"dataset", "segment", "output", "format"}},
+    {"deliver", {"format"}},
+    {"doctor", {"dataset", "segment", "deliver", "output", "format"}},
     {"configure", {"all", "no-input", "no-check"}},
 };
 
@@ -84,7 +90,7 @@ const std::vector<std::string> kPromisedEverywhere{"database", "config",   "prof
 /// By all that reach the platform; the others would ignore them.
 const std::vector<std::string> kPromisedForThePlatform{
     "org", "sandbox", "base-url", "ims-url", "ca-file", "connect-timeout", "read-timeout", "retries", "retry-wait"};
-const std::set<std::string_view> kOffline{"history", "show", "read", "scores", "verify", "status"};
+const std::set<std::string_view> kOffline{"history", "show", "read", "scores", "verify", "status", "deliver"};
 
 TEST(Commands, AreThePromisedOnes) {
   std::set<std::string> names;

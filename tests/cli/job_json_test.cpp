@@ -41,7 +41,7 @@ TEST_F(JobDocument, HasTheDocumentedKeysInOrder) {
       "output", "created_at", "updated_at",    "finished_at", "evaluated_at", "version", "error"};
   EXPECT_EQ(keysOf(textOf(view, JobDetail::summary)), head);
   std::vector<std::string> result = head;
-  result.insert(result.end(), {"steps", "file_list", "replaced"});
+  result.insert(result.end(), {"steps", "file_list", "replaced", "deliveries"});
   EXPECT_EQ(keysOf(textOf(view, JobDetail::result)), result);
   result.push_back("events");
   EXPECT_EQ(keysOf(textOf(view, JobDetail::everything)), result);

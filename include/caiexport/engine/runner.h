@@ -35,6 +35,8 @@ class ShareStore;
 
 namespace caiexport::engine {
 
+struct DeliveryTools;
+
 /// Told what a run does while it does it; every call comes from the thread that called Runner.
 class RunObserver {
  public:
@@ -68,6 +70,8 @@ struct Tools {
   store::ShareStore* share = nullptr;
   /// How long the platform's lists are looked at, after an answer was lost, before something is done again.
   core::Duration lookUp = std::chrono::seconds(30);
+  /// For jobs that deliver; null where no job does.
+  const DeliveryTools* delivery = nullptr;
 };
 
 struct RunOptions {

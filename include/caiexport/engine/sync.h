@@ -11,6 +11,7 @@
 
 #include "caiexport/engine/runner.h"
 #include "caiexport/model/replacement.h"
+#include "caiexport/store/delivery_store.h"
 #include "caiexport/store/sync_store.h"
 
 namespace caiexport::engine {
@@ -62,8 +63,14 @@ struct SyncPlan {
   std::vector<std::string> notices = {};      ///< Of replays that can't be made sense of.
 };
 
-/// What would be done. `records` is nullptr where no job was ever made. Error(notFound) if the dataset does not exist.
-SyncPlan planSync(platform::Client& client, store::SyncStore* records, const SyncRequest& request,
+/// What earlier runs wrote down; null where no job was ever made.
+struct SyncRecords {
+  store::SyncStore* sync = nullptr;
+  store::DeliveryStore* deliveries = nullptr;
+};
+
+/// What would be done. Error(notFound) if the dataset does not exist.
+SyncPlan planSync(platform::Client& client, const SyncRecords& records, const SyncRequest& request,
                   std::stop_token stop);
 
 /// Why such a batch is not fetched: how a run ends that meets one.
@@ -95,6 +102,7 @@ struct Replaced {
   std::vector<Removed> removed = {};                 ///< Each place where something of it lay.
   std::vector<std::filesystem::path> outputs = {};   ///< Other output folders that it was deleted from.
   std::vector<std::filesystem::path> notThere = {};  ///< Those on record that are not there now.
+  std::vector<std::string> withdrawn = {};           ///< Targets that it was taken away from.
 
   std::uint64_t left() const;
 };

@@ -75,6 +75,8 @@ struct ExportRequest {
   Guards guards = {};
   VerifyLevel verify = VerifyLevel::footer;
   Layout layout = Layout::plain;
+  std::string deliver = {};          ///< Where each batch is sent once it is verified; empty: nowhere.
+  bool deleteAfterDelivery = false;  ///< What is here of a batch, once it is whole there.
   bool download = true;
   bool force = false;  ///< Overwrite files that no record knows.
 };

@@ -22,6 +22,7 @@ enum class StepName {
   listFiles,
   downloadFiles,
   verifyFiles,
+  deliverFiles,
   deleteDataset,
 };
 

@@ -16,6 +16,8 @@
 
 namespace caiexport::store {
 
+struct Delivery;
+
 class Database;
 
 struct HistoryFilter {
@@ -66,6 +68,8 @@ class History {
 
   /// Those of the job's batches that `sync` found superseded in the job's folder.
   std::vector<model::Replacement> replacementsOf(const model::Job& job);
+  /// Of its batches, whichever job delivered them: what lies, or lay, at targets.
+  std::vector<Delivery> deliveriesOf(const model::Job& job);
 
   struct SqlCell {
     enum class Type { null, integer, real, text };

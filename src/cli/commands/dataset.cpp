@@ -100,13 +100,13 @@ them. Every step is recorded, so that `resume` can continue an interrupted run w
 CommandEnd runDataset(const ParsedOptions& options, Context& context) {
   DatasetOptions parsed = parse(options);
   Configuration configuration(options, context.environment);
-  parsed.request.output = configuration.output();
-  parsed.request.layout = configuration.layout();
+  configuration.place(parsed.request);
   const std::optional<std::string> share = configuration.share();
   if (parsed.dryRun) return previewDataset(configuration, parsed.request, parsed.format, context);
 
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
+  session.requireTarget(parsed.request);
   return makeAndRun(session, parsed.request, {}, parsed.format, context, share);
 }
 

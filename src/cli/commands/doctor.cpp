@@ -13,9 +13,11 @@
 namespace caiexport::cli {
 namespace {
 
-constexpr std::array<Option, 2> kWhat{{
+constexpr std::array<Option, 3> kWhat{{
     {"dataset", "ID", "also check this dataset, its newest batch and its files"},
     {"segment", "ID", "also check this segment, its merge policy and the union schema"},
+    {"deliver", "TARGET",
+     "also write, read and delete an object of its own there: rclone:REMOTE:PATH [CAIEXPORT_DELIVER, deliver]"},
 }};
 
 constexpr std::array<Option, 2> kHow{{
@@ -209,6 +211,8 @@ first check that failed.)",
       .examples = {{"caiexport doctor", "check the settings and this machine"},
                    {"caiexport doctor --dataset 5dd603781b95cc18a83d42ce",
                     "also check that this dataset can be downloaded"},
+                   {"caiexport doctor --deliver rclone:lake:bucket/scores",
+                    "also check where batches are delivered to"},
                    {"caiexport doctor --format json", "for a monitoring system"}},
       .exitCodes = {0, 1, 2, 3, 4, 5, 7, 8, 9, 130}};
   return page;

@@ -266,6 +266,32 @@ std::vector<model::Replacement> InputFinder::replacementsOf(const model::Job& jo
   return record_->history().replacementsOf(job);
 }
 
+std::vector<store::Delivery> InputFinder::deliveredAway(const model::Job& job) {
+  std::vector<store::Delivery> away = record_->history().deliveriesOf(job);
+  std::erase_if(away, [&](const store::Delivery& one) {
+    std::error_code ignored;
+    return one.state != store::DeliveryState::whole || one.deletedFrom != job.request.output ||
+           fs::exists(recordedFolder(job, one.batch), ignored);
+  });
+  return away;
+}
+
+/// What was deleted here on purpose is told, and not missed.
+void InputFinder::dropDelivered(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set) {
+  for (const store::Delivery& one : deliveredAway(view.job)) {
+    std::erase_if(files, [&](const model::FileRecord& file) { return file.remote.batchId == one.batch; });
+    std::erase_if(view.job.batches, [&](const model::Batch& batch) { return batch.id == one.batch; });
+    const std::string text = "batch " + one.batch.value() + " is at " + core::printable(one.target, 200) +
+                             ", and was deleted here after it had been delivered";
+    if (files.empty()) {
+      throw Error(Category::notFound, "job " + std::to_string(model::numberOf(view.job.id)) + " can't be read: " + text,
+                  {.hint = "read it there, or fetch it again: caiexport dataset --id " + view.job.datasetId.value() +
+                           " --batch " + one.batch.value()});
+    }
+    set.notices.push_back(text);
+  }
+}
+
 /// What `sync` put away is read only by the name of its folder.
 void InputFinder::dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set) {
   for (const model::Replacement& one : replacementsOf(view.job)) {
@@ -297,6 +323,7 @@ void InputFinder::addJob(const std::string& argument, InputSet& set) {
   store::JobView view = job(argument);
   std::uint64_t missing = 0;
   std::vector<model::FileRecord> files = filesOf(view.job, missing);
+  if (!files.empty()) dropDelivered(view, files, set);
   if (!files.empty()) dropPutAway(view, files, set);
   if (files.empty()) {
     throw Error(Category::notFound, "job " + argument + " has no files on disk", {.hint = wayTo(view, argument)});

@@ -12,6 +12,7 @@
 #include "caiexport/model/job.h"
 #include "caiexport/model/replacement.h"
 #include "caiexport/reader/parquet_reader.h"
+#include "caiexport/store/delivery_store.h"
 
 namespace caiexport::store {
 struct JobView;
@@ -71,6 +72,8 @@ class InputFinder {
   std::vector<model::FileRecord> filesOf(const model::Job& job, std::uint64_t& missing);
   /// Those of its batches that `sync` found superseded.
   std::vector<model::Replacement> replacementsOf(const model::Job& job);
+  /// Those of its batches that were delivered and then deleted here, unless they were fetched again since.
+  std::vector<store::Delivery> deliveredAway(const model::Job& job);
 
  private:
   static InputSet completed(InputSet set);
@@ -80,6 +83,7 @@ class InputFinder {
     model::Batch batch;
   };
   std::vector<engine::Manifest> olderThan(const std::filesystem::path& dataset, const InputSet& now);
+  void dropDelivered(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   void dropPutAway(store::JobView& view, std::vector<model::FileRecord>& files, InputSet& set);
   std::string wayTo(const store::JobView& view, const std::string& argument);
   void addJob(const std::string& argument, InputSet& set);

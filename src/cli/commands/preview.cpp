@@ -147,9 +147,15 @@ SyncPreview lookAt(Configuration& configuration, const engine::SyncRequest& requ
   PlatformAccess access(settings, configuration.tokenCache(), context.log);
   const std::unique_ptr<Record> record = Record::open(configuration.database());
   std::optional<store::SyncStore> records;
-  if (record) records.emplace(record->database(), core::systemClock());
+  std::optional<store::DeliveryStore> deliveries;
+  if (record) {
+    records.emplace(record->database(), core::systemClock());
+    deliveries.emplace(record->database(), core::systemClock());
+  }
   SyncPreview preview;
-  preview.plan = engine::planSync(access.client(), records ? &*records : nullptr, request, context.stop);
+  preview.plan = engine::planSync(
+      access.client(), {.sync = records ? &*records : nullptr, .deliveries = deliveries ? &*deliveries : nullptr},
+      request, context.stop);
   if (records) preview.rate = records->measuredRate(request.job.orgId);
   const std::uint64_t rangeBytes = configuration.download().rangeBytes;
   const Tell tell = tellOn(context);

@@ -172,6 +172,7 @@ CommandEnd resumeDone(const ResumeOptions& parsed, const store::JobView& view, C
 
   Session session(configuration, context);
   session.requireSame(view.job);
+  session.requireTarget(view.job.request);
   session.runner().reopen(id, damage.files);
   context.console.notice("caiexport: job " + number + " was done, but " + damage.text());
   return runAndPrint(session, id, parsed.run, parsed.format, context);
@@ -192,6 +193,7 @@ CommandEnd resumeOne(const ResumeOptions& parsed, Configuration& configuration, 
   Session session(configuration, context);
   session.requireSame(view.job);
   if (parsed.moves) session.runner().moveTo(view.job.id, configuration.output());
+  if (view.status != model::JobStatus::cancelled) session.requireTarget(view.job.request);
   if (parsed.decision) session.runner().decide(view.job.id, *parsed.decision, context.stop);
   return runAndPrint(session, view.job.id, parsed.run, parsed.format, context);
 }

@@ -231,11 +231,17 @@ Every step is recorded, so that `resume` can continue an interrupted run.)",
 CommandEnd runSegment(const ParsedOptions& options, Context& context) {
   SegmentCommand parsed = parse(options, context.console);
   Configuration configuration(options, context.environment);
-  parsed.request.output = configuration.output();
-  parsed.request.layout = configuration.layout();
+  configuration.place(parsed.request);
+  if (!parsed.request.download && !parsed.request.deliver.empty()) {
+    if (options.has("deliver")) refuseTogether(options, {"no-download", "deliver"});
+    // By the profile, for whatever is downloaded.
+    parsed.request.deliver.clear();
+    parsed.request.deleteAfterDelivery = false;
+  }
   const std::optional<std::string> share = configuration.share();
   Session session(configuration, context);
   session.settings().stamp(parsed.request);
+  session.requireTarget(parsed.request);
   const engine::Tools tools = session.tools();
   // The workers of one key are one: their head takes it.
   std::optional<engine::ReuseLock> reuse;

@@ -90,6 +90,9 @@ void sayDeleted(Console& console, const engine::Replaced& done) {
     separator = ", ";
   }
   console.line(text);
+  for (const std::string& target : done.withdrawn) {
+    console.line("caiexport: batch " + batch + " is deleted at " + core::printable(target, 200) + " as well");
+  }
   for (const fs::path& output : done.notThere) {
     console.line("caiexport: batch " + batch + " was also written to " + core::printable(output.string()) +
                  ", which is not there now: if it is on a disk that is not connected, delete the batch there");
@@ -118,8 +121,8 @@ void sayReplaced(Console& console, const engine::Replaced& done, bool privacy) {
 
 void sayNotReplaced(Console& console, const model::Replacement& one, bool privacy, const core::Error& error) {
   console.line(about(one, privacy) + ", which is " +
-               (one.action == model::ReplaceAction::remove ? "NOT deleted yet" : "still where it was") + ": " +
-               error.what());
+               (one.action == model::ReplaceAction::remove ? "NOT deleted yet" : "not out of the way everywhere") +
+               ": " + error.what());
 }
 
 store::SyncPlace placeOf(const model::ExportRequest& job) {
@@ -334,16 +337,15 @@ CommandEnd runSync(const ParsedOptions& options, Context& context) {
   Configuration configuration(options, context.environment);
   model::ExportRequest& job = parsed.request.job;
   if (parsed.dryRun) {
-    job.output = configuration.output();
-    job.layout = configuration.layout();
+    configuration.place(job);
     return previewSync(configuration, std::move(parsed.request), parsed.format, context);
   }
   std::optional<Session> opened;
   try {
-    job.output = configuration.output();
-    job.layout = configuration.layout();
+    configuration.place(job);
     parsed.request.share = configuration.share().value_or("");
     opened.emplace(configuration, context);
+    opened->requireTarget(job);
   } catch (const core::Error& error) {
     recordFailedStart(configuration, job, error);
     throw;

@@ -165,6 +165,10 @@ void printText(const Expectation& expectation, const VerifyReport& report, Stand
   for (const model::Replacement& one : expectation.replaced) {
     out.write("batch " + core::printable(one.batch.value(), 80) + ": " + replacementText(one) + "\n");
   }
+  for (const store::Delivery& one : expectation.delivered) {
+    out.write("batch " + core::printable(one.batch.value(), 80) + ": delivered to " + core::printable(one.target, 200) +
+              ", and deleted here after that\n");
+  }
   for (const Problem& problem : report.problems) {
     out.write(std::string(nameOf(problem.difference)) + "  " + core::printable(problem.path.string()) +
               (problem.detail.empty() ? "" : ": " + core::printable(problem.detail)) + "\n");
@@ -217,10 +221,13 @@ Expectation expectedOfJob(InputFinder& finder, const std::string& argument) {
   Expectation expectation;
   expectation.job = model::numberOf(view.job.id);
   expectation.replaced = replaced;
+  expectation.delivered = finder.deliveredAway(view.job);
   for (const model::Batch& batch : view.job.batches) {
-    if (!isDeleted(replaced, batch.id)) expect(expectation, std::move(byBatch[batch.id.value()]));
+    const bool away =
+        std::ranges::find(expectation.delivered, batch.id, &store::Delivery::batch) != expectation.delivered.end();
+    if (!away && !isDeleted(replaced, batch.id)) expect(expectation, std::move(byBatch[batch.id.value()]));
   }
-  if (missing > 0 || (expectation.files == 0 && replaced.empty())) {
+  if (missing > 0 || (expectation.files == 0 && replaced.empty() && expectation.delivered.empty())) {
     throw Error(Category::notFound,
                 "job " + argument + " has not downloaded all its files: there is nothing to verify yet",
                 {.hint = "caiexport resume " + argument});

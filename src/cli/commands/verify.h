@@ -14,6 +14,7 @@
 #include "caiexport/model/replacement.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "caiexport/reader/tables.h"
+#include "caiexport/store/delivery_store.h"
 
 namespace caiexport::cli {
 
@@ -44,8 +45,9 @@ struct Expectation {
   std::vector<ExpectedBatch> batches;
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
-  std::vector<std::filesystem::path> unknown;  ///< Batch folders beside others, without a manifest.
-  std::vector<model::Replacement> replaced;    ///< Batches that lie elsewhere now, or were deleted on purpose.
+  std::vector<store::Delivery> delivered = {};  ///< Not expected here: they were deleted after they had been delivered.
+  std::vector<std::filesystem::path> unknown;   ///< Batch folders beside others, without a manifest.
+  std::vector<model::Replacement> replaced;     ///< Batches that lie elsewhere now, or were deleted on purpose.
 };
 
 enum class Difference { missing, changed, foreign };

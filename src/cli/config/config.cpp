@@ -388,6 +388,37 @@ std::optional<std::string> Configuration::share() {
   return shareKey(options_, environment_, database());
 }
 
+std::optional<objects::Target> Configuration::deliver() {
+  const std::optional<Setting> setting = find("deliver");
+  if (!setting) return std::nullopt;
+  try {
+    return objects::Target::parse(setting->value);
+  } catch (const Error& error) {
+    const Category category = setting->origin == Origin::option ? Category::usage : Category::config;
+    throw Error(category, setting->place + ": " + error.what(), {.hint = error.hint()});
+  }
+}
+
+bool Configuration::deletesAfterDelivery() {
+  const Setting setting = *find("after_delivery");
+  if (setting.value == "keep") return false;
+  if (setting.value != "delete") {
+    throwBad(setting, "'" + core::printable(setting.value, 40) + "' is neither keep nor delete");
+  }
+  return true;
+}
+
+void Configuration::place(model::ExportRequest& request) {
+  request.output = output();
+  request.layout = layout();
+  const std::optional<objects::Target> target = deliver();
+  request.deliver = target ? target->text() : "";
+  request.deleteAfterDelivery = deletesAfterDelivery() && target;
+  if (options_.has("after-delivery") && !target) {
+    throw Error(Category::usage, "--after-delivery is of use with --deliver only");
+  }
+}
+
 std::optional<fs::path> Configuration::tokenCache() const {
   const auto folder = environment_.xdgFolder("XDG_CACHE_HOME", ".cache");
   if (!folder) return std::nullopt;

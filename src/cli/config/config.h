@@ -13,6 +13,7 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/secret.h"
 #include "caiexport/model/export_request.h"
+#include "caiexport/objects/object_store.h"
 #include "caiexport/store/location.h"
 #include "caiexport/transfer/downloader.h"
 #include "settings.h"
@@ -113,7 +114,10 @@ class Configuration {
   store::Location database();
   /// Absolute. Error(usage) if it, or a folder above it, is a file; Error(io) if it can't be written.
   std::filesystem::path output();
-  model::Layout layout();
+  /// Where files go and how they are called there: output, layout, and where they are delivered to.
+  void place(model::ExportRequest& request);
+  /// Nothing if nothing is to be delivered.
+  std::optional<objects::Target> deliver();
   PlatformSettings platform();
   /// Number of connections, rate and retries.
   transfer::DownloadSettings download();
@@ -124,6 +128,8 @@ class Configuration {
 
  private:
   const Profile& profile();
+  model::Layout layout();
+  bool deletesAfterDelivery();
   void loadProfile();
   void findProfile();
   std::string required(std::string_view key);

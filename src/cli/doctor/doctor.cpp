@@ -384,11 +384,26 @@ std::string libraries() {
          core::printable(reader::engineVersion(), 40);
 }
 
-/// Output folder (with room for `neededBytes`), database, libraries.
-void runLocalChecks(Checks& checks, Configuration& configuration, std::uint64_t neededBytes) {
+/// Writes, reads and deletes an object of its own.
+std::string delivery(Configuration& configuration, const std::stop_token& stop) {
+  const objects::Target target = *configuration.deliver();
+  const auto store = objects::openRclone(target, {});
+  const objects::Facts facts = store->facts(stop);
+  objects::probe(*store, stop);
+  return facts.program + " writes, reads and deletes at " + core::printable(target.text(), 200) +
+         (facts.hashes ? ""
+                       : "; the store tells no hashes, so files that are delivered are compared by their sizes alone");
+}
+
+/// Output folder (with room for `neededBytes`), database, libraries, and where batches are delivered to.
+void runLocalChecks(Checks& checks, Configuration& configuration, std::uint64_t neededBytes,
+                    const std::stop_token& stop) {
   checks.check("output", {"config_file"}, [&] { return output(configuration, neededBytes); });
   checks.check("database", {"config_file"}, [&] { return database(configuration); });
   checks.check("libraries", {}, [] { return libraries(); });
+  if (configuration.find("deliver")) {
+    checks.check("delivery", {"config_file"}, [&] { return delivery(configuration, stop); });
+  }
 }
 
 }  // namespace
@@ -445,7 +460,7 @@ void runChecks(Checks& checks, Configuration& configuration, const ParsedOptions
                const DoctorQuestions& questions, Context& context) {
   PlatformChecks platform(checks, configuration, options, context);
   platform.run(questions);
-  runLocalChecks(checks, configuration, platform.neededBytes());
+  runLocalChecks(checks, configuration, platform.neededBytes(), context.stop);
 }
 
 }  // namespace caiexport::cli

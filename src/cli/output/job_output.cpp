@@ -11,6 +11,7 @@
 #include "caiexport/engine/layout.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/job.h"
+#include "caiexport/store/delivery_store.h"
 #include "caiexport/store/history.h"
 
 namespace caiexport::cli {
@@ -70,6 +71,16 @@ reader::Table fileTable(const model::Job& job, store::History& history, std::uin
   return table;
 }
 
+reader::Table deliveryTable(const std::vector<store::Delivery>& deliveries) {
+  reader::Table table{
+      .columns = {{"batch", "", false}, {"state", "", false}, {"at", "", false}, {"target", "", false}}};
+  for (const store::Delivery& one : deliveries) {
+    table.rows.push_back({core::printable(one.batch.value(), 80), std::string(store::nameOf(one.state)),
+                          timeText(one.changedAt), core::printable(one.target, 120)});
+  }
+  return table;
+}
+
 reader::Table eventTable(const model::Job& job, store::History& history, std::uint64_t& total) {
   std::deque<std::vector<std::string>> newest;
   history.forEachEvent(job.id, [&](const model::Event& event) {
@@ -95,7 +106,8 @@ reader::Table workerTable(std::span<const store::WorkerView> workers) {
 std::string nextCommand(const store::JobView& view) {
   using enum model::JobStatus;
   const std::string job = std::to_string(model::numberOf(view.job.id));
-  if (view.status == succeeded) return view.job.request.download ? "caiexport scores " + job : "";
+  const bool here = view.job.request.download && !view.job.request.deleteAfterDelivery;
+  if (view.status == succeeded) return here ? "caiexport scores " + job : "";
   const bool stopped =
       view.status == pending || view.status == waiting || view.status == interrupted || view.status == failed;
   return stopped && !view.held ? "caiexport resume " + job : "";
@@ -237,7 +249,10 @@ std::string resultText(const store::JobView& view, const std::optional<Arrived>&
     text += "Members as of " + timeText(job.evaluatedAt) + ", when the segment was last evaluated" +
             (job.expectedProfiles ? " and had " + grouped(*job.expectedProfiles) + " of them" : "") + "\n";
   }
-  if (job.request.download) {
+  if (!job.request.deliver.empty()) text += "At " + core::printable(job.request.deliver, 200) + "\n";
+  if (job.request.deleteAfterDelivery) {
+    text += "Its files here were deleted after that, as asked.\n";
+  } else if (job.request.download) {
     const std::filesystem::path folder =
         job.batches.size() == 1 ? recordedFolder(job, job.batches.front().id) : engine::folderOf(job);
     text += "In " + core::printable(folder.string()) + "\n";
@@ -256,6 +271,8 @@ std::string showText(const store::JobView& view, store::History& history, std::s
                     "\n";
   out += jobFacts(view, history.replacementsOf(job), width);
   if (job.error) appendError(out, *job.error, width);
+  const reader::Table deliveries = deliveryTable(history.deliveriesOf(job));
+  if (!deliveries.rows.empty()) appendTable(out, "Deliveries", deliveries, width);
   appendTable(out, "Steps", stepTable(job), width);
   const std::vector<store::WorkerView> workers = history.workers(job.id);
   if (!workers.empty()) appendTable(out, "Workers", workerTable(workers), width);
@@ -300,6 +317,13 @@ void writeJob(json::Writer& json, const store::JobView& view, JobDetail detail, 
     json.endArray();
     json.key("replaced");
     writeReplacements(json, replaced);
+    json.key("deliveries").objects(history.deliveriesOf(job), [&](const store::Delivery& one) {
+      json.key("batch_id").value(one.batch.value());
+      json.key("target").value(one.target);
+      json.key("state").value(store::nameOf(one.state));
+      json.key("changed_at").value(core::formatTime(one.changedAt));
+      json.key("deleted_here").value(one.deletedFrom == job.request.output);
+    });
   }
   if (detail == JobDetail::everything && !job.share.empty()) {
     json.key("workers").beginArray();

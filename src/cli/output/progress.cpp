@@ -150,6 +150,8 @@ std::string_view describe(model::StepName step) {
       return "downloading";
     case model::StepName::verifyFiles:
       return "verifying";
+    case model::StepName::deliverFiles:
+      return "delivering the files";
     case model::StepName::deleteDataset:
       return "deleting the dataset";
   }
