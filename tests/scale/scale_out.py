@@ -119,7 +119,8 @@ class World:
     """A platform, a PostgreSQL, hosts behind links; inside of namespaces.run_apart. Ends with the block."""
 
     def __init__(self, programs, folder, files, file_bytes, hosts=4, rate="40mbit", durable=False):
-        programs = pathlib.Path(programs)
+        # Scripts run it from folders of their own.
+        programs = pathlib.Path(programs).resolve()
         self.program = programs / "caiexport"
         self.folder = pathlib.Path(folder)
         self._parts = [Platform(programs, self.folder / "platform", files, file_bytes),
@@ -311,8 +312,8 @@ class Modes:
         script = subprocess.Popen([ENGINES / "parallel.sh", *job.words[3:]], env=job.settings_of_scripts("PARALLEL_SEQ"),
                                   cwd=job.folder, stdin=subprocess.DEVNULL)
         services.wait_for(f"{after} files", lambda: job.effects() >= after or script.poll() is not None, 600)
-        services.send(next(pid for pid in services.descendants(script.pid) if services.name_of(pid) == "caiexport"),
-                      signal.SIGKILL)
+        for pid in [pid for pid in services.descendants(script.pid) if services.name_of(pid) == "caiexport"][:1]:
+            services.send(pid, signal.SIGKILL)
         services.wait_for("parallel", lambda: script.poll() is not None, 600)
         return job.outcome(time.monotonic() - began)._replace(codes=[script.returncode])
 
