@@ -79,12 +79,12 @@ class Outcome(typing.NamedTuple):
     files: int  # that the manifest lists
     taken: int  # files that a worker took from another
     wrong: list  # what is not as it should be on disk
-    mebibytes: float  # the most that a worker took
+    mebibytes: float  # the most that a worker took; 0 where an engine started them
     takeover: typing.Optional[float] = None  # seconds from a worker's end until all that it held was taken
 
     def row(self):
         return [f"{self.seconds:.1f}", " ".join(map(str, self.codes)), str(self.fetched),
-                f"{self.effects} / {self.distinct} / {self.files}", str(self.taken), f"{self.mebibytes:.0f}"]
+                f"{self.effects} / {self.distinct} / {self.files}", str(self.taken), f"{self.mebibytes:.0f}" if self.mebibytes else ""]
 
 
 class Worker:
