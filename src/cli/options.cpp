@@ -381,9 +381,8 @@ std::string wordOption(const ParsedOptions& options, std::string_view name, std:
   const auto text = options.value(name);
   if (!text) return std::string(words.front());
   if (std::ranges::find(words, *text) != words.end()) return *text;
-  std::string list;
-  for (const std::string_view word : words) list.append(list.empty() ? "" : ", ").append(word);
-  throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not one of " + list + didYouMean(*text, words));
+  throwUsage(shown(name) + ": '" + core::printable(*text, 40) + "' is not one of " + core::joined(words, ", ") +
+             didYouMean(*text, words));
 }
 
 void refuseTogether(const ParsedOptions& options, std::initializer_list<std::string_view> names) {

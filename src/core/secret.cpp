@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "caiexport/core/encoding.h"
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::core {
 

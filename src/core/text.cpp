@@ -209,14 +209,6 @@ std::optional<std::uint64_t> parseBytes(std::string_view text) {
   return parseScaled(text, unit->size);
 }
 
-std::optional<std::uint64_t> parseUnsigned(std::string_view text) {
-  if (!allDigits(text)) return std::nullopt;
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc()) return std::nullopt;
-  return value;
-}
-
 std::string formatBytes(std::uint64_t bytes) {
   static constexpr std::array<std::string_view, 6> kNames{" kB", " MB", " GB", " TB", " PB", " EB"};
   if (bytes < 1000) return std::to_string(bytes) + " B";

@@ -369,8 +369,7 @@ std::vector<Batch> withParts(std::vector<Batch> batches, const model::BatchId& r
 }
 
 std::string takenInstead(const model::BatchId& refused, const std::vector<Batch>& taken) {
-  std::string names;
-  for (const Batch& batch : taken) names += (names.empty() ? "" : ", ") + batch.id.value();
+  const std::string names = core::joined(taken, ", ", [](const Batch& batch) { return batch.id.value(); });
   return "batch " + refused.value() + std::string(kTakenInstead) + " (" + names + ")";
 }
 

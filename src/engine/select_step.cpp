@@ -335,9 +335,7 @@ void record(StepContext& context, const std::vector<Batch>& batches, const std::
 }
 
 std::string namesOf(const std::vector<Batch>& batches) {
-  std::string text;
-  for (const Batch& batch : batches) text += (text.empty() ? "" : ", ") + batch.id.value();
-  return text;
+  return core::joined(batches, ", ", [](const Batch& batch) { return batch.id.value(); });
 }
 
 Turn takeAbsorbed(StepContext& context, const UnreadableBatch& refused) {

@@ -102,8 +102,7 @@ struct LeftOut {
     if (++count <= kNamed) names.push_back(core::printable(name, 80));
   }
   std::string text() const {
-    std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+    const std::string text = core::joined(names, ", ");
     return count > names.size() ? text + ", ..." : text;
   }
 };

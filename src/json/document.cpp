@@ -12,7 +12,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::json {
 namespace {

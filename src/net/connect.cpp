@@ -30,7 +30,6 @@
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/net/http.h"
 #include "caiexport/net/poco_transport.h"

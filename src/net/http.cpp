@@ -7,7 +7,6 @@
 #include <array>
 
 #include "caiexport/core/error.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "http_message.h"
 

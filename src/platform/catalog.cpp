@@ -16,12 +16,6 @@
 namespace caiexport::platform {
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ",") + core::percentEncode(word);
-  return text;
-}
-
 std::string millisecondsOf(core::TimePoint time) {
   return std::to_string(time.time_since_epoch().count());
 }
@@ -30,7 +24,7 @@ std::string urlFor(const Caller& caller, const BatchQuery& query, const std::str
   std::string url =
       caller.url(std::string(kCatalog) + "/batches?dataSet=" + core::percentEncode(query.dataset.value()));
   if (!query.createdClient.empty()) url += "&createdClient=" + core::percentEncode(query.createdClient);
-  if (!query.statuses.empty()) url += "&status=" + joined(query.statuses);
+  if (!query.statuses.empty()) url += "&status=" + core::joined(query.statuses, ",", core::percentEncode);
   if (!query.externalId.empty()) url += "&externalId=" + core::percentEncode(query.externalId);
   // Both bounds exclude.
   if (query.since) url += "&createdAfter=" + millisecondsOf(*query.since - core::Duration(1));

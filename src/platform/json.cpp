@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "caiexport/core/error.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/document.h"
 #include "caiexport/model/ids.h"

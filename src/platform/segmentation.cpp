@@ -12,12 +12,6 @@
 namespace caiexport::platform {
 namespace {
 
-std::string joined(std::span<const model::SegmentId> segments) {
-  std::string text;
-  for (const model::SegmentId& segment : segments) text += (text.empty() ? "" : ", ") + segment.value();
-  return text;
-}
-
 std::string segmentationUrl(const Caller& caller, const std::string& path) {
   return caller.url(kSegmentation + path);
 }
@@ -232,7 +226,7 @@ SegmentJob Client::startSegmentJob(std::span<const model::SegmentId> segments, s
     throw core::Error(core::Category::internal, "a segment job without segment must not be sent");
   }
   Caller& caller = implementation_->caller;
-  const Call call{.what = "start a segment job for segment " + joined(segments),
+  const Call call{.what = "start a segment job for segment " + core::joined(segments, ", ", &model::SegmentId::value),
                   .method = "POST",
                   .url = segmentationUrl(caller, "/segment/jobs"),
                   .body = bodyOf(segments),
@@ -259,12 +253,13 @@ void Client::forEachEvaluation(const std::function<bool(const SegmentJob&)>& vis
 ExportJob Client::startExportJob(const NewExportJob& job, std::stop_token stop) {
   refuseIncomplete(job);
   Caller& caller = implementation_->caller;
-  const Call call{
-      .what = "start an export job for segment " + joined(job.segments) + " into dataset " + job.dataset.value(),
-      .method = "POST",
-      .url = segmentationUrl(caller, "/export/jobs"),
-      .body = bodyOf(job),
-      .traced = true};
+  const Call call{.what = "start an export job for segment " +
+                          core::joined(job.segments, ", ", &model::SegmentId::value) + " into dataset " +
+                          job.dataset.value(),
+                  .method = "POST",
+                  .url = segmentationUrl(caller, "/export/jobs"),
+                  .body = bodyOf(job),
+                  .traced = true};
   return caller.create(call, stop, exportJobFrom);
 }
 

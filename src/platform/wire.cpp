@@ -187,12 +187,6 @@ std::optional<core::TimePoint> updatedFrom(const Json& value) {
   return value.at("updateEpoch").timeIfAny(std::chrono::seconds(1));
 }
 
-std::string commaList(const std::vector<std::string>& pieces) {
-  std::string list;
-  for (const std::string& piece : pieces) list += (list.empty() ? "" : ",") + piece;
-  return list;
-}
-
 /// The document that `write` writes. Error(usage) if a text in it is not UTF-8.
 std::string written(const std::function<void(json::Writer&)>& write) {
   std::string text;
@@ -461,7 +455,7 @@ void writeFilter(json::Writer& json, const NewExportJob& job) {
 
 void writeEvents(json::Writer& json, const ExportScope& scope) {
   json.key("additionalFields").beginObject().key("eventList").beginObject();
-  json.key("fields").value(commaList(scope.eventFields));
+  json.key("fields").value(core::joined(scope.eventFields, ","));
   writeSpan(json, "filter", {"fromIngestTimestamp", scope.eventsSince}, {"toIngestTimestamp", scope.eventsUntil});
   json.endObject().endObject();
 }
@@ -472,7 +466,7 @@ std::string bodyOf(const NewExportJob& job) {
   const ExportScope& scope = job.scope;
   return written([&](json::Writer& json) {
     json.beginObject();
-    if (!scope.fields.empty()) json.key("fields").value(commaList(scope.fields));
+    if (!scope.fields.empty()) json.key("fields").value(core::joined(scope.fields, ","));
     if (!scope.mergePolicyId.empty()) {
       json.key("mergePolicy").beginObject();
       json.key("id").value(scope.mergePolicyId);

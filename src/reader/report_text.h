@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 #include "caiexport/reader/score_report.h"
 
 namespace caiexport::json {

@@ -415,12 +415,6 @@ std::string sinceSection(const PageFacts& page) {
 
 // --- the top
 
-std::string joined(const std::vector<std::string>& texts) {
-  std::string list;
-  for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + text;
-  return list;
-}
-
 /// The group that the score stands in bears the model's name.
 std::string modelOf(const ScoreSummary& summary) {
   const std::size_t end = summary.field.rfind('.');
@@ -436,8 +430,8 @@ std::string about(const ScoreSummary& summary, const SourceFacts& facts, const P
     if (!value.empty()) html += "<div><dt>" + std::string(name) + "</dt><dd>" + value + "</dd></div>\n";
   };
   line("Model", escaped(modelOf(summary)));
-  line("Kind", escaped(joined(page.story.propensity)));
-  line("Version", escaped(joined(page.story.modelVersions)));
+  line("Kind", escaped(core::joined(page.story.propensity, ", ")));
+  line("Version", escaped(core::joined(page.story.modelVersions, ", ")));
   line("Dataset", escaped(page.dataset));
   constexpr std::size_t kNamed = 20;
   line(facts.batches.size() > 1 ? "Batches" : "Batch", escaped(batchNames(facts, kNamed)));

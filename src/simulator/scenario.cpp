@@ -8,6 +8,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::simulator {
 namespace {
@@ -48,9 +49,7 @@ Key text(std::string Scenario::*member, const std::vector<std::string>& allowed 
   return {.apply = [member, allowed](Scenario& scenario, const std::string& key, const Json& value) {
     const std::string given = readText(key, value);
     if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), given) == allowed.end()) {
-      std::string list;
-      for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
-      refuseKey(key, "must be one of " + list);
+      refuseKey(key, "must be one of " + core::joined(allowed, ", "));
     }
     scenario.*member = given;
   }};

@@ -172,9 +172,8 @@ void addCommand(Page& page, const Program& program, const cli::CommandPage& comm
   }
   if (!shared.empty())
     page.paragraph("Further options, below: " + Poco::cat(std::string(", "), shared.begin(), shared.end()) + ".");
-  std::string list;
-  for (const int code : command.exitCodes) list += (list.empty() ? "" : ", ") + std::to_string(code);
-  page.paragraph("Exit codes: " + list + ".");
+  page.paragraph("Exit codes: " + core::joined(command.exitCodes, ", ", [](int code) { return std::to_string(code); }) +
+                 ".");
 }
 
 void addSharedOptions(Page& page, const Program& program) {

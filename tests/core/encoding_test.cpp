@@ -5,7 +5,7 @@
 
 #include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 
 #include <gtest/gtest.h>
 

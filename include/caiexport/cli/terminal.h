@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-#include "caiexport/core/numbers.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::cli {
 

@@ -44,6 +44,13 @@ class Log {
 };
 
 /// Drops everything.
-Log& nullLog();
+inline Log& nullLog() {
+  class NullLog final : public Log {
+    bool wants(LogLevel) const override { return false; }
+    void write(LogLevel, std::string_view, std::initializer_list<Field>) override {}
+  };
+  static NullLog log;
+  return log;
+}
 
 }  // namespace caiexport::core

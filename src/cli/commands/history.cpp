@@ -6,7 +6,6 @@
 #include <span>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/reader/table.h"

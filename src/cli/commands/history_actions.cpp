@@ -6,7 +6,6 @@
 #include "caiexport/cli/options.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/file_system.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/prune.h"
 #include "caiexport/json/writer.h"

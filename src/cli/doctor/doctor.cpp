@@ -117,10 +117,8 @@ class PlatformChecks {
   std::string credentials() {
     static_cast<void>(access_->tokens().token(context_.stop));
     if (!settings_.accessToken.empty()) return "a ready-made access token is set; it will not be renewed";
-    std::string scopes;
-    for (const std::string& scope : core::splitList(settings_.scopes)) {
-      scopes += (scopes.empty() ? "" : ", ") + core::printable(scope, 100);
-    }
+    const std::string scopes = core::joined(core::splitList(settings_.scopes), ", ",
+                                            [](const std::string& scope) { return core::printable(scope, 100); });
     return "access token obtained from " + settings_.imsUrl + " for the scopes " + scopes;
   }
 

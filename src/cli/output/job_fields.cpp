@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "caiexport/cli/terminal.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/json/writer.h"
 #include "caiexport/model/job.h"
@@ -233,12 +232,6 @@ struct AsJson {
   }
 };
 
-std::string joined(std::span<const std::string> texts) {
-  std::string list;
-  for (const std::string& text : texts) list.append(list.empty() ? "" : " ").append(text);
-  return list;
-}
-
 /// For people, or for programs that read CSV.
 struct AsText {
   bool people = true;
@@ -249,7 +242,7 @@ struct AsText {
   std::string operator()(std::int64_t number) const { return std::to_string(number); }
   std::string operator()(std::uint64_t number) const { return people ? grouped(number) : std::to_string(number); }
   std::string operator()(const core::TimePoint& time) const { return people ? timeText(time) : core::formatTime(time); }
-  std::string operator()(const std::vector<std::string>& texts) const { return joined(texts); }
+  std::string operator()(const std::vector<std::string>& texts) const { return core::joined(texts, " "); }
 };
 
 /// Spreadsheets keep 15 digits of a number.
@@ -278,7 +271,7 @@ struct AsSheetCell {
       bytes += texts[fitting].size() + 1;
       if (bytes > kMostBytes) break;
     }
-    const std::string list = joined(std::span(texts).first(fitting));
+    const std::string list = core::joined(std::span(texts).first(fitting), " ");
     return fitting == texts.size() ? list : list + " and " + core::grouped(texts.size() - fitting) + " more";
   }
 };

@@ -362,13 +362,11 @@ std::string formatFor(const ParsedOptions& options, std::string_view name, std::
   if (!options.has(name) && possible) return std::string(*promised);
   // Lines of JSON in a file.json are what many tools expect.
   if (options.has(name) && given == "jsonl" && *promised == "json") return given;
-  std::string list;
-  for (const std::string_view word : words) list.append(list.empty() ? "" : ", ").append(word);
   const std::string file = "--output '" + core::printable(*output, 200) + "'";
   if (options.has(name)) throwUsage(file + " and " + "--" + std::string(name) + " " + given + " contradict each other");
-  throwUsage(
-      file + " has the ending of a format that this command cannot write",
-      "the formats are " + list + "; " + "--" + std::string(name) + " chooses one, under a name with another ending");
+  throwUsage(file + " has the ending of a format that this command cannot write",
+             "the formats are " + core::joined(words, ", ") + "; " + "--" + std::string(name) +
+                 " chooses one, under a name with another ending");
 }
 
 }  // namespace caiexport::cli

@@ -11,7 +11,6 @@
 
 #include "caiexport/cli/options.h"
 #include "caiexport/core/error.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "caiexport/reader/table.h"
 

@@ -212,9 +212,9 @@ Duck::Duck(const ReaderSettings& settings, const Access& access) {
   }
   try {
     const Blame blame{.what = "cannot prepare DuckDB"};
-    std::string allowed;
-    for (const std::string& path : access.paths) allowed += (allowed.empty() ? "" : ", ") + sqlText(path);
-    run("SET allowed_paths = [" + allowed + "]", blame);
+    run("SET allowed_paths = [" + core::joined(access.paths, ", ", [](const auto& path) { return sqlText(path); }) +
+            "]",
+        blame);
     run("SET TimeZone = 'UTC'", blame);
     run(access.filesChange ? "SET enable_external_file_cache = false" : "SET parquet_metadata_cache = true", blame);
     run("SET enable_external_access = false", blame);

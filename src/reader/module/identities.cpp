@@ -73,7 +73,7 @@ void ProfileSet::checkNamespaces(const ReadQuery& query) {
     const std::vector<std::string> others = namespaces();
     if (others.empty()) continue;
     throw Error(Category::usage, "no customer has an identity of the namespace `" + core::printable(name) + "`",
-                {.hint = "there are: " + core::printable(joined(others, ", "))});
+                {.hint = "there are: " + core::printable(core::joined(others, ", "))});
   }
 }
 

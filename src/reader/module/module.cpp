@@ -162,7 +162,7 @@ class DuckProfiles final : public Profiles {
     const std::vector<std::string> fields = scoreFields();
     if (fields.size() == 1) return fields.front();
     if (fields.size() > 1) {
-      throw Error(Category::usage, "there are several score columns: " + core::printable(joined(fields, ", ")),
+      throw Error(Category::usage, "there are several score columns: " + core::printable(core::joined(fields, ", ")),
                   {.hint = "choose one with --field"});
     }
     std::vector<std::string> numeric;
@@ -172,7 +172,7 @@ class DuckProfiles final : public Profiles {
     throw Error(Category::notFound, "there is no score column: no group has a numeric field `score`",
                 {.hint = numeric.empty() ? "the files have no numeric column at all"
                                          : "choose one of the numeric columns with --field: " +
-                                               core::printable(joined(numeric, ", "))});
+                                               core::printable(core::joined(numeric, ", "))});
   }
 
   ReaderSettings settings_;

@@ -80,7 +80,7 @@ std::string listedPaths(const std::vector<Found>& fields) {
   std::vector<std::string> paths;
   paths.reserve(fields.size());
   for (const Found& field : fields) paths.push_back("`" + dotted(field.steps) + "`");
-  return core::printable(joined(paths, ", "));
+  return core::printable(core::joined(paths, ", "));
 }
 
 /// Named fields as the tree that they make.
@@ -112,7 +112,7 @@ std::string branchSql(const Branch& branch, const ColumnNames& names) {
   for (const Branch& child : branch.children) {
     fields.push_back(sqlName(names.sqlOf(child.name)) + " := " + branchSql(child, names));
   }
-  return "struct_pack(" + joined(fields, ", ") + ")";
+  return "struct_pack(" + core::joined(fields, ", ") + ")";
 }
 
 std::string nestedList(const std::vector<Found>& fields, const ColumnSql& columnSql, const ColumnNames& names) {
@@ -123,14 +123,14 @@ std::string nestedList(const std::vector<Found>& fields, const ColumnSql& column
   for (const Branch& branch : tree) {
     columns.push_back(branchSql(branch, names) + " AS " + sqlName(names.sqlOf(branch.name)));
   }
-  return joined(columns, ", ");
+  return core::joined(columns, ", ");
 }
 
 std::string flatList(const std::vector<Found>& fields, const ColumnSql& columnSql) {
   std::vector<std::string> columns;
   columns.reserve(fields.size());
   for (const Found& field : fields) columns.push_back(columnSql(field.steps) + " AS " + sqlName(dotted(field.steps)));
-  return joined(columns, ", ");
+  return core::joined(columns, ", ");
 }
 
 /// DuckDB names the column that it does not find; which ones may have been meant is added.
@@ -151,15 +151,6 @@ std::string bucketName(std::vector<std::string> score) {
 }
 
 }  // namespace
-
-std::string joined(const std::vector<std::string>& pieces, std::string_view between) {
-  std::string text;
-  for (const std::string& piece : pieces) {
-    if (!text.empty()) text += between;
-    text += piece;
-  }
-  return text;
-}
 
 const Type* columnNamed(const std::vector<Type>& columns, std::string_view name) {
   for (const Type& column : columns) {
@@ -185,7 +176,7 @@ std::string pathsLike(const std::vector<Type>& columns, std::string_view wanted)
   if (alike.empty()) alike = paths;
   const bool more = alike.size() > kMost;
   if (more) alike.resize(kMost);
-  return core::printable(joined(alike, ", ") + (more ? ", ..." : ""));
+  return core::printable(core::joined(alike, ", ") + (more ? ", ..." : ""));
 }
 
 Found findColumn(const std::vector<Type>& columns, const std::string& path) {
@@ -239,9 +230,9 @@ std::string ProfileSet::sqlOf(const std::vector<std::string>& steps) const {
 std::uint64_t ProfileSet::rowCount() {
   std::vector<std::string> patterns;
   for (const FileName& name : paths_) patterns.push_back(sqlText(name.pattern()));
-  const auto numbers =
-      duck_.numbers("SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata([" + joined(patterns, ", ") + "])",
-                    {.what = "cannot read the footers"});
+  const auto numbers = duck_.numbers(
+      "SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata([" + core::joined(patterns, ", ") + "])",
+      {.what = "cannot read the footers"});
   return numbers.empty() ? 0 : static_cast<std::uint64_t>(numbers[0]);
 }
 
@@ -262,7 +253,7 @@ std::string ProfileSet::extraSql(std::string_view name) const {
     }
   }
   const std::string type = name == "_batch_created" ? "TIMESTAMPTZ[]" : "VARCHAR[]";
-  return "(CAST([" + joined(values, ", ") + "] AS " + type + "))[" +
+  return "(CAST([" + core::joined(values, ", ") + "] AS " + type + "))[" +
          (union_ ? sqlName(FileUnion::kPosition) : std::string("CAST(file_index AS BIGINT)")) + " + 1]";
 }
 
@@ -358,7 +349,7 @@ void ProfileSet::makeView() {
   for (const Found& field : shortNames_) {
     identities.push_back(sqlOf(field.steps) + " AS " + sqlName(names_.sqlOf(field.steps.back())));
   }
-  duck_.run("CREATE OR REPLACE VIEW profiles AS SELECT " + joined(identities, ", ") + " FROM " + tableSql(),
+  duck_.run("CREATE OR REPLACE VIEW profiles AS SELECT " + core::joined(identities, ", ") + " FROM " + tableSql(),
             {.what = "cannot read the files as one set"});
 }
 
@@ -471,7 +462,7 @@ RowSource ProfileSet::readable(RowSource source) {
       select.push_back(std::string("to_json(").append(name).append(") AS ").append(name));
     }
   }
-  return prepareOwn("SELECT " + joined(select, ", ") + " FROM caiexport_rows");
+  return prepareOwn("SELECT " + core::joined(select, ", ") + " FROM caiexport_rows");
 }
 
 std::string ProfileSet::rowsSql(const ReadQuery& asked, Shape shape) {
@@ -485,7 +476,7 @@ std::string ProfileSet::rowsSql(const ReadQuery& asked, Shape shape) {
   std::vector<std::string> names;
   names.reserve(columns.size());
   for (const std::string& column : columns) names.push_back(sqlName(written_.sqlOf(column)));
-  const std::string list = written_.empty() ? "" : " (" + joined(names, ", ") + ")";
+  const std::string list = written_.empty() ? "" : " (" + core::joined(names, ", ") + ")";
   // As a view, the SQL may end in `;` or a comment.
   duck_.run("CREATE OR REPLACE VIEW caiexport_rows" + list + " AS " + query.sql, blameFor(query));
   return "SELECT * FROM caiexport_rows" + (query.limit ? " LIMIT " + std::to_string(*query.limit) : std::string());

@@ -24,7 +24,6 @@ struct RowSource {
   std::vector<Type> columns;
 };
 
-std::string joined(const std::vector<std::string>& pieces, std::string_view between);
 /// As it is spelt, else without case; null if there is none.
 const Type* columnNamed(const std::vector<Type>& columns, std::string_view name);
 /// Fields that the one asked for may have meant: with the same last name, else all.

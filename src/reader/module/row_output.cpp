@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "caiexport/core/error.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "values.h"
 

@@ -112,8 +112,7 @@ Found scoreOf(ProfileSet& set, const std::string& field) {
   if (scores.size() == 1) return scores.front();
   if (scores.empty())
     throw Error(Category::notFound, "there is no score column to compare", {.hint = "name it with --field"});
-  std::string names;
-  for (const Found& each : scores) names += (names.empty() ? "" : ", ") + dotted(each.steps);
+  const std::string names = core::joined(scores, ", ", [](const Found& each) { return dotted(each.steps); });
   throw Error(Category::usage, "there are several score columns: " + core::printable(names),
               {.hint = "choose one with --field"});
 }

@@ -15,7 +15,6 @@
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/memory.h"
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 #include "report_text.h"
 

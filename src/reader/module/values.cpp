@@ -8,7 +8,6 @@
 #include <cstring>
 #include <limits>
 
-#include "caiexport/core/numbers.h"
 #include "caiexport/core/text.h"
 
 namespace caiexport::reader {
