@@ -237,7 +237,7 @@ void letGo(StepContext& context, const Portion& portion, const FileFeed& feed) n
 /// Takes files and fetches them, until none is free. False if there was none.
 bool fetchPortion(StepContext& context, model::StepName step, const model::Job& job,
                   transfer::DownloadProgress& progress) {
-  Portion portion(context);
+  Portion portion(context, progress);
   FileFeed feed(context, progress, portion);
   progress.totalFiles = job.fileCount;
   progress.totalBytes = job.totalBytes;

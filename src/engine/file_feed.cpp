@@ -281,9 +281,12 @@ constexpr std::size_t kSpareFiles = 4;
 
 }  // namespace
 
-Portion::Portion(StepContext& context)
-    : context_(context), share_(*context.tools.share), looked_(context.tools.clock.steadyNow() - kLook) {
-  attend({});
+Portion::Portion(StepContext& context, const transfer::DownloadProgress& progress)
+    : context_(context),
+      share_(*context.tools.share),
+      looked_(context.tools.clock.steadyNow() - kLook),
+      throttled_(progress.throttled) {
+  attend(progress);
 }
 
 std::vector<std::int64_t> Portion::held() const {

@@ -85,12 +85,13 @@ class BatchLister {
 /// time, only when those before are under way, and fewer near the end: so that all workers end at the same time.
 class Portion {
  public:
-  explicit Portion(StepContext& context);
+  /// `progress`: of this worker, from portions before.
+  Portion(StepContext& context, const transfer::DownloadProgress& progress);
   /// `wake` is called twice a second, and when somebody calls wake().
   void begin(std::function<void()> wake);
   void end() { ticker_ = {}; }
   void wake() const { wake_(); }
-  /// Looks, now and then, how many others there are.
+  /// Tells the others if the platform asked for fewer requests; looks, now and then, how many they are.
   void attend(const transfer::DownloadProgress& progress);
   unsigned connections() const { return connections_; }
 

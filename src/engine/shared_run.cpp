@@ -85,7 +85,8 @@ class SharedRun {
   Outcome cancelled() {
     for (;;) {
       Job job = tools_.store.load(id_);
-      if (job.cancelled || currentStepOf(job) == nullptr) return failed(std::move(job));
+      if (job.cancelled) return failed(std::move(job));
+      if (currentStepOf(job) == nullptr) return {std::move(job), std::nullopt};  // it was too late
       if (!tools_.jobLocks.holder(model::numberOf(id_))) {
         if (std::optional<Outcome> outcome = beHead()) return *std::move(outcome);
       }

@@ -25,6 +25,7 @@ import services  # noqa: E402  pylint: disable=wrong-import-position
 
 NOT_CHECKED = 77
 DATASET = "5f0000000000000000000001"
+SEGMENT = "7c5f7f05-5a50-4ba0-a6ee-1fd48c0f0e5a"
 BYTES_ROUTE = "GET /data/foundation/export/files/{id}?path"
 WORKERS = 4
 LEASE_S = 3
@@ -91,10 +92,10 @@ class SharedJobTest(unittest.TestCase):
                 "CAIEXPORT_OUTPUT": str(self.folder / "out"), "CAIEXPORT_LEASE": f"{LEASE_S}s",
                 "CAIEXPORT_DATABASE": f"postgresql:///?options=-csearch_path%3D{self.schema}", **more}
 
-    def start(self, *options, command="dataset", **settings):
+    def start(self, *options, command="dataset", ident=DATASET, **settings):
         log = open(self.folder / f"worker{len(self.processes)}.log", "w+b")
         self.addCleanup(log.close)
-        process = subprocess.Popen([self.programs / "caiexport", command, "--id", DATASET, *options],
+        process = subprocess.Popen([self.programs / "caiexport", command, "--id", ident, *options],
                                    env=self.settings(**settings), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    cwd=self.folder)
         process.log = log.name
@@ -389,6 +390,14 @@ class SharedJobTest(unittest.TestCase):
         self.assertEqual(sum(worker["head"] for worker in shown["workers"]), 1)
         self.assertGreater(sum(worker["files_under_way"] for worker in shown["workers"]), 0)
         self.assertEqual(self.codes(workers), [0] * WORKERS, self.everything_said(workers))
+
+    def test_an_export_is_asked_for_once(self):
+        self.simulate_files(4, export_files=20)
+        workers = self.start_workers("--verify", "size", "--poll-interval", "100ms", "--reuse", command="segment", ident=SEGMENT)
+        self.assertEqual(self.codes(workers), [0] * WORKERS, self.everything_said(workers))
+        state = self.platform()
+        self.assertEqual((state["export_jobs_accepted"], state["datasets_created"]), (1, 1))
+        self.assertEqual(self.record("SELECT count(*), count(DISTINCT name) FROM file WHERE state = 'verified'"), "20|20")
 
     def test_sync_together(self):
         self.simulate_files(60)
