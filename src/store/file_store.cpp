@@ -108,10 +108,11 @@ void giveFolder(Database& database, const BatchRow& batch, const model::RemoteFi
       .run();
 }
 
-/// Calls `use` with pieces of 64, 32, 16, ... elements: few statements, each of them prepared once.
+/// Calls `use` with pieces of 64, 32, 16, ... elements: few statements, each of them prepared once, for each takes a
+/// journey to the server. A file has none to make: there one statement for one element is the cheapest.
 template <class Element, class Use>
-void inPieces(std::span<Element> all, Use use) {
-  for (std::size_t size = 64; size > 0; size /= 2) {
+void inPieces(Database& database, std::span<Element> all, Use use) {
+  for (std::size_t size = database.server() != nullptr ? 64 : 1; size > 0; size /= 2) {
     for (; all.size() >= size; all = all.subspan(size)) use(all.first(size));
   }
 }
@@ -125,7 +126,7 @@ std::string repeated(std::string_view one, std::size_t times) {
 
 void insertFiles(Database& database, model::JobId job, const BatchRow& batch,
                  std::span<const model::RemoteFile* const> files) {
-  inPieces(files, [&](std::span<const model::RemoteFile* const> piece) {
+  inPieces(database, files, [&](std::span<const model::RemoteFile* const> piece) {
     Query insert(database,
                  "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing) VALUES " +
                      repeated("(?, ?, ?, ?, ?, ?, ?, ?)", piece.size()));
@@ -149,20 +150,30 @@ struct Known {
   const model::RemoteFile* file;
 };
 
+/// `CASE id WHEN ? THEN ? ... ELSE COLUMN END`, for that many rows: the column's own value for the others, so that the
+/// new ones are taken for of its type.
+std::string chosenById(std::size_t rows, std::string_view column) {
+  std::string sql = "CASE id";
+  for (std::size_t n = 0; n < rows; ++n) sql += " WHEN ? THEN ?";
+  return sql.append(" ELSE ").append(column).append(" END");
+}
+
 void updateFiles(Database& database, const BatchRow& batch, std::span<const Known> files) {
-  inPieces(files, [&](std::span<const Known> piece) {
-    Query update(database,
-                 "UPDATE file SET length = now.column2, href = now.column3, listing = now.column4"
-                 " FROM (VALUES " +
-                     repeated("(CAST(? AS BIGINT), CAST(? AS BIGINT), ?, CAST(? AS BIGINT))", piece.size()) +
-                     ") AS now WHERE file.id = now.column1");
+  inPieces(database, files, [&](std::span<const Known> piece) {
+    Query update(database, "UPDATE file SET length = " + chosenById(piece.size(), "length") +
+                               ", href = " + chosenById(piece.size(), "href") + ", listing = ? WHERE id IN (" +
+                               repeated("?", piece.size()) + ")");
     int index = 0;
     for (const Known& known : piece) {
       update.bind(++index, known.id);
       update.bind(++index, known.file->lengthBytes);
-      update.bind(++index, orNull(known.file->href));
-      update.bind(++index, batch.listing);
     }
+    for (const Known& known : piece) {
+      update.bind(++index, known.id);
+      update.bind(++index, orNull(known.file->href));
+    }
+    update.bind(++index, batch.listing);
+    for (const Known& known : piece) update.bind(++index, known.id);
     update.run();
   });
 }
@@ -179,22 +190,23 @@ void saveFiles(Database& database, model::JobId job, const BatchRow& batch,
   }
   std::vector<Known> known;
   std::vector<std::int64_t> changed;
-  inPieces(std::span<const model::RemoteFile* const>(order), [&](std::span<const model::RemoteFile* const> piece) {
-    Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name_hash IN (" +
-                             repeated("?", piece.size()) + ")");
-    rows.bind(1, batch.id);
-    int index = 1;
-    for (const model::RemoteFile* file : piece) rows.bind(++index, hashOf(file->name));
-    while (rows.next()) {
-      const std::string name = rows.text(2);
-      const std::string datasetFile = rows.text(3);
-      const auto listed = fresh.find({name, datasetFile});
-      if (listed == fresh.end()) continue;
-      known.push_back({.id = rows.integer(0), .file = listed->second});
-      if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
-      fresh.erase(listed);
-    }
-  });
+  inPieces(
+      database, std::span<const model::RemoteFile* const>(order), [&](std::span<const model::RemoteFile* const> piece) {
+        Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name_hash IN (" +
+                                 repeated("?", piece.size()) + ")");
+        rows.bind(1, batch.id);
+        int index = 1;
+        for (const model::RemoteFile* file : piece) rows.bind(++index, hashOf(file->name));
+        while (rows.next()) {
+          const std::string name = rows.text(2);
+          const std::string datasetFile = rows.text(3);
+          const auto listed = fresh.find({name, datasetFile});
+          if (listed == fresh.end()) continue;
+          known.push_back({.id = rows.integer(0), .file = listed->second});
+          if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
+          fresh.erase(listed);
+        }
+      });
   for (const std::int64_t file : changed) startAgain(database, file);
   updateFiles(database, batch, known);
   std::erase_if(order, [&](const model::RemoteFile*& file) {
@@ -293,12 +305,10 @@ std::vector<std::int64_t> numbersOf(const Rows& rows) {
 
 void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> files) {
   deleteRangesOf(database, files);
-  // Its own value last, so that the others are taken for of its type.
-  std::string sha256 = "CASE id";
-  for (std::size_t n = 0; n < files.size(); ++n) sha256 += " WHEN ? THEN ?";
   Query update(database, "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, worker = NULL, sha256 = " +
-                             sha256 + " ELSE sha256 END, unproven = CASE WHEN id IN (" + repeated("?", files.size()) +
-                             ") THEN 1 ELSE 0 END WHERE id IN (" + repeated("?", files.size()) + ")");
+                             chosenById(files.size(), "sha256") + ", unproven = CASE WHEN id IN (" +
+                             repeated("?", files.size()) + ") THEN 1 ELSE 0 END WHERE id IN (" +
+                             repeated("?", files.size()) + ")");
   int index = 0;
   for (const JobStore::Downloaded& file : files) {
     update.bind(++index, file.file);
@@ -311,16 +321,15 @@ void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> fi
 }
 
 void saveVerified(Database& database, std::span<const JobStore::Verified> files) {
-  Query update(database,
-               "UPDATE file SET state = 'verified', records = coalesce(now.column2, file.records)"
-               " FROM (VALUES " +
-                   repeated("(CAST(? AS BIGINT), CAST(? AS BIGINT))", files.size()) +
-                   ") AS now WHERE file.id = now.column1 AND file.state IN ('downloaded', 'verified')");
+  Query update(database, "UPDATE file SET state = 'verified', records = coalesce(" +
+                             chosenById(files.size(), "records") + ", records) WHERE id IN (" +
+                             repeated("?", files.size()) + ") AND state IN ('downloaded', 'verified')");
   int index = 0;
   for (const JobStore::Verified& file : files) {
     update.bind(++index, file.file);
     update.bind(++index, file.records);
   }
+  for (const JobStore::Verified& file : files) update.bind(++index, file.file);
   requireAll(files.front().file, files.size(), update.run());
 }
 
@@ -531,7 +540,7 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "markStarted", [&] {
     requireHeld(database_, files, Holder::fetcher);
-    inPieces(files, [&](std::span<const std::int64_t> piece) {
+    inPieces(database_, files, [&](std::span<const std::int64_t> piece) {
       Query update(database_,
                    "UPDATE file"
                    " SET claimed = CASE claimed WHEN 0 THEN 1 ELSE claimed END,"
@@ -558,7 +567,7 @@ void JobStore::recordDownloaded(std::span<const Downloaded> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordDownloaded", [&] {
     requireHeld(database_, numbersOf(files), Holder::fetcher);
-    inPieces(files, [&](std::span<const Downloaded> piece) { saveDownloaded(database_, piece); });
+    inPieces(database_, files, [&](std::span<const Downloaded> piece) { saveDownloaded(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }
@@ -567,7 +576,7 @@ void JobStore::recordVerified(std::span<const Verified> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordVerified", [&] {
     requireHeld(database_, numbersOf(files), Holder::head);
-    inPieces(files, [&](std::span<const Verified> piece) { saveVerified(database_, piece); });
+    inPieces(database_, files, [&](std::span<const Verified> piece) { saveVerified(database_, piece); });
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }
