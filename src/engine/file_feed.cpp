@@ -311,7 +311,6 @@ void Portion::attend(const transfer::DownloadProgress& progress) {
   if (now - looked_ < kLook) return;
   looked_ = now;
   crew_ = share_.crew(context_.job.id);
-  atOnce_ = share_.portion(context_.job.id, crew_.workers);
   const unsigned all = transfer::mostConnections(context_.tools.download) / (crew_.throttled ? 2 : 1);
   connections_ = std::max(1U, all / crew_.workers);
 }
@@ -319,6 +318,8 @@ void Portion::attend(const transfer::DownloadProgress& progress) {
 std::vector<FileRecord> Portion::take(std::size_t held, unsigned busyConnections) {
   // No connection is idle for want of a file, and few files wait here that another worker could fetch.
   if (held > 0 && held >= busyConnections + std::min(kSpareFiles, atOnce_)) return {};
+  // Anew each time: near the end every file too many makes the others wait.
+  atOnce_ = share_.portion(context_.job.id, crew_.workers);
   std::vector<FileRecord> records;
   for (store::ShareStore::Taken& taken : share_.take(context_.job.id, atOnce_)) {
     fences_[taken.file.id] = taken.fence;
