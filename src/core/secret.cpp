@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -64,6 +65,10 @@ struct Range {
 
 char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+char upper(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
 bool extendsWord(char c) {
@@ -265,11 +270,17 @@ struct KnownSecrets::Known {
   std::vector<std::string> secrets;
   std::vector<Spelling> spellings;
   std::array<std::vector<std::size_t>, 256> byFirst;  ///< Indices of spellings, by the first byte in lower case.
+  /// The two bytes by which spellings begin, in either case: nearly all places of a text are passed by this alone.
+  std::bitset<1U << 16U> beginnings;
 
   explicit Known(std::vector<std::string> all) : secrets(std::move(all)) {
     for (const std::string& secret : secrets) addSpellings(spellings, secret);
     for (std::size_t i = 0; i < spellings.size(); ++i) {
-      byFirst[static_cast<unsigned char>(spellings[i].text.reveal().front())].push_back(i);
+      const std::string_view text = spellings[i].text.reveal();
+      byFirst[static_cast<unsigned char>(text.front())].push_back(i);
+      for (const char first : {text[0], upper(text[0])}) {
+        for (const char second : {text[1], upper(text[1])}) beginnings.set(pairOf(first, second));
+      }
     }
   }
   ~Known() {
@@ -277,6 +288,10 @@ struct KnownSecrets::Known {
   }
   Known(const Known&) = delete;
   Known& operator=(const Known&) = delete;
+
+  static std::size_t pairOf(char first, char second) {
+    return std::size_t{static_cast<unsigned char>(first)} << 8U | static_cast<unsigned char>(second);
+  }
 
   /// The longest match that begins at `at`; 0: none.
   std::size_t matchAt(std::string_view text, std::size_t at, Use use) const {
@@ -295,8 +310,13 @@ struct KnownSecrets::Known {
   void findIn(std::string_view text, std::size_t offset, Use use, std::vector<Range>& found) const {
     Unescaped level{.text = std::string(text), .places = {}};
     for (int depth = 0;; ++depth) {
-      for (std::size_t at = 0; at < level.text.size();) {
-        const std::size_t length = matchAt(level.text, at, use);
+      const std::string_view here = level.text;
+      for (std::size_t at = 0; at + 1 < here.size();) {
+        if (!beginnings[pairOf(here[at], here[at + 1])]) {
+          ++at;
+          continue;
+        }
+        const std::size_t length = matchAt(here, at, use);
         if (length > 0) {
           found.push_back({offset + level.placeOf(at), offset + level.placeOf(at + length, text.size())});
         }
