@@ -105,7 +105,8 @@ std::stop_token Record::lost() const {
   return leases_ != nullptr ? leases_->lost() : std::stop_token();
 }
 
-void Record::requireHeld() const {
+void Record::requireHeld(bool afterFailure) const {
+  if (leases_ != nullptr && afterFailure) leases_->check();
   if (lost().stop_requested()) throw leases_->lostError();
 }
 

@@ -37,8 +37,9 @@ class Record {
   core::Locks& locks();
   /// Requested once what this process holds on a server may be taken by others.
   std::stop_token lost() const;
-  /// Error(unavailable) in that case.
-  void requireHeld() const;
+  /// Error(unavailable) in that case. After a failure the server is asked first: what others have taken over since may
+  /// be what it met.
+  void requireHeld(bool afterFailure = false) const;
   /// The same of a server; null for a file.
   store::Leases* leases() const { return leases_; }
   bool isHeld(model::JobId job) const;

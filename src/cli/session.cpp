@@ -201,9 +201,16 @@ engine::Outcome Session::run(model::JobId job, const engine::RunOptions& options
   context_.facts.job = model::numberOf(job);
   context_.log.setJob(context_.facts.job);
   const core::SteadyTime begun = core::systemClock().steadyNow();
-  engine::Outcome outcome = runner_.advance(job, options, run.get_token());
+  engine::Outcome outcome = [&] {
+    try {
+      return runner_.advance(job, options, run.get_token());
+    } catch (const core::Error&) {
+      record_.requireHeld(true);
+      throw;
+    }
+  }();
   ran_ = std::chrono::duration_cast<core::Duration>(core::systemClock().steadyNow() - begun);
-  record_.requireHeld();
+  record_.requireHeld(outcome.error.has_value());
   addFacts(outcome.job);
   return outcome;
 }

@@ -123,6 +123,19 @@ core::Error Leases::lostError() const {
   return database_.server()->leaseLost();
 }
 
+void Leases::check() noexcept {
+  if (worker_ == 0 || lost_.stop_requested()) return;
+  try {
+    const bool held = reading(database_, [&] {
+      Query row(database_, "SELECT 1 FROM worker WHERE id = ? AND until > " + kNow);
+      return row.with(worker_).next();
+    });
+    if (!held) lost_.request_stop();
+  } catch (const std::exception&) {
+    // Nothing is known that was not before.
+  }
+}
+
 std::int64_t Leases::worker() {
   if (worker_ != 0) return worker_;
   Postgres& server = *database_.server();

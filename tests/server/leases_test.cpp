@@ -128,6 +128,16 @@ TEST_F(LeasesTest, WhoWasLateLosesAllAndCanWriteNothingAnyMore) {
   EXPECT_EQ(number("SELECT count(*) FROM lease WHERE number = 1"), 1);
 }
 
+TEST_F(LeasesTest, WhatWasTakenIsFoundOutBeforeTheNextRenewal) {
+  const auto one = host();
+  ASSERT_FALSE(one->leases.tryLock(7));
+  one->leases.check();
+  EXPECT_FALSE(one->leases.lost().stop_requested());
+  EXPECT_EQ(number("WITH gone AS (DELETE FROM worker RETURNING 1) SELECT count(*) FROM gone"), 1);
+  one->leases.check();
+  EXPECT_TRUE(one->leases.lost().stop_requested());
+}
+
 TEST_F(LeasesTest, AnExpiredOneIsLostEvenIfNobodyTookIt) {
   const auto late = host();
   ASSERT_FALSE(late->leases.tryLock(1));

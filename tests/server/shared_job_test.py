@@ -231,13 +231,37 @@ class SharedJobTest(unittest.TestCase):
         except AssertionError:
             return False
 
-    def freeze_until_all_is_done(self, choose):
+    def freeze_the_head(self, workers):
+        head = self.head()
+        frozen = next(worker for worker in workers if worker.pid == head)
+        frozen.send_signal(signal.SIGSTOP)
+        return frozen
+
+    def freeze_a_helper(self, workers):
+        """One that has files: one that has none just now loses nothing, and ends with 0 when all is done."""
+        head = self.head()
+        frozen = []
+
+        def found():
+            for worker in workers:
+                if worker.pid == head:
+                    continue
+                worker.send_signal(signal.SIGSTOP)
+                if self.record("SELECT count(*) FROM file JOIN worker ON worker.id = file.worker"
+                               f" WHERE pid = {worker.pid}") != "0":
+                    frozen.append(worker)
+                    return True
+                worker.send_signal(signal.SIGCONT)
+            return False
+
+        services.wait_for("a helper that has files", found)
+        return frozen[0]
+
+    def freeze_until_all_is_done(self, freeze):
         self.simulate_files(240)
         workers = self.start_workers("--verify", "size", "--max-rate", "1500K")
         self.wait_until_fetched(40)
-        head = self.head()
-        frozen = next(worker for worker in workers if choose(worker.pid, head))
-        frozen.send_signal(signal.SIGSTOP)
+        frozen = freeze(workers)
         others = [worker for worker in workers if worker is not frozen]
         self.assertEqual(self.codes(others), [0] * (WORKERS - 1), self.everything_said(others))
         frozen.send_signal(signal.SIGCONT)
@@ -246,18 +270,16 @@ class SharedJobTest(unittest.TestCase):
         self.require_whole(workers, 240, extra=120)
 
     def test_a_frozen_head_comes_back_too_late(self):
-        self.freeze_until_all_is_done(lambda worker, head: worker == head)
+        self.freeze_until_all_is_done(self.freeze_the_head)
 
     def test_a_frozen_helper_comes_back_too_late(self):
-        self.freeze_until_all_is_done(lambda worker, head: worker != head)
+        self.freeze_until_all_is_done(self.freeze_a_helper)
 
     def test_a_frozen_worker_comes_back_while_others_work(self):
         self.simulate_files(400)
         workers = self.start_workers("--verify", "size", "--max-rate", "1M")
         self.wait_until_fetched(40)
-        head = self.head()
-        frozen = next(worker for worker in workers if worker.pid != head)
-        frozen.send_signal(signal.SIGSTOP)
+        frozen = self.freeze_a_helper(workers)
         number = self.record(f"SELECT id FROM worker WHERE pid = {frozen.pid}")
         services.wait_for("its files to be taken over", lambda: self.record(
             f"SELECT count(*) FROM file WHERE worker = {number}") == "0")

@@ -42,6 +42,8 @@ class Leases : public core::Locks {
 
   /// Number of this process's row of `worker`, which is made if there is none: the fence.
   std::int64_t worker();
+  /// Asks the server, ahead of the next renewal; lost() tells. Quiet.
+  void check() noexcept;
   /// Requested once the lease is lost, or nothing was heard of the server for as long as it lasts.
   std::stop_token lost() const;
   /// What to end with then: Error(unavailable).
