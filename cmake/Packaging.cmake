@@ -25,6 +25,8 @@ if(duckdb_library)
 endif()
 # Without it no server of the platform is trusted.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS ca-certificates)
+# Opened where the record is on a PostgreSQL server (src/store/libpq.h).
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS libpq5)
 # Whatever the umask.
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
   WORLD_READ WORLD_EXECUTE)

@@ -1,13 +1,12 @@
 #include "caiexport/store/location.h"
 
-#include <libpq-fe.h>
-
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
+#include "libpq.h"
 
 namespace caiexport::store {
 namespace {
@@ -23,15 +22,15 @@ std::string_view schemeOf(std::string_view text) {
 }
 
 struct FreeOptions {
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+  void operator()(PQconninfoOption* options) const { libpq().PQconninfoFree(options); }
 };
 using Options = std::unique_ptr<PQconninfoOption, FreeOptions>;
 
 /// What libpq says about it is not shown: it may repeat a password.
 Options parsed(const std::string& address) {
   char* complaint = nullptr;
-  Options options(PQconninfoParse(address.c_str(), &complaint));
-  PQfreemem(complaint);
+  Options options(libpq().PQconninfoParse(address.c_str(), &complaint));
+  libpq().PQfreemem(complaint);
   if (options) return options;
   throw Error(Category::config, "the address of the job database is not one that libpq can read", {.hint = kForm});
 }

@@ -1,6 +1,5 @@
 #include "postgres.h"
 
-#include <libpq-fe.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/text.h"
+#include "libpq.h"
 #include "query.h"
 
 namespace caiexport::store {
@@ -45,12 +45,12 @@ bool isLoopback(std::string_view host) {
 }
 
 struct FreeOptions {
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+  void operator()(PQconninfoOption* options) const { libpq().PQconninfoFree(options); }
 };
 
 /// From the address, the environment and the service file together. Nothing is sent before the first poll.
 bool isOpenToOthers(PGconn* connection) {
-  const std::unique_ptr<PQconninfoOption, FreeOptions> options(PQconninfo(connection));
+  const std::unique_ptr<PQconninfoOption, FreeOptions> options(libpq().PQconninfo(connection));
   bool distant = false;
   bool encrypted = false;
   for (const PQconninfoOption* option = options.get(); option != nullptr && option->keyword != nullptr; ++option) {
@@ -138,11 +138,11 @@ core::Error asError(std::string_view what, const Location& location, const Postg
 }
 
 void FreeResult::operator()(pg_result* result) const noexcept {
-  PQclear(result);
+  libpq().PQclear(result);
 }
 
 void Postgres::Free::operator()(pg_conn* connection) const noexcept {
-  PQfinish(connection);
+  libpq().PQfinish(connection);
 }
 
 std::string Postgres::words(std::string_view message) const {
@@ -156,7 +156,7 @@ std::string Postgres::words(std::string_view message) const {
 }
 
 void Postgres::throwLost() {
-  const std::string reason = connection_ ? words(PQerrorMessage(connection_.get())) : std::string();
+  const std::string reason = connection_ ? words(libpq().PQerrorMessage(connection_.get())) : std::string();
   connection_.reset();
   open_ = Kind::none;
   throw PostgresError(reason.empty() ? "the connection is lost" : reason, {});
@@ -215,11 +215,11 @@ Postgres::Connection Postgres::connectOnce(bool encrypted) {
   }
   keywords.push_back(nullptr);
   values.push_back(nullptr);
-  Connection connection(PQconnectStartParams(keywords.data(), values.data(), 1));
+  Connection connection(libpq().PQconnectStartParams(keywords.data(), values.data(), 1));
   if (!connection) throw std::bad_alloc();
   if (!encrypted && isOpenToOthers(connection.get())) return connectOnce(true);
-  if (const char* password = PQpass(connection.get()); password != nullptr) secrets_.add(password);
-  PQsetErrorVerbosity(connection.get(), PQERRORS_VERBOSE);
+  if (const char* password = libpq().PQpass(connection.get()); password != nullptr) secrets_.add(password);
+  libpq().PQsetErrorVerbosity(connection.get(), PQERRORS_VERBOSE);
   await(connection.get());
   return connection;
 }
@@ -229,18 +229,18 @@ void Postgres::await(PGconn* connection) {
   core::Clock& clock = core::systemClock();
   const core::SteadyTime end = clock.steadyNow() + std::min<core::Duration>(kToConnect, longest_);
   PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-  while (PQstatus(connection) != CONNECTION_BAD) {
+  while (libpq().PQstatus(connection) != CONNECTION_BAD) {
     if (status == PGRES_POLLING_OK) return;
     if (isToStop()) throw core::Interrupted();
     if (clock.steadyNow() > end) throw PostgresError("the server does not answer", {});
-    pollfd descriptor{.fd = PQsocket(connection),
+    pollfd descriptor{.fd = libpq().PQsocket(connection),
                       .events = static_cast<short>(status == PGRES_POLLING_READING ? POLLIN : POLLOUT),
                       .revents = 0};
-    if (::poll(&descriptor, 1, static_cast<int>(kLook.count())) > 0) status = PQconnectPoll(connection);
+    if (::poll(&descriptor, 1, static_cast<int>(kLook.count())) > 0) status = libpq().PQconnectPoll(connection);
   }
-  const std::string message = PQerrorMessage(connection);
+  const std::string message = libpq().PQerrorMessage(connection);
   std::string state = stateIn(message);
-  if (PQconnectionNeedsPassword(connection) != 0) state = "28P01";
+  if (libpq().PQconnectionNeedsPassword(connection) != 0) state = "28P01";
   if (state.empty() && message.find("SSL") != message.npos) state = "TLS";
   throw PostgresError(words(message), state);
 }
@@ -250,9 +250,9 @@ void Postgres::connect() {
   open_ = Kind::none;
   for (auto& [text, statement] : statements_) statement.name.clear();
   connection_ = connectOnce(false);
-  PQsetErrorVerbosity(connection_.get(), PQERRORS_DEFAULT);
+  libpq().PQsetErrorVerbosity(connection_.get(), PQERRORS_DEFAULT);
   // The program prints nothing that it did not write.
-  PQsetNoticeProcessor(
+  libpq().PQsetNoticeProcessor(
       connection_.get(), [](void*, const char*) {}, nullptr);
   greet();
 }
@@ -267,9 +267,9 @@ void Postgres::greet() {
       "; SET default_transaction_read_only = " + (access_ == Access::readWrite ? "off" : "on") +
       "; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'");
   // From 14 on: a statement whose client has gone is ended.
-  if (PQserverVersion(connection_.get()) >= 140000) runAll("SET client_connection_check_interval = 1000");
-  const char* encoding = PQparameterStatus(connection_.get(), "server_encoding");
-  if (PQserverVersion(connection_.get()) < 120000) throw PostgresError("the server is too old", "0A000");
+  if (libpq().PQserverVersion(connection_.get()) >= 140000) runAll("SET client_connection_check_interval = 1000");
+  const char* encoding = libpq().PQparameterStatus(connection_.get(), "server_encoding");
+  if (libpq().PQserverVersion(connection_.get()) < 120000) throw PostgresError("the server is too old", "0A000");
   if (encoding != nullptr && std::string_view(encoding) != "UTF8") {
     throw PostgresError("the database's encoding is " + words(encoding) + ", it must be UTF8", "22021");
   }
@@ -304,11 +304,11 @@ bool Postgres::mayTryAgain(const PostgresError& failure, int triesBefore) {
 }
 
 bool Postgres::isEncrypted() const {
-  return connection_ && PQsslInUse(connection_.get()) != 0;
+  return connection_ && libpq().PQsslInUse(connection_.get()) != 0;
 }
 
 std::string Postgres::serverVersion() const {
-  const char* version = connection_ ? PQparameterStatus(connection_.get(), "server_version") : nullptr;
+  const char* version = connection_ ? libpq().PQparameterStatus(connection_.get(), "server_version") : nullptr;
   return version == nullptr ? std::string() : core::printable(version, 60);
 }
 
@@ -326,10 +326,10 @@ void Postgres::awaitAnswer(const std::stop_token& stop) {
   core::Clock& clock = core::systemClock();
   const core::SteadyTime asked = clock.steadyNow();
   std::optional<core::SteadyTime> stopped;
-  while (PQisBusy(connection_.get()) != 0) {
-    pollfd descriptor{.fd = PQsocket(connection_.get()), .events = POLLIN, .revents = 0};
+  while (libpq().PQisBusy(connection_.get()) != 0) {
+    pollfd descriptor{.fd = libpq().PQsocket(connection_.get()), .events = POLLIN, .revents = 0};
     ::poll(&descriptor, 1, static_cast<int>(kLook.count()));
-    if (PQconsumeInput(connection_.get()) == 0) throwLost();
+    if (libpq().PQconsumeInput(connection_.get()) == 0) throwLost();
     if (clock.steadyNow() - asked > longest_) {
       connection_.reset();
       open_ = Kind::none;
@@ -349,7 +349,7 @@ void Postgres::awaitAnswer(const std::stop_token& stop) {
 
 PostgresResult Postgres::checked(PostgresResult result) {
   if (!result) throwLost();
-  switch (PQresultStatus(result.get())) {
+  switch (libpq().PQresultStatus(result.get())) {
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
     case PGRES_SINGLE_TUPLE:
@@ -357,11 +357,11 @@ PostgresResult Postgres::checked(PostgresResult result) {
     default:
       break;
   }
-  const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-  const char* message = PQresultErrorField(result.get(), PG_DIAG_MESSAGE_PRIMARY);
-  const PostgresError error(words(message == nullptr ? PQresultErrorMessage(result.get()) : message),
+  const char* state = libpq().PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+  const char* message = libpq().PQresultErrorField(result.get(), PG_DIAG_MESSAGE_PRIMARY);
+  const PostgresError error(words(message == nullptr ? libpq().PQresultErrorMessage(result.get()) : message),
                             state == nullptr ? "" : state);
-  if (PQstatus(connection_.get()) == CONNECTION_BAD) {
+  if (libpq().PQstatus(connection_.get()) == CONNECTION_BAD) {
     connection_.reset();
     open_ = Kind::none;
   }
@@ -376,15 +376,15 @@ PostgresResult Postgres::results(bool sent) {
   PostgresResult failed;
   for (;;) {
     awaitAnswer({});
-    PostgresResult one(PQgetResult(connection_.get()));
+    PostgresResult one(libpq().PQgetResult(connection_.get()));
     if (!one) break;
-    const ExecStatusType status = PQresultStatus(one.get());
+    const ExecStatusType status = libpq().PQresultStatus(one.get());
     const bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (!good && !failed)
       failed = std::move(one);
     else
       last = std::move(one);
-    if (PQstatus(connection_.get()) == CONNECTION_BAD) break;
+    if (libpq().PQstatus(connection_.get()) == CONNECTION_BAD) break;
   }
   return checked(failed ? std::move(failed) : std::move(last));
 }
@@ -400,7 +400,7 @@ PostgresResult Postgres::run(Statement& statement, const std::vector<PostgresVal
   pg_conn* connection = ready();
   if (statement.name.empty()) {
     const std::string name = "s" + std::to_string(++named_);
-    results(PQsendPrepare(connection, name.c_str(), statement.sql.c_str(), 0, nullptr) != 0);
+    results(libpq().PQsendPrepare(connection, name.c_str(), statement.sql.c_str(), 0, nullptr) != 0);
     statement.name = name;
   }
   std::vector<const char*> texts;
@@ -411,39 +411,39 @@ PostgresResult Postgres::run(Statement& statement, const std::vector<PostgresVal
     lengths.push_back(value.value ? static_cast<int>(value.value->size()) : 0);
     formats.push_back(value.bytes ? 1 : 0);
   }
-  return results(PQsendQueryPrepared(connection, statement.name.c_str(), static_cast<int>(values.size()), texts.data(),
-                                     lengths.data(), formats.data(), 0) != 0);
+  return results(libpq().PQsendQueryPrepared(connection, statement.name.c_str(), static_cast<int>(values.size()),
+                                             texts.data(), lengths.data(), formats.data(), 0) != 0);
 }
 
 PostgresResult Postgres::runAll(const std::string& sql) {
-  return results(PQsendQuery(ready(), sql.c_str()) != 0);
+  return results(libpq().PQsendQuery(ready(), sql.c_str()) != 0);
 }
 
 PostgresResult Postgres::runOne(const std::string& sql) {
-  return results(PQsendQueryParams(ready(), sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 0);
+  return results(libpq().PQsendQueryParams(ready(), sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 0);
 }
 
 PostgresResult Postgres::describe(const std::string& sql) {
-  results(PQsendPrepare(ready(), "", sql.c_str(), 0, nullptr) != 0);
-  return results(PQsendDescribePrepared(connection_.get(), "") != 0);
+  results(libpq().PQsendPrepare(ready(), "", sql.c_str(), 0, nullptr) != 0);
+  return results(libpq().PQsendDescribePrepared(connection_.get(), "") != 0);
 }
 
 int Postgres::changed(const std::string& sql) {
-  return std::atoi(PQcmdTuples(runAll(sql).get()));
+  return std::atoi(libpq().PQcmdTuples(runAll(sql).get()));
 }
 
 void Postgres::sendStream(const std::string& sql) {
-  const bool sent = PQsendQueryParams(ready(), sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 0;
-  if (!sent || PQsetSingleRowMode(connection_.get()) == 0) throwLost();
+  const bool sent = libpq().PQsendQueryParams(ready(), sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 0;
+  if (!sent || libpq().PQsetSingleRowMode(connection_.get()) == 0) throwLost();
 }
 
 PostgresResult Postgres::nextOfStream(const std::stop_token& stop) {
   awaitAnswer(stop);
-  PostgresResult one(PQgetResult(connection_.get()));
-  if (one && PQresultStatus(one.get()) == PGRES_SINGLE_TUPLE) return one;
-  for (PostgresResult rest; PQstatus(connection_.get()) != CONNECTION_BAD;) {
+  PostgresResult one(libpq().PQgetResult(connection_.get()));
+  if (one && libpq().PQresultStatus(one.get()) == PGRES_SINGLE_TUPLE) return one;
+  for (PostgresResult rest; libpq().PQstatus(connection_.get()) != CONNECTION_BAD;) {
     awaitAnswer(stop);
-    rest.reset(PQgetResult(connection_.get()));
+    rest.reset(libpq().PQgetResult(connection_.get()));
     if (!rest) break;
   }
   checked(std::move(one));
@@ -453,12 +453,12 @@ PostgresResult Postgres::nextOfStream(const std::stop_token& stop) {
 void Postgres::endStream() {
   while (connection_) {
     // More than what was asked for is not waited for.
-    if (PQisBusy(connection_.get()) != 0) {
+    if (libpq().PQisBusy(connection_.get()) != 0) {
       connection_.reset();
       open_ = Kind::none;
       return;
     }
-    const PostgresResult rest(PQgetResult(connection_.get()));
+    const PostgresResult rest(libpq().PQgetResult(connection_.get()));
     if (!rest) return;
   }
 }
@@ -493,7 +493,7 @@ void Postgres::beginWriting() {
   ++receipt_;
   try {
     const PostgresResult alive = runAll(sql);
-    if (worker_ == 0 || PQntuples(alive.get()) == 1) return;
+    if (worker_ == 0 || libpq().PQntuples(alive.get()) == 1) return;
     loseLease();
     throw leaseLost();
   } catch (...) {
@@ -506,7 +506,7 @@ void Postgres::commit() {
   const Kind kind = std::exchange(open_, Kind::none);
   try {
     const PostgresResult result = runAll("COMMIT");
-    if (std::strcmp(PQcmdStatus(result.get()), "COMMIT") == 0) return;
+    if (std::strcmp(libpq().PQcmdStatus(result.get()), "COMMIT") == 0) return;
     throw PostgresError("the transaction had failed", "25P02");
   } catch (const PostgresError& error) {
     if (kind == Kind::reading && error.isAway()) return;
@@ -523,7 +523,7 @@ bool Postgres::wasCommitted() {
       const PostgresResult row =
           runAll("INSERT INTO receipt (writer, number, at) VALUES ('" + writer_ + "', 0, " + std::string(kServerNow) +
                  ") ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING number");
-      return std::to_string(receipt_) == PQgetvalue(row.get(), 0, 0);
+      return std::to_string(receipt_) == libpq().PQgetvalue(row.get(), 0, 0);
     } catch (const PostgresError& error) {
       if (!error.isAway() || tries >= 10) throw;
     }
@@ -599,20 +599,21 @@ bool PostgresQuery::next() {
     result_ = server_.run(statement_, values_);
     row_ = -1;
   }
-  return ++row_ < PQntuples(result_.get());
+  return ++row_ < libpq().PQntuples(result_.get());
 }
 
 int PostgresQuery::run() {
   const PostgresResult result = server_.run(statement_, values_);
-  return std::atoi(PQcmdTuples(result.get()));
+  return std::atoi(libpq().PQcmdTuples(result.get()));
 }
 
 bool PostgresQuery::isNull(int column) const {
-  return PQgetisnull(result_.get(), row_, column) != 0;
+  return libpq().PQgetisnull(result_.get(), row_, column) != 0;
 }
 
 std::string_view PostgresQuery::raw(int column) const {
-  return {PQgetvalue(result_.get(), row_, column), static_cast<std::size_t>(PQgetlength(result_.get(), row_, column))};
+  return {libpq().PQgetvalue(result_.get(), row_, column),
+          static_cast<std::size_t>(libpq().PQgetlength(result_.get(), row_, column))};
 }
 
 std::int64_t PostgresQuery::integer(int column) const {
@@ -624,12 +625,12 @@ std::int64_t PostgresQuery::integer(int column) const {
 }
 
 double PostgresQuery::real(int column) const {
-  return std::strtod(PQgetvalue(result_.get(), row_, column), nullptr);
+  return std::strtod(libpq().PQgetvalue(result_.get(), row_, column), nullptr);
 }
 
 std::string PostgresQuery::text(int column) const {
   const std::string_view text = raw(column);
-  if (PQftype(result_.get(), column) != kBytea) return std::string(text);
+  if (libpq().PQftype(result_.get(), column) != kBytea) return std::string(text);
   std::string bytes;
   for (std::size_t at = 2; at + 1 < text.size(); at += 2) {
     bytes += static_cast<char>(core::hexValue(text[at]).value_or(0) << 4U | core::hexValue(text[at + 1]).value_or(0));

@@ -1,6 +1,6 @@
 #pragma once
 /// A PostgreSQL server as the place of the job database: one connection, its statements and transactions, and what of
-/// its failures passes by itself. Only postgres.cpp names libpq.
+/// its failures passes by itself.
 
 #include <atomic>
 #include <chrono>

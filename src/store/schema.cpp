@@ -1,12 +1,11 @@
 #include "schema.h"
 
-#include <libpq-fe.h>
-
 #include <array>
 #include <cstdlib>
 #include <utility>
 
 #include "caiexport/core/error.h"
+#include "libpq.h"
 #include "query.h"
 
 namespace caiexport::store {
@@ -34,7 +33,7 @@ constexpr const char* kLook =
     " 'event')";
 
 std::int64_t numberFrom(const PostgresResult& result) {
-  return std::strtoll(PQgetvalue(result.get(), 0, 0), nullptr, 10);
+  return std::strtoll(libpq().PQgetvalue(result.get(), 0, 0), nullptr, 10);
 }
 
 [[noreturn]] void fail(Category category, const Postgres& server, const std::string& reason, const std::string& hint) {
@@ -91,7 +90,7 @@ void migratePatiently(Postgres& server) {
 
 int schemaVersion(Postgres& server) {
   const PostgresResult look = server.runAll(kLook);
-  const auto isTrue = [&](int column) { return *PQgetvalue(look.get(), 0, column) == 't'; };
+  const auto isTrue = [&](int column) { return *libpq().PQgetvalue(look.get(), 0, column) == 't'; };
   if (!isTrue(0)) {
     fail(Category::config, server, "none of the schemas in the role's search_path is there",
          "make one (CREATE SCHEMA), or name one: postgresql://HOST/NAME?options=-csearch_path%3DSCHEMA");

@@ -5,13 +5,12 @@
 /// role that may do so otherwise. What remains reachable: functions that change nothing and ask for no SQL of their
 /// own.
 
-#include <libpq-fe.h>
-
 #include <array>
 #include <cstring>
 
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/text.h"
+#include "libpq.h"
 #include "views.h"
 
 namespace caiexport::store {
@@ -57,7 +56,7 @@ constexpr const char* kForbidden =
     "'%\\_to\\_xml%'))";
 
 std::string textOf(const PGresult* result, int column) {
-  return {PQgetvalue(result, 0, column), static_cast<std::size_t>(PQgetlength(result, 0, column))};
+  return {libpq().PQgetvalue(result, 0, column), static_cast<std::size_t>(libpq().PQgetlength(result, 0, column))};
 }
 
 void makeViews(Postgres& server) {
@@ -79,14 +78,15 @@ void makeViews(Postgres& server) {
 
 std::vector<std::string> columnNames(const PGresult* result) {
   std::vector<std::string> names;
-  for (int column = 0; column < PQnfields(result); ++column) names.emplace_back(PQfname(result, column));
+  for (int column = 0; column < libpq().PQnfields(result); ++column)
+    names.emplace_back(libpq().PQfname(result, column));
   return names;
 }
 
 /// Error(usage) unless it is one SELECT of what it may read.
 std::vector<std::string> checkedColumns(Postgres& server, const std::string& sql) {
   const PostgresResult described = server.describe(sql);
-  if (PQnparams(described.get()) != 0) refuseSql("it has parameters, which have no value here");
+  if (libpq().PQnparams(described.get()) != 0) refuseSql("it has parameters, which have no value here");
   const std::vector<std::string> names = columnNames(described.get());
   // Names of its own: those of the statement may be equal.
   std::string list;
@@ -94,7 +94,7 @@ std::vector<std::string> checkedColumns(Postgres& server, const std::string& sql
   if (!names.empty()) list += ")";
   server.runOne("CREATE TEMPORARY VIEW caiexport_statement" + list + " AS " + sql);
   const PostgresResult forbidden = server.runAll(kForbidden);
-  if (PQgetisnull(forbidden.get(), 0, 0) == 0) {
+  if (libpq().PQgetisnull(forbidden.get(), 0, 0) == 0) {
     refuseSql(core::printable(textOf(forbidden.get(), 0), 100) + " is not for this");
   }
   return names;
@@ -106,8 +106,8 @@ bool contains(const List& list, Oid type) {
 }
 
 Cell cellOf(const PGresult* result, int column) {
-  if (PQgetisnull(result, 0, column) != 0) return {};
-  const Oid type = PQftype(result, column);
+  if (libpq().PQgetisnull(result, 0, column) != 0) return {};
+  const Oid type = libpq().PQftype(result, column);
   std::string text = textOf(result, column);
   if (type == kBoolean) return {.type = Cell::Type::integer, .text = text == "t" ? "1" : "0"};
   if (type == kBytea) return {.type = Cell::Type::text, .text = text.substr(std::min<std::size_t>(2, text.size()))};

@@ -123,6 +123,21 @@ TEST_F(Places, ANewerDatabaseIsLeftUntouched) {
   EXPECT_THAT(ended.err, HasSubstr("newer"));
 }
 
+TEST_F(Places, AMissingLibpqIsToldToWhoNamesAServerAndToNobodyElse) {
+  std::filesystem::create_directory(path("lib"));
+  std::ofstream(path("lib/libpq.so.5")) << "no library";
+  environment["LD_LIBRARY_PATH"] = path("lib");
+  EXPECT_EQ(run({"history"}).code, 0);
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"history"}, {"dataset", "--id", kScoreDataset}, {"sync", "--id", kScoreDataset}}) {
+    std::vector<std::string> words = command;
+    words.insert(words.end(), {"--database", "postgresql://h/n"});
+    const Ended ended = run(words);
+    EXPECT_EQ(ended.code, 2) << ended.err;
+    EXPECT_THAT(ended.err, AllOf(HasSubstr("libpq.so.5"), HasSubstr("apt install libpq5"))) << command.front();
+  }
+}
+
 TEST_F(Places, AFullDiskUnderStandardOutputIsTold) {
   startSimulator();
   ASSERT_EQ(run({"dataset", "--id", kScoreDataset}).code, 0);

@@ -1,4 +1,5 @@
-/// What a download costs, counted rather than timed: connections, requests, bytes, instructions, copies.
+/// What a start and a download cost, counted rather than timed: libraries, connections, requests, bytes, instructions,
+/// copies.
 
 #include <charconv>
 
@@ -92,6 +93,46 @@ TEST_F(Cost, SplitTailsCostAtMostARangePerWorker) {
   EXPECT_LE(state->getValue<uint64_t>("connections"), 4 * 4U + 1 + 1);
   EXPECT_EQ(state->getValue<uint64_t>("handshakes"), state->getValue<uint64_t>("connections"));
   EXPECT_LE(state->getValue<uint64_t>("file_bytes_served"), (64 + 4 * 8) * kMiB);
+}
+
+/// What the loader of the GNU C library tells of a process; nothing where there is another one.
+class Start : public BinaryTest {
+ protected:
+  std::vector<std::string> librariesOf(std::vector<std::string> arguments) {
+    environment["LD_DEBUG"] = "files";
+    environment["LD_DEBUG_OUTPUT"] = path("loaded");
+    process_ = start(std::move(arguments));
+    const std::string told = path("loaded." + std::to_string(process_->id()));
+    code_ = process_->wait();
+    std::vector<std::string> names;
+    std::ifstream lines(told);
+    const std::string mark = "calling init: ";
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t at = line.find(mark);
+      if (at != line.npos) names.push_back(std::filesystem::path(line.substr(at + mark.size())).filename());
+    }
+    return names;
+  }
+
+  std::unique_ptr<support::Process> process_;
+  int code_ = -1;
+};
+
+TEST_F(Start, LoadsWhatSpeaksToAServerOnlyWhereOneIsNamed) {
+  const auto ofServers = testing::Contains(testing::ContainsRegex("^lib(pq|ldap|krb5|gssapi|sasl)"));
+  const std::vector<std::string> least = librariesOf({"--version"});
+  if (least.empty()) GTEST_SKIP() << "NOT CHECKED: this loader does not tell what it loads";
+  EXPECT_EQ(code_, 0);
+  EXPECT_THAT(least, testing::Not(ofServers));
+  if (!support::kSanitized) {
+    EXPECT_LE(least.size(), 20U) << testing::PrintToString(least);
+  }
+
+  EXPECT_THAT(librariesOf({"history"}), testing::Not(ofServers));
+  EXPECT_EQ(code_, 0) << process_->errors();
+
+  EXPECT_THAT(librariesOf({"history", "--database", "postgresql://127.0.0.1:1/x"}), ofServers);
+  EXPECT_EQ(code_, 7) << process_->errors();
 }
 
 /// Under valgrind, over plain http: what is counted is our own work, SHA-256 included.
