@@ -159,24 +159,32 @@ class CountedCost : public Cost {
 
   uint64_t instructionsFor(uint64_t files, uint64_t fileBytes) {
     serve(files, fileBytes);
-    return numberAfter("Collected : ", valgrind({"--tool=callgrind", "--callgrind-out-file=/dev/null"}));
+    return instructionsOf(freshDownload());
+  }
+
+  uint64_t instructionsOf(const std::vector<std::string>& command) {
+    return numberAfter("Collected : ", valgrind({"--tool=callgrind", "--callgrind-out-file=/dev/null"}, command));
   }
 
   uint64_t bytesCopiedFor(uint64_t files, uint64_t fileBytes) {
     serve(files, fileBytes);
-    return numberAfter("Total: ", valgrind({"--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"}));
+    return numberAfter("Total: ",
+                       valgrind({"--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"}, freshDownload()));
   }
 
  private:
-  /// What valgrind prints about a download to a fresh folder.
-  std::string valgrind(std::vector<std::string> arguments) {
-    const std::string stem = path("valgrind" + std::to_string(++runs_));
-    const std::vector<std::string> command{kCaiexport, "--database",  stem + ".db",    "dataset",
-                                           "--id",     kScoreDataset, "--output",      stem,
-                                           "--verify", "size",        "--connections", "4"};
+  std::vector<std::string> freshDownload() {
+    const std::string stem = path("fresh" + std::to_string(++runs_));
+    return {"--database", stem + ".db", "dataset",       "--id", kScoreDataset, "--output", stem,
+            "--verify",   "size",       "--connections", "4"};
+  }
+
+  /// What valgrind prints about it.
+  std::string valgrind(std::vector<std::string> arguments, const std::vector<std::string>& command) {
+    arguments.emplace_back(kCaiexport);
     arguments.insert(arguments.end(), command.begin(), command.end());
     arguments.insert(arguments.begin(), "valgrind");
-    support::Process process("/usr/bin/env", arguments, environment, stem + ".run");
+    support::Process process("/usr/bin/env", arguments, environment, path("valgrind" + std::to_string(++runs_)));
     EXPECT_EQ(process.wait(), 0) << process.errors();
     return process.errors();
   }
@@ -212,6 +220,18 @@ TEST_F(CountedCost, InstructionsPerByteAndPerFile) {
   // SHA-256 takes nearly all of the first (valgrind's processor has no instructions for it).
   EXPECT_LT(perByte, 40);
   EXPECT_LT(perFile, 450'000);
+}
+
+TEST_F(CountedCost, InstructionsOfAStart) {
+  const uint64_t version = instructionsOf({"--version"});
+  startWith(R"({"files": 1, "records": 50})");
+  for (int jobs = 0; jobs < 3; ++jobs) EXPECT_EQ(download(1).code, 0);
+  const uint64_t history = instructionsOf({"history"});
+  RecordProperty("instructions_of_version", std::to_string(version));
+  RecordProperty("instructions_of_history", std::to_string(history));
+  // Nearly all are the loader's, and most of the rest is SQLite reading the schema.
+  EXPECT_LT(version, 22'000'000U);
+  EXPECT_LT(history - version, 4'000'000U);
 }
 
 TEST_F(CountedCost, BodiesAreNotCopied) {
