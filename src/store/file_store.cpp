@@ -343,10 +343,17 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
                 const model::PartFacts& facts) {
   const auto ranges = model::normalized({done.begin(), done.end()}, lengthOf(database, file));
   deleteRanges(database, file);
-  Query insert(database, "INSERT INTO file_range (file, first, \"end\") VALUES (?, ?, ?)");
-  for (const model::ByteRange& range : ranges) {
-    insert.with(file, range.first, range.end).run();
-  }
+  inPieces(database, std::span(ranges), [&](std::span<const model::ByteRange> piece) {
+    Query insert(database,
+                 "INSERT INTO file_range (file, first, \"end\") VALUES " + repeated("(?, ?, ?)", piece.size()));
+    int index = 0;
+    for (const model::ByteRange& range : piece) {
+      insert.bind(++index, file);
+      insert.bind(++index, range.first);
+      insert.bind(++index, range.end);
+    }
+    insert.run();
+  });
   if (!ranges.empty()) savePart(database, file, facts);
   const auto state = ranges.empty() ? model::FileState::pending : model::FileState::partial;
   Query(database,

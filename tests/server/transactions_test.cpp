@@ -161,5 +161,23 @@ TEST_F(TransactionsTest, AJobOfManyFilesIsListedInFewRoundTrips) {
   EXPECT_EQ(number("SELECT count(*) FROM file"), 200);
 }
 
+TEST_F(TransactionsTest, ManyRangesOfAFileAreRecordedInFewRoundTrips) {
+  const auto one = host();
+  const model::JobId job = newJob(*one).id;
+  one->store.finishStep(job, model::StepName::selectBatches, {.batches = std::vector{batchNamed("b")}});
+  one->store.beginListing(job, model::BatchId("b"));
+  one->store.addFiles(job, std::vector{remoteFile("b", "d", "large", 10000)});
+  const std::int64_t file = number("SELECT id FROM file");
+  std::vector<model::ByteRange> done;
+  for (std::uint64_t n = 0; n < 100; ++n) done.push_back({.first = 100 * n, .end = 100 * n + 50});
+  one->store.recordRanges(file, done);
+  const std::uint64_t before = one->database.server()->roundTrips();
+  done.pop_back();
+  one->store.recordRanges(file, done);
+  EXPECT_LE(one->database.server()->roundTrips() - before, 20U);
+  EXPECT_EQ(number("SELECT count(*) FROM file_range"), 99);
+  EXPECT_EQ(one->store.files(job, 0, 1, {}).at(0).done, done);
+}
+
 }  // namespace
 }  // namespace caiexport::store
