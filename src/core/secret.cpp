@@ -67,10 +67,6 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-char upper(char c) {
-  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-}
-
 bool extendsWord(char c) {
   const char l = lower(c);
   return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80;
@@ -232,12 +228,44 @@ struct Unescaped {
   std::size_t placeOf(std::size_t byte, std::size_t end) const { return byte < text.size() ? placeOf(byte) : end; }
 };
 
+constexpr std::string_view kEscapes = "%\\&";
+
+/// A byte as the search sees it: letters of both cases are one, what begins an escape is marked.
+constexpr unsigned kEscapeMark = 0x80;
+constexpr std::array<unsigned char, 256> kFolded = [] {
+  std::array<unsigned char, 256> folded{};
+  for (unsigned c = 0; c < folded.size(); ++c) {
+    folded[c] = static_cast<unsigned char>((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) & 0x7FU);
+  }
+  for (const char c : kEscapes) folded[static_cast<unsigned char>(c)] |= kEscapeMark;
+  return folded;
+}();
+
+/// Of the last three bytes, for a text that is gone through byte by byte.
+class Rolling {
+ public:
+  static constexpr std::size_t kBytes = 3;
+  static constexpr unsigned kValues = 1U << 15U;
+
+  unsigned add(char c) {
+    const unsigned folded = kFolded[static_cast<unsigned char>(c)];
+    marks_ |= folded;
+    value_ = (value_ << 5U ^ folded) & (kValues - 1);
+    return value_;
+  }
+  bool sawEscape() const { return (marks_ & kEscapeMark) != 0; }
+
+ private:
+  unsigned value_ = 0;
+  unsigned marks_ = 0;
+};
+static_assert(kShortest >= Rolling::kBytes);
+
 /// Takes one layer of escapes off: `%41`, `%u0041`, `\u0041` (and pairs of them), `\x41`, `\/`, `\n`, `&#65;`,
 /// `&#x41;`,
 /// `&amp;` and its like. False if there was none. What is no such escape stays as it is.
 bool unescape(Unescaped& level) {
   const std::string_view before = level.text;
-  if (before.find_first_of("%\\&") == std::string_view::npos) return false;
   if (before.size() > std::numeric_limits<std::uint32_t>::max()) return false;
   Unescaped after;
   after.text.reserve(before.size());
@@ -255,7 +283,7 @@ bool unescape(Unescaped& level) {
       at += meaning->length;
       changed = true;
     } else {
-      const std::size_t next = std::min(before.find_first_of("%\\&", at + 1), before.size());
+      const std::size_t next = std::min(before.find_first_of(kEscapes, at + 1), before.size());
       append(before.substr(at, next - at), at, false);
       at = next;
     }
@@ -270,17 +298,18 @@ struct KnownSecrets::Known {
   std::vector<std::string> secrets;
   std::vector<Spelling> spellings;
   std::array<std::vector<std::size_t>, 256> byFirst;  ///< Indices of spellings, by the first byte in lower case.
-  /// The two bytes by which spellings begin, in either case: nearly all places of a text are passed by this alone.
-  std::bitset<1U << 16U> beginnings;
+  /// Of the bytes by which spellings begin: nearly all places of a text are passed by this alone.
+  std::bitset<Rolling::kValues> beginnings;
 
   explicit Known(std::vector<std::string> all) : secrets(std::move(all)) {
     for (const std::string& secret : secrets) addSpellings(spellings, secret);
     for (std::size_t i = 0; i < spellings.size(); ++i) {
       const std::string_view text = spellings[i].text.reveal();
       byFirst[static_cast<unsigned char>(text.front())].push_back(i);
-      for (const char first : {text[0], upper(text[0])}) {
-        for (const char second : {text[1], upper(text[1])}) beginnings.set(pairOf(first, second));
-      }
+      Rolling beginning;
+      beginning.add(text[0]);
+      beginning.add(text[1]);
+      beginnings.set(beginning.add(text[2]));
     }
   }
   ~Known() {
@@ -288,10 +317,6 @@ struct KnownSecrets::Known {
   }
   Known(const Known&) = delete;
   Known& operator=(const Known&) = delete;
-
-  static std::size_t pairOf(char first, char second) {
-    return std::size_t{static_cast<unsigned char>(first)} << 8U | static_cast<unsigned char>(second);
-  }
 
   /// The longest match that begins at `at`; 0: none.
   std::size_t matchAt(std::string_view text, std::size_t at, Use use) const {
@@ -308,22 +333,33 @@ struct KnownSecrets::Known {
 
   /// Appends where they stand in the whole text, of which `text` is the part from `offset` on.
   void findIn(std::string_view text, std::size_t offset, Use use, std::vector<Range>& found) const {
+    const bool hasEscapes = search(text, use, [&](std::size_t at, std::size_t end) {
+      found.push_back({offset + at, offset + end});
+    });
+    if (!hasEscapes) return;
     Unescaped level{.text = std::string(text), .places = {}};
-    for (int depth = 0;; ++depth) {
-      const std::string_view here = level.text;
-      for (std::size_t at = 0; at + 1 < here.size();) {
-        if (!beginnings[pairOf(here[at], here[at + 1])]) {
-          ++at;
-          continue;
-        }
-        const std::size_t length = matchAt(here, at, use);
-        if (length > 0) {
-          found.push_back({offset + level.placeOf(at), offset + level.placeOf(at + length, text.size())});
-        }
-        at += std::max<std::size_t>(length, 1);
-      }
-      if (depth == kMostLevels || !unescape(level)) return;
+    for (int depth = 0; depth < kMostLevels && unescape(level); ++depth) {
+      search(level.text, use, [&](std::size_t at, std::size_t end) {
+        found.push_back({offset + level.placeOf(at), offset + level.placeOf(end, text.size())});
+      });
     }
+  }
+
+ private:
+  /// Whether there is anything that may be an escape.
+  template <class Take>
+  bool search(std::string_view text, Use use, const Take& take) const {
+    Rolling last;
+    std::size_t taken = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      if (!beginnings[last.add(text[i])] || i + 1 < taken + Rolling::kBytes) continue;
+      const std::size_t at = i + 1 - Rolling::kBytes;
+      const std::size_t length = matchAt(text, at, use);
+      if (length == 0) continue;
+      taken = at + length;
+      take(at, taken);
+    }
+    return last.sawEscape();
   }
 };
 

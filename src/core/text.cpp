@@ -303,13 +303,14 @@ std::string printable(std::string_view text, std::size_t longest) {
 std::string percentEncode(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (const char c : text) {
-    if (isUnreserved(c)) {
-      out += c;
-    } else {
-      out += '%';
-      appendHex(out, {&c, 1}, HexDigits::upper);
-    }
+  while (!text.empty()) {
+    const auto end = std::ranges::find_if_not(text, isUnreserved);
+    out.append(text.begin(), end);
+    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
+    if (text.empty()) break;
+    out += '%';
+    appendHex(out, text.substr(0, 1), HexDigits::upper);
+    text.remove_prefix(1);
   }
   return out;
 }

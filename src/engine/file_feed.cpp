@@ -214,12 +214,12 @@ transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::Do
   return item;
 }
 
-transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) const {
+transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) {
   std::string tag = transfer::partTagOf(context_.job.uuid);
   if (portion_ != nullptr) tag += "." + std::to_string(portion_->fenceOf(record.id));
   return {.key = record.id,
           .remote = record.remote,
-          .target = folderOf(context_.job, record.remote.batchId) / record.path,
+          .target = folders_.of(record.remote.batchId) / record.path,
           // Without a sum, from an older version of the program, nothing tells our bytes from others.
           .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
           .part = record.part,

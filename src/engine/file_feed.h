@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "caiexport/engine/layout.h"
 #include "caiexport/model/job.h"
 #include "caiexport/platform/client.h"
 #include "caiexport/store/share_store.h"
@@ -153,13 +154,14 @@ class FileFeed final : public transfer::ItemFeed {
   std::vector<model::FileRecord> nextRecords();
   transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
                                   std::vector<std::int64_t>& started);
-  transfer::DownloadItem itemFor(const model::FileRecord& record) const;
+  transfer::DownloadItem itemFor(const model::FileRecord& record);
   void useExisting(const model::FileRecord& record, transfer::DownloadItem& item, std::uint64_t sizeBytes);
   std::string hashInManifest(const model::FileRecord& record);
   bool isReplaceable(const model::FileRecord& record) const;
   void requireReplaceable(const model::FileRecord& record, const std::filesystem::path& target) const;
 
   StepContext& context_;
+  BatchFolders folders_{context_.job};
   transfer::DownloadProgress& progress_;
   bool lists_;
   Portion* portion_ = nullptr;

@@ -95,6 +95,14 @@ fs::path folderOf(const model::Job& job, const model::BatchId& batch) {
   return batchFolder(job.request.output, job.request.layout, job.datasetId, batch);
 }
 
+const fs::path& BatchFolders::of(const model::BatchId& batch) {
+  if (batch_ != batch) {
+    folder_ = folderOf(job_, batch);
+    batch_ = batch;
+  }
+  return folder_;
+}
+
 fs::path recordedFolder(const model::Job& job, const model::BatchId& batch) {
   return placeOf(job.request.output, job.request.layout, job.datasetId, batch);
 }

@@ -226,9 +226,7 @@ class Verification {
     }
   }
 
-  std::filesystem::path pathOf(const FileRecord& file) const {
-    return folderOf(context_.job, file.remote.batchId) / file.path;
-  }
+  std::filesystem::path pathOf(const FileRecord& file) { return folders_.of(file.remote.batchId) / file.path; }
 
   /// Commit markers speak of their own folder of the batch alone.
   static std::string placeOf(const FileRecord& file) {
@@ -337,6 +335,7 @@ class Verification {
   }
 
   StepContext& context_;
+  BatchFolders folders_{context_.job};
   bool hashes_;
   Wrong wrong_;
   std::map<model::BatchId, Count> counts_;

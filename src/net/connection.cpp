@@ -194,6 +194,10 @@ class Delivery {
   std::uint64_t& count_;
 };
 
+std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
+  return std::make_unique_for_overwrite<char[]>(bytes);
+}
+
 /// The head, and what came with it.
 struct Received {
   ResponseHead head;
@@ -201,15 +205,14 @@ struct Received {
 };
 
 Received readHead(Source& source, bool& began) {
+  const auto piece = makeBuffer(kHeadPieceBytes);
   std::string received;
   for (int interim = 0; interim <= kMostInterimAnswers;) {
     const std::optional<std::size_t> length = headLength(received);
     if (!length) {
-      const std::size_t before = received.size();
-      received.resize(before + kHeadPieceBytes);
-      const std::size_t bytes =
-          source.fill(std::span(received).subspan(before), [] { return std::string("while waiting for the answer"); });
-      received.resize(before + bytes);
+      const std::size_t bytes = source.fill(std::span(piece.get(), kHeadPieceBytes),
+                                            [] { return std::string("while waiting for the answer"); });
+      received.append(piece.get(), bytes);
       if (bytes == 0) {
         throw AttemptFailure(Kind::closed, began ? "the connection was closed in the middle of the answer's header"
                                                  : "the connection was closed before an answer came");
@@ -226,10 +229,6 @@ Received readHead(Source& source, bool& began) {
   }
   throw AttemptFailure(Kind::protocol,
                        "the server sent more than " + std::to_string(kMostInterimAnswers) + " interim answers");
-}
-
-std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
-  return std::make_unique_for_overwrite<char[]>(bytes);
 }
 
 /// A small body reaches the sink in one piece: many small files cost less this way. What there is of one that can't be

@@ -1,5 +1,6 @@
 #include "caiexport/net/http.h"
 
+#include <Poco/Ascii.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -188,16 +189,18 @@ std::string resolve(const Url& from, std::string_view reference) {
 
 }  // namespace
 
+bool isSameName(std::string_view fieldName, std::string_view name) {
+  return std::ranges::equal(fieldName, name, {}, Poco::Ascii::toLower, Poco::Ascii::toLower);
+}
+
 void Headers::set(std::string_view name, std::string value) {
-  const std::string lowered = core::toLower(name);
-  std::erase_if(fields_, [&](const auto& field) { return core::toLower(field.first) == lowered; });
+  std::erase_if(fields_, [&](const auto& field) { return isSameName(field.first, name); });
   fields_.emplace_back(std::string(name), std::move(value));
 }
 
 std::optional<std::string> Headers::get(std::string_view name) const {
-  const std::string lowered = core::toLower(name);
   for (const auto& [fieldName, value] : fields_) {
-    if (core::toLower(fieldName) == lowered) return value;
+    if (isSameName(fieldName, name)) return value;
   }
   return std::nullopt;
 }

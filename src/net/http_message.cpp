@@ -84,7 +84,7 @@ void parseFields(std::string_view rest, Headers& headers) {
 std::vector<std::string> listOf(const Headers& headers, std::string_view name) {
   std::vector<std::string> items;
   for (const auto& [fieldName, value] : headers.all()) {
-    if (core::toLower(fieldName) != name) continue;
+    if (!isSameName(fieldName, name)) continue;
     std::string_view rest = value;
     while (true) {
       const std::size_t comma = std::min(rest.find(','), rest.size());

@@ -1,5 +1,7 @@
 #include "caiexport/reader/tables.h"
 
+#include <Poco/Ascii.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -9,7 +11,6 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
-#include "caiexport/core/text.h"
 #include "caiexport/json/document.h"
 
 namespace caiexport::reader {
@@ -21,15 +22,20 @@ constexpr std::string_view kMagic = "PAR1";
 // Both of them, and the length of the footer.
 constexpr std::uint64_t kLeastBytes = 12;
 
+bool endsInAnyCase(const std::string& name, std::string_view ending) {
+  if (name.size() < ending.size()) return false;
+  const std::string_view end = std::string_view(name).substr(name.size() - ending.size());
+  return std::ranges::equal(end, ending, {}, Poco::Ascii::toLower);
+}
+
 bool endsLikeATable(const std::string& name) {
   constexpr std::array<std::string_view, 3> kEndings{".parquet", ".parq", ".pq"};
-  const std::string lower = core::toLower(name);
-  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return lower.ends_with(ending); });
+  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return endsInAnyCase(name, ending); });
 }
 
 /// What Spark, Hadoop and Databricks put beside their parts. `_metadata` is Parquet too, but repeats the rows' footers.
 bool isMarkerName(const std::string& name) {
-  if (core::toLower(name).ends_with(".crc")) return true;
+  if (endsInAnyCase(name, ".crc")) return true;
   if (endsLikeATable(name)) return false;
   return name == "_SUCCESS" || name == "_metadata" || name == "_common_metadata" || name.starts_with("_started_") ||
          name.starts_with("_committed_");

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -204,8 +205,16 @@ int waitALittle(void*, int tries) noexcept {
 /// Whether a lock of another process is waited for.
 enum class Busy { wait, fail };
 
+/// SQLite would count the bytes of each of its allocations under one lock, which costs more than the allocation.
+void leaveOutAccounts() {
+  static std::once_flag once;
+  std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
+}
+
 std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags, Busy busy = Busy::wait) {
-  auto connection = std::make_unique<SQLite::Database>(name, flags);
+  leaveOutAccounts();
+  // A connection is one thread's, so it needs no lock of its own.
+  auto connection = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_NOMUTEX);
   sqlite3* handle = connection->getHandle();
   sqlite3_extended_result_codes(handle, 1);
   // A misspelt column in double quotes is an error then, not a text.

@@ -304,14 +304,17 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   constexpr std::size_t kMostNameBytes = 255;
   constexpr std::size_t kKeptBytes = 200;
   const std::string ending = (tag.empty() ? "" : "." + tag) + ".part";
-  std::string name = target.filename().string();
+  // By hand: taking a std::filesystem::path apart and putting it together makes a list of its components each time.
+  const std::string& whole = target.native();
+  const std::size_t nameAt = whole.rfind('/') + 1;
+  std::string name = whole.substr(nameAt);
   if (name.size() + ending.size() > kMostNameBytes) {
     core::Sha256 hash;
     hash.update(name);
     name.resize(kKeptBytes);
     name += "~" + hash.finish().substr(0, 16);
   }
-  return target.parent_path() / (name + ending);
+  return whole.substr(0, nameAt) + name + ending;
 }
 
 std::string partTagOf(const std::string& jobUuid) {

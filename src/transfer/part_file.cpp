@@ -89,10 +89,11 @@ void readAll(const std::filesystem::path& path, const std::stop_token& stop, con
 }
 
 constexpr std::uint64_t kWordBytes = 8;
+constexpr std::uint64_t kWeight = 0x9E3779B97F4A7C15U;
 
 /// Of the word with this number in the file. Odd, so that no change of a single word gets lost.
 std::uint64_t weightOf(std::uint64_t word) {
-  return (word * 0x9E3779B97F4A7C15U) | 1U;
+  return (word * kWeight) | 1U;
 }
 
 /// Words are little-endian on every machine.
@@ -107,6 +108,24 @@ std::uint64_t byteAlone(std::uint64_t at, std::byte value) {
   return (std::uint64_t{std::to_integer<unsigned char>(value)} << (8 * (at % kWordBytes))) * weightOf(at / kWordBytes);
 }
 
+/// The sum of each word times its weight for `pairs` pairs of words, the first of which has the number `word`. Without
+/// a multiplication a word: kWeight is odd, so its weight is `number * kWeight`, and one more where the number is even;
+/// and where every sum so far is added up, the first word is in it as often as there are pairs, the last one once.
+std::uint64_t sumOfPairs(std::uint64_t word, const std::byte* data, std::uint64_t pairs) {
+  using Pair = std::uint64_t __attribute__((vector_size(2 * kWordBytes)));
+  Pair sum{};
+  Pair sums{};
+  for (std::uint64_t i = 0; i < pairs; ++i, data += 2 * kWordBytes) {
+    const Pair next{wordAt(data), wordAt(data + kWordBytes)};
+    sum += next;
+    sums += sum;
+  }
+  std::uint64_t numbered = 0;  // Each word times its number.
+  for (unsigned lane = 0; lane < 2; ++lane)
+    numbered += (word + lane) * sum[lane] + 2 * (pairs * sum[lane] - sums[lane]);
+  return numbered * kWeight + sum[word % 2];
+}
+
 }  // namespace
 
 PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, const std::string& tag,
@@ -116,8 +135,9 @@ PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, const 
 PartFile::~PartFile() = default;
 
 std::filesystem::path PartFile::folderOf(const std::filesystem::path& target) {
-  const std::filesystem::path folder = target.parent_path();
-  return folder.empty() ? std::filesystem::path(".") : folder;
+  const std::size_t slash = target.native().rfind('/');
+  if (slash == std::string::npos) return ".";
+  return target.native().substr(0, std::max<std::size_t>(slash, 1));
 }
 
 void PartFile::adopt(std::vector<ByteRange> done, std::optional<std::uint64_t> sum) {
@@ -202,7 +222,7 @@ bool PartFile::differs(std::uint64_t offset, std::span<const std::byte> data) {
     if (from >= end) continue;
     there.resize(end - from);
     if (file.readAt(from, there) != there.size()) return true;
-    if (!std::ranges::equal(there, data.subspan(from - offset, end - from))) return true;
+    if (std::memcmp(there.data(), &data[from - offset], there.size()) != 0) return true;
   }
   return false;
 }
@@ -361,8 +381,9 @@ std::uint64_t contentSum(std::uint64_t offset, std::span<const std::byte> data) 
     sum += byteAlone(offset + at, data[at]);
     ++at;
   }
-  std::uint64_t word = (offset + at) / kWordBytes;
-  for (; data.size() - at >= kWordBytes; at += kWordBytes) sum += wordAt(&data[at]) * weightOf(word++);
+  const std::uint64_t pairs = (data.size() - at) / (2 * kWordBytes);
+  if (pairs > 0) sum += sumOfPairs((offset + at) / kWordBytes, &data[at], pairs);
+  at += pairs * 2 * kWordBytes;
   for (; at < data.size(); ++at) sum += byteAlone(offset + at, data[at]);
   return sum;
 }

@@ -49,6 +49,19 @@ std::filesystem::path batchFolder(const std::filesystem::path& output, model::La
 
 /// The same for a batch of the job.
 std::filesystem::path folderOf(const model::Job& job, const model::BatchId& batch);
+/// The same for one file after another: files come batch by batch, so the last answer is kept. For one thread, while
+/// nothing moves the folders. The job must outlive it.
+class BatchFolders {
+ public:
+  explicit BatchFolders(const model::Job& job) : job_(job) {}
+  const std::filesystem::path& of(const model::BatchId& batch);
+
+ private:
+  const model::Job& job_;
+  std::optional<model::BatchId> batch_;
+  std::filesystem::path folder_;
+};
+
 /// The same for what may have ids that can't be folders, of which there is nothing on disk.
 std::filesystem::path recordedFolder(const model::Job& job, const model::BatchId& batch);
 /// The folder above those of its batches.
