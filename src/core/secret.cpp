@@ -219,13 +219,36 @@ std::optional<Meaning> meaningOf(std::string_view text) {
 }
 
 /// Text as a reader would understand it who knows every kind of escape, and where each byte of it came from.
-struct Unescaped {
-  std::string text;
-  std::vector<std::uint32_t> places;  ///< Of each byte, in the text as it was at first; empty: unchanged yet.
+class Unescaped {
+ public:
+  explicit Unescaped(std::string_view text) : text_(text) {}
 
-  std::size_t placeOf(std::size_t byte) const { return places.empty() ? byte : places[byte]; }
+  const std::string& text() const { return text_; }
+  /// Of each byte, in the text as it was at first.
+  std::size_t placeOf(std::size_t byte) const {
+    for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) byte = placeIn(*layer, byte);
+    return byte;
+  }
   /// For an end: past the last byte it is `end`.
-  std::size_t placeOf(std::size_t byte, std::size_t end) const { return byte < text.size() ? placeOf(byte) : end; }
+  std::size_t placeOf(std::size_t byte, std::size_t end) const { return byte < text_.size() ? placeOf(byte) : end; }
+  bool takeLayerOff();
+
+ private:
+  /// Bytes that were taken over as they were, or all that one escape stands for.
+  struct Run {
+    std::size_t at = 0;
+    std::size_t place = 0;  ///< In the text before this layer was taken off.
+    bool isEscape = false;
+  };
+  using Layer = std::vector<Run>;
+
+  static std::size_t placeIn(const Layer& layer, std::size_t byte) {
+    const Run& run = *std::prev(std::ranges::upper_bound(layer, byte, {}, &Run::at));
+    return run.isEscape ? run.place : run.place + (byte - run.at);
+  }
+
+  std::string text_;
+  std::vector<Layer> layers_;
 };
 
 constexpr std::string_view kEscapes = "%\\&";
@@ -240,6 +263,10 @@ constexpr std::array<unsigned char, 256> kFolded = [] {
   for (const char c : kEscapes) folded[static_cast<unsigned char>(c)] |= kEscapeMark;
   return folded;
 }();
+
+bool mayBeEscape(char c) {
+  return (kFolded[static_cast<unsigned char>(c)] & kEscapeMark) != 0;
+}
 
 /// Of the last three bytes, for a text that is gone through byte by byte.
 class Rolling {
@@ -262,34 +289,31 @@ class Rolling {
 static_assert(kShortest >= Rolling::kBytes);
 
 /// Takes one layer of escapes off: `%41`, `%u0041`, `\u0041` (and pairs of them), `\x41`, `\/`, `\n`, `&#65;`,
-/// `&#x41;`,
-/// `&amp;` and its like. False if there was none. What is no such escape stays as it is.
-bool unescape(Unescaped& level) {
-  const std::string_view before = level.text;
-  if (before.size() > std::numeric_limits<std::uint32_t>::max()) return false;
-  Unescaped after;
-  after.text.reserve(before.size());
-  after.places.reserve(before.size());
+/// `&#x41;`, `&amp;` and its like. False if there was none. What is no such escape stays as it is.
+bool Unescaped::takeLayerOff() {
+  const std::string_view before = text_;
+  std::string after;
+  after.reserve(before.size());
+  Layer layer;
   bool changed = false;
-  const auto append = [&](std::string_view bytes, std::size_t at, bool together) {
-    after.text.append(bytes);
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-      after.places.push_back(static_cast<std::uint32_t>(level.placeOf(together ? at : at + i)));
-    }
-  };
   for (std::size_t at = 0; at < before.size();) {
     if (const std::optional<Meaning> meaning = meaningOf(before.substr(at))) {
-      append(meaning->bytes, at, true);
+      if (!meaning->bytes.empty()) layer.push_back({.at = after.size(), .place = at, .isEscape = true});
+      after.append(meaning->bytes);
       at += meaning->length;
       changed = true;
     } else {
-      const std::size_t next = std::min(before.find_first_of(kEscapes, at + 1), before.size());
-      append(before.substr(at, next - at), at, false);
+      std::size_t next = at + 1;
+      while (next < before.size() && !mayBeEscape(before[next])) ++next;
+      layer.push_back({.at = after.size(), .place = at, .isEscape = false});
+      after.append(before, at, next - at);
       at = next;
     }
   }
-  if (changed) level = std::move(after);
-  return changed;
+  if (!changed) return false;
+  text_ = std::move(after);
+  layers_.push_back(std::move(layer));
+  return true;
 }
 
 }  // namespace
@@ -337,9 +361,9 @@ struct KnownSecrets::Known {
       found.push_back({offset + at, offset + end});
     });
     if (!hasEscapes) return;
-    Unescaped level{.text = std::string(text), .places = {}};
-    for (int depth = 0; depth < kMostLevels && unescape(level); ++depth) {
-      search(level.text, use, [&](std::size_t at, std::size_t end) {
+    Unescaped level(text);
+    for (int depth = 0; depth < kMostLevels && level.takeLayerOff(); ++depth) {
+      search(level.text(), use, [&](std::size_t at, std::size_t end) {
         found.push_back({offset + level.placeOf(at), offset + level.placeOf(end, text.size())});
       });
     }
