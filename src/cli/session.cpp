@@ -43,7 +43,7 @@ net::TransportSettings transportSettings(const PlatformSettings& settings, const
 
 std::unique_ptr<platform::TokenSource> makeTokens(const PlatformSettings& settings,
                                                   const std::optional<std::filesystem::path>& cache,
-                                                  net::HttpTransport& transport, core::Log& log) {
+                                                  net::PocoTransport& transport, core::Log& log) {
   // Both, whichever is used: no server may show either.
   for (const core::Secret* secret : {&settings.accessToken, &settings.clientSecret}) {
     transport.keepSecret(secret->reveal());
@@ -56,6 +56,10 @@ std::unique_ptr<platform::TokenSource> makeTokens(const PlatformSettings& settin
                             .orgId = settings.orgId,
                             .cacheDirectory = cache.value_or(std::filesystem::path()),
                             .retry = settings.retry};
+  // Of one origin, the connection that the token comes by stays open for the rest.
+  if (net::parseUrl(settings.imsUrl).origin != net::parseUrl(settings.baseUrl).origin) {
+    ims.whileAsked = [&transport, url = settings.baseUrl] { transport.expect(url); };
+  }
   return std::make_unique<platform::ImsTokenSource>(std::move(ims), transport, core::systemClock(),
                                                     core::systemRandom(), log);
 }

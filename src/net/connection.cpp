@@ -460,6 +460,37 @@ bool Connection::isIdle() noexcept {
   }
 }
 
+void ConnectionAhead::begin(std::string origin, Open open) {
+  if (thread_.joinable()) return;
+  thread_ = std::jthread([this, open = std::move(open)](std::stop_token stop) { run(open, std::move(stop)); });
+  const std::lock_guard lock(mutex_);
+  origin_ = std::move(origin);
+}
+
+void ConnectionAhead::run(const Open& open, std::stop_token stop) noexcept {
+  std::unique_ptr<Connection> connection;
+  std::exception_ptr failure;
+  try {
+    connection = open(core::StopSignal(std::move(stop)));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const std::lock_guard lock(mutex_);
+  connection_ = std::move(connection);
+  failure_ = failure;
+  done_ = true;
+  changed_.notify_all();
+}
+
+std::unique_ptr<Connection> ConnectionAhead::take(const std::string& origin, const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  if (origin_.empty() || origin_ != origin) return nullptr;
+  origin_.clear();
+  if (!changed_.wait(lock, stop, [this] { return done_; })) throw core::Interrupted();
+  if (failure_) std::rethrow_exception(failure_);
+  return std::move(connection_);
+}
+
 HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, BodySink* sink) {
   if (request.body.size() <= kSmallBodyBytes) {
     connection_.write(std::string(head) + request.body, readTimeout_, stop_);

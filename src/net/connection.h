@@ -5,15 +5,20 @@
 #include <Poco/Net/StreamSocket.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -77,6 +82,28 @@ class Connection {
   Poco::Net::StreamSocket socket_;
   bool secure_ = false;
   short eventsToWaitFor_ = 0;  ///< After wouldBlock; TLS may have to write before it can read.
+};
+
+/// A connection that is opened ahead of the first request to its origin, by a thread of its own. Thread safe but
+/// for begin(), whose first call counts.
+class ConnectionAhead {
+ public:
+  using Open = std::function<std::unique_ptr<Connection>(const core::StopSignal& stop)>;
+  void begin(std::string origin, Open open);
+  /// For the first who asks for one to there: waits until it is open, and throws what kept it from that. Nothing for
+  /// all others.
+  std::unique_ptr<Connection> take(const std::string& origin, const std::stop_token& stop);
+
+ private:
+  void run(const Open& open, std::stop_token stop) noexcept;
+
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::string origin_;  ///< Empty: none, or it is taken.
+  bool done_ = false;
+  std::unique_ptr<Connection> connection_;
+  std::exception_ptr failure_;
+  std::jthread thread_;  ///< Last: it uses the others.
 };
 
 /// For one use. Failures are AttemptFailure, core::Interrupted after a stop request, and whatever a sink throws; the

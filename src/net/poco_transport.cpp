@@ -43,8 +43,8 @@ struct Call {
   std::string head;
   const Proxy* proxy;
   bool mayHaveArrived = false;
-  std::string ignoredProxy = {};  ///< The variable that names a proxy which is not used.
-  bool reused = false;            ///< Whether the latest attempt ran on a connection used before.
+  std::string ignoredProxy = {};   ///< The variable that names a proxy which is not used.
+  const char* connection = "new";  ///< What the latest attempt ran on.
   std::uint64_t bodyBytes = 0;
 };
 
@@ -106,6 +106,20 @@ class PocoTransport::Implementation {
     }
   }
 
+  void expect(std::string_view text) noexcept {
+    try {
+      const Origin origin = parseUrl(text).origin;
+      checkScheme(origin);
+      ahead_.begin(origin.toString(), [this, origin](const core::StopSignal& stop) {
+        auto connection = connect(origin, proxyFor(origin), stop);
+        ++opened_;
+        return connection;
+      });
+    } catch (const std::exception&) {
+      // The request itself says what is wrong.
+    }
+  }
+
   /// The proxy's own; not thread safe, for the constructor.
   template <class Action>
   void forEachSecret(const Action& action) const {
@@ -133,11 +147,17 @@ class PocoTransport::Implementation {
 
   HttpResponse attempt(Call& call, BodySink* sink, const core::StopSignal& stop) {
     if (!call.request.once) {
+      call.connection = "reused";
       if (std::unique_ptr<Connection> idle = takeIdle(call.url.origin)) {
-        if (auto response = tryReused(call, std::move(idle), sink, stop)) return *std::move(response);
+        if (auto response = tryIdle(call, std::move(idle), sink, stop)) return *std::move(response);
+      }
+      call.connection = "ahead";
+      auto ahead = ahead_.take(call.url.origin.toString(), stop.token());
+      if (ahead && ahead->isIdle()) {
+        if (auto response = tryIdle(call, std::move(ahead), sink, stop)) return *std::move(response);
       }
     }
-    call.reused = false;
+    call.connection = "new";
     auto connection = open(call, stop);
     ++opened_;
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
@@ -145,24 +165,24 @@ class PocoTransport::Implementation {
   }
 
   std::unique_ptr<Connection> open(const Call& call, const core::StopSignal& stop) {
-    const auto connect = [&] {
-      return Connection::open({call.url.origin, call.proxy, userAgent_, settings_.mostUnreadBytes}, contexts_,
-                              settings_.connectTimeout, stop);
-    };
     try {
-      return connect();
+      return connect(call.url.origin, call.proxy, stop);
     } catch (const AttemptFailure& failure) {
       if (failure.kind() != Kind::exhausted) throw;
     }
     // Those that wait for a next request hold what this one needs.
     pool_.clear();
-    return connect();
+    return connect(call.url.origin, call.proxy, stop);
+  }
+
+  std::unique_ptr<Connection> connect(const Origin& origin, const Proxy* proxy, const core::StopSignal& stop) {
+    return Connection::open({origin, proxy, userAgent_, settings_.mostUnreadBytes}, contexts_, settings_.connectTimeout,
+                            stop);
   }
 
   /// Nothing if the connection turned out to be closed before any answer came and the request may be repeated.
-  std::optional<HttpResponse> tryReused(Call& call, std::unique_ptr<Connection> connection, BodySink* sink,
-                                        const core::StopSignal& stop) {
-    call.reused = true;
+  std::optional<HttpResponse> tryIdle(Call& call, std::unique_ptr<Connection> connection, BodySink* sink,
+                                      const core::StopSignal& stop) {
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     try {
       return run(call, exchange, std::move(connection), sink);
@@ -209,7 +229,7 @@ class PocoTransport::Implementation {
                 {"status", status},
                 {"ms", millisecondsSince(start)},
                 {"bytes", call.bodyBytes},
-                {"connection", call.reused ? "reused" : "new"}});
+                {"connection", call.connection}});
   }
 
   void logFailure(const Call& call, core::SteadyTime start, const std::string& failure) {
@@ -219,7 +239,7 @@ class PocoTransport::Implementation {
                 {"url", displayUrl(call.request.url)},
                 {"ms", millisecondsSince(start)},
                 {"bytes", call.bodyBytes},
-                {"connection", call.reused ? "reused" : "new"},
+                {"connection", call.connection},
                 {"error", failure}});
   }
 
@@ -233,6 +253,7 @@ class PocoTransport::Implementation {
   IdlePool<Connection> pool_;
   std::atomic<std::uint64_t> opened_ = 0;
   std::atomic<std::uint64_t> sent_ = 0;
+  ConnectionAhead ahead_;  ///< Last: its thread uses the others.
 };
 
 PocoTransport::PocoTransport(TransportSettings settings, core::Log& log)
@@ -241,6 +262,10 @@ PocoTransport::PocoTransport(TransportSettings settings, core::Log& log)
 }
 
 PocoTransport::~PocoTransport() = default;
+
+void PocoTransport::expect(std::string_view url) noexcept {
+  implementation_->expect(url);
+}
 
 HttpResponse PocoTransport::send(const HttpRequest& request, BodySink* sink, std::stop_token stop) {
   return implementation_->send(request, sink, std::move(stop));

@@ -119,8 +119,8 @@ class ImsTokenSource::Implementation {
   bool isGood() const { return !current_.token.empty() && now() < renewAt_; }
   core::TimePoint now() const { return retrying_.clock.now(); }
 
-  CachedToken obtain(const core::Secret& rejected, std::stop_token stop) const;
-  CachedToken ask(std::stop_token stop) const;
+  CachedToken obtain(const core::Secret& rejected, std::stop_token stop);
+  CachedToken ask(std::stop_token stop);
   CachedToken askOnce(std::stop_token stop) const;
   CachedToken read(const net::HttpResponse& response) const;
   net::HttpResponse withoutToken(net::HttpResponse response) const;
@@ -128,7 +128,7 @@ class ImsTokenSource::Implementation {
   core::TimePoint renewalOf(core::TimePoint expiresAt) const;
   void logToken(const char* source, core::TimePoint expiresAt) const;
 
-  const ImsSettings settings_;
+  ImsSettings settings_;  ///< whileAsked: used only by the thread that set refreshing_.
   const std::string url_;
   net::HttpTransport& transport_;
   const Retrying retrying_;
@@ -192,7 +192,7 @@ bool ImsTokenSource::Implementation::reject(const core::Secret& token) {
   return true;
 }
 
-CachedToken ImsTokenSource::Implementation::obtain(const core::Secret& rejected, std::stop_token stop) const {
+CachedToken ImsTokenSource::Implementation::obtain(const core::Secret& rejected, std::stop_token stop) {
   if (auto cached = cache_.load()) {
     const bool good = isSendable(cached->token.reveal()) && cached->token.reveal() != rejected.reveal() &&
                       now() < renewalOf(cached->expiresAt);
@@ -207,7 +207,8 @@ CachedToken ImsTokenSource::Implementation::obtain(const core::Secret& rejected,
   return fresh;
 }
 
-CachedToken ImsTokenSource::Implementation::ask(std::stop_token stop) const {
+CachedToken ImsTokenSource::Implementation::ask(std::stop_token stop) {
+  if (const auto begin = std::exchange(settings_.whileAsked, {})) begin();
   for (int tries = 1;; ++tries) {
     throwIfStopped(stop);
     try {

@@ -57,6 +57,26 @@ TEST_F(Cost, TheDefaultRunMakesTheFewRequestsOfAdobesPage) {
   EXPECT_EQ(sumOf(requests), 5U) << "a token, a batch, its dataset file, its file, the bytes";
 }
 
+TEST_F(Cost, TheWayToThePlatformIsOpenedWhileTheTokenIsAskedFor) {
+  useTls();
+  startWith(R"({"world": "plain", "files": 1, "success_marker": false, "records": 50})");
+  // Of another origin than the platform, as Adobe's is.
+  environment["CAIEXPORT_IMS_URL"] = "https://localhost:" + simulator_->port();
+  const Ended ended = run(
+      {"dataset", "--id", kScoreDataset, "--connections", "1", "--log-file", path("events"), "--log-level", "debug"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  std::vector<std::string> ways;
+  std::ifstream events(path("events"));
+  for (std::string line; std::getline(events, line);) {
+    const auto event = parseObject(line);
+    if (event->getValue<std::string>("event") == "request") ways.push_back(event->getValue<std::string>("connection"));
+  }
+  EXPECT_THAT(ways, testing::ElementsAre("new", "ahead", "reused", "reused", "reused"))
+      << "a token, a batch, its dataset file, its file, the bytes";
+  // The last one asks for these numbers.
+  EXPECT_EQ(platformState()->getValue<uint64_t>("connections"), 3U);
+}
+
 TEST_F(Cost, WhatCannotBeReadCostsNoQuestionMore) {
   startWith(R"({"files": 1, "success_marker": false, "records": 50, "tracking_batches": true, "consolidations": 1})");
   ASSERT_EQ(download(1).code, 0);

@@ -54,6 +54,93 @@ TEST_F(TlsTest, ReusesConnections) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+TEST_F(TlsTest, AnExpectedConnectionIsOpenBeforeItsRequestAndServesIt) {
+  Event open;
+  RawServer server(
+      [&](Peer& peer) {
+        open.set();
+        answering(kHello)(peer);
+      },
+      {.tls = goodServerContext()});
+  transport_.expect(server.url());
+  ASSERT_TRUE(open.wait());
+  EXPECT_EQ(get(transport_, server.url()).body, "hello");
+  EXPECT_EQ(get(transport_, server.url()).body, "hello");
+  EXPECT_EQ(server.connections(), 1);
+  EXPECT_EQ(transport_.statistics().connectionsOpened, 1U);
+}
+
+TEST_F(TlsTest, ARequestWaitsForTheConnectionThatIsExpected) {
+  Event arrived;
+  Event release;
+  RawServer server(answering(kHello), {.tls = goodServerContext(), .beforeTls = [&](Peer&) {
+                                         arrived.set();
+                                         release.wait();
+                                       }});
+  transport_.expect(server.url());
+  ASSERT_TRUE(arrived.wait());
+  // Another one would be refused.
+  server.stopListening();
+  std::string body;
+  std::jthread request([&] { body = get(transport_, server.url()).body; });
+  release.set();
+  request.join();
+  EXPECT_EQ(body, "hello");
+}
+
+TEST_F(TlsTest, WhatAnExpectedConnectionFailsForIsTheFailureOfItsRequest) {
+  RawServer server(answering(kHello), {.tls = goodServerContext(), .beforeTls = [](Peer& peer) {
+                                         if (peer.number() == 1) peer.cut();
+                                       }});
+  transport_.expect(server.url());
+  const Failure failure = failureOf([&] { get(transport_, server.url()); });
+  EXPECT_TRUE(failure.transient);
+  EXPECT_FALSE(failure.mayHaveArrived);
+  EXPECT_THAT(failure.message, HasSubstr("GET " + server.url()));
+  EXPECT_EQ(server.connections(), 1);
+  EXPECT_EQ(get(transport_, server.url()).body, "hello");
+}
+
+TEST_F(TlsTest, AnExpectedConnectionThatWasClosedIsReplaced) {
+  RawServer server(
+      [](Peer& peer) {
+        if (peer.number() > 1) answering(kHello)(peer);
+      },
+      {.tls = goodServerContext()});
+  transport_.expect(server.url());
+  EXPECT_EQ(get(transport_, server.url()).body, "hello");
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(TlsTest, WhatMustGoOutOnAFreshConnectionTakesNoExpectedOne) {
+  Event open;
+  RawServer server(
+      [&](Peer& peer) {
+        open.set();
+        for (std::string request; !(request = peer.readRequest()).empty();) {
+          EXPECT_EQ(peer.number(), 2);
+          peer.send(kHello);
+        }
+      },
+      {.tls = goodServerContext()});
+  transport_.expect(server.url());
+  ASSERT_TRUE(open.wait());
+  EXPECT_EQ(transport_.send({.method = "POST", .url = server.url(), .once = true}, {}).body, "hello");
+}
+
+TEST_F(TlsTest, WaitingForAnExpectedConnectionObeysAStopRequest) {
+  Event arrived;
+  RawServer server(answering(kHello), {.tls = goodServerContext(), .beforeTls = [&](Peer& peer) {
+                                         arrived.set();
+                                         peer.readToEnd();
+                                       }});
+  transport_.expect(server.url());
+  ASSERT_TRUE(arrived.wait());
+  std::stop_source stop;
+  std::jthread later([&] { stop.request_stop(); });
+  EXPECT_THROW(transport_.send({.url = server.url()}, stop.get_token()), core::Interrupted);
+}
+
 TEST_F(TlsTest, NamesTheHostInTheHandshake) {
   std::string asked;
   ServerContextPtr context = goodServerContext();

@@ -15,6 +15,7 @@ using core::Category;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 constexpr const char* kToken = "/ims/token/v3";
@@ -60,6 +61,18 @@ TEST_F(ImsTest, PostsAForm) {
             "grant_type=client_credentials&client_id=id%261&client_secret=canary%20s%2Fcret&scope=openid%2CAdobeID");
   EXPECT_EQ(request.headers.get("Content-Type"), "application/x-www-form-urlencoded");
   EXPECT_FALSE(request.headers.get("Authorization"));
+}
+
+TEST_F(ImsTest, WhatCanBeDoneMeanwhileIsBegunOnceBeforeTheFirstTokenIsAskedFor) {
+  std::vector<std::size_t> begun;
+  settings.whileAsked = [&] { begun.push_back(transport.requests().size()); };
+  stub().answers(503, "").answers(200, granted("t1")).answers(200, granted("t2"));
+  const auto tokens = source();
+  EXPECT_THAT(begun, IsEmpty());
+  EXPECT_EQ(ask(*tokens), "t1");
+  tokens->reject(core::Secret("t1"));
+  EXPECT_EQ(ask(*tokens), "t2");
+  EXPECT_THAT(begun, ElementsAre(0U));
 }
 
 TEST_F(ImsTest, IsAskedAgainFiveMinutesBeforeTheEnd) {

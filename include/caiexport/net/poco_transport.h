@@ -61,6 +61,9 @@ class PocoTransport final : public HttpTransport {
   ~PocoTransport() override;
   using HttpTransport::send;
   HttpResponse send(const HttpRequest& request, BodySink* sink, std::stop_token stop) override;
+  /// Before the first request to an origin, whose URL this is, while something else is waited for: opens a connection
+  /// to there meanwhile. Once at most. What goes wrong is the failure of the first request that could use it.
+  void expect(std::string_view url) noexcept;
   TransportStatistics statistics() const;
 
  private:

@@ -2,6 +2,7 @@
 /// Access tokens. Source: Adobe Developer Console, "OAuth Server-to-Server credential API Reference".
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -57,6 +58,8 @@ struct ImsSettings {
   /// that others may read are not used.
   std::filesystem::path cacheDirectory = {};
   core::RetryPolicy retry = {};
+  /// Called when a token is asked for the first time, which takes a while.
+  std::function<void()> whileAsked = {};
 };
 
 /// OAuth Server-to-Server (client credentials). One refresh at a time however many threads ask, and those that wait for
