@@ -32,23 +32,36 @@ bool isDone(const model::Job& job, model::StepName name) {
   return step != job.steps.end() && step->state == model::StepState::done;
 }
 
+/// As ShareStore numbers what a worker holds.
+bool isPiece(std::int64_t key) {
+  return key < 0;
+}
+
 class Recorder final : public transfer::Observer {
  public:
   Recorder(StepContext& context, FileFeed& feed, model::StepName step) : context_(context), feed_(feed), step_(step) {}
 
   void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done, const model::PartFacts& facts) override {
-    context_.tools.store.recordRanges(key, done, facts);
+    // A piece is there, or it is not.
+    if (!isPiece(key)) context_.tools.store.recordRanges(key, done, facts);
   }
 
   void completed(std::span<const transfer::Completion> files) override {
     std::vector<store::JobStore::Downloaded> rows;
     rows.reserve(files.size());
     for (const transfer::Completion& file : files) {
+      if (isPiece(file.key)) continue;
       rows.push_back({.file = file.key, .sha256 = file.sha256, .unproven = file.unproven});
       if (!file.transferred) ++kept_;
     }
     context_.tools.store.recordDownloaded(rows);
-    for (const transfer::Completion& file : files) feed_.onCompleted(file.key);
+    for (const transfer::Completion& file : files) {
+      if (isPiece(file.key) && !context_.tools.share->recordPiece(file.key, file.sha256, file.version)) {
+        feed_.onUseless(file.key);
+      } else {
+        feed_.onCompleted(file.key);
+      }
+    }
   }
 
   void failed(std::int64_t key, const Error& error) override {
@@ -60,6 +73,7 @@ class Recorder final : public transfer::Observer {
     } else if (!keepsPart) {
       context_.tools.store.recordFileFailed(key);
     }
+    if (isPiece(key)) return feed_.onUseless(key);
     feed_.onFailed(key);
   }
 
@@ -69,7 +83,7 @@ class Recorder final : public transfer::Observer {
       context_.tools.observer.notice(text);
       context_.tools.store.addEvent(context_.job.id, step_, "file_restarted", text);
     }
-    context_.tools.store.forgetRanges(key);
+    if (!isPiece(key)) context_.tools.store.forgetRanges(key);
   }
 
   std::uint64_t kept() const { return kept_; }
@@ -218,14 +232,17 @@ void listAllFiles(StepContext& context) {
 
 // --- of a shared job
 
-/// Files that this worker took and is not done with are for others now.
+/// What this worker took and is not done with is for others now. Of pieces it is fetched anew.
 void letGo(StepContext& context, const Portion& portion, const FileFeed& feed) noexcept {
+  bool given = true;
   try {
-    return context.tools.share->giveBack(portion.held());
+    context.tools.share->giveBack(portion.held());
   } catch (const std::exception&) {
     // They will be taken as those of a worker that died, so nobody goes on with what came of them.
+    given = false;
   }
-  for (const auto& [file, part] : feed.underWay()) {
+  for (const auto& [key, part] : feed.underWay()) {
+    if (given && !isPiece(key)) continue;
     try {
       context.tools.files.remove(part);
     } catch (const std::exception&) {

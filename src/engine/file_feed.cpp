@@ -6,6 +6,7 @@
 
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
 #include "caiexport/store/job_store.h"
 #include "folders.h"
@@ -147,6 +148,11 @@ void FileFeed::onCompleted(std::int64_t file) {
   done(file);
 }
 
+void FileFeed::onUseless(std::int64_t piece) {
+  context_.tools.files.remove(underWay_.at(piece));
+  done(piece);
+}
+
 void FileFeed::onFailed(std::int64_t file) {
   // Of a portion, it may come back: from another worker.
   if (portion_ != nullptr) handedOut_.erase(file);
@@ -161,29 +167,54 @@ void FileFeed::done(std::int64_t file) {
 }
 
 bool FileFeed::loadPage() {
-  const std::vector<FileRecord> records = nextRecords();
-  if (records.empty()) return false;
+  const std::vector<store::ShareStore::Taken> files = nextFiles();
+  if (files.empty()) return false;
   holdFolders(context_);
   // Where names are taken for others, no path can be relied on before all of them are known.
   if (lists_ && folderFolds(context_)) return false;
   std::vector<std::int64_t> started;
-  std::filesystem::path checkedFolder;
-  for (const FileRecord& record : records) {
-    lastId_ = record.id;
-    if (handedOut_.contains(record.id)) continue;
-    transfer::DownloadItem item = itemFor(record);
-    // Most share the folder of their batch; files that share a name lie in folders of their own.
-    if (std::filesystem::path folder = item.target.parent_path(); folder != checkedFolder) {
-      refuseLink(folder);
-      checkedFolder = std::move(folder);
+  handedOutAny_ = true;
+  for (const store::ShareStore::Taken& taken : files) {
+    if (taken.piece) {
+      addPiece(taken);
+    } else {
+      add(taken, started);
     }
-    handedOut_.insert(record.id);
-    underWay_.emplace(record.id, transfer::partPathFor(item.target, item.partTag));
-    page_.push_back(prepared(record, std::move(item), started));
-    if (page_.back().existingSha256.empty() || record.state == FileState::failed) unmark(record.remote.batchId);
   }
   context_.tools.store.markStarted(started);
   return true;
+}
+
+void FileFeed::add(const store::ShareStore::Taken& taken, std::vector<std::int64_t>& started) {
+  const FileRecord& record = taken.file;
+  lastId_ = record.id;
+  if (handedOut_.contains(record.id)) return;
+  const std::size_t others = started.size();
+  transfer::DownloadItem item = prepared(record, itemFor(taken), started);
+  const bool isHere = !item.existingSha256.empty();
+  if (!isHere || record.state == FileState::failed) unmark(record.remote.batchId);
+  if (portion_ != nullptr && !isHere && item.done.empty() && item.pieces.empty() && portion_->split(record)) {
+    started.resize(others);
+    return;
+  }
+  handedOut_.insert(record.id);
+  underWay_.emplace(record.id, transfer::partPathFor(item.target, item.partTag));
+  page_.push_back(std::move(item));
+}
+
+void FileFeed::addPiece(const store::ShareStore::Taken& taken) {
+  const store::ShareStore::Piece& piece = *taken.piece;
+  const std::string tag = tagOfPiece(piece);
+  transfer::DownloadItem item{
+      .key = piece.key,
+      .remote = taken.file.remote,
+      .target = transfer::partPathFor(targetOf(taken.file), tag),
+      .partTag = tag,
+      .source = std::make_shared<PieceSource>(context_.tools.client, taken.file.remote, piece.range.first)};
+  item.remote.lengthBytes = piece.range.sizeBytes();
+  unmark(taken.file.remote.batchId);
+  underWay_.emplace(piece.key, item.target);
+  page_.push_back(std::move(item));
 }
 
 /// Something of the batch is about to be fetched; once is enough, since only this run says that all is whole again.
@@ -191,11 +222,15 @@ void FileFeed::unmark(const model::BatchId& batch) {
   if (unmarked_.insert(batch).second) unmarkWhole(folderOf(context_.job, batch), context_.tools.files);
 }
 
-std::vector<FileRecord> FileFeed::nextRecords() {
+std::vector<store::ShareStore::Taken> FileFeed::nextFiles() {
   if (portion_ != nullptr) return portion_->take(underWay_.size(), progress_.connections);
   store::JobStore& store = context_.tools.store;
-  return lists_ ? store.filesOnceListed(context_.job.id, lastId_, kPage, kUnfinished)
-                : store.files(context_.job.id, lastId_, kPage, kUnfinished);
+  std::vector<store::ShareStore::Taken> files;
+  for (FileRecord& file : lists_ ? store.filesOnceListed(context_.job.id, lastId_, kPage, kUnfinished)
+                                 : store.files(context_.job.id, lastId_, kPage, kUnfinished)) {
+    files.push_back({.file = std::move(file)});
+  }
+  return files;
 }
 
 transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::DownloadItem item,
@@ -214,16 +249,42 @@ transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::Do
   return item;
 }
 
-transfer::DownloadItem FileFeed::itemFor(const FileRecord& record) {
-  std::string tag = transfer::partTagOf(context_.job.uuid);
-  if (portion_ != nullptr) tag += "." + std::to_string(portion_->fenceOf(record.id));
-  return {.key = record.id,
-          .remote = record.remote,
-          .target = folders_.of(record.remote.batchId) / record.path,
-          // Without a sum, from an older version of the program, nothing tells our bytes from others.
-          .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
-          .part = record.part,
-          .partTag = std::move(tag)};
+transfer::DownloadItem FileFeed::itemFor(const store::ShareStore::Taken& taken) {
+  const FileRecord& record = taken.file;
+  transfer::DownloadItem item{
+      .key = record.id,
+      .remote = record.remote,
+      .target = targetOf(record),
+      // Without a sum, from an older version of the program, nothing tells our bytes from others.
+      .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
+      .part = record.part,
+      .partTag = transfer::partTagOf(context_.job.uuid)};
+  if (portion_ != nullptr) item.partTag += "." + std::to_string(taken.fence);
+  // What was put together in part is nearer in the pieces than at the platform.
+  if (!taken.pieces.empty() && !model::missing(item.done, record.remote.lengthBytes).empty()) item.done.clear();
+  for (const store::ShareStore::Piece& piece : taken.pieces) {
+    if (item.done.empty()) item.part.severalRuns |= piece.earlier;
+    item.pieces.push_back({.path = transfer::partPathFor(item.target, tagOfPiece(piece)),
+                           .range = piece.range,
+                           .sha256 = piece.sha256,
+                           .version = piece.version});
+  }
+  return item;
+}
+
+/// In a folder that is none of somebody else's. Most share the folder of their batch; files that share a name lie in
+/// folders of their own.
+std::filesystem::path FileFeed::targetOf(const FileRecord& record) {
+  std::filesystem::path target = folders_.of(record.remote.batchId) / record.path;
+  if (std::filesystem::path folder = target.parent_path(); folder != checkedFolder_) {
+    refuseLink(folder);
+    checkedFolder_ = std::move(folder);
+  }
+  return target;
+}
+
+std::string FileFeed::tagOfPiece(const store::ShareStore::Piece& piece) const {
+  return transfer::partTagOf(context_.job.uuid) + "." + std::to_string(piece.worker) + std::to_string(piece.key);
 }
 
 /// What lies there is kept if a record, or the manifest beside it, knows its hash; what a record knows, by whatever
@@ -274,6 +335,31 @@ void FileFeed::requireReplaceable(const FileRecord& record, const std::filesyste
 
 namespace {
 
+/// Takes what belongs to a piece of a file, as if that were a file.
+class SinkOfPiece final : public model::ByteSink {
+ public:
+  SinkOfPiece(model::ByteSink& sink, const model::RemoteFile& piece, std::uint64_t first)
+      : sink_(sink), piece_(piece), first_(first) {}
+
+  model::FileVersion wanted() const override { return sink_.wanted(); }
+  void isOf(const model::FileVersion& version) override { sink_.isOf(version); }
+  void begin(std::uint64_t offset, std::optional<std::uint64_t> /*fileBytes: the client has looked at it*/) override {
+    if (offset < first_) {
+      throw Error(Category::protocol, "cannot fetch a piece of " + core::printable(piece_.name) + ": bytes from " +
+                                          std::to_string(first_) + " on were asked for, but the answer begins at " +
+                                          std::to_string(offset));
+    }
+    sink_.begin(offset - first_, piece_.lengthBytes);
+  }
+  std::size_t room(std::size_t bytes) override { return sink_.room(bytes); }
+  void write(std::span<const std::byte> data) override { sink_.write(data); }
+
+ private:
+  model::ByteSink& sink_;
+  const model::RemoteFile& piece_;
+  const std::uint64_t first_;
+};
+
 constexpr core::Duration kTick = std::chrono::milliseconds(500);
 constexpr core::Duration kLook = std::chrono::seconds(1);
 /// Beyond those that are being fetched: what the next ones need to be begun at once.
@@ -281,18 +367,18 @@ constexpr std::size_t kSpareFiles = 4;
 
 }  // namespace
 
+void PieceSource::fetch(const model::RemoteFile& piece, model::ByteRange range, model::ByteSink& sink,
+                        std::stop_token stop) {
+  SinkOfPiece ofPiece(sink, piece, first_);
+  client_.fetchFile(whole_, {range.first + first_, range.end + first_}, ofPiece, std::move(stop));
+}
+
 Portion::Portion(StepContext& context, const transfer::DownloadProgress& progress)
     : context_(context),
       share_(*context.tools.share),
       looked_(context.tools.clock.steadyNow() - kLook),
       throttled_(progress.throttled) {
   attend(progress);
-}
-
-std::vector<std::int64_t> Portion::held() const {
-  std::vector<std::int64_t> files;
-  for (const auto& [file, fence] : fences_) files.push_back(file);
-  return files;
 }
 
 void Portion::begin(std::function<void()> wake) {
@@ -315,17 +401,25 @@ void Portion::attend(const transfer::DownloadProgress& progress) {
   connections_ = std::max(1U, all / crew_.workers);
 }
 
-std::vector<FileRecord> Portion::take(std::size_t held, unsigned busyConnections) {
+std::vector<store::ShareStore::Taken> Portion::take(std::size_t held, unsigned busyConnections) {
   // No connection is idle for want of a file, and few files wait here that another worker could fetch.
   if (held > 0 && held >= busyConnections + std::min(kSpareFiles, atOnce_)) return {};
   // Anew each time: near the end every file too many makes the others wait.
-  atOnce_ = share_.portion(context_.job.id, crew_.workers);
-  std::vector<FileRecord> records;
-  for (store::ShareStore::Taken& taken : share_.take(context_.job.id, atOnce_)) {
-    fences_[taken.file.id] = taken.fence;
-    records.push_back(std::move(taken.file));
-  }
-  return records;
+  const store::ShareStore::Portion portion = share_.portion(context_.job.id, crew_.workers);
+  atOnce_ = portion.files;
+  // The largest first: near the end there are small ones to make all end at the same time.
+  const auto pieces = static_cast<std::size_t>(std::distance(held_.begin(), held_.lower_bound(0)));
+  std::vector<store::ShareStore::Taken> taken;
+  if (portion.pieces > pieces) taken = share_.takePieces(context_.job.id, portion.pieces - pieces);
+  if (taken.empty()) taken = share_.take(context_.job.id, atOnce_);
+  for (const store::ShareStore::Taken& one : taken) held_.insert(one.piece ? one.piece->key : one.file.id);
+  return taken;
+}
+
+bool Portion::split(const FileRecord& file) {
+  if (file.remote.lengthBytes < store::kLeastDividedBytes || !share_.split(file.id, crew_.workers)) return false;
+  drop(file.id);
+  return true;
 }
 
 // --- the list

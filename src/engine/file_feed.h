@@ -42,6 +42,22 @@ class PlatformSource final : public transfer::ByteSource {
   platform::Client& client_;
 };
 
+/// A piece of a file as if it were a file.
+class PieceSource final : public transfer::ByteSource {
+ public:
+  PieceSource(platform::Client& client, model::RemoteFile whole, std::uint64_t first)
+      : client_(client), whole_(std::move(whole)), first_(first) {}
+
+  /// Error(protocol), of this file, if the platform does not heed ranges.
+  void fetch(const model::RemoteFile& piece, model::ByteRange range, model::ByteSink& sink,
+             std::stop_token stop) override;
+
+ private:
+  platform::Client& client_;
+  const model::RemoteFile whole_;
+  const std::uint64_t first_;
+};
+
 /// Lists files on a thread of its own, so that the first ones can be fetched while the platform still names others.
 class BatchLister {
  public:
@@ -96,19 +112,20 @@ class Portion {
   void attend(const transfer::DownloadProgress& progress);
   unsigned connections() const { return connections_; }
 
-  /// More files, or none for now. `held`: that this worker has and that are not done.
-  std::vector<model::FileRecord> take(std::size_t held, unsigned busyConnections);
-  std::int64_t fenceOf(std::int64_t file) const { return fences_.at(file); }
+  /// More files, or pieces, or none for now. `held`: that this worker has and that are not done.
+  std::vector<store::ShareStore::Taken> take(std::size_t held, unsigned busyConnections);
+  /// Whether the file, which nobody has begun, is for all workers now; this one does not hold it any more then.
+  bool split(const model::FileRecord& file);
   /// Taken, and not dropped.
-  std::vector<std::int64_t> held() const;
+  std::vector<std::int64_t> held() const { return {held_.begin(), held_.end()}; }
   /// This worker is done with it, one way or the other.
-  void drop(std::int64_t file) { fences_.erase(file); }
+  void drop(std::int64_t key) { held_.erase(key); }
 
  private:
   StepContext& context_;
   store::ShareStore& share_;
   std::function<void()> wake_;
-  std::map<std::int64_t, std::int64_t> fences_;
+  std::set<std::int64_t> held_;  ///< Files, and pieces, which are below zero.
   store::ShareStore::Crew crew_;
   core::SteadyTime looked_;
   std::size_t atOnce_ = 1;
@@ -139,8 +156,10 @@ class FileFeed final : public transfer::ItemFeed {
   /// The downloader is done with the file: it is complete, or could not be downloaded.
   void onCompleted(std::int64_t file);
   void onFailed(std::int64_t file);
-  bool handedOutAny() const { return lastId_ > 0; }
-  /// Handed out, or about to be, and not done; with where what came of it lies.
+  /// The same of a piece, of which nobody has any use.
+  void onUseless(std::int64_t piece);
+  bool handedOutAny() const { return handedOutAny_; }
+  /// Handed out, or about to be, and not done; with where what came of it lies. Of pieces, too.
   const std::map<std::int64_t, std::filesystem::path>& underWay() const { return underWay_; }
 
  private:
@@ -151,10 +170,14 @@ class FileFeed final : public transfer::ItemFeed {
   void listed();
   bool loadPage();
   void unmark(const model::BatchId& batch);
-  std::vector<model::FileRecord> nextRecords();
+  std::vector<store::ShareStore::Taken> nextFiles();
+  void add(const store::ShareStore::Taken& taken, std::vector<std::int64_t>& started);
+  void addPiece(const store::ShareStore::Taken& taken);
   transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
                                   std::vector<std::int64_t>& started);
-  transfer::DownloadItem itemFor(const model::FileRecord& record);
+  transfer::DownloadItem itemFor(const store::ShareStore::Taken& taken);
+  std::filesystem::path targetOf(const model::FileRecord& record);
+  std::string tagOfPiece(const store::ShareStore::Piece& piece) const;
   void useExisting(const model::FileRecord& record, transfer::DownloadItem& item, std::uint64_t sizeBytes);
   std::string hashInManifest(const model::FileRecord& record);
   bool isReplaceable(const model::FileRecord& record) const;
@@ -168,6 +191,8 @@ class FileFeed final : public transfer::ItemFeed {
   std::function<void()> wake_;
   std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;
+  bool handedOutAny_ = false;
+  std::filesystem::path checkedFolder_;
   std::deque<transfer::DownloadItem> page_;
   std::set<std::int64_t> handedOut_;   ///< And not done yet, or failed: not to be handed out again.
   std::set<model::BatchId> unmarked_;  ///< Not said to be whole, since files of theirs are fetched.

@@ -22,6 +22,7 @@
 #include "caiexport/core/file_system.h"
 #include "caiexport/core/text.h"
 #include "caiexport/engine/manifest.h"
+#include "caiexport/transfer/downloader.h"
 #include "select_step.h"
 #include "steps.h"
 
@@ -344,7 +345,7 @@ void removeFencedParts(core::FileSystem& files, const fs::path& folder, const st
     if (at == name.npos || !name.ends_with(".part")) continue;
     const std::size_t first = at + ofJob.size();
     const std::string fence = name.substr(first, name.size() - first - std::min(name.size() - first, std::size_t{5}));
-    if (core::parseUnsigned(fence)) parts.push_back(each->path());
+    if (transfer::isFence(fence)) parts.push_back(each->path());
   }
   for (const fs::path& part : parts) files.remove(part);
 }

@@ -126,7 +126,7 @@ class Leftovers {
     if (isTag(last)) tags.emplace_back(last);
     const std::string_view before = name.substr(0, name.size() - last.size() - (last.size() < name.size() ? 1 : 0));
     const std::string_view tag = before.substr(std::min(before.size(), before.rfind('.') + 1));
-    if (core::parseUnsigned(last) && isTag(tag)) tags.push_back(std::string(tag) + "." + std::string(last));
+    if (transfer::isFence(last) && isTag(tag)) tags.push_back(std::string(tag) + "." + std::string(last));
     return tags;
   }
 

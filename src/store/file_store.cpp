@@ -93,8 +93,11 @@ void savePart(Database& database, std::int64_t file, const model::PartFacts& fac
 void startAgain(Database& database, std::int64_t file) {
   deleteRanges(database, file);
   // Whoever fetches it now fetches what is not listed any more.
-  Query(database,
-        "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL, worker = NULL, fence = NULL WHERE id = ?")
+  Query(database, "DELETE FROM file_piece WHERE file = ?").with(file).run();
+  Query(
+      database,
+      "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL, worker = NULL, fence = NULL, undivided = NULL"
+      " WHERE id = ?")
       .with(file)
       .run();
 }
@@ -318,6 +321,11 @@ void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> fi
   for (const JobStore::Downloaded& file : files) update.bind(++index, file.unproven ? file.file : kNone);
   for (const JobStore::Downloaded& file : files) update.bind(++index, file.file);
   requireAll(files.front().file, files.size(), update.run());
+  if (database.server() == nullptr) return;
+  Query pieces(database, "DELETE FROM file_piece WHERE file IN (" + repeated("?", files.size()) + ")");
+  index = 0;
+  for (const JobStore::Downloaded& file : files) pieces.bind(++index, file.file);
+  pieces.run();
 }
 
 void saveVerified(Database& database, std::span<const JobStore::Verified> files) {
@@ -639,10 +647,8 @@ std::optional<model::FileRecord> JobStore::knownFile(const model::Job& job, cons
 
 JobStore::Fetched JobStore::fetched(model::JobId job) {
   return reading(database_, [&] {
-    Query row(database_,
-              "SELECT count(*), coalesce(sum(length), 0)"
-              " FROM file"
-              " WHERE job = ? AND state IN ('downloaded', 'verified')");
+    Query row(database_, "SELECT count(*), coalesce(sum(length), 0)" + std::string(kAndPieces) +
+                             " FROM file WHERE job = ?1 AND state IN ('downloaded', 'verified')");
     row.with(numberOf(job)).next();
     return Fetched{.files = row.size(0), .bytes = row.size(1)};
   });

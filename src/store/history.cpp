@@ -264,7 +264,8 @@ History::Arrived History::arrived(model::JobId job) {
               " (SELECT coalesce(sum(length), 0) FROM file WHERE job = ?1 AND state IN ('downloaded', 'verified'))"
               " + (SELECT coalesce(sum(\"end\" - first), 0)"
               "    FROM file JOIN file_range ON file_range.file = file.id"
-              "    WHERE job = ?1 AND state = 'partial')");
+              "    WHERE job = ?1 AND state = 'partial')" +
+                  std::string(kAndPieces));
     row.with(numberOf(job)).next();
     return Arrived{.files = row.size(0), .bytes = row.size(1)};
   });

@@ -100,6 +100,11 @@ void requireHeld(Database& database, std::span<const std::int64_t> files, Holder
 /// For PostgreSQL: {1,2,3}
 std::string arrayOf(std::span<const std::int64_t> numbers);
 
+/// To be added to the bytes of job ?1 that are here: those of divided files. In a file's database there are none.
+inline constexpr const char* kAndPieces =
+    " + (SELECT coalesce(sum(\"end\" - first), 0) FROM file_piece JOIN file AS divided ON divided.id = file_piece.file"
+    "    WHERE divided.job = ?1 AND turn < 2 AND file_piece.sha256 IS NOT NULL)";
+
 /// Sums the files of the job up from those of its batches.
 void sumUpJob(Database& database, model::JobId job);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "caiexport/core/encoding.h"
+#include "caiexport/core/text.h"
 #include "keeper.h"
 #include "run_state.h"
 #include "workers.h"
@@ -167,8 +168,11 @@ void DownloadRun::deliver(const std::vector<Result>& results) {
     observerThrew_ = true;
     throw;
   }
-  summary_.completed += completions.size();
-  run_.progress.filesCompleted += completions.size();
+  const auto files = std::ranges::count_if(results, [](const Result& result) {
+    return result.kind == Result::Kind::completed && !result.file->item.source;
+  });
+  summary_.completed += static_cast<std::uint64_t>(files);
+  run_.progress.filesCompleted += static_cast<std::uint64_t>(files);
   afterDelivery(results);
 }
 
@@ -184,7 +188,7 @@ void DownloadRun::deliverOne(const Result& result) {
     case Result::Kind::failed:
       observer_.failed(key, *result.file->failure);
       ++summary_.failed;
-      ++run_.progress.filesFailed;
+      if (!result.file->item.source) ++run_.progress.filesFailed;
       if (!summary_.firstError) summary_.firstError = *result.file->failure;
       break;
     case Result::Kind::completed:
@@ -308,6 +312,7 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   const std::string& whole = target.native();
   const std::size_t nameAt = whole.rfind('/') + 1;
   std::string name = whole.substr(nameAt);
+  if (!tag.empty() && name.ends_with(ending)) return target;
   if (name.size() + ending.size() > kMostNameBytes) {
     core::Sha256 hash;
     hash.update(name);
@@ -320,6 +325,11 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
 std::string partTagOf(const std::string& jobUuid) {
   constexpr std::size_t kLength = 8;
   return jobUuid.substr(0, kLength);
+}
+
+bool isFence(std::string_view text) {
+  const std::size_t at = text.find('-');
+  return core::parseUnsigned(text.substr(0, at)) && (at == text.npos || core::parseUnsigned(text.substr(at + 1)));
 }
 
 Downloader::Downloader(ByteSource& source, core::FileSystem& files, core::Clock& clock, core::Random& random,

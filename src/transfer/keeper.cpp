@@ -58,7 +58,7 @@ void FileKeeper::begin(const File& file) {
   const std::uint64_t length = item.remote.lengthBytes;
   item.done = model::normalized(std::move(item.done), length);
   const std::vector<ByteRange> missing = model::missing(item.done, length);
-  if (item.done.empty()) return beginFresh(file);
+  if (item.done.empty()) return item.pieces.empty() ? beginFresh(file) : beginFromPieces(file);
   const bool isThere = run_.at.files.sizeOf(file->part.path()).has_value();
   if (!isThere && missing.empty() && finishRenamed(file)) return;
   if (std::string why = whyUseless(*file, missing.empty()); !why.empty()) {
@@ -87,6 +87,27 @@ void FileKeeper::beginFresh(const File& file) {
   const ByteRange tail = tailOf(length, run_.at.settings.tailBytes);
   file->later = {{0, tail.first}};
   run_.schedule.open(file, {tail}, Purpose::tail);
+}
+
+/// The record is asked before it gets its final name: this may take a while, and somebody else may do it by then.
+void FileKeeper::beginFromPieces(const File& file) {
+  const DownloadItem& item = file->item;
+  makeFolder(PartFile::folderOf(item.target));
+  file->part.preallocate();
+  std::optional<core::Error> failure;
+  try {
+    putTogether(file->part, file->versions, item, run_.at.files, run_.stop());
+  } catch (const core::Error& error) {
+    if (error.category() != core::Category::verification) throw;
+    failure = error;
+  }
+  // What did not come over a connection is not counted among what is on its way to the record.
+  file->part.sync();
+  const std::lock_guard lock(run_.mutex);
+  file->severalRuns = item.part.severalRuns;
+  file->recorded = true;
+  if (failure) run_.failFile(*file, *failure);
+  request(file);
 }
 
 void FileKeeper::resume(const File& file, const std::vector<ByteRange>& missing) {
@@ -289,7 +310,10 @@ void FileKeeper::announce(Announce when) {
     for (const File& each : files) {
       run_.tell({.kind = Result::Kind::completed,
                  .file = each,
-                 .completion = {.key = each->item.key, .sha256 = each->sha256, .unproven = each->isUnproven()},
+                 .completion = {.key = each->item.key,
+                                .sha256 = each->sha256,
+                                .unproven = each->isUnproven(),
+                                .version = each->versions.agree() ? each->versions.known() : model::FileVersion()},
                  .newBytes = each->syncedBytes});
     }
   }

@@ -58,6 +58,7 @@ class FileKeeper {
 
   void beginFresh(const File& file);
   void resume(const File& file, const std::vector<model::ByteRange>& missing);
+  void beginFromPieces(const File& file);
   std::string whyUseless(const FileTask& file, bool allIsThere) const;
   bool keepsExisting(const File& file);
   bool finishRenamed(const File& file);

@@ -406,6 +406,36 @@ ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop
   return {.sha256 = hash.finish(), .sum = sum};
 }
 
+void putTogether(PartFile& part, Versions& versions, const DownloadItem& item, core::FileSystem& files,
+                 const std::stop_token& stop) {
+  const std::string name = core::printable(item.remote.name);
+  std::uint64_t end = 0;
+  for (const PieceOnDisk& piece : item.pieces) {
+    versions.answered(piece.version, item.remote.name);
+    core::Sha256 hash;
+    std::uint64_t offset = piece.range.first;
+    const bool again = offset < end;
+    const auto take = [&](std::span<const std::byte> data) {
+      hash.update(data);
+      if (!again) part.write(offset, data);
+      if (again && part.differs(offset, data)) {
+        throw FileChanged("cannot put together " + name + ": it was rewritten while it was downloaded (bytes from " +
+                          std::to_string(offset) + " on came again and are others)");
+      }
+      offset += data.size();
+    };
+    const bool fits = files.sizeOf(piece.path) == piece.range.sizeBytes();
+    if (fits) readAll(piece.path, stop, take);
+    if (!fits || hash.finish() != piece.sha256) {
+      throw core::Error(
+          core::Category::verification,
+          "cannot put together " + name + ": '" + core::printable(piece.path.string()) + "' is not what was fetched",
+          {.hint = "make sure that nothing else writes there"});
+    }
+    end = std::max(end, offset);
+  }
+}
+
 namespace {
 
 // Reading this much to the end is cheaper than a new connection.

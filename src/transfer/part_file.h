@@ -143,6 +143,10 @@ struct ReadBack {
 /// Of a file's content. Error(io) if it can't be read. Ends early with Interrupted.
 ReadBack readBack(const std::filesystem::path& path, const std::stop_token& stop);
 
+/// Writes the item's pieces. Error(verification) as DownloadItem::pieces says.
+void putTogether(PartFile& part, Versions& versions, const DownloadItem& item, core::FileSystem& files,
+                 const std::stop_token& stop);
+
 // --- What a source sends in answer to a request for one range, sorted out.
 
 class Piece;

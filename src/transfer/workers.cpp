@@ -238,7 +238,9 @@ void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   std::exception_ptr problem;
   ++run_.progress.connections;
   try {
-    run_.at.source.fetch(piece->file()->item.remote, piece->asked(), sink, run_.stop());
+    const DownloadItem& item = piece->file()->item;
+    ByteSource& source = item.source ? *item.source : run_.at.source;
+    source.fetch(item.remote, piece->asked(), sink, run_.stop());
   } catch (...) {
     problem = std::current_exception();
   }

@@ -260,7 +260,7 @@ TEST_F(SyncJourney, DeletingReachesWhatJobsAndWorkersOfSharedJobsHadBegun) {
   for (const auto& entry : fs::directory_iterator(old)) names.push_back(entry.path().filename());
   for (const std::string& name : names) {
     if (!name.ends_with(".parquet")) continue;
-    for (const char* tag : {"0123abcd", "0123abcd.7", "12345678", "12345678.12345678"}) {
+    for (const char* tag : {"0123abcd", "0123abcd.7", "0123abcd.7-31", "12345678", "12345678.12345678"}) {
       std::ofstream(old / (name + "." + tag + ".part")) << "half";
     }
   }

@@ -43,14 +43,14 @@ struct WorkingHost {
 class ShareStoreTest : public ServerTest {
  protected:
   /// Of so many files, all of them listed.
-  model::JobId sharedJob(int files, const std::string& share = "key") {
+  model::JobId sharedJob(int files, const std::string& share = "key", std::uint64_t bytes = 1000) {
     const auto maker = host();
     const model::Job job =
         maker->store.createJob(datasetRequest(), "uuid-" + share, model::makePlan(datasetRequest()), share);
     maker->store.finishStep(job.id, model::StepName::selectBatches, {.batches = std::vector{batchNamed("b1")}});
     std::vector<model::RemoteFile> page;
     for (int n = 0; n < files; ++n)
-      page.push_back(remoteFile("b1", "f" + std::to_string(n), "file-" + std::to_string(n), 1000));
+      page.push_back(remoteFile("b1", "f" + std::to_string(n), "file-" + std::to_string(n), bytes));
     maker->store.beginListing(job.id, model::BatchId("b1"));
     maker->store.addFiles(job.id, page);
     maker->store.finishListing(job.id, model::BatchId("b1"));
@@ -239,10 +239,10 @@ TEST_F(ShareStoreTest, AFileThatCannotBeHadIsGivenUp) {
 TEST_F(ShareStoreTest, FewerAtATimeNearTheEnd) {
   const model::JobId job = sharedJob(100);
   const auto one = worker(job);
-  EXPECT_EQ(one->share.portion(job, 2), 16U);
+  EXPECT_EQ(one->share.portion(job, 2).files, 16U);
   one->take(80);
-  EXPECT_EQ(one->share.portion(job, 2), 5U);
-  EXPECT_EQ(one->share.portion(job, 100), 1U);
+  EXPECT_EQ(one->share.portion(job, 2).files, 5U);
+  EXPECT_EQ(one->share.portion(job, 100).files, 1U);
 }
 
 TEST_F(ShareStoreTest, AllHearThatOneWasAskedToGoSlower) {
@@ -254,6 +254,187 @@ TEST_F(ShareStoreTest, AllHearThatOneWasAskedToGoSlower) {
   EXPECT_TRUE(other->share.crew(job).throttled);
   execute("UPDATE job SET throttled_at = throttled_at - 60000");
   EXPECT_FALSE(other->share.crew(job).throttled);
+}
+
+/// One large file, which the first of the workers divides.
+class PiecesTest : public ShareStoreTest {
+ protected:
+  static constexpr std::uint64_t kBytes = 100U << 20U;
+  static constexpr std::uint64_t kEnd = kBytes - (256U << 10U);
+
+  void SetUp() override {
+    job_ = sharedJob(1, "key", kBytes);
+    one_ = worker(job_);
+    other_ = worker(job_);
+    const auto held = one_->take(1);
+    ASSERT_THAT(held, SizeIs(1));
+    file_ = held.front();
+    ASSERT_TRUE(one_->share.split(file_, 2));
+  }
+  std::vector<std::int64_t> keysOf(const std::vector<ShareStore::Taken>& taken) const {
+    std::vector<std::int64_t> keys;
+    for (const ShareStore::Taken& piece : taken) {
+      EXPECT_EQ(piece.file.id, file_);
+      keys.push_back(piece.piece->key);
+    }
+    return keys;
+  }
+  std::vector<std::int64_t> takePieces(WorkingHost& host, std::size_t most) {
+    return keysOf(host.share.takePieces(job_, most));
+  }
+  static void bring(WorkingHost& host, std::span<const std::int64_t> pieces, const std::string& etag = {}) {
+    for (const std::int64_t piece : pieces) EXPECT_TRUE(host.share.recordPiece(piece, sha256Of('b'), {.etag = etag}));
+  }
+  void bringAll(WorkingHost& host) {
+    for (auto held = takePieces(host, 100); !held.empty(); held = takePieces(host, 100)) bring(host, held);
+  }
+
+  model::JobId job_;
+  std::int64_t file_ = 0;
+  std::unique_ptr<WorkingHost> one_;
+  std::unique_ptr<WorkingHost> other_;
+};
+
+TEST_F(PiecesTest, TheEndIsFetchedFirstThenTheRestThenTheEndAgain) {
+  EXPECT_THAT(one_->take(1), IsEmpty());
+  EXPECT_EQ(one_->share.portion(job_, 2).pieces, 1U);
+  const auto end = one_->share.takePieces(job_, 10);
+  ASSERT_THAT(end, SizeIs(1));
+  EXPECT_EQ(end.front().piece->range, (model::ByteRange{kEnd, kBytes}));
+  EXPECT_THAT(takePieces(*other_, 10), IsEmpty());
+  EXPECT_EQ(other_->share.left(job_).free, 0U);
+  EXPECT_EQ(other_->share.left(job_).held, 1U);
+  bring(*one_, keysOf(end));
+  EXPECT_EQ(other_->share.portion(job_, 2).pieces, 2U);
+  const auto rest = other_->share.takePieces(job_, 10);
+  std::vector<model::ByteRange> ranges;
+  for (const ShareStore::Taken& piece : rest) ranges.push_back(piece.piece->range);
+  std::ranges::sort(ranges, {}, &model::ByteRange::first);
+  EXPECT_THAT(ranges, SizeIs(7)) << "none smaller than 16 MiB but the last";
+  EXPECT_THAT(model::missing(ranges, kEnd), IsEmpty());
+  EXPECT_THAT(takePieces(*one_, 10), IsEmpty());
+  bring(*other_, keysOf(rest));
+  const auto again = one_->share.takePieces(job_, 10);
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_EQ(again.front().piece->range, (model::ByteRange{kEnd, kBytes}));
+  EXPECT_THAT(other_->take(1), IsEmpty());
+  bring(*one_, keysOf(again));
+  const auto whole = other_->share.take(job_, 1);
+  ASSERT_THAT(whole, SizeIs(1));
+  const std::vector<ShareStore::Piece>& pieces = whole.front().pieces;
+  ASSERT_THAT(pieces, SizeIs(9));
+  EXPECT_EQ(pieces.front().range.first, 0U);
+  EXPECT_EQ(pieces.front().worker, other_->host.leases.worker());
+  EXPECT_EQ(pieces.front().sha256, sha256Of('b'));
+  EXPECT_EQ(pieces.back().worker, one_->host.leases.worker());
+  other_->complete(std::vector{file_});
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece"), 0);
+  EXPECT_EQ(one_->share.left(job_).held, 0U);
+}
+
+TEST_F(PiecesTest, APieceOfAWorkerThatIsGoneIsTakenOver) {
+  const auto end = takePieces(*one_, 1);
+  freeze(*one_);
+  EXPECT_EQ(other_->share.left(job_).free, 1U);
+  const auto taken = other_->share.takePieces(job_, 1);
+  ASSERT_THAT(keysOf(taken), end);
+  EXPECT_EQ(taken.front().fence, other_->host.leases.worker());
+  EXPECT_EQ(number("SELECT count(*) FROM event WHERE what = 'files_taken_over'"), 1);
+  EXPECT_EQ(refusalOf([&] { one_->share.recordPiece(end.front(), sha256Of('c'), {}); }), Category::unavailable);
+  revive(*one_);
+  EXPECT_FALSE(one_->share.recordPiece(end.front(), sha256Of('c'), {}));
+  one_->share.recordFailure(end.front(), {Category::protocol, "x"}, false);
+  bring(*other_, end);
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece WHERE sha256 = '" + sha256Of('b') + "'"), 1);
+}
+
+TEST_F(PiecesTest, WhatIsGivenBackIsForAnybody) {
+  bring(*one_, takePieces(*one_, 1));
+  const auto held = takePieces(*one_, 2);
+  ASSERT_THAT(held, SizeIs(2));
+  bring(*one_, std::span(held).first(1));
+  one_->share.giveBack(held);
+  EXPECT_THAT(takePieces(*other_, 100), SizeIs(6)) << "one is there";
+  EXPECT_EQ(other_->host.store.fetched(job_).bytes, (256U << 10U) + (16U << 20U));
+}
+
+TEST_F(PiecesTest, OneThatCannotBeHadOftenIsGivenUp) {
+  for (int tries = 0; tries < 3; ++tries) {
+    ASSERT_EQ(one_->share.left(job_).free, 1U);
+    one_->share.recordFailure(takePieces(*one_, 1).front(), {Category::unavailable, "no answer"}, true);
+  }
+  EXPECT_THAT(takePieces(*one_, 1), IsEmpty());
+  EXPECT_EQ(one_->share.left(job_).givenUp, 1U);
+  one_->share.forgetFailures(job_);
+  bring(*one_, takePieces(*one_, 1));
+  EXPECT_THAT(takePieces(*one_, 1), SizeIs(1));
+}
+
+TEST_F(PiecesTest, SuccessBetweenFailuresCounts) {
+  bring(*one_, takePieces(*one_, 1));
+  for (int tries = 0; tries < 4; ++tries) {
+    const auto held = takePieces(*one_, 2);
+    ASSERT_THAT(held, SizeIs(2));
+    one_->share.recordFailure(held.front(), {Category::unavailable, "no answer"}, true);
+    bring(*one_, std::span(held).last(1));
+  }
+  EXPECT_EQ(one_->share.left(job_).givenUp, 0U);
+}
+
+TEST_F(PiecesTest, WhereTheyAreNotWhatTheyShouldBeOneWorkerFetchesTheFile) {
+  bring(*one_, takePieces(*one_, 1));
+  const auto mine = takePieces(*one_, 1);
+  const auto others = takePieces(*other_, 1);
+  one_->share.recordFailure(mine.front(), {Category::protocol, "no ranges"}, false);
+  EXPECT_FALSE(other_->share.recordPiece(others.front(), sha256Of('b'), {})) << "nobody needs it any more";
+  const auto whole = other_->share.take(job_, 1);
+  ASSERT_THAT(whole, SizeIs(1));
+  EXPECT_THAT(whole.front().pieces, IsEmpty());
+  EXPECT_FALSE(other_->share.split(file_, 2));
+  EXPECT_EQ(other_->take(1), std::vector<std::int64_t>()) << "it is still held";
+}
+
+TEST_F(PiecesTest, WhatDoesNotFitTogetherIsFetchedByOneWorker) {
+  bringAll(*one_);
+  ASSERT_THAT(one_->take(1), SizeIs(1));
+  one_->share.recordFailure(file_, {Category::verification, "it was rewritten"}, false);
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece"), 0);
+  const auto whole = other_->share.take(job_, 1);
+  ASSERT_THAT(whole, SizeIs(1));
+  EXPECT_FALSE(other_->share.split(file_, 2));
+}
+
+TEST_F(PiecesTest, ThoseOfAnEarlierRunAreKnown) {
+  bring(*one_, takePieces(*one_, 1));
+  other_->share.enter(job_);
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece WHERE earlier = 1"), 0) << "another is at work";
+  freeze(*one_);
+  other_->share.enter(job_);
+  bringAll(*other_);
+  const auto whole = other_->share.take(job_, 1);
+  ASSERT_THAT(whole, SizeIs(1));
+  EXPECT_EQ(std::ranges::count(whole.front().pieces, true, &ShareStore::Piece::earlier), 1);
+}
+
+TEST_F(ShareStoreTest, AFileIsDividedIfItIsMoreThanAShare) {
+  const model::JobId job = sharedJob(4, "key", 80U << 20U);
+  const auto one = worker(job);
+  const auto held = one->take(2);
+  EXPECT_FALSE(one->share.split(held.front(), 4)) << "a quarter each";
+  EXPECT_TRUE(one->share.split(held.front(), 5));
+  EXPECT_FALSE(one->share.split(held.back(), 1)) << "a second worker would have more than this file";
+  EXPECT_EQ(refusalOf([&] { one->share.split(held.front(), 5); }), Category::unavailable) << "it is not held any more";
+  EXPECT_EQ(number("SELECT count(*) FROM event WHERE what = 'file_divided'"), 1);
+}
+
+TEST_F(ShareStoreTest, AListedLengthThatChangedMakesPiecesWorthless) {
+  const model::JobId job = sharedJob(1, "key", 80U << 20U);
+  const auto one = worker(job);
+  ASSERT_TRUE(one->share.split(one->take(1).front(), 2));
+  one->host.store.beginListing(job, model::BatchId("b1"));
+  const std::vector page{remoteFile("b1", "f0", "file-0", 90U << 20U)};
+  one->host.store.addFiles(job, page);
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece"), 0);
 }
 
 /// What costs is the commit, which waits for the disk, and the way to the server.

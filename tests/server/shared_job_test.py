@@ -346,6 +346,158 @@ class SharedJobTest(unittest.TestCase):
         code, said = self.run_one("--share", "k", "--batch", "nosuchbatch", "--verify", "size")
         self.assertEqual((code, self.platform()["requests"]), (4, before), said)
 
+    # --- one large file
+
+    LARGE = 70 << 20
+    PIECES = 7  # of 16 MiB, and the end of the file twice
+
+    def simulate_a_large_file(self, validators="etag", **scenario):
+        self.simulate_files(1, self.LARGE, file_validators=validators, **scenario)
+        # The server writes down which piece is said to be here, by whom, however often.
+        self.run_one("--share", "nobody", "--batch", "nosuchbatch")
+        self.record("DELETE FROM job; CREATE TABLE brought (piece bigint, worker bigint);"
+                    " CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+                    " 'BEGIN INSERT INTO brought VALUES (NEW.id, NEW.worker); RETURN NULL; END';"
+                    " CREATE TRIGGER note AFTER UPDATE OF sha256 ON file_piece FOR EACH ROW EXECUTE FUNCTION note()")
+        self.record(f"ALTER FUNCTION note() SET search_path = {self.schema}")
+
+    def wait_until_brought(self, pieces):
+        services.wait_for(f"{pieces} pieces to be on record", lambda: int(self.record("SELECT count(*) FROM brought")) >= pieces)
+
+    def brought(self):
+        """How often a piece was said to be here, how many pieces were, by how many workers."""
+        return [int(word) for word in self.record("SELECT count(*), count(DISTINCT piece), count(DISTINCT worker) FROM brought").split("|")]
+
+    def holders(self):
+        return {int(line) for line in self.record("SELECT DISTINCT pid FROM file_piece JOIN worker ON worker.id = file_piece.worker"
+                                                  " WHERE sha256 IS NULL").splitlines()}
+
+    def require_divided(self, workers):
+        self.require_whole(workers, 1, extra=1000)
+        effects, pieces, _ = self.brought()
+        self.assertEqual((effects, pieces), (self.PIECES, self.PIECES), self.everything_said(workers))
+        self.assertEqual(self.record("SELECT count(*) FROM file_piece"), "0")
+
+    def test_a_large_file_is_fetched_by_all_of_them(self):
+        for validators in ("etag", "none"):
+            with self.subTest(validators=validators):
+                self.end_all()
+                self.setUp()
+                self.simulate_a_large_file(validators)
+                workers = self.start_workers("--verify", "size", "--max-rate", "8M")
+                self.assertEqual(self.codes(workers), [0] * WORKERS, self.everything_said(workers))
+                # What lies in sockets whose rest another connection fetches was served in vain.
+                self.assertLess(self.platform()["file_bytes_served"], self.LARGE * 2)
+                self.require_divided(workers)
+                self.assertEqual(self.brought()[2], WORKERS)
+
+    def hold_one_that_fetches_a_piece(self, workers, how):
+        """Not the head: who verifies is another matter."""
+        head = self.head()
+        found = []
+
+        def holds():
+            found[:] = [worker for worker in workers if worker.pid != head and worker.pid in self.holders()]
+            return found
+
+        services.wait_for("a helper that fetches a piece", holds)
+        found[0].send_signal(how)
+        return found[0]
+
+    def test_one_that_fetches_a_piece_is_killed(self):
+        self.simulate_a_large_file()
+        workers = self.start_workers("--verify", "size", "--max-rate", "6M")
+        self.wait_until_brought(2)
+        self.hold_one_that_fetches_a_piece(workers, signal.SIGKILL)
+        self.assertEqual(sorted(self.codes(workers)), [-9, 0, 0, 0], self.everything_said(workers))
+        self.require_divided(workers)
+        self.assertNotEqual(self.record("SELECT count(*) FROM event WHERE what = 'files_taken_over'"), "0")
+
+    def freeze_one_that_fetches_a_piece(self, rate, until):
+        self.simulate_a_large_file()
+        workers = self.start_workers("--verify", "size", "--max-rate", rate)
+        self.wait_until_brought(2)
+        frozen = self.hold_one_that_fetches_a_piece(workers, signal.SIGSTOP)
+        others = [worker for worker in workers if worker is not frozen]
+        until(frozen, others)
+        frozen.send_signal(signal.SIGCONT)
+        self.assertEqual(frozen.wait(60), 7, self.said(frozen))
+        self.assertRegex(self.said(frozen), FROZEN_IS_LOST)
+        self.assertEqual(self.codes(others), [0] * (WORKERS - 1), self.everything_said(workers))
+        self.require_divided(workers)
+
+    def test_one_that_fetches_a_piece_comes_back_when_all_is_done(self):
+        self.freeze_one_that_fetches_a_piece("6M", lambda frozen, others: self.codes(others))
+
+    def test_one_that_fetches_a_piece_comes_back_when_others_have_it(self):
+        self.freeze_one_that_fetches_a_piece("3M", lambda frozen, others: services.wait_for(
+            "its pieces to be taken over", lambda: frozen.pid not in self.holders()))
+
+    def test_who_puts_a_large_file_together_is_killed_or_comes_back_too_late(self):
+        for how, code in ((signal.SIGKILL, -9), (signal.SIGSTOP, 7)):
+            with self.subTest(how=how):
+                self.end_all()
+                self.setUp()
+                self.simulate_a_large_file()
+                workers = self.start_workers("--verify", "size")
+                found = []
+
+                def puts_together():
+                    pid = self.record("SELECT pid FROM file JOIN worker ON worker.id = file.worker WHERE EXISTS (SELECT FROM"
+                                      " file_piece WHERE file_piece.file = file.id)")
+                    found[:] = [worker for worker in workers if str(worker.pid) == pid]
+                    for worker in found:
+                        worker.send_signal(how)
+                    return found or self.downloaded()
+
+                services.wait_for("one to put the file together", puts_together)
+                self.assertTrue(found, "it was done before it was seen")
+                others = [worker for worker in workers if worker is not found[0]]
+                self.assertEqual(self.codes(others), [0] * (WORKERS - 1), self.everything_said(others))
+                found[0].send_signal(signal.SIGCONT)
+                self.assertEqual(found[0].wait(60), code, self.said(found[0]))
+                self.require_divided(workers)
+
+    def test_a_large_file_that_is_rewritten_meanwhile_starts_anew(self):
+        for validators in ("etag", "none"):
+            with self.subTest(validators=validators):
+                self.end_all()
+                self.setUp()
+                self.simulate_a_large_file(validators)
+                workers = self.start_workers("--verify", "size", "--max-rate", "8M")
+                self.wait_until_brought(3)
+                self.post("/_simulator/scenario", {"file_version": 1})
+                self.assertEqual(self.codes(workers), [0] * WORKERS, self.everything_said(workers))
+                self.require_whole(workers, 1, extra=1000)
+                self.assertEqual(self.record("SELECT undivided FROM file"), "1")
+                self.assertRegex(self.record("SELECT detail FROM event WHERE what = 'file_failed'"), "rewritten|begins at 0")
+
+    def test_a_large_file_of_a_server_without_ranges_is_fetched_by_one(self):
+        self.simulate_a_large_file(faults=[{"match": {"path": "path="}, "times": -1, "do": {"ignore_range": True}}])
+        workers = self.start_workers("--verify", "size", count=2)
+        self.assertEqual(self.codes(workers), [0, 0], self.everything_said(workers))
+        self.require_whole(workers, 1, extra=1000)
+        self.assertEqual((self.record("SELECT undivided FROM file"), self.brought()[0]), ("1", 0))
+
+    def test_pieces_that_are_there_are_there_for_the_next(self):
+        self.simulate_a_large_file()
+        workers = self.start_workers("--verify", "size", "--max-rate", "4M", count=2)
+        self.wait_until_brought(3)
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        self.assertEqual(self.codes(workers), [130, 130], self.everything_said(workers))
+        left = [path.name for path in self.batch_in("out").glob("*.part")]
+        self.assertEqual(len(left), self.brought()[0], "whole pieces, and nothing else")
+        listed = subprocess.run([self.programs / "caiexport", "history"], env=self.settings(), text=True, capture_output=True,
+                                check=False).stdout
+        here = int(self.record('SELECT sum("end" - first) FROM file_piece WHERE sha256 IS NOT NULL AND turn < 2'))
+        self.assertIn(f"{here / 1e6:.1f} MB", listed)
+        before = self.platform()["file_bytes_served"]
+        workers = self.start_workers("--verify", "size", count=2)
+        self.assertEqual(self.codes(workers), [0, 0], self.everything_said(workers))
+        self.assertLess(self.platform()["file_bytes_served"] - before, self.LARGE - (20 << 20))
+        self.require_divided(workers)
+
     def test_all_go_slower_when_one_is_asked_to(self):
         self.simulate_files(300, faults=[{"match": {"path": "path="}, "skip": 50, "times": 1,
                                           "do": {"status": 429, "retry_after": 1}}])

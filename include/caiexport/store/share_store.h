@@ -15,6 +15,11 @@
 /// On disk, the name of the `.part` file carries the number of the worker that began it, its fence. A file that was
 /// given back in good order keeps its fence, and whoever takes it next goes on with its bytes; one of a worker that
 /// died gets a new one, since that worker may still write to the old one.
+///
+/// A file that is larger than a worker's share of what is left is divided (split). Its pieces are handed out like
+/// files, and lie in files of their own whose names carry the worker and the piece: nobody writes to what another
+/// brought. Once all of them are there the file is taken like any other, by one worker, who puts it together. Wherever
+/// workers name what they hold, a piece is a number below zero: its row's, negated.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +36,9 @@ namespace caiexport::store {
 
 class Database;
 class Leases;
+
+/// Below that a file is not worth the way through pieces: what one connection brings in a few seconds.
+inline constexpr std::uint64_t kLeastDividedBytes = 64U << 20U;
 
 /// For the thread that owns the connection. As with JobStore, one function is one transaction.
 class ShareStore {
@@ -49,21 +57,44 @@ class ShareStore {
   /// It asked this one.
   void recordThrottled(model::JobId job);
 
-  /// A file that this worker holds now.
+  /// Of a divided file.
+  struct Piece {
+    std::int64_t key = 0;  ///< Below zero.
+    model::ByteRange range = {};
+    std::int64_t worker = 0;  ///< Who fetches it, or brought it.
+    std::string sha256 = {};  ///< Once it is there, like what follows.
+    model::FileVersion version = {};
+    bool earlier = false;  ///< It was there before the present workers came.
+  };
+  /// A file that this worker holds now, or a piece of one.
   struct Taken {
     model::FileRecord file = {};
     std::int64_t fence = 0;
+    std::optional<Piece> piece = {};  ///< The only thing held of the file.
+    std::vector<Piece> pieces = {};   ///< Of a divided file that is held, all of them: by their places, then by turn.
   };
   /// Up to `most` files that are not here yet, in the order of listing, from where the last call ended: those that
   /// nobody holds, also of workers that are gone.
   std::vector<Taken> take(model::JobId job, std::size_t most);
-  /// How many a worker should take at a time: fewer near the end, so that all end at the same time.
-  std::size_t portion(model::JobId job, unsigned workers);
-  /// These are not fetched on by this worker: what was recorded of them is for the next. Those that it does not hold
-  /// any more are left as they are.
-  void giveBack(std::span<const std::int64_t> files);
-  /// It could not be had. With `keepsPart`, what came of it is for the next try.
-  void recordFailure(std::int64_t file, const core::Error& error, bool keepsPart);
+  /// The same of pieces.
+  std::vector<Taken> takePieces(model::JobId job, std::size_t most);
+  /// Divides a file that this worker holds and has not begun, if it is more than its share. It is held no more then.
+  bool split(std::int64_t file, unsigned workers);
+  /// It is there, and on the device. False if it is of no use, since its file is not divided any more.
+  bool recordPiece(std::int64_t piece, const std::string& sha256, const model::FileVersion& version);
+  /// How many files a worker should take at a time, and how many pieces it should hold: fewer near the end, so that all
+  /// end at the same time.
+  struct Portion {
+    std::size_t files = 1;
+    std::size_t pieces = 0;
+  };
+  Portion portion(model::JobId job, unsigned workers);
+  /// These files and pieces are not fetched on by this worker: what was recorded of them is for the next. Those that it
+  /// does not hold any more are left as they are.
+  void giveBack(std::span<const std::int64_t> held);
+  /// A file or piece could not be had. With `keepsPart`, what came of it is for the next try; without, a divided file
+  /// is fetched anew, and by one worker.
+  void recordFailure(std::int64_t key, const core::Error& error, bool keepsPart);
 
   /// What is left of a job's files.
   struct Left {
@@ -96,7 +127,7 @@ struct WorkerView {
   std::string host = {};
   std::int64_t process = 0;
   bool head = false;
-  std::uint64_t files = 0;  ///< That it holds now.
+  std::uint64_t files = 0;  ///< That it holds now, or pieces of them.
 };
 
 /// Those that are alive, in the order in which they came; none in a file's database.

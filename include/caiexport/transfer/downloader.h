@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caiexport/core/clock.h"
@@ -37,6 +39,14 @@ class ByteSource {
                      std::stop_token stop) = 0;
 };
 
+/// Bytes of a file, in a file of their own.
+struct PieceOnDisk {
+  std::filesystem::path path = {};
+  model::ByteRange range = {};
+  std::string sha256 = {};
+  model::FileVersion version = {};  ///< Of which they are, where the source named one.
+};
+
 struct DownloadItem {
   std::int64_t key = 0;  ///< The caller's name for it, e.g. the row id.
   model::RemoteFile remote = {};
@@ -49,13 +59,19 @@ struct DownloadItem {
   /// what came, and Error(io) otherwise.
   bool replaces = true;
   std::string existingSha256 = {};  ///< If not empty: a file at `target` with this hash and the right length is kept.
+  /// Where the bytes come from, if not from the run's source. It is no file then, but a piece of one, and not counted.
+  std::shared_ptr<ByteSource> source = {};
+  /// If not empty, and nothing is `done`: all bytes of the file, in order. Those that come twice must be the same.
+  /// Error(verification), for this file, if they are not what they should be, or not of one version.
+  std::vector<PieceOnDisk> pieces = {};
 };
 
 struct Completion {
   std::int64_t key = 0;
-  std::string sha256 = {};  ///< Lower-case hex of the whole file.
-  bool transferred = true;  ///< False: it was already there.
-  bool unproven = false;    ///< It came in several runs, and the source named no version of it.
+  std::string sha256 = {};          ///< Lower-case hex of the whole file.
+  bool transferred = true;          ///< False: it was already there.
+  bool unproven = false;            ///< It came in several runs, and the source named no version of it.
+  model::FileVersion version = {};  ///< Of which all of it is; empty if that is not known.
 };
 
 /// Told what happened; every call comes from the thread that called Downloader::run. What it throws ends the run.
@@ -173,10 +189,13 @@ class Downloader {
 };
 
 /// Where an incomplete file lies: `TARGET.TAG.part`, with a shorter name where that would be too long for a file
-/// system; `TARGET.part` without a tag.
+/// system; `TARGET.part` without a tag. A target that ends so already is its own: it never gets another name.
 std::filesystem::path partPathFor(const std::filesystem::path& target, const std::string& tag);
 /// The tag of a job's files.
 std::string partTagOf(const std::string& jobUuid);
+/// What may follow that, with a dot between, where several processes do the job: whose the file is, as a number; and of
+/// which piece it is, as `-` and another.
+bool isFence(std::string_view text);
 
 /// SHA-256 of a file's content, lower-case hex. Error(io) if it can't be read. Ends early with Interrupted.
 std::string sha256OfFile(const std::filesystem::path& path, std::stop_token stop);
