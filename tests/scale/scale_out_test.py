@@ -14,23 +14,49 @@ FILES, FILE_BYTES = 200, 256 << 10
 SOME = 40
 # Of 4: what begins and ends a job weighs more in a small one, and more yet while other programs run.
 LEAST_RATIO = 2.5
+# Eight pieces, two for each.
+LARGE_BYTES = 128 << 20
+LEAST_RATIO_OF_ONE_FILE = 2.2
 MOST_MEBIBYTES = 64
+
+
+def world_of(test, files, file_bytes, rate):
+    """For all tests of a class."""
+    programs = os.environ["SCALE_PROGRAMS"]
+    why = namespaces.why_no_links()
+    if not why and services.PostgreSQL.missing():
+        why = "not installed: postgresql"
+    if why:
+        raise unittest.SkipTest(why)
+    folder = tempfile.TemporaryDirectory()
+    test.addClassCleanup(folder.cleanup)
+    os.chmod(folder.name, 0o711)
+    world = scale_out.World(programs, pathlib.Path(folder.name), files, file_bytes, rate=rate).__enter__()
+    test.addClassCleanup(world.__exit__)
+    return world
+
+
+class LargeFile(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.world = world_of(cls, 1, LARGE_BYTES, "40mbit")
+
+    def test_four_fetch_one_file_in_much_less_time_than_one(self):
+        alone = scale_out.run_apart(self.world, 1)
+        job = self.world.job()
+        job.start(4)
+        outcome = job.wait()
+        said = "".join(worker.log.read_text() for worker in job.workers)
+        self.assertEqual((outcome.wrong, outcome.codes), ([], [0] * 4), said)
+        self.assertEqual((outcome.effects, outcome.distinct, outcome.files), (1, 1, 1), said)
+        self.assertGreaterEqual(alone / outcome.seconds, LEAST_RATIO_OF_ONE_FILE)
+        self.assertLessEqual(outcome.mebibytes, MOST_MEBIBYTES)
 
 
 class Workers(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        programs = os.environ["SCALE_PROGRAMS"]
-        why = namespaces.why_no_links()
-        if not why and services.PostgreSQL.missing():
-            why = "not installed: postgresql"
-        if why:
-            raise unittest.SkipTest(why)
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        os.chmod(folder.name, 0o711)
-        cls.world = scale_out.World(programs, pathlib.Path(folder.name), FILES, FILE_BYTES, rate="20mbit").__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = world_of(cls, FILES, FILE_BYTES, "20mbit")
         cls.alone = cls.world.job()
         cls.alone.start(1)
         cls.one = cls.alone.wait()
