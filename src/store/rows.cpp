@@ -179,8 +179,9 @@ model::FileRecord readFile(Database& database, const Query& row) {
                  .name = row.text(3),
                  .lengthBytes = row.size(4),
                  .href = row.text(5)};
-  file.path = pathOf(row.text(2), row.text(3), row.integer(6));
-  file.state = known(model::fileStateFrom(row.text(7)), row.text(7));
+  file.path = pathOf(file.remote.datasetFileId.value(), file.remote.name, row.integer(6));
+  const std::string state = row.text(7);
+  file.state = known(model::fileStateFrom(state), state);
   file.sha256 = core::hexOf(row.text(8));
   file.records = row.optionalSize(9);
   file.unproven = row.flag(10);
