@@ -204,14 +204,13 @@ void FileFeed::add(const store::ShareStore::Taken& taken, std::vector<std::int64
 
 void FileFeed::addPiece(const store::ShareStore::Taken& taken) {
   const store::ShareStore::Piece& piece = *taken.piece;
-  const std::string tag = tagOfPiece(piece);
-  transfer::DownloadItem item{
-      .key = piece.key,
-      .remote = taken.file.remote,
-      .target = transfer::partPathFor(targetOf(taken.file), tag),
-      .partTag = tag,
-      .source = std::make_shared<PieceSource>(context_.tools.client, taken.file.remote, piece.range.first)};
+  transfer::DownloadItem item;
+  item.key = piece.key;
+  item.remote = taken.file.remote;
   item.remote.lengthBytes = piece.range.sizeBytes();
+  item.partTag = tagOfPiece(piece);
+  item.target = transfer::partPathFor(targetOf(taken.file), item.partTag);
+  item.source = std::make_shared<PieceSource>(context_.tools.client, taken.file.remote, piece.range.first);
   unmark(taken.file.remote.batchId);
   underWay_.emplace(piece.key, item.target);
   page_.push_back(std::move(item));

@@ -134,7 +134,10 @@ Response create(State& state, const Call& call) {
   const JsonObject body = asObject(bodyOf(call));
   if (!body) refuse("the body must be an object");
   checkRequest(body);
-  ExportJob job{.sandbox = call.sandbox, .request = body, .datasetId = checkedDataset(state, call, body)};
+  ExportJob job;
+  job.sandbox = call.sandbox;
+  job.request = body;
+  job.datasetId = checkedDataset(state, call, body);
   job.segmentIds = checkedSegments(state, call, segmentList(job));
   const Json perSegment = objectIn(body, "destination")->get("segmentPerBatch");
   job.perSegment = perSegment.isBoolean() && perSegment.convert<bool>();
