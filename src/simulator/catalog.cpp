@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <map>
 #include <optional>
 #include <stdexcept>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "caiexport/core/text.h"
 #include "simulator/service.h"
@@ -17,8 +18,10 @@ namespace {
 /// One entry of a list, as queries see it.
 struct CatalogEntry {
   std::string id = {};
-  JsonObject shown = {};
-  std::map<std::string, std::string> hidden = {};  ///< What it can be filtered by besides its top-level members.
+  /// As it is shown: made when it is needed, since a list may have 100,000 entries and shows a hundred.
+  std::function<JsonObject()> shown = {};
+  /// What is known of it without showing it, and what is not shown but can be asked for; nothing for all else.
+  std::function<std::optional<std::string>(const std::string& name)> known = {};
 };
 
 [[noreturn]] void badRequest(const std::string& detail) {
@@ -26,9 +29,10 @@ struct CatalogEntry {
 }
 
 std::optional<std::string> attribute(const CatalogEntry& entry, const std::string& name) {
-  if (const auto hidden = entry.hidden.find(name); hidden != entry.hidden.end()) return hidden->second;
-  if (!entry.shown->has(name)) return std::nullopt;
-  const Json value = entry.shown->get(name);
+  if (auto known = entry.known(name)) return known;
+  const JsonObject shown = entry.shown();
+  if (!shown->has(name)) return std::nullopt;
+  const Json value = shown->get(name);
   return value.isString() || value.isNumeric() || value.isBoolean() ? std::optional(value.convert<std::string>())
                                                                     : std::optional(textOf(value));
 }
@@ -173,14 +177,25 @@ std::vector<SortKey> sortKeys(const Call& call) {
   return keys;
 }
 
-void order(std::vector<CatalogEntry>& entries, const std::vector<SortKey>& keys) {
-  std::stable_sort(entries.begin(), entries.end(), [&](const CatalogEntry& left, const CatalogEntry& right) {
-    for (const SortKey& key : keys) {
-      const int compared = compareValues(attribute(left, key.name), attribute(right, key.name));
-      if (compared != 0) return key.descending ? compared > 0 : compared < 0;
+/// The entries, in the order asked for.
+std::vector<CatalogEntry> ordered(std::vector<CatalogEntry> entries, const std::vector<SortKey>& keys) {
+  using Values = std::vector<std::optional<std::string>>;
+  std::vector<std::pair<Values, std::size_t>> places;
+  for (std::size_t at = 0; at < entries.size(); ++at) {
+    Values values;
+    for (const SortKey& key : keys) values.push_back(attribute(entries[at], key.name));
+    places.emplace_back(std::move(values), at);
+  }
+  std::stable_sort(places.begin(), places.end(), [&](const auto& left, const auto& right) {
+    for (std::size_t at = 0; at < keys.size(); ++at) {
+      const int compared = compareValues(left.first[at], right.first[at]);
+      if (compared != 0) return keys[at].descending ? compared > 0 : compared < 0;
     }
     return false;
   });
+  std::vector<CatalogEntry> sorted;
+  for (const auto& [values, at] : places) sorted.push_back(std::move(entries[at]));
+  return sorted;
 }
 
 JsonObject project(const JsonObject& whole, const std::optional<std::string>& properties) {
@@ -192,35 +207,43 @@ JsonObject project(const JsonObject& whole, const std::optional<std::string>& pr
   return some;
 }
 
-/// The query applied to the entries: an object keyed by id in the order asked for. `filters` are the names that the
-/// resource can be filtered by; throws Refused with 400 for a parameter that is neither a filter nor of the language.
-JsonObject answerQuery(const State& state, const Call& call, std::vector<CatalogEntry> entries,
-                       const std::vector<std::string>& filters) {
+/// How many entries a page has. Throws Refused with 400 for a parameter that is neither one of `filters`, which the
+/// resource can be filtered by, nor of the language.
+std::uint64_t pageSize(const State& state, const Call& call, const std::vector<std::string>& filters) {
   checkNames(call, filters);
-  std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
-  const Scenario& scenario = state.scenario;
-  if (scenario.slowPages > 0 && limit >= scenario.slowPages) {
+  const std::uint64_t limit = numberIn(call, "limit", 20, 1, 100);
+  if (state.scenario.slowPages > 0 && limit >= state.scenario.slowPages) {
     throw Refused{
         jsonAnswer(504, object({{"message", "This request timed out on database, please optimize your request"}}))};
   }
-  limit = std::min(limit, scenario.catalogPage);
-  std::uint64_t start = numberIn(call, "start", 0, 0, INT64_MAX);
+  return std::min(limit, state.scenario.catalogPage);
+}
+
+/// The entries that the query lets pass, in the order that it asks for.
+std::vector<CatalogEntry> chosen(const State& state, const Call& call, std::vector<CatalogEntry> entries) {
+  const auto& ignored = state.scenario.ignoredFilters;
   std::erase_if(entries, [&](const CatalogEntry& entry) {
     const auto& pairs = call.query.pairs();
     return !std::all_of(pairs.begin(), pairs.end(), [&](const auto& pair) {
-      const auto& ignored = scenario.ignoredFilters;
       return std::find(ignored.begin(), ignored.end(), pair.first) != ignored.end() ||
              passes(entry, pair.first, pair.second);
     });
   });
-  order(entries, sortKeys(call));
+  return ordered(std::move(entries), sortKeys(call));
+}
+
+/// One page of `total` entries: an object keyed by id, in order.
+template <class EntryAt>
+JsonObject page(const Call& call, std::uint64_t limit, std::size_t total, const EntryAt& entryAt) {
+  std::uint64_t start = numberIn(call, "start", 0, 0, INT64_MAX);
   if (call.list.repeatPage) start = 0;
   start =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(start) + call.list.shiftStart));
   const auto properties = call.query.get("properties");
   JsonObject answer = object();
-  for (std::uint64_t at = start; at < entries.size() && at - start < limit; ++at) {
-    answer->set(entries[at].id, project(entries[at].shown, properties));
+  for (std::uint64_t at = start; at < total && at - start < limit; ++at) {
+    const auto [id, shown] = entryAt(at);
+    answer->set(id, project(shown, properties));
   }
   return answer;
 }
@@ -303,28 +326,69 @@ std::optional<std::string> statusAtLookUp(Batch& batch) {
   return batch.status;
 }
 
-Response listBatches(State& state, const Call& call) {
-  static const std::vector<std::string> filters = {"created",     "updated", "createdClient", "createdUser",
-                                                   "updatedUser", "version", "status",        "externalId",
-                                                   "batch",       "dataSet", "createdAfter",  "createdBefore"};
+/// All of it that does not differ from page to page.
+std::string queryOf(const Call& call) {
+  std::string query = call.sandbox;
+  for (const auto& [name, value] : call.query.pairs()) {
+    if (name != "start" && name != "limit" && name != "properties") query.append("\n").append(name + "=" + value);
+  }
+  return query;
+}
+
+std::optional<std::string> knownOf(const Batch& batch, const std::string& status, const std::string& name) {
+  if (name == "dataSet") return batch.datasetId;
+  if (name == "batch") return batch.id;
+  if (name == "status") return status;
+  if (name == "created") return std::to_string(toMilliseconds(batch.created));
+  if (name == "createdClient") return batch.createdClient;
+  return std::nullopt;
+}
+
+ListedBatches batchList(State& state, const Call& call, const std::string& query) {
   const std::vector<std::string>& ignored = state.scenario.ignoredFilters;
   const bool anyDataset = std::find(ignored.begin(), ignored.end(), "dataSet") != ignored.end();
   const auto dataset = anyDataset ? std::nullopt : call.query.get("dataSet");
   const std::unordered_set<std::string> superseded = supersededIn(state);
+  ListedBatches listed{.query = query};
   std::vector<CatalogEntry> entries;
+  std::unordered_map<std::string, std::size_t> placeOf;
   for (Batch& batch : state.batches) {
-    const bool asked = batch.sandbox == call.sandbox && (!dataset || *dataset == batch.datasetId);
-    const auto status = asked ? statusAtLookUp(batch) : std::nullopt;
-    if (status) {
-      entries.push_back(
-          {.id = batch.id,
-           .shown = shownBatch(state, batch, superseded.contains(batch.id) ? state.scenario.supersededStatus : *status),
-           .hidden = {{"dataSet", batch.datasetId}, {"batch", batch.id}}});
-    }
+    if (batch.sandbox != call.sandbox || (dataset && *dataset != batch.datasetId)) continue;
+    listed.lasts = listed.lasts && batch.hiddenLookUps == 0 && batch.earlyStatuses.empty();
+    auto status = statusAtLookUp(batch);
+    if (!status) continue;
+    if (superseded.contains(batch.id)) status = state.scenario.supersededStatus;
+    placeOf.emplace(batch.id, listed.batches.size());
+    listed.batches.emplace_back(&batch, *status);
+    entries.push_back({.id = batch.id,
+                       .shown = [&state, &batch, status] { return shownBatch(state, batch, *status); },
+                       .known = [&batch, status](const std::string& name) { return knownOf(batch, *status, name); }});
   }
   // A list may lag behind: the last ones made are not in it yet.
   entries.resize(entries.size() - std::min<std::size_t>(entries.size(), state.scenario.hiddenBatches));
-  return jsonAnswer(200, answerQuery(state, call, std::move(entries), filters));
+  std::vector<std::pair<const Batch*, std::string>> batches;
+  for (const CatalogEntry& entry : chosen(state, call, std::move(entries))) {
+    batches.push_back(listed.batches[placeOf.at(entry.id)]);
+  }
+  listed.batches = std::move(batches);
+  return listed;
+}
+
+Response listBatches(State& state, const Call& call) {
+  static const std::vector<std::string> filters = {"created",     "updated", "createdClient", "createdUser",
+                                                   "updatedUser", "version", "status",        "externalId",
+                                                   "batch",       "dataSet", "createdAfter",  "createdBefore"};
+  const std::uint64_t limit = pageSize(state, call, filters);
+  const std::string query = queryOf(call);
+  // A list of 100,000 batches has a thousand pages.
+  if (!state.listed || state.listed->query != query) state.listed = batchList(state, call, query);
+  const ListedBatches& listed = *state.listed;
+  const Response response = jsonAnswer(200, page(call, limit, listed.batches.size(), [&](std::uint64_t at) {
+                                         const auto& [batch, status] = listed.batches[at];
+                                         return std::pair(batch->id, shownBatch(state, *batch, status));
+                                       }));
+  if (!listed.lasts) state.listed.reset();
+  return response;
 }
 
 Response oneBatch(State& state, const Call& call) {
@@ -400,13 +464,20 @@ Response listDatasets(State& state, const Call& call) {
   static const std::vector<std::string> filters = {"name",          "description",  "created",       "updated",
                                                    "createdClient", "createdUser",  "updatedUser",   "version",
                                                    "state",         "createdAfter", "createdBefore", "id"};
+  const std::uint64_t limit = pageSize(state, call, filters);
   std::vector<CatalogEntry> entries;
   for (const Dataset& dataset : state.datasets) {
     if (dataset.sandbox == call.sandbox) {
-      entries.push_back({.id = dataset.id, .shown = shownDataset(state, dataset), .hidden = {{"id", dataset.id}}});
+      entries.push_back(
+          {.id = dataset.id,
+           .shown = [&] { return shownDataset(state, dataset); },
+           .known = [&dataset](
+                        const std::string& name) { return name == "id" ? std::optional(dataset.id) : std::nullopt; }});
     }
   }
-  return jsonAnswer(200, answerQuery(state, call, std::move(entries), filters));
+  entries = chosen(state, call, std::move(entries));
+  return jsonAnswer(200, page(call, limit, entries.size(),
+                              [&](std::uint64_t at) { return std::pair(entries[at].id, entries[at].shown()); }));
 }
 
 Response oneDataset(State& state, const Call& call) {

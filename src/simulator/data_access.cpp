@@ -11,14 +11,24 @@ namespace {
 
 constexpr std::uint64_t kLargestPage = 100;
 
-/// A listing before it is cut into pages.
+/// A listing before it is cut into pages. Nothing is copied of it: there may be a million files.
 struct Listing {
-  std::string path = {};               ///< Of the call, for links.
-  std::string folder = {};             ///< Asked for by the parameter `path`.
-  std::vector<std::string> keys = {};  ///< What `start` may name, where it is a name.
+  std::string path = {};    ///< Of the call, for links.
+  std::string folder = {};  ///< Asked for by the parameter `path`.
+  std::uint64_t total = 0;
   std::function<JsonObject(std::uint64_t index)> entry = {};
-  bool startIsName = false;
+  // Where `start` is the name of an entry.
+  std::function<std::string(std::uint64_t index)> nameOf = {};
+  std::function<std::optional<std::uint64_t>(const std::string& name)> find = {};
+
+  bool startIsName() const { return nameOf != nullptr; }
 };
+
+std::optional<std::uint64_t> placeIn(const std::vector<std::string>& names, const std::string& name) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<std::uint64_t>(found - names.begin());
+}
 
 std::string sizeText(const State& state, const ListedFile& file) {
   const std::int64_t delta = file.content->sizeBytes() > 0 ? state.scenario.listedLengthDelta : 0;
@@ -64,20 +74,19 @@ std::uint64_t startOf(const Call& call, const Listing& listing) {
   const auto start = call.query.get("start");
   if (!start) return 0;
   std::uint64_t index = 0;
-  const auto named = std::find(listing.keys.begin(), listing.keys.end(), *start);
-  if (listing.startIsName && named != listing.keys.end()) {
-    index = static_cast<std::uint64_t>(named - listing.keys.begin());
+  if (const auto named = listing.startIsName() ? listing.find(*start) : std::nullopt) {
+    index = *named;
   } else if (const auto counted = core::parseUnsigned(*start)) {
-    index = std::min<std::uint64_t>(*counted, listing.keys.size());
+    index = std::min<std::uint64_t>(*counted, listing.total);
   } else {
     throw Refused{problem(400, "EXEG-0001", "Bad Request", "start names no entry")};
   }
   const std::int64_t shifted = static_cast<std::int64_t>(index) + call.list.shiftStart;
-  return std::min(static_cast<std::uint64_t>(std::max<std::int64_t>(shifted, 0)), listing.keys.size());
+  return std::min(static_cast<std::uint64_t>(std::max<std::int64_t>(shifted, 0)), listing.total);
 }
 
 std::string pageLink(State& state, const Call& call, const Listing& listing, std::uint64_t index, std::uint64_t limit) {
-  const std::string start = listing.startIsName ? core::percentEncode(listing.keys[index]) : std::to_string(index);
+  const std::string start = listing.startIsName() ? core::percentEncode(listing.nameOf(index)) : std::to_string(index);
   const std::string folder = listing.folder.empty() ? "" : "path=" + core::percentEncode(listing.folder) + "&";
   return linkOrigin(state, call) + listing.path + "?" + folder + "start=" + start + "&limit=" + std::to_string(limit);
 }
@@ -91,7 +100,7 @@ std::optional<std::uint64_t> nextIndex(const Call& call, std::uint64_t start, st
 Response page(State& state, const Call& call, const Listing& listing) {
   const std::uint64_t limit = pageSize(state, call);
   const std::uint64_t start = startOf(call, listing);
-  const std::uint64_t total = listing.keys.size();
+  const std::uint64_t total = listing.total;
   const std::uint64_t end = std::min(start + limit, total);
   const std::uint64_t first = call.list.repeatPage ? 0 : start;
   JsonArray data = array();
@@ -100,7 +109,7 @@ Response page(State& state, const Call& call, const Listing& listing) {
   }
   if (state.scenario.bareArrays) return jsonAnswer(200, data);
   const std::string& meaning = state.scenario.countMeaning;
-  const bool countsPage = meaning == "page" || (meaning == "mixed" && listing.startIsName);
+  const bool countsPage = meaning == "page" || (meaning == "mixed" && listing.startIsName());
   JsonObject answer =
       object({{"data", data}, {"_page", object({{"limit", limit}, {"count", countsPage ? data->size() : total}})}});
   const auto next = nextIndex(call, start, end, total);
@@ -144,20 +153,18 @@ Response batchFiles(State& state, const Call& call) {
   Listing listing{.path = call.rawPath};
   if (isReadable(*batch)) {
     makeFiles(state, *batch);
-    listing.keys = batch->datasetFileIds;
+    listing.total = batch->datasetFileIds.size();
     listing.entry = [&](std::uint64_t index) { return shownId(state, call, batch->datasetFileIds[index], batch); };
   }
   return page(state, call, listing);
 }
 
 /// Whether the directory belongs to a batch of the caller's sandbox that is still there.
-const Directory* findDirectory(const State& state, const Call& call) {
+const Directory* findDirectory(State& state, const Call& call) {
   const auto found = state.directories.find(call.path[1]);
   if (found == state.directories.end()) return nullptr;
   const std::string batchId = call.path[1].substr(0, call.path[1].find('-'));
-  const bool there = std::any_of(state.batches.begin(), state.batches.end(), [&](const Batch& batch) {
-    return batch.id == batchId && batch.sandbox == call.sandbox;
-  });
+  const bool there = state.findBatch(batchId, call.sandbox) != nullptr;
   return there ? &found->second : nullptr;
 }
 
@@ -258,10 +265,11 @@ Response keptOf(State& state, const Call& call, const Batch& batch) {
     entries[rest.substr(0, slash)] = measured ? file.text.size() : 0;
   }
   if (entries.empty() && !asked.empty()) return problem(404, "EXEG-0105", "Not Found", "no such file in the directory");
-  Listing listing{.path = call.rawPath, .folder = asked};
-  for (const auto& entry : entries) listing.keys.push_back(entry.first);
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.push_back(entry.first);
+  Listing listing{.path = call.rawPath, .folder = asked, .total = names.size()};
   listing.entry = [&, above](std::uint64_t index) {
-    const std::string& name = listing.keys[index];
+    const std::string& name = names[index];
     const std::string href = linkOrigin(state, call) + call.rawPath + "?path=" + core::percentEncode(above + name);
     return object(
         {{"name", name}, {"length", number(state, std::to_string(entries[name]))}, {"_links", selfLink(href)}});
@@ -273,7 +281,7 @@ Response keptOf(State& state, const Call& call, const Batch& batch) {
 Response listFolder(State& state, const Call& call, const Directory& directory, std::size_t number) {
   const ListedFile& file = directory.files[number];
   const std::string path = directory.folders[number] + "/" + file.name;
-  Listing listing{.path = call.rawPath, .keys = {file.name}};
+  Listing listing{.path = call.rawPath, .total = 1};
   listing.entry = [&, path](std::uint64_t) {
     JsonObject shown = shownFile(state, call, call.path[1], {.name = path, .content = file.content});
     shown->set("name", file.name);
@@ -293,20 +301,27 @@ Response namedFile(State& state, const Call& call, const Directory& directory, c
 }
 
 Response listDirectory(State& state, const Call& call, const Directory& directory) {
-  Listing listing{.path = call.rawPath, .startIsName = true};
-  const std::uint64_t children = directory.childIds.size();
-  listing.keys = directory.childIds;
+  Listing listing{.path = call.rawPath};
   if (!directory.folders.empty()) {
-    listing.keys = directory.folders;
-    const ListedFile nothing{.name = "", .content = memoryContent("")};
-    listing.entry = [&, nothing](std::uint64_t index) {
-      ListedFile shown = nothing;
-      shown.name = directory.folders[index];
-      return shownFile(state, call, call.path[1], shown);
+    listing.total = directory.folders.size();
+    listing.nameOf = [&](std::uint64_t index) { return directory.folders[index]; };
+    listing.find = [&](const std::string& name) { return placeIn(directory.folders, name); };
+    listing.entry = [&](std::uint64_t index) {
+      return shownFile(state, call, call.path[1], {.name = directory.folders[index], .content = memoryContent("")});
     };
     return page(state, call, listing);
   }
-  for (const ListedFile& file : directory.files) listing.keys.push_back(file.name);
+  const std::uint64_t children = directory.childIds.size();
+  listing.total = children + directory.files.size();
+  listing.nameOf = [&, children](std::uint64_t index) {
+    return index < children ? directory.childIds[index] : directory.files[index - children].name;
+  };
+  listing.find = [&, children](const std::string& name) {
+    const auto child = placeIn(directory.childIds, name);
+    const auto file = directory.byName.find(name);
+    if (child || file == directory.byName.end()) return child;
+    return std::optional<std::uint64_t>(children + file->second);
+  };
   listing.entry = [&, children](std::uint64_t index) {
     return index < children ? shownId(state, call, directory.childIds[index], nullptr)
                             : shownFile(state, call, call.path[1], directory.files[index - children]);

@@ -88,6 +88,7 @@ const std::map<std::string, Key>& keys() {
       {"token_lifetime_seconds", count(&Scenario::tokenLifetimeSeconds)},
       {kWorld, shape({.apply = applyWorld})},
       {"batches", shape(count(&Scenario::batches))},
+      {"batch_spacing_seconds", shape(count(&Scenario::batchSpacingSeconds, 1))},
       {"failed_batches", shape(count(&Scenario::failedBatches))},
       {"failed_files", count(&Scenario::failedFiles)},
       {"files", shape(count(&Scenario::files))},

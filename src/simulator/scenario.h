@@ -23,6 +23,7 @@ struct Scenario {
 
   // The shape of the world: a change makes the score batches anew.
   std::uint64_t batches = 3;
+  std::uint64_t batchSpacingSeconds = 86400;
   std::uint64_t failedBatches = 1;
   std::uint64_t failedFiles = 1;
   std::uint64_t files = 3;

@@ -8,7 +8,6 @@ namespace caiexport::simulator {
 namespace {
 
 constexpr std::chrono::hours kBatchAge{1};
-constexpr std::chrono::hours kBatchSpacing{24};
 
 template <typename Items>
 auto* findIn(Items& items, const std::string& id, const std::string& sandbox) {
@@ -147,13 +146,13 @@ void addSuperseded(State& state) {
   const auto oldest = std::ranges::find_if(state.batches, isScores);
   if (oldest == state.batches.end()) return;
   for (std::uint64_t number = 0; number < state.scenario.supersededBatches; ++number) {
-    const Batch& batch =
-        addBatch(state, {.datasetId = kScoreDatasetId,
-                         .idPrefix = "01JXOL",
-                         .createdClient = state.scenario.createdClient,
-                         .created = oldest->created - kBatchSpacing * (number + 1),
-                         .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
-                         .isOther = true});
+    const Batch& batch = addBatch(
+        state, {.datasetId = kScoreDatasetId,
+                .idPrefix = "01JXOL",
+                .createdClient = state.scenario.createdClient,
+                .created = oldest->created - std::chrono::seconds(state.scenario.batchSpacingSeconds) * (number + 1),
+                .data = {.seed = ++state.lastScoreSeed, .records = oldest->data.records, .files = 1},
+                .isOther = true});
     oldest->predecessors.push_back(batch.id);
   }
 }
@@ -247,7 +246,7 @@ void rebuildScoreBatches(State& state) {
                          .idPrefix = "01JXSC",
                          .createdClient = scenario.createdClient,
                          .status = scenario.batchStatus,
-                         .created = newest - kBatchSpacing * age,
+                         .created = newest - std::chrono::seconds(scenario.batchSpacingSeconds) * age,
                          .data = {.seed = ++state.lastScoreSeed, .records = scenario.records, .files = files}});
     if (scenario.replay && age == 0 && !predecessor.empty()) batch.predecessors = {predecessor};
     predecessor = batch.id;

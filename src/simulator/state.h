@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "caiexport/core/clock.h"
@@ -66,6 +67,13 @@ struct Batch {
   bool isOrdinary() const { return !consolidation && relatedBatch.empty(); }
   bool made = false;  ///< The files exist: they are made when first listed.
   std::vector<std::string> datasetFileIds = {};
+};
+
+/// What a query of Catalog's batches found, for the pages that follow: until anything else is asked of the platform.
+struct ListedBatches {
+  std::string query = {};
+  std::vector<std::pair<const Batch*, std::string>> batches = {};  ///< With the status that is shown.
+  bool lasts = true;                                               ///< Looking at them changes none of them.
 };
 
 struct Segment {
@@ -135,6 +143,7 @@ struct State {
   std::map<std::string, core::TimePoint> tokens = {};  ///< With the time each expires.
   std::vector<Dataset> datasets = {};
   std::list<Batch> batches = {};
+  std::optional<ListedBatches> listed = {};
   std::unordered_map<std::string, Directory> directories = {};
   std::vector<Segment> segments = {};
   std::vector<ExportJob> exportJobs = {};

@@ -34,6 +34,8 @@ void readTarget(Call& call) {
   }
 }
 
+constexpr std::string_view kBatchList = "/data/foundation/catalog/batches";
+
 using Service = Response (*)(State&, Call&);
 
 struct Base {
@@ -97,6 +99,7 @@ Response answerAny(State& state, const Request& request) {
   Response response;
   try {
     readTarget(call);
+    if (call.rawPath != kBatchList) state.listed.reset();
     if (call.rawPath.starts_with("/_simulator/")) return control(state, call);
     response = answer(state, call);
   } catch (const Refused& refused) {
@@ -133,6 +136,7 @@ void World::advance(std::chrono::seconds by) {
 
 void World::change(const std::string& scenarioJson) {
   const std::lock_guard lock(mutex_);
+  state_.listed.reset();
   changeScenario(state_, scenarioJson);
 }
 

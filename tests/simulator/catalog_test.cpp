@@ -64,6 +64,18 @@ TEST(Batches, PageByStartUntilAShortPage) {
   EXPECT_EQ(platform.get(scoreBatches + "&start=130").body, "{}");
 }
 
+TEST(Batches, PagesOfOneQueryAreOfWhatThereIsNow) {
+  Platform platform(R"({"batches": 3, "failed_batches": 0})");
+  const std::string list = scoreBatches + "&orderBy=desc:created&limit=2";
+  const auto first = ids(platform, list);
+  EXPECT_EQ(ids(platform, list + "&start=2").size(), 1U);
+  platform.post("/_simulator/batch", R"({"id": ")" + first.front() + R"("})");
+  EXPECT_THAT(ids(platform, list), testing::Not(testing::Contains(first.front())));
+  EXPECT_TRUE(ids(platform, list + "&start=2").empty());
+  platform.world.change(R"({"batches": 5})");
+  EXPECT_EQ(ids(platform, list + "&start=2").size(), 2U);
+}
+
 TEST(Batches, BadParametersAre400) {
   Platform platform;
   for (const char* bad : {"&limit=0", "&limit=101", "&limit=x", "&start=-1", "&orderBy=up:created", "&dataSetId=1",
