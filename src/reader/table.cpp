@@ -110,16 +110,6 @@ std::size_t sumWithGaps(const std::vector<std::size_t>& widths) {
   return sum;
 }
 
-std::vector<std::size_t> naturalWidths(const Table& table, const std::vector<std::string>& names) {
-  std::vector<std::size_t> widths;
-  for (std::size_t column = 0; column < table.columns.size(); ++column) {
-    std::size_t widest = displayWidth(names[column]);
-    for (const auto& row : table.rows) widest = std::max(widest, displayWidth(row[column]));
-    widths.push_back(std::max<std::size_t>(widest, 1));
-  }
-  return widths;
-}
-
 /// The widest columns give way first, down to a common width.
 void shrinkTo(std::vector<std::size_t>& widths, std::size_t bound) {
   while (sumWithGaps(widths) > bound) {
@@ -153,16 +143,6 @@ std::string withoutBlanksAtEnd(std::string line) {
   return line;
 }
 
-std::string leftOutLine(const Table& table, std::size_t shown, std::size_t width) {
-  std::string names;
-  for (std::size_t column = shown; column < table.columns.size(); ++column) {
-    names += (names.empty() ? "" : ", ") + table.columns[column].name;
-  }
-  const std::size_t count = table.columns.size() - shown;
-  const std::string line = std::to_string(count) + (count == 1 ? " more column: " : " more columns: ") + names;
-  return fitTo(line, width) + "\n";
-}
-
 std::atomic<Signs> drawn{Signs::unicode};
 
 /// What is not ASCII as `\xNN`.
@@ -178,28 +158,9 @@ std::string asciiOf(std::string_view text) {
   return out;
 }
 
-std::string render(const Table& table, std::size_t width) {
-  std::vector<std::string> paths;
-  for (const TableColumn& column : table.columns) paths.push_back(column.name);
-  const std::vector<std::string> names = shortNames(paths);
-  const std::vector<std::size_t> widths = fittingWidths(naturalWidths(table, names), width);
-  if (widths.empty()) return {};
-  const auto lineOf = [&](const auto& cellAt) {
-    std::string line;
-    for (std::size_t column = 0; column < widths.size(); ++column) {
-      if (column > 0) line += kGap;
-      line += padded(fitTo(cellAt(column), widths[column]), widths[column], table.columns[column].alignRight);
-    }
-    return withoutBlanksAtEnd(line) + "\n";
-  };
-  std::string text = lineOf([&](std::size_t column) { return names[column]; });
-  std::string rule;
-  for (const std::size_t each : widths)
-    rule += (rule.empty() ? "" : std::string(kGap)) + repeated(signs() == Signs::unicode ? "─" : "-", each);
-  text += rule + "\n";
-  for (const auto& row : table.rows) text += lineOf([&](std::size_t column) { return row[column]; });
-  if (widths.size() < table.columns.size()) text += leftOutLine(table, widths.size(), width);
-  return text;
+/// A cell as it is drawn.
+std::string drawnCell(std::string_view cell) {
+  return signs() == Signs::unicode ? std::string(cell) : asciiOf(cell);
 }
 
 }  // namespace
@@ -213,6 +174,9 @@ Signs signs() {
 }
 
 std::size_t displayWidth(std::string_view text) {
+  // Most is ASCII, and a long table asks for this often.
+  if (std::ranges::all_of(text, [](char letter) { return static_cast<unsigned char>(letter) < 0x80; }))
+    return text.size();
   std::size_t width = 0;
   while (!text.empty()) {
     const Letter letter = firstLetter(text);
@@ -238,14 +202,71 @@ std::string fitTo(std::string_view text, std::size_t width) {
   return std::string(text.substr(0, bytes)) + std::string(ellipsis);
 }
 
-std::string renderTable(const Table& table, std::size_t width) {
-  if (signs() == Signs::unicode) return render(table, width);
-  Table plain = table;
-  for (TableColumn& column : plain.columns) column.name = asciiOf(column.name);
-  for (auto& row : plain.rows) {
-    for (std::string& cell : row) cell = asciiOf(cell);
+TableLines::TableLines(std::vector<TableColumn> columns, std::vector<std::size_t> widest, std::size_t width)
+    : columns_(std::move(columns)), width_(width) {
+  std::vector<std::string> paths;
+  for (TableColumn& column : columns_) {
+    column.name = drawnCell(column.name);
+    paths.push_back(column.name);
   }
-  return render(plain, width);
+  names_ = shortNames(paths);
+  for (std::size_t column = 0; column < columns_.size(); ++column) {
+    widest[column] = std::max({widest[column], displayWidth(names_[column]), std::size_t{1}});
+  }
+  widths_ = fittingWidths(std::move(widest), width);
+}
+
+std::size_t TableLines::drawnWidth(std::string_view cell) {
+  return displayWidth(signs() == Signs::unicode ? cell : std::string_view(asciiOf(cell)));
+}
+
+std::string TableLines::lineOf(std::span<const std::string> cells) const {
+  std::string line;
+  for (std::size_t column = 0; column < widths_.size(); ++column) {
+    if (column > 0) line += kGap;
+    line += padded(fitTo(cells[column], widths_[column]), widths_[column], columns_[column].alignRight);
+  }
+  return withoutBlanksAtEnd(line) + "\n";
+}
+
+std::string TableLines::head() const {
+  if (widths_.empty()) return {};
+  std::string rule;
+  for (const std::size_t each : widths_) {
+    rule += (rule.empty() ? "" : std::string(kGap)) + repeated(signs() == Signs::unicode ? "─" : "-", each);
+  }
+  return lineOf(names_) + rule + "\n";
+}
+
+std::string TableLines::line(std::span<const std::string> cells) const {
+  if (widths_.empty()) return {};
+  if (signs() == Signs::unicode) return lineOf(cells);
+  std::vector<std::string> plain;
+  for (const std::string& cell : cells) plain.push_back(asciiOf(cell));
+  return lineOf(plain);
+}
+
+std::string TableLines::end() const {
+  if (widths_.size() == columns_.size()) return {};
+  std::string names;
+  for (std::size_t column = widths_.size(); column < columns_.size(); ++column) {
+    names += (names.empty() ? "" : ", ") + columns_[column].name;
+  }
+  const std::size_t count = columns_.size() - widths_.size();
+  return fitTo(std::to_string(count) + (count == 1 ? " more column: " : " more columns: ") + names, width_) + "\n";
+}
+
+std::string renderTable(const Table& table, std::size_t width) {
+  std::vector<std::size_t> widest(table.columns.size());
+  for (const auto& row : table.rows) {
+    for (std::size_t column = 0; column < widest.size(); ++column) {
+      widest[column] = std::max(widest[column], TableLines::drawnWidth(row[column]));
+    }
+  }
+  const TableLines lines(table.columns, std::move(widest), width);
+  std::string text = lines.head();
+  for (const auto& row : table.rows) text += lines.line(row);
+  return text + lines.end();
 }
 
 }  // namespace caiexport::reader

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "caiexport/core/error.h"
@@ -36,16 +37,21 @@ std::string placeholders(std::size_t count) {
 /// What is asked for at a time: a server sends it all before the first of it can be seen.
 constexpr std::size_t kPage = 500;
 
+/// Of the job, what a line about it needs.
+constexpr std::string_view kLineColumns =
+    ", kind, source_id, files, bytes, records, created_at, error_category, error_message, error_request_id, error_hint";
+
 struct JobRow {
   std::int64_t id;
   std::optional<JobStatus> stored;
+  model::Job job = {};  ///< Where kLineColumns were asked for.
 };
 
 /// One status is looked up in its index, which ends in the job's number and so keeps the order. Several are not (the
 /// empty text hides the index): sorting all that match costs more than walking back from the newest job until enough
 /// are found.
-std::string jobsSql(const HistoryFilter& filter, std::size_t statuses) {
-  std::string sql = "SELECT id, status FROM job WHERE true";
+std::string jobsSql(const HistoryFilter& filter, std::size_t statuses, std::string_view more) {
+  std::string sql = "SELECT id, status" + std::string(more) + " FROM job WHERE true";
   if (statuses == 1) sql += " AND status = ?";
   if (statuses > 1) sql += " AND status || '' IN (" + placeholders(statuses) + ")";
   if (filter.kind) sql += " AND kind = ?";
@@ -69,14 +75,30 @@ void bindFilter(Query& query, const HistoryFilter& filter, std::span<const JobSt
   query.bind(++index, before);
 }
 
+model::Job readLine(const Query& row) {
+  model::Job job;
+  job.id = model::JobId(row.integer(0));
+  job.request.kind = model::kindFrom(row.text(2)).value_or(model::Kind::dataset);
+  job.request.sourceId = row.text(3);
+  job.fileCount = row.size(4);
+  job.totalBytes = row.size(5);
+  job.records = row.optionalSize(6);
+  job.createdAt = row.time(7);
+  job.error = readError(row, 8);
+  return job;
+}
+
 /// Newest first.
 std::vector<JobRow> jobsBefore(Database& database, const HistoryFilter& filter, std::span<const JobStatus> statuses,
-                               std::int64_t before) {
+                               std::int64_t before, bool lines) {
   return reading(database, [&] {
-    Query rows(database, jobsSql(filter, statuses.size()));
+    Query rows(database, jobsSql(filter, statuses.size(), lines ? kLineColumns : ""));
     bindFilter(rows, filter, statuses, before);
     std::vector<JobRow> page;
-    while (rows.next()) page.push_back({.id = rows.integer(0), .stored = model::jobStatusFrom(rows.text(1))});
+    while (rows.next()) {
+      page.push_back({.id = rows.integer(0), .stored = model::jobStatusFrom(rows.text(1))});
+      if (lines) page.back().job = readLine(rows);
+    }
     return page;
   });
 }
@@ -217,6 +239,20 @@ bool History::isHeld(model::JobId job) const {
 }
 
 void History::forEachJob(const HistoryFilter& filter, const std::function<bool(const JobView&)>& visit) {
+  forEach(filter, Detail::whole, visit);
+}
+
+void History::forEachRow(const HistoryFilter& filter, const std::function<bool(const JobView&)>& visit) {
+  forEach(filter, Detail::row, visit);
+}
+
+void History::inOneView(const std::function<void()>& body) {
+  const OneView view(database_);
+  body();
+}
+
+void History::forEach(const HistoryFilter& filter, Detail detail, const std::function<bool(const JobView&)>& visit) {
+  const auto isOver = [](JobStatus stored) { return stored == JobStatus::succeeded || stored == JobStatus::cancelled; };
   const auto isWanted = [&](JobStatus status) {
     return filter.statuses.empty() || std::ranges::find(filter.statuses, status) != filter.statuses.end();
   };
@@ -224,13 +260,19 @@ void History::forEachJob(const HistoryFilter& filter, const std::function<bool(c
   const OneView view(database_);
   std::int64_t before = std::numeric_limits<std::int64_t>::max();
   for (std::size_t count = 0;;) {
-    const std::vector<JobRow> page = jobsBefore(database_, filter, statuses, before);
-    for (const JobRow& row : page) {
+    std::vector<JobRow> page = jobsBefore(database_, filter, statuses, before, detail == Detail::row);
+    for (JobRow& row : page) {
       before = row.id;
       if (filter.limit != 0 && count >= filter.limit) return;
       const auto id = model::JobId(row.id);
-      const bool held = isHeld(id);
+      const bool line = detail == Detail::row && row.stored;
+      const bool held = !(line && isOver(*row.stored)) && isHeld(id);
       if (row.stored && !isWanted(statusNow(*row.stored, held))) continue;
+      if (line) {
+        ++count;
+        if (!visit({.job = std::move(row.job), .status = statusNow(*row.stored, held), .held = held})) return;
+        continue;
+      }
       auto job = reading(database_, [&] { return loadJob(database_, id); });
       // Pruned meanwhile.
       if (!job) continue;
@@ -338,11 +380,12 @@ std::vector<model::Replacement> History::replacementsOf(const model::Job& job) {
                               " WHERE org_id = ? AND sandbox = ? AND dataset_id = ? AND output = ? AND done = 1"
                               " ORDER BY batch_id");
     rows.with(job.request.orgId, job.request.sandbox, job.datasetId.value(), job.request.output.string());
+    std::set<model::BatchId> ours;
+    for (const model::Batch& batch : job.batches) ours.insert(batch.id);
     std::vector<model::Replacement> list;
     while (rows.next()) {
       model::Replacement replacement = readReplacement(rows);
-      const bool ours = std::ranges::find(job.batches, replacement.batch, &model::Batch::id) != job.batches.end();
-      if (ours) list.push_back(std::move(replacement));
+      if (ours.contains(replacement.batch)) list.push_back(std::move(replacement));
     }
     return list;
   });

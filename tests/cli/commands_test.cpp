@@ -7,11 +7,17 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "caiexport/cli/application.h"
 #include "caiexport/cli/terminal.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/file_system.h"
+#include "caiexport/core/text.h"
+#include "caiexport/model/job.h"
+#include "caiexport/store/database.h"
+#include "caiexport/store/job_store.h"
+#include "support/fake_clock.h"
 #include "support/temp_directory.h"
 
 namespace caiexport::cli {
@@ -207,6 +213,29 @@ struct Executed {
   std::optional<core::Error> error;
   std::string output;
 };
+
+TEST(Execute, HistoryIsOneTableHoweverManyJobsThereAre) {
+  const support::TempDirectory folder;
+  const std::string file = (folder / "jobs.db").string();
+  {
+    store::Database database(folder / "jobs.db", store::Database::Mode::readWrite);
+    support::FakeClock clock;
+    store::JobStore store(database, clock);
+    for (int n = 0; n < 1100; ++n) {
+      model::ExportRequest request{.kind = model::Kind::dataset, .sourceId = n == 0 ? "a-much-longer-id" : "id"};
+      store.createJob(request, core::newUuid(), model::makePlan(request));
+    }
+  }
+  const Executed done({"--database", file, "history", "--limit", "0"});
+  std::istringstream text(done.output);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 1102U) << "a header, a rule, and a line for each";
+  EXPECT_THAT(lines[0], testing::StartsWith(" job  kind"));
+  EXPECT_THAT(lines[2], testing::StartsWith("1100  dataset  pending  id"));
+  EXPECT_THAT(lines.back(), testing::StartsWith("   1  dataset  pending  a-much-longer-id"));
+  EXPECT_EQ(lines[2].size(), lines.back().size()) << "as wide as the widest, which comes last";
+}
 
 TEST(Execute, PrintsOverviewHelpAndVersion) {
   EXPECT_EQ(Executed({}).output, overviewText());

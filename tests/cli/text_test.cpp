@@ -43,7 +43,10 @@ store::JobView failedView() {
 
 std::string historyAt(std::size_t width, const store::JobView& view) {
   const core::TimePoint now = support::FakeClock().now() + std::chrono::hours(3);
-  return reader::renderTable(historyTable({&view, 1}, now, width), width);
+  HistoryTable table(now, width);
+  table.measure(view);
+  const std::string head = table.head();
+  return head + table.line(view) + table.end();
 }
 
 TEST(HistoryTable, FitsAnyTerminal) {

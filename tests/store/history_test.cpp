@@ -4,6 +4,7 @@
 
 #include "store/rows.h"
 #include "store/store_fixture.h"
+#include "support/statement_count.h"
 
 namespace caiexport::store {
 namespace {
@@ -82,6 +83,82 @@ TEST_F(HistoryTest, jobsCarryStepsAndBatches) {
   EXPECT_THAT(newest->job.steps, SizeIs(4));
   EXPECT_EQ(history().job(job).job.uuid, newest->job.uuid);
   EXPECT_FALSE(history().job(job).held);
+}
+
+TEST_F(HistoryTest, aRowSaysWhatItsJobSays) {
+  makeOneOfEach();
+  const JobId full = jobWithBatches({"b1"}).id;
+  list(full, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 20)});
+  store().finishStep(full, StepName::verifyFiles, {.records = 7});
+  const IsHeld held = heldAre({pending_, waiting_, failed_});
+  for (const HistoryFilter& filter :
+       {HistoryFilter{.limit = 0}, HistoryFilter{.statuses = {JobStatus::running, JobStatus::failed}, .limit = 0},
+        HistoryFilter{.limit = 3}}) {
+    std::vector<JobView> rows;
+    history(held).forEachRow(filter, [&](const JobView& row) {
+      rows.push_back(row);
+      return true;
+    });
+    std::vector<JobView> jobs;
+    history(held).forEachJob(filter, [&](const JobView& job) {
+      jobs.push_back(job);
+      return true;
+    });
+    ASSERT_EQ(rows.size(), jobs.size());
+    for (std::size_t at = 0; at < jobs.size(); ++at) {
+      const model::Job& row = rows[at].job;
+      const model::Job& job = jobs[at].job;
+      EXPECT_EQ(row.id, job.id);
+      EXPECT_EQ(rows[at].status, jobs[at].status) << model::numberOf(job.id);
+      EXPECT_EQ(rows[at].held, jobs[at].held) << model::numberOf(job.id);
+      EXPECT_EQ(row.request.kind, job.request.kind);
+      EXPECT_EQ(row.request.sourceId, job.request.sourceId);
+      EXPECT_EQ(row.fileCount, job.fileCount);
+      EXPECT_EQ(row.totalBytes, job.totalBytes);
+      EXPECT_EQ(row.records, job.records);
+      EXPECT_EQ(row.createdAt, job.createdAt);
+      ASSERT_EQ(row.error.has_value(), job.error.has_value());
+      EXPECT_EQ(row.error ? row.error->message : "", job.error ? job.error->message : "");
+    }
+  }
+}
+
+TEST_F(HistoryTest, rowsOfManyJobsTakeFewStatements) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: the statements of a server are not counted";
+  newJob();
+  execute(
+      "INSERT INTO job (uuid, kind, source_id, org_id, sandbox, status, output, created_at, updated_at)"
+      " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
+      " SELECT 'copy-' || i, 'dataset', 'd', 'o', 'prod', 'succeeded', '/out', i, i FROM n");
+  const support::StatementCount count(database());
+  std::size_t rows = 0;
+  std::size_t asked = 0;
+  History all = history([&](JobId) {
+    ++asked;
+    return false;
+  });
+  all.forEachRow({.limit = 0}, [&](const JobView&) { return ++rows > 0; });
+  EXPECT_EQ(rows, 1201U);
+  EXPECT_LE(count.statements(), 5U) << "three pages, and a transaction around them";
+  EXPECT_EQ(asked, 1U) << "whether a process runs it matters of the one that is not done";
+}
+
+TEST_F(HistoryTest, oneViewHoldsWhileOthersWrite) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: a server is not kept in a transaction by a reader";
+  newJob();
+  History reader = history();
+  reader.inOneView([&] {
+    const auto count = [&] {
+      std::size_t rows = 0;
+      reader.forEachRow({.limit = 0}, [&](const JobView&) { return ++rows > 0; });
+      return rows;
+    };
+    EXPECT_EQ(count(), 1U);
+    Database other(location(), Database::Mode::readWrite);
+    JobStore(other, clock_).createJob(datasetRequest(), "another", model::makePlan(datasetRequest()));
+    EXPECT_EQ(count(), 1U);
+  });
+  EXPECT_THAT(found({}), SizeIs(2));
 }
 
 TEST_F(HistoryTest, theStatusIsThatOfTheModelHeldOrNot) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -36,6 +37,29 @@ std::size_t displayWidth(std::string_view text);
 
 /// `text` cut to at most `width` columns, ending in `…` (`...` where signs are ASCII) if something was cut.
 std::string fitTo(std::string_view text, std::size_t width);
+
+/// A table whose rows are not kept: the width of its widest cells is found first, the lines are made one by one.
+class TableLines {
+ public:
+  /// `widest`: drawnWidth() of the widest cell of each column. For `width` and what does not fit it see renderTable().
+  TableLines(std::vector<TableColumn> columns, std::vector<std::size_t> widest, std::size_t width);
+  /// Columns that the cell takes in a line.
+  static std::size_t drawnWidth(std::string_view cell);
+
+  /// The header and a rule.
+  std::string head() const;
+  std::string line(std::span<const std::string> cells) const;
+  /// What is left out; empty if nothing is.
+  std::string end() const;
+
+ private:
+  std::string lineOf(std::span<const std::string> cells) const;
+
+  std::vector<TableColumn> columns_;
+  std::vector<std::string> names_;   ///< As they are shown.
+  std::vector<std::size_t> widths_;  ///< Of the columns that fit.
+  std::size_t width_;
+};
 
 /// The table with a header and a rule, no line wider than `width` columns; 0 for no bound. Dotted names are shown by
 /// their ends, as short as they differ. Long cells are cut, columns that do not fit are left out and named in the last

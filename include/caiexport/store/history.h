@@ -49,6 +49,11 @@ class History {
   /// Newest (highest number) first, one after another; the callback returns false to stop. Steps and batches are
   /// loaded, files are not.
   void forEachJob(const HistoryFilter& filter, const std::function<bool(const JobView&)>& visit);
+  /// The same, with what a line about each job needs and no more: kind, source, status, sizes, the time of its making,
+  /// its error. One statement for hundreds of jobs. Of those that succeeded or were cancelled, `held` is not asked for.
+  void forEachRow(const HistoryFilter& filter, const std::function<bool(const JobView&)>& visit);
+  /// All that `body` asks for is of one time, also what it asks for twice. (Not on a server: there it may not be.)
+  void inOneView(const std::function<void()>& body);
   /// Error(notFound) if there is none.
   JobView job(model::JobId id);
   std::optional<JobView> newest();
@@ -84,7 +89,9 @@ class History {
               const std::function<bool(const std::vector<SqlCell>&)>& row, std::stop_token stop = {});
 
  private:
+  enum class Detail { row, whole };
   bool isHeld(model::JobId job) const;
+  void forEach(const HistoryFilter& filter, Detail detail, const std::function<bool(const JobView&)>& visit);
 
   Database& database_;
   IsHeld isHeld_;

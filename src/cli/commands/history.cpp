@@ -119,9 +119,6 @@ void stopIfAsked(const Context& context) {
   if (context.stop.stop_requested()) throw core::Interrupted();
 }
 
-/// A table is held to find the widths of its columns, so a long one begins anew after this many rows.
-constexpr std::size_t kRowsOfTable = 1000;
-
 // --- jobs
 
 std::uint64_t printJson(store::History& history, const HistoryFilter& filter, const Sink& sink,
@@ -163,42 +160,61 @@ reader::Sheet sheetOf(store::History& history, const HistoryFilter& filter, cons
 }
 
 /// Sizes of what is here: what was promised to a job that is under way is not counted.
-void countWhatIsHere(store::History& history, std::span<store::JobView> views) {
-  for (store::JobView& view : views) {
-    if (view.status == model::JobStatus::succeeded || view.job.fileCount == 0) continue;
-    const store::History::Arrived arrived = history.arrived(view.job.id);
-    view.job.fileCount = arrived.files;
-    view.job.totalBytes = arrived.bytes;
-  }
+store::JobView withWhatIsHere(store::History& history, store::JobView view) {
+  if (view.status == model::JobStatus::succeeded || view.job.fileCount == 0) return view;
+  const store::History::Arrived arrived = history.arrived(view.job.id);
+  view.job.fileCount = arrived.files;
+  view.job.totalBytes = arrived.bytes;
+  return view;
 }
 
-std::vector<store::JobView> tableJobs(store::History& history, const HistoryFilter& filter) {
+/// The jobs for a table, or, where there is no room for one, for text that tells more of each.
+void forEachShown(store::History& history, const HistoryFilter& filter, bool columns,
+                  const std::function<bool(const store::JobView&)>& visit) {
+  const auto take = [&](const store::JobView& view) { return visit(withWhatIsHere(history, view)); };
+  columns ? history.forEachRow(filter, take) : history.forEachJob(filter, take);
+}
+
+std::vector<store::JobView> shownJobs(store::History& history, const HistoryFilter& filter, std::size_t width) {
   std::vector<store::JobView> views;
-  history.forEachJob(filter, [&](const store::JobView& view) {
+  forEachShown(history, filter, hasRoomForTable(width), [&](const store::JobView& view) {
     views.push_back(view);
     return true;
   });
-  countWhatIsHere(history, views);
   return views;
 }
 
+/// Twice over all jobs, for the widths of the columns and for the lines, so that memory does not grow with their
+/// number.
 std::uint64_t printTable(store::History& history, const HistoryFilter& filter, const Sink& sink, Context& context) {
+  constexpr std::size_t kTogetherBytes = 64U << 10U;
   const core::TimePoint now = core::systemClock().now();
-  std::vector<store::JobView> views;
+  const bool columns = hasRoomForTable(sink.width);
   std::uint64_t count = 0;
-  const auto flush = [&] {
-    countWhatIsHere(history, views);
-    const bool open = sink.text(historyText(views, now, sink.width));
-    views.clear();
-    return open;
-  };
-  history.forEachJob(filter, [&](const store::JobView& view) {
-    stopIfAsked(context);
-    ++count;
-    views.push_back(view);
-    return views.size() < kRowsOfTable || flush();
+  history.inOneView([&] {
+    HistoryTable table(now, sink.width);
+    if (columns) {
+      forEachShown(history, filter, columns, [&](const store::JobView& view) {
+        stopIfAsked(context);
+        table.measure(view);
+        return true;
+      });
+    }
+    std::string text;
+    bool open = true;
+    forEachShown(history, filter, columns, [&](const store::JobView& view) {
+      stopIfAsked(context);
+      if (columns && count == 0) text += table.head();
+      ++count;
+      text += columns ? table.line(view) : historyEntry(view, now, sink.width);
+      if (text.size() < kTogetherBytes) return true;
+      open = sink.text(text);
+      text.clear();
+      return open;
+    });
+    if (columns && count > 0) text += table.end();
+    if (open) sink.text(text);
   });
-  if (!views.empty()) flush();
   if (count == 0) context.console.notice(history.newest() ? "caiexport: no such jobs" : kNoJobs);
   return count;
 }
@@ -213,7 +229,7 @@ void watchTable(store::History& history, const HistoryFilter& filter, Context& c
   const core::TimePoint begun = core::systemClock().now();
   std::string shown;
   while (true) {
-    const std::vector<store::JobView> views = tableJobs(history, filter);
+    const std::vector<store::JobView> views = shownJobs(history, filter, widthOf(context));
     // In a file a table is news only if more than ages have changed.
     const core::TimePoint now = context.out.terminal() ? core::systemClock().now() : begun;
     const std::string table = views.empty() ? "" : historyText(views, now, widthOf(context));
@@ -291,6 +307,10 @@ std::uint64_t sqlAsCsv(store::History& history, const std::string& sql, const Si
       context.stop);
   return count;
 }
+
+/// A table of rows that can't be asked for twice is held to find the widths of its columns, so a long one begins anew
+/// after this many rows.
+constexpr std::size_t kRowsOfTable = 1000;
 
 std::uint64_t sqlAsTable(store::History& history, const std::string& sql, const Sink& sink, const Context& context) {
   reader::Table table;

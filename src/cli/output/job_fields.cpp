@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <variant>
@@ -19,6 +20,15 @@ namespace caiexport::cli {
 namespace {
 
 using store::JobView;
+
+/// Of the table of `history`, between two columns.
+constexpr std::size_t kGap = 2;
+/// Of what went wrong, as far as it is shown there.
+constexpr std::size_t kMostOfError = 200;
+
+std::size_t drawnWidth(const std::string& cell) {
+  return reader::TableLines::drawnWidth(cell);
+}
 
 struct Nothing {};
 /// Signed numbers are names of things (a job's), unsigned ones count something.
@@ -98,11 +108,13 @@ std::string ageText(const JobView& view, const TableSetting& setting) {
 }
 
 std::string batchLines(const JobView& view, std::span<const model::Replacement> replaced) {
+  std::map<model::BatchId, const model::Replacement*> gone;
+  for (const model::Replacement& one : replaced) gone.emplace(one.batch, &one);
   std::string lines;
   for (const model::Batch& batch : view.job.batches) {
-    const auto gone = std::ranges::find(replaced, batch.id, &model::Replacement::batch);
+    const auto found = gone.find(batch.id);
     lines += lines.empty() ? "" : "\n";
-    lines += batch.id.value() + (gone == replaced.end() ? "" : " (" + replacementText(*gone) + ")");
+    lines += batch.id.value() + (found == gone.end() ? "" : " (" + replacementText(*found->second) + ")");
   }
   return lines;
 }
@@ -294,36 +306,6 @@ std::size_t sourceWidth(std::size_t width) {
   return std::clamp(width - std::min(width, kOthers), kShortest, width >= kWide ? kDatasetId : kUuid);
 }
 
-bool anyFailed(std::span<const JobView> views) {
-  return std::ranges::any_of(views, [](const JobView& view) { return view.job.error.has_value(); });
-}
-
-/// Where a job failed, why says more than how large it was: columns of sizes make room for the reason.
-void makeRoom(reader::Table& table, std::span<const JobView> views, std::size_t width) {
-  constexpr std::size_t kFewWords = 30;
-  for (const std::string_view name : {"records", "files", "size"}) {
-    if (width == 0 || !anyFailed(views) || widthOf(table, table.columns.size()) + kFewWords <= width) return;
-    const auto column = std::ranges::find(table.columns, name, &reader::TableColumn::name);
-    const auto at = column - table.columns.begin();
-    for (auto& row : table.rows) row.erase(row.begin() + at);
-    table.columns.erase(column);
-  }
-}
-
-/// A last column for what went wrong, where there is room for some words of it.
-void addErrors(reader::Table& table, std::span<const JobView> views, std::size_t width) {
-  constexpr std::size_t kLeast = 16;
-  constexpr std::size_t kMost = 200;
-  const std::size_t used = widthOf(table, table.columns.size());
-  const std::size_t room = width == 0 ? kMost : width - std::min(width, used);
-  if (!anyFailed(views) || room < kLeast) return;
-  table.columns.push_back({"error", "", false});
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    const auto& error = views[i].job.error;
-    table.rows[i].push_back(error ? reader::fitTo(core::printable(error->message, kMost), std::min(room, kMost)) : "");
-  }
-}
-
 std::string cellOf(const JobField& field, const JobView& view, const TableSetting& setting) {
   if (field.cell != nullptr) return field.cell(view, setting);
   const std::string text = std::visit(AsText{}, field.value(view));
@@ -375,49 +357,114 @@ std::vector<reader::SheetCell> historySheetRow(const JobView& view) {
   return cells;
 }
 
-reader::Table historyTable(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
-  const TableSetting setting{.now = now, .sourceWidth = sourceWidth(width)};
-  reader::Table table;
-  table.rows.resize(views.size());
-  for (const JobField& field : jobFields()) {
-    if (field.column.empty()) continue;
-    table.columns.push_back({std::string(field.column), "", field.right});
-    for (std::size_t i = 0; i < views.size(); ++i) table.rows[i].push_back(cellOf(field, views[i], setting));
+HistoryTable::HistoryTable(core::TimePoint now, std::size_t width)
+    : now_(now), width_(width), sourceWidth_(sourceWidth(width)) {
+  for (std::size_t at = 0; at < jobFields().size(); ++at) {
+    const JobField& field = jobFields()[at];
+    if (!field.column.empty()) columns_.push_back({.field = at, .widest = reader::displayWidth(field.column)});
   }
-  makeRoom(table, views, width);
-  addErrors(table, views, width);
-  return table;
 }
 
-/// Where columns have no room for an id and a reason: each job in a few lines.
-std::string historyText(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
+void HistoryTable::measure(const JobView& view) {
+  for (Column& column : columns_) column.widest = std::max(column.widest, drawnWidth(cell(column, view)));
+  if (!view.job.error) return;
+  failed_ = true;
+  errorWidth_ = std::max(errorWidth_, drawnWidth(core::printable(view.job.error->message, kMostOfError)));
+}
+
+std::size_t HistoryTable::width() const {
+  std::size_t sum = 0;
+  for (const Column& column : columns_) sum += column.widest + kGap;
+  return sum;
+}
+
+/// Where a job failed, why says more than how large it was: columns of sizes make room for the reason.
+void HistoryTable::makeRoom() {
+  constexpr std::size_t kFewWords = 30;
+  for (const std::string_view name : {"records", "files", "size"}) {
+    if (width_ == 0 || !failed_ || width() + kFewWords <= width_) return;
+    std::erase_if(columns_, [&](const Column& column) { return jobFields()[column.field].column == name; });
+  }
+}
+
+std::string HistoryTable::head() {
+  constexpr std::size_t kLeast = 16;
+  makeRoom();
+  const std::size_t room = width_ == 0 ? kMostOfError : width_ - std::min(width_, width());
+  // A last column for what went wrong, where there is room for some words of it.
+  errorRoom_ = failed_ && room >= kLeast ? std::min(room, kMostOfError) : 0;
+  std::vector<reader::TableColumn> columns;
+  std::vector<std::size_t> widest;
+  for (const Column& column : columns_) {
+    const JobField& field = jobFields()[column.field];
+    columns.push_back({std::string(field.column), "", field.right});
+    widest.push_back(column.widest);
+  }
+  if (errorRoom_ > 0) {
+    columns.push_back({"error", "", false});
+    widest.push_back(std::min(errorWidth_, errorRoom_));
+  }
+  lines_.emplace(std::move(columns), std::move(widest), width_);
+  return lines_->head();
+}
+
+std::string HistoryTable::line(const JobView& view) const {
+  std::vector<std::string> cells;
+  for (const Column& column : columns_) cells.push_back(cell(column, view));
+  if (errorRoom_ > 0) {
+    const auto& error = view.job.error;
+    cells.push_back(error ? reader::fitTo(core::printable(error->message, kMostOfError), errorRoom_) : "");
+  }
+  return lines_->line(cells);
+}
+
+std::string HistoryTable::cell(const Column& column, const JobView& view) const {
+  return cellOf(jobFields()[column.field], view, {.now = now_, .sourceWidth = sourceWidth_});
+}
+
+bool hasRoomForTable(std::size_t width) {
   constexpr std::size_t kNarrow = 60;
-  if (width == 0 || width >= kNarrow) return reader::renderTable(historyTable(views, now, width), width);
+  return width == 0 || width >= kNarrow;
+}
+
+std::string historyEntry(const JobView& view, core::TimePoint now, std::size_t width) {
   std::string out;
   const auto line = [&](const std::string& text) { out += reader::fitTo(text, width) + "\n"; };
-  for (const JobView& view : views) {
-    const model::Job& job = view.job;
-    line(std::to_string(model::numberOf(job.id)) + "  " + word(model::nameOf(job.request.kind)) + "  " +
-         word(model::nameOf(view.status)) + ", " + ageText(view, {.now = now, .sourceWidth = width}) + " ago");
-    line("  " + core::printable(job.request.sourceId, 200));
-    if (job.error) {
-      line("  " + core::printable(job.error->message, 200));
-    } else if (job.fileCount > 0) {
-      line("  " + sizeText(job));
-    }
+  const model::Job& job = view.job;
+  line(std::to_string(model::numberOf(job.id)) + "  " + word(model::nameOf(job.request.kind)) + "  " +
+       word(model::nameOf(view.status)) + ", " + ageText(view, {.now = now, .sourceWidth = width}) + " ago");
+  line("  " + core::printable(job.request.sourceId, 200));
+  if (job.error) {
+    line("  " + core::printable(job.error->message, 200));
+  } else if (job.fileCount > 0) {
+    line("  " + sizeText(job));
   }
   return out;
+}
+
+std::string historyText(std::span<const JobView> views, core::TimePoint now, std::size_t width) {
+  std::string text;
+  if (!hasRoomForTable(width)) {
+    for (const JobView& view : views) text += historyEntry(view, now, width);
+    return text;
+  }
+  HistoryTable table(now, width);
+  for (const JobView& view : views) table.measure(view);
+  text = table.head();
+  for (const JobView& view : views) text += table.line(view);
+  return text + table.end();
 }
 
 std::string jobFacts(const JobView& view, std::span<const model::Replacement> replaced, std::size_t width) {
   std::string out;
   for (const JobField& field : jobFields()) {
     if (field.fact.empty()) continue;
-    std::string text = field.told != nullptr ? field.told(view, replaced) : std::visit(AsText{}, field.value(view));
-    while (!text.empty()) {
-      const std::size_t end = std::min(text.find('\n'), text.size());
-      out += factLine(field.fact, core::printable(text.substr(0, end)), kFactsAt, width);
-      text.erase(0, end + 1);
+    const std::string text =
+        field.told != nullptr ? field.told(view, replaced) : std::visit(AsText{}, field.value(view));
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      out += factLine(field.fact, core::printable(text.substr(begin, end - begin)), kFactsAt, width);
+      begin = end + 1;
     }
   }
   return out;

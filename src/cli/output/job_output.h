@@ -73,10 +73,43 @@ inline constexpr std::size_t kFactsAt = 14;
 // --- tables
 
 /// The table of `history` for a terminal of that width (0: no bound): ids are cut to fit, errors shown where there is
-/// room.
-reader::Table historyTable(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
+/// room. Its columns are as wide as their widest cell, and no job is kept: all are measured first, then each is
+/// written.
+class HistoryTable {
+ public:
+  HistoryTable(core::TimePoint now, std::size_t width);
+  void measure(const store::JobView& view);
+  /// Once all are measured.
+  std::string head();
+  std::string line(const store::JobView& view) const;
+  std::string end() const { return lines_->end(); }
 
-/// The same as text; on a narrow terminal each job takes a few lines.
+ private:
+  struct Column {
+    std::size_t field;  ///< Its place in the list of what is told about a job.
+    std::size_t widest;
+  };
+  /// Of all columns, with the gaps behind them.
+  std::size_t width() const;
+  void makeRoom();
+  std::string cell(const Column& column, const store::JobView& view) const;
+
+  core::TimePoint now_;
+  std::size_t width_;
+  std::size_t sourceWidth_;
+  std::vector<Column> columns_;
+  bool failed_ = false;  ///< One of the jobs.
+  std::size_t errorWidth_ = 0;
+  std::size_t errorRoom_ = 0;  ///< 0: errors are not shown.
+  std::optional<reader::TableLines> lines_;
+};
+
+/// Whether columns have room for an id and a reason.
+bool hasRoomForTable(std::size_t width);
+/// Where they have not: a job in a few lines.
+std::string historyEntry(const store::JobView& view, core::TimePoint now, std::size_t width);
+
+/// A few jobs, whichever way there is room for.
 std::string historyText(std::span<const store::JobView> views, core::TimePoint now, std::size_t width);
 
 /// CSV by RFC 4180: lines end in CRLF.
