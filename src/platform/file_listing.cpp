@@ -6,17 +6,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <set>
 #include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
-#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "client_implementation.h"
 #include "links.h"
+#include "name_set.h"
 
 namespace caiexport::platform {
 namespace {
@@ -53,11 +52,6 @@ std::optional<std::string> nextPageOf(const Caller& caller, const Call& call, co
 
 // --- the files of a batch
 
-/// By two unlike functions (the other is FNV-1a): 128 bits, so that no two names of a list share them.
-std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
-  return {std::hash<std::string>()(name), core::fnv1a(name)};
-}
-
 bool isListing(const net::HttpResponse& response) {
   if (response.status != 200 || response.body.starts_with("PAR1")) return false;
   const std::optional<Json> answer = Json::tryParse(response.body);
@@ -82,9 +76,6 @@ class FileListing {
   void run();
 
  private:
-  /// Of names: their text would take three times the memory.
-  using Hashes = std::set<std::pair<std::uint64_t, std::uint64_t>>;
-
   struct Directory {
     model::DatasetFileId id;
     std::string url;
@@ -96,8 +87,8 @@ class FileListing {
 
   Page readBatchPage(const Call& call, const net::HttpResponse& response, std::vector<Directory>& found);
   void walk(const Directory& directory);
-  Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory, Hashes& names,
-                         std::vector<Directory>& found);
+  Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory,
+                         NameSet& names, std::vector<Directory>& found);
   bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
   void addFile(const Call& call, const Json& entry, const Directory& directory, std::vector<Directory>& found);
   void addFolder(model::RemoteFile entry, const Directory& parent, std::string url, std::vector<Directory>& found);
@@ -150,7 +141,7 @@ void FileListing::walk(const Directory& directory) {
                   .mayBeMissing = directory.orFile.has_value()};
   if (ancestors_.size() >= kDeepestFolder) throwTooDeep(call);
   ancestors_.push_back(directory.id.value());
-  Hashes names;
+  NameSet names;
   std::vector<Directory> found;
   const auto read = [&](const Call& page, const net::HttpResponse& response) {
     return readDirectoryPage(page, response, directory, names, found);
@@ -161,7 +152,7 @@ void FileListing::walk(const Directory& directory) {
 }
 
 Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory,
-                                    Hashes& names, std::vector<Directory>& found) {
+                                    NameSet& names, std::vector<Directory>& found) {
   if (directory.orFile && call.url == directory.url && !isListing(response)) {
     addEmptyOrLiar(call, response, *directory.orFile);
     return {.entries = 1, .fresh = 1};
@@ -177,7 +168,7 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
     const Json name = entry.at("name");
     if (!name.exists()) {
       page.fresh += addDirectory(call, entry, found) ? 1 : 0;
-    } else if (names.insert(hashesOf(name.text())).second) {
+    } else if (names.insert(name.text())) {
       ++page.fresh;
       addFile(call, entry, directory, found);
     }
