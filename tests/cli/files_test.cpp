@@ -321,6 +321,21 @@ TEST_F(VerifyTest, NamesMissingChangedAndForeignFiles) {
   EXPECT_THAT(problems(), ElementsAre("missing a", "changed b", "changed sub/c", "foreign d", "foreign sub/e"));
 }
 
+TEST_F(VerifyTest, RowsThatWereCountedOfTheSameBytesAreNotCountedAgain) {
+  for (ExpectedFile& file : batch_.files) file.records = 5;
+  batch_.records = 15;
+  const auto openReader = []() -> std::unique_ptr<reader::ParquetReader> {
+    ADD_FAILURE() << "there is nothing to count";
+    return nullptr;
+  };
+  VerifyCheck check(openReader, [](std::uint64_t) {}, {});
+  check.check(batch_);
+  EXPECT_THAT(check.report().problems, testing::IsEmpty());
+  EXPECT_EQ(check.report().records, 15U);
+  batch_.records = 16;
+  EXPECT_THAT(problems(), ElementsAre("changed .")) << "the batch as a whole was promised with another number";
+}
+
 TEST_F(VerifyTest, ALinkIsNoFile) {
   fs::rename(folder_ / "a", folder_ / ".moved");
   fs::create_symlink(folder_ / ".moved", folder_ / "a");

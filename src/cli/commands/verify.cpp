@@ -325,6 +325,12 @@ std::string VerifyCheck::differenceOf(const fs::path& path, const ExpectedFile& 
   if (!file.sha256.empty()) {
     const std::string hash = transfer::sha256OfFile(path, stop_);
     if (hash != file.sha256) return "its SHA-256 is " + hash + ", not " + file.sha256;
+    if (file.records) {
+      // These are the bytes whose rows were counted: to count them again costs ten times as much as to hash them.
+      rows = file.records;
+      report_.records += *rows;
+      return "";
+    }
   }
   // What was counted once is a table, whatever it is now.
   const reader::Content content = file.records ? reader::Content::table : tables_.contentOf(path, file.place);
