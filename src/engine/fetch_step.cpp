@@ -219,7 +219,7 @@ transfer::DownloadSummary download(StepContext& context, FileFeed& feed, Recorde
 void listAllFiles(StepContext& context) {
   store::JobStore& store = context.tools.store;
   for (const model::Batch& batch : context.job.batches) {
-    folderOf(context.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
+    requireFolderNames(context.job.datasetId, batch.id);  // before anything is listed under them
     store.beginListing(context.job.id, batch.id);
     listBatch(
         context.tools.client, batch.id,

@@ -79,11 +79,11 @@ void FileFeed::begin(std::function<void()> wake) {
   wake_ = std::move(wake);
   std::vector<model::BatchId> batches;
   for (const model::Batch& batch : context_.job.batches) {
-    folderOf(context_.job, batch.id);  // refuses ids that can't be folders before anything is listed under them
-    // Now, not with its first page: what an earlier listing said of a file may be wrong by now.
-    context_.tools.store.beginListing(context_.job.id, batch.id);
+    requireFolderNames(context_.job.datasetId, batch.id);  // before anything is listed under them
     batches.push_back(batch.id);
   }
+  // Now, not with their first pages: what an earlier listing said of a file may be wrong by now.
+  context_.tools.store.beginListing(context_.job.id, batches);
   lister_ = std::make_unique<BatchLister>(context_.tools.client, std::move(batches), wake_, context_.stop);
 }
 

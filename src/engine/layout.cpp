@@ -80,14 +80,18 @@ std::vector<fs::path> datasetFolders(const fs::path& output, const model::Datase
   return folders;
 }
 
-fs::path batchFolder(const fs::path& output, Layout preferred, const model::DatasetId& dataset,
-                     const model::BatchId& batch) {
+void requireFolderNames(const model::DatasetId& dataset, const model::BatchId& batch) {
   for (const std::string& id : {dataset.value(), batch.value()}) {
     if (!canBeFolder(id)) {
       throw core::Error(core::Category::protocol,
                         "the platform's id '" + core::printable(id, 80) + "' can't be the name of a folder");
     }
   }
+}
+
+fs::path batchFolder(const fs::path& output, Layout preferred, const model::DatasetId& dataset,
+                     const model::BatchId& batch) {
+  requireFolderNames(dataset, batch);
   return placeOf(output, preferred, dataset, batch);
 }
 

@@ -191,16 +191,18 @@ class JobRun {
   }
 
   void enter(StepName step, std::optional<StepName> along) {
-    begin(step);
     const bool both = along && std::ranges::find(job_.steps, *along, &model::Step::name) != job_.steps.end();
-    if (both) begin(*along);
+    tools_.store.beginAttempt(job_.id, step);
+    if (both) tools_.store.beginAttempt(job_.id, *along);
+    // Once for both: it may have 100,000 batches.
+    job_ = tools_.store.load(job_.id);
+    tellOf(step);
+    if (both) tellOf(*along);
     state_.entered = step;
     state_.polls = 0;
   }
 
-  void begin(StepName step) {
-    tools_.store.beginAttempt(job_.id, step);
-    job_ = tools_.store.load(job_.id);
+  void tellOf(StepName step) {
     tools_.log.write(core::LogLevel::info, "step",
                      {{"job", model::numberOf(job_.id)}, {"step", std::string(model::nameOf(step))}});
     tools_.observer.stepStarted(job_, step);

@@ -51,9 +51,11 @@ std::optional<Batch> heirOf(StepContext& context, const Forgotten& forgotten, co
 std::vector<Batch> withoutForgotten(StepContext& context, std::vector<Batch> batches) {
   if (context.job.request.force) return batches;
   const Forgotten forgotten = context.tools.store.forgottenBatches(context.job);
+  if (forgotten.empty()) return batches;
   std::vector<Batch> left;
+  std::set<BatchId> known;
   const auto add = [&](const Batch& batch) {
-    if (std::ranges::find(left, batch.id, &Batch::id) == left.end()) left.push_back(batch);
+    if (known.insert(batch.id).second) left.push_back(batch);
   };
   for (const Batch& batch : batches) {
     if (!forgotten.contains(batch.id)) {

@@ -37,11 +37,15 @@ struct BatchRow {
   std::int64_t listing = 0;
 };
 
-BatchRow batchRow(Database& database, model::JobId job, const model::BatchId& batch) {
-  Query row(database, "SELECT id, listing FROM batch WHERE job = ? AND remote_id = ?");
-  if (row.with(numberOf(job), batch.value()).next()) return {.id = row.integer(0), .listing = row.integer(1)};
+[[noreturn]] void throwNoBatch(model::JobId job, const model::BatchId& batch) {
   throw Error(Category::internal,
               "job " + std::to_string(numberOf(job)) + " has no batch " + batch.value() + " to list files of");
+}
+
+BatchRow batchRow(Database& database, model::JobId job, const model::BatchId& batch) {
+  Query row(database, "SELECT id, listing FROM batch WHERE job = ? AND remote_id = ?");
+  if (!row.with(numberOf(job), batch.value()).next()) throwNoBatch(job, batch);
+  return {.id = row.integer(0), .listing = row.integer(1)};
 }
 
 void requireFile(std::int64_t file, int rowsChanged) {
@@ -440,10 +444,12 @@ std::string_view nameInFolder(std::string_view path) {
 
 }  // namespace
 
-void JobStore::beginListing(model::JobId job, const model::BatchId& batch) {
+void JobStore::beginListing(model::JobId job, std::span<const model::BatchId> batches) {
   recorded(database_, probe_, "beginListing", [&] {
-    const BatchRow row = batchRow(database_, job, batch);
-    Query(database_, "UPDATE batch SET listing = listing + 1 WHERE id = ?").with(row.id).run();
+    for (const model::BatchId& batch : batches) {
+      Query update(database_, "UPDATE batch SET listing = listing + 1 WHERE job = ? AND remote_id = ?");
+      if (update.with(numberOf(job), batch.value()).run() == 0) throwNoBatch(job, batch);
+    }
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
   });
 }

@@ -43,13 +43,15 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
   auto predecessors = loadPredecessors(database, job);
   std::vector<model::Batch> batches;
   while (rows.next()) {
-    batches.push_back({.id = model::BatchId(rows.text(1)),
-                       .status = rows.text(2),
-                       .created = rows.time(3),
-                       .createdClient = rows.text(4),
-                       .records = rows.optionalSize(5),
-                       .predecessors = std::move(predecessors[rows.integer(0)]),
-                       .replayReason = rows.text(6)});
+    const auto replaces = predecessors.find(rows.integer(0));
+    batches.push_back(
+        {.id = model::BatchId(rows.text(1)),
+         .status = rows.text(2),
+         .created = rows.time(3),
+         .createdClient = rows.text(4),
+         .records = rows.optionalSize(5),
+         .predecessors = replaces == predecessors.end() ? std::vector<model::BatchId>() : std::move(replaces->second),
+         .replayReason = rows.text(6)});
   }
   return batches;
 }

@@ -14,6 +14,7 @@
 #include "caiexport/engine/manifest.h"
 #include "caiexport/model/job.h"
 #include "engine/journey.h"
+#include "support/statement_count.h"
 
 namespace caiexport::engine {
 namespace {
@@ -142,6 +143,25 @@ TEST_F(SyncJourney, FetchesEveryBatchOldestFirstAndThenNothing) {
 }
 
 /// On a file system that ignores case the folder of one batch may be that of another.
+TEST_F(SyncJourney, NothingNewCostsTheSameHoweverManyBatchesAreHere) {
+  const auto costOf = [&](int batches) {
+    start("{\"batches\": " + std::to_string(batches) + R"(, "failed_batches": 0, "files": 1})");
+    EXPECT_FALSE(sync().error);
+    std::uint64_t requests = 0;
+    journey->onRequest = [&](const std::string& call) { requests += call.starts_with("before") ? 1 : 0; };
+    SyncProcess process(*journey);
+    const support::StatementCount count(process.database);
+    const SyncResult result = process.sync(request());
+    EXPECT_FALSE(result.error);
+    EXPECT_THAT(result.jobs, IsEmpty());
+    journey->onRequest = nullptr;
+    return std::pair(requests, count.statements());
+  };
+  const auto few = costOf(15);
+  EXPECT_LE(few.first, 2U) << "a page, and the end of the list";
+  EXPECT_EQ(costOf(45), few);
+}
+
 TEST_F(SyncJourney, AManifestOfSomethingElseHidesNoBatch) {
   start(R"({"batches": 2, "files": 1})");
   ASSERT_FALSE(sync().error);

@@ -153,6 +153,20 @@ TEST_F(FileStoreTest, anUnfinishedListingIsBegunAnew) {
   EXPECT_THAT(pathsOf(job), ElementsAre("x", "y"));
 }
 
+TEST_F(FileStoreTest, listingsOfManyBatchesBeginAtOnceOrNotAtAll) {
+  const JobId job = jobWithBatches({"b1", "b2", "b3"}).id;
+  int transactions = 0;
+  open([&](std::string_view, bool committed) { transactions += committed ? 1 : 0; });
+  store().beginListing(job, std::vector{model::BatchId("b1"), model::BatchId("b2")});
+  EXPECT_EQ(transactions, 1);
+  EXPECT_EQ(number("SELECT sum(listing) FROM batch"), 2);
+  EXPECT_EQ(errorOf([&] {
+              store().beginListing(job, std::vector{model::BatchId("b3"), model::BatchId("no")});
+            }).category(),
+            Category::internal);
+  EXPECT_EQ(number("SELECT sum(listing) FROM batch"), 2);
+}
+
 TEST_F(FileStoreTest, refusesABatchThatTheJobDoesNotHave) {
   const JobId job = jobWithBatches({"b1"}).id;
   EXPECT_EQ(errorOf([&] { store().beginListing(job, model::BatchId("b2")); }).category(), Category::internal);

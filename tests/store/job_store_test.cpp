@@ -1,6 +1,7 @@
 #include "caiexport/store/job_store.h"
 
 #include "store/store_fixture.h"
+#include "support/statement_count.h"
 
 namespace caiexport::store {
 namespace {
@@ -79,6 +80,26 @@ class JobStoreTest : public StoreTest {
     }
   }
 };
+
+TEST_F(JobStoreTest, eachOfManyBatchesIsRecordedByOneStatement) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: the statements of a server are not counted";
+  const JobId job = newJob().id;
+  std::vector<model::Batch> batches;
+  for (int n = 0; n < 500; ++n) batches.push_back(batchNamed("b" + std::to_string(n)));
+  batches[3].predecessors = {model::BatchId("old")};
+  for (const bool again : {false, true}) {
+    const support::StatementCount count(database());
+    store().finishStep(job, StepName::selectBatches, {.batches = batches});
+    EXPECT_LE(count.statements(), 530U) << again;
+  }
+  EXPECT_EQ(store().load(job).batches[3].predecessors, batches[3].predecessors);
+  batches[3].predecessors.clear();
+  store().finishStep(job, StepName::selectBatches, {.batches = batches});
+  EXPECT_THAT(store().load(job).batches[3].predecessors, IsEmpty());
+  const support::StatementCount count(database());
+  EXPECT_THAT(store().load(job).batches, SizeIs(500));
+  EXPECT_LE(count.statements(), 8U);
+}
 
 TEST_F(JobStoreTest, aNewJobHasItsPlanAndNothingElse) {
   const auto request = segmentRequest();

@@ -34,6 +34,8 @@ inline constexpr const char* kReplacedName = ".replaced";
 /// Whether the id can be the name of a batch's folder: ids of the platform can, but for names that have a meaning of
 /// their own in a dataset's folder (`latest`, or hidden ones).
 bool canBeFolder(const std::string& id);
+/// Error(protocol) unless both can.
+void requireFolderNames(const model::DatasetId& dataset, const model::BatchId& batch);
 
 /// OUTPUT/<dataset>. `layout` alone decides, whatever is there.
 std::filesystem::path datasetFolder(const std::filesystem::path& output, model::Layout layout,

@@ -128,8 +128,9 @@ class JobStore {
   bool markCancelled(model::JobId job, const model::JobError& error);
 
   // --- files
-  /// Starts a listing of the batch anew: files listed from now on are of this listing.
-  void beginListing(model::JobId job, const model::BatchId& batch);
+  /// Starts a listing of the batches anew: files listed from now on are of this listing.
+  void beginListing(model::JobId job, std::span<const model::BatchId> batches);
+  void beginListing(model::JobId job, const model::BatchId& batch) { beginListing(job, {&batch, 1}); }
   /// One page. A file already known keeps its state if length is unchanged; else it starts again. Same (batch, dataset
   /// file id, name) twice in one listing is stored once.
   void addFiles(model::JobId job, std::span<const model::RemoteFile> page);
