@@ -47,12 +47,13 @@ class Meter:
         self._report = folder / "measured"
         self._log = folder / "output.log"
 
-    def run(self, command, cwd, environment=None, limit=None, output=None):
+    def run(self, command, cwd, environment=None, limit=None, output=None, code=0):
+        """`code`: what it is to end with."""
         with open(self._log, "wb") as log, open(output or os.devnull, "wb") as out:
             process = subprocess.Popen([self._tool, self._report, *command], cwd=cwd, env=environment, stdout=out,
                                        stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
             try:
-                code = process.wait(limit)
+                ended = process.wait(limit)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -60,9 +61,9 @@ class Meter:
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
-        if code != 0:
+        if ended != code:
             words = self._log.read_text(errors="replace")[-2000:]
-            raise RunFailed(f"{' '.join(map(str, command))[:300]} ended with {code}:\n{words}")
+            raise RunFailed(f"{' '.join(map(str, command))[:300]} ended with {ended}:\n{words}")
         seconds, user, system, kibibytes = self._report.read_text().split()
         return Sample(float(seconds), float(user), float(system), int(kibibytes) / 1024)
 
