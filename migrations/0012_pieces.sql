@@ -22,6 +22,6 @@ CREATE TABLE file_piece (
 CREATE INDEX file_piece_by_file
   ON file_piece (file);
 
--- 1: it is not fetched in pieces, since that went wrong.
+-- How many of its pieces are missing; below 0: it is not fetched in pieces, since that went wrong.
 ALTER TABLE file
-  ADD COLUMN undivided INTEGER;
+  ADD COLUMN pieces_missing INTEGER;

@@ -98,10 +98,10 @@ void startAgain(Database& database, std::int64_t file) {
   deleteRanges(database, file);
   // Whoever fetches it now fetches what is not listed any more.
   Query(database, "DELETE FROM file_piece WHERE file = ?").with(file).run();
-  Query(
-      database,
-      "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL, worker = NULL, fence = NULL, undivided = NULL"
-      " WHERE id = ?")
+  Query(database,
+        "UPDATE file SET state = 'pending', sha256 = NULL, records = NULL, worker = NULL, fence = NULL,"
+        " pieces_missing = NULL"
+        " WHERE id = ?")
       .with(file)
       .run();
 }
@@ -300,7 +300,11 @@ void deleteRangesOf(Database& database, std::span<const JobStore::Downloaded> fi
     for (const JobStore::Downloaded& file : files) rows.bind(++index, file.file);
     while (rows.next()) found.push_back(rows.integer(0));
   }
-  for (const std::int64_t file : found) deleteRanges(database, file);
+  for (const std::int64_t file : found) {
+    deleteRanges(database, file);
+    // What is put together from pieces has ranges: all of it.
+    if (database.server() != nullptr) Query(database, "DELETE FROM file_piece WHERE file = ?").with(file).run();
+  }
 }
 
 template <class Rows>
@@ -325,11 +329,6 @@ void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> fi
   for (const JobStore::Downloaded& file : files) update.bind(++index, file.unproven ? file.file : kNone);
   for (const JobStore::Downloaded& file : files) update.bind(++index, file.file);
   requireAll(files.front().file, files.size(), update.run());
-  if (database.server() == nullptr) return;
-  Query pieces(database, "DELETE FROM file_piece WHERE file IN (" + repeated("?", files.size()) + ")");
-  index = 0;
-  for (const JobStore::Downloaded& file : files) pieces.bind(++index, file.file);
-  pieces.run();
 }
 
 void saveVerified(Database& database, std::span<const JobStore::Verified> files) {

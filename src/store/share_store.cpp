@@ -41,8 +41,6 @@ const std::string kUnfinished = "file.state IN ('pending', 'partial', 'failed')"
 const std::string kTried = "coalesce(file.failures, 0)";
 const std::string kMost = std::to_string(kMostFailures);
 // Of a divided file.
-const std::string kMissing =
-    "(SELECT 1 FROM file_piece AS missing WHERE missing.file = file.id AND missing.sha256 IS NULL)";
 const std::string kPieceHeld =
     "EXISTS (SELECT 1 FROM worker WHERE worker.id = file_piece.worker AND worker.until > " + kNow + ")";
 const std::string kPieceFree =
@@ -179,8 +177,8 @@ std::vector<ShareStore::Taken> ShareStore::take(model::JobId job, std::size_t mo
                    "  FROM file"
                    "  WHERE file.job = ?1 AND file.id > ?2 AND " +
                        kUnfinished + " AND " + kTried + " < " + kMost +
-                       "  AND (file.worker IS NULL OR (file.worker <> ?3 AND NOT " + kAlive + ")) AND NOT EXISTS " +
-                       kMissing +
+                       "  AND (file.worker IS NULL OR (file.worker <> ?3 AND NOT " + kAlive +
+                       ")) AND coalesce(file.pieces_missing, 0) <= 0"
                        "  ORDER BY file.id"
                        "  LIMIT ?4"
                        "  FOR UPDATE OF file SKIP LOCKED)"
@@ -208,8 +206,7 @@ std::vector<ShareStore::Taken> ShareStore::take(model::JobId job, std::size_t mo
       }
       Query rows(database_, "SELECT " + std::string(kFileColumns) +
                                 ", file.fence,"
-                                " CASE WHEN EXISTS (SELECT 1 FROM file_piece WHERE file_piece.file = file.id)"
-                                " THEN 1 ELSE 0 END"
+                                " CASE file.pieces_missing WHEN 0 THEN 1 ELSE 0 END"
                                 " FROM file"
                                 " JOIN batch ON batch.id = file.batch"
                                 " WHERE file.id = ANY(CAST(? AS bigint[]))"
@@ -262,8 +259,7 @@ bool ShareStore::split(std::int64_t file, unsigned workers) {
     Query row(database_, "SELECT job, length, name, (SELECT sum(length) FROM file WHERE file.job = this.job AND " +
                              kUnfinished +
                              ")"
-                             " FROM file AS this WHERE id = ? AND undivided IS NULL"
-                             " AND NOT EXISTS (SELECT 1 FROM file_piece WHERE file_piece.file = this.id)");
+                             " FROM file AS this WHERE id = ? AND pieces_missing IS NULL");
     if (!row.with(file).next()) return false;
     const std::uint64_t length = row.size(1);
     // Where only one is there, others may be about to come.
@@ -277,7 +273,9 @@ bool ShareStore::split(std::int64_t file, unsigned workers) {
         " generate_series(0, of_file.rest - 1, of_file.bytes) AS piece"
         " UNION ALL SELECT id, turn, length - ?, length FROM file, unnest(ARRAY[0, 2]) AS turn WHERE id = ?");
     const int pieces = insert.with(file, bytes, length - kEndBytes, kEndBytes, file).run();
-    Query(database_, "UPDATE file SET worker = NULL, fence = NULL WHERE id = ?").with(file).run();
+    Query(database_, "UPDATE file SET worker = NULL, fence = NULL, pieces_missing = ? WHERE id = ?")
+        .with(pieces, file)
+        .run();
     saveEvent(database_, model::JobId(row.integer(0)), core::systemClock().now(), model::StepName::downloadFiles,
               "file_divided", "'" + readable(row.text(2)) + "' into " + std::to_string(pieces) + " pieces");
     return true;
@@ -292,7 +290,8 @@ bool ShareStore::recordPiece(std::int64_t piece, const std::string& sha256, cons
     update.with(sha256, orNull(version.etag), orNull(version.lastModified), -piece);
     if (update.run() == 0) return false;
     // What could not be had a few times in a row is given up, not a few times in all pieces.
-    Query(database_, "UPDATE file SET failures = NULL, failure = NULL WHERE id = ? AND failures IS NOT NULL")
+    Query(database_,
+          "UPDATE file SET pieces_missing = pieces_missing - 1, failures = NULL, failure = NULL WHERE id = ?")
         .with(*file)
         .run();
     // It may have been the last, and the file is to be put together while others fetch.
@@ -344,7 +343,7 @@ void ShareStore::recordFailure(std::int64_t key, const Error& error, bool keepsP
     }
     // Of a divided file, another way is still to be tried.
     const bool divided = !keepsPart && Query(database_, "DELETE FROM file_piece WHERE file = ?").with(file).run() > 0;
-    if (divided) Query(database_, "UPDATE file SET undivided = 1, worker = NULL WHERE id = ?").with(file).run();
+    if (divided) Query(database_, "UPDATE file SET pieces_missing = -1, worker = NULL WHERE id = ?").with(file).run();
     if (!divided) {
       Query(database_, "UPDATE file SET worker = NULL, failures = " + kTried + " + 1, failure = ? WHERE id = ?")
           .with(textOf(error), file)

@@ -327,6 +327,9 @@ TEST_F(PiecesTest, TheEndIsFetchedFirstThenTheRestThenTheEndAgain) {
   EXPECT_EQ(pieces.front().worker, other_->host.leases.worker());
   EXPECT_EQ(pieces.front().sha256, sha256Of('b'));
   EXPECT_EQ(pieces.back().worker, one_->host.leases.worker());
+  const model::ByteRange all{0, kBytes};
+  other_->host.store.recordRanges(file_, {&all, 1}, {.sum = 7});
+  EXPECT_EQ(number("SELECT count(*) FROM file_piece"), 9) << "until it bears its name they are needed";
   other_->complete(std::vector{file_});
   EXPECT_EQ(number("SELECT count(*) FROM file_piece"), 0);
   EXPECT_EQ(one_->share.left(job_).held, 0U);

@@ -469,7 +469,7 @@ class SharedJobTest(unittest.TestCase):
                 self.post("/_simulator/scenario", {"file_version": 1})
                 self.assertEqual(self.codes(workers), [0] * WORKERS, self.everything_said(workers))
                 self.require_whole(workers, 1, extra=1000)
-                self.assertEqual(self.record("SELECT undivided FROM file"), "1")
+                self.assertEqual(self.record("SELECT pieces_missing FROM file"), "-1")
                 self.assertRegex(self.record("SELECT detail FROM event WHERE what = 'file_failed'"), "rewritten|begins at 0")
 
     def test_a_large_file_of_a_server_without_ranges_is_fetched_by_one(self):
@@ -477,7 +477,7 @@ class SharedJobTest(unittest.TestCase):
         workers = self.start_workers("--verify", "size", count=2)
         self.assertEqual(self.codes(workers), [0, 0], self.everything_said(workers))
         self.require_whole(workers, 1, extra=1000)
-        self.assertEqual((self.record("SELECT undivided FROM file"), self.brought()[0]), ("1", 0))
+        self.assertEqual((self.record("SELECT pieces_missing FROM file"), self.brought()[0]), ("-1", 0))
 
     def test_pieces_that_are_there_are_there_for_the_next(self):
         self.simulate_a_large_file()
