@@ -236,7 +236,9 @@ void checkQuota(const State& state, const Call& call) {
 
 Response create(State& state, const Call& call) {
   checkQuota(state, call);
-  SegmentJob job{.sandbox = call.sandbox, .segmentIds = checkedSegments(state, call, segmentsIn(bodyOf(call)))};
+  SegmentJob job;
+  job.sandbox = call.sandbox;
+  job.segmentIds = checkedSegments(state, call, segmentsIn(bodyOf(call)));
   job.id = newJobId(state);
   job.state.created = job.state.updated = state.now();
   ++state.statistics.segmentJobsAccepted;
