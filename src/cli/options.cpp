@@ -125,9 +125,9 @@ void appendExitCodes(std::string& out, std::span<const int> codes, std::size_t p
 template <class Parse, class What>
 auto parsedOption(const ParsedOptions& options, std::string_view name, Parse parse, What what, std::string hint = {}) {
   const auto text = options.value(name);
-  decltype(parse(*text)) parsed;
-  if (text) parsed = parse(*text);
-  if (text && !parsed) throwUsage(shown(name) + ": " + what(*text), std::move(hint));
+  if (!text) return decltype(parse(*text))();
+  auto parsed = parse(*text);
+  if (!parsed) throwUsage(shown(name) + ": " + what(*text), std::move(hint));
   return parsed;
 }
 

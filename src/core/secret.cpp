@@ -255,14 +255,15 @@ constexpr std::string_view kEscapes = "%\\&";
 
 /// A byte as the search sees it: letters of both cases are one, what begins an escape is marked.
 constexpr unsigned kEscapeMark = 0x80;
-constexpr std::array<unsigned char, 256> kFolded = [] {
+constexpr std::array<unsigned char, 256> foldedBytes() {
   std::array<unsigned char, 256> folded{};
   for (unsigned c = 0; c < folded.size(); ++c) {
     folded[c] = static_cast<unsigned char>((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) & 0x7FU);
   }
   for (const char c : kEscapes) folded[static_cast<unsigned char>(c)] |= kEscapeMark;
   return folded;
-}();
+}
+constexpr auto kFolded = foldedBytes();
 
 bool mayBeEscape(char c) {
   return (kFolded[static_cast<unsigned char>(c)] & kEscapeMark) != 0;

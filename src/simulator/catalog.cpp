@@ -367,7 +367,8 @@ ListedBatches batchList(State& state, const Call& call, const std::string& query
   // A list may lag behind: the last ones made are not in it yet.
   entries.resize(entries.size() - std::min<std::size_t>(entries.size(), state.scenario.hiddenBatches));
   std::vector<std::pair<const Batch*, std::string>> batches;
-  for (const CatalogEntry& entry : chosen(state, call, std::move(entries))) {
+  const auto answered = chosen(state, call, std::move(entries));
+  for (const CatalogEntry& entry : answered) {
     batches.push_back(listed.batches[placeOf.at(entry.id)]);
   }
   listed.batches = std::move(batches);

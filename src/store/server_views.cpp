@@ -108,13 +108,13 @@ bool contains(const List& list, Oid type) {
 Cell cellOf(const PGresult* result, int column) {
   if (libpq().PQgetisnull(result, 0, column) != 0) return {};
   const Oid type = libpq().PQftype(result, column);
-  std::string text = textOf(result, column);
+  const std::string text = textOf(result, column);
   if (type == kBoolean) return {.type = Cell::Type::integer, .text = text == "t" ? "1" : "0"};
   if (type == kBytea) return {.type = Cell::Type::text, .text = text.substr(std::min<std::size_t>(2, text.size()))};
-  if (contains(kIntegers, type)) return {.type = Cell::Type::integer, .text = std::move(text)};
+  if (contains(kIntegers, type)) return {.type = Cell::Type::integer, .text = text};
   // NaN and Infinity are no numbers to those who read the output.
   const bool number = contains(kReals, type) && text.find_first_not_of("0123456789+-.eE") == text.npos;
-  return {.type = number ? Cell::Type::real : Cell::Type::text, .text = std::move(text)};
+  return {.type = number ? Cell::Type::real : Cell::Type::text, .text = text};
 }
 
 }  // namespace
