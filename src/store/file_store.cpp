@@ -231,8 +231,16 @@ void dropUnlisted(Database& database, const BatchRow& batch) {
       .run();
 }
 
+/// Whether files of the batch may bear the same name, by their hashes, which the index has in order. To look for each
+/// file by itself is to read another page of the index each time, and of a million files they are not all in memory.
+bool mayShareNames(Database& database, const BatchRow& batch) {
+  Query row(database, "SELECT 1 FROM file WHERE batch = ? GROUP BY name_hash HAVING count(*) > 1 LIMIT 1");
+  return row.with(batch.id).next();
+}
+
 /// What in_folder should be of `this`: 1 if another file bears the same name, or what the file system wants (`alias`).
-std::string wantedFolder(std::string_view ofOthers) {
+std::string wantedFolder(Database& database, const BatchRow& batch, std::string_view ofOthers) {
+  if (!mayShareNames(database, batch)) return "this.alias";
   return "(CASE WHEN EXISTS ("
          "  SELECT 1"
          "  FROM file AS other"
@@ -246,7 +254,7 @@ std::string wantedFolder(std::string_view ofOthers) {
 void settlePaths(Database& database, const BatchRow& batch, std::span<const std::int64_t> moved) {
   std::vector<std::pair<std::int64_t, std::int64_t>> changed;
   {
-    const std::string wanted = wantedFolder("");
+    const std::string wanted = wantedFolder(database, batch, "");
     Query rows(database, "SELECT id, " + wanted + kOfBatch + "AND in_folder <> " + wanted);
     rows.with(batch.id);
     while (rows.next()) changed.emplace_back(rows.integer(0), rows.integer(1));
@@ -473,7 +481,8 @@ std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, cons
   return reading(database_, [&] {
     const BatchRow row = batchRow(database_, job, batch);
     // Of the files that dropUnlisted leaves.
-    const std::string wanted = wantedFolder(" AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified'))");
+    const std::string wanted =
+        wantedFolder(database_, row, " AND (other.listing = ?2 OR other.state IN ('downloaded', 'verified'))");
     Query rows(database_, "SELECT id, dataset_file_id, name, in_folder, " + wanted + kOfBatch +
                               "AND claimed > 0 AND (listing = ?2 OR state IN ('downloaded', 'verified'))"
                               " AND in_folder <> " +
@@ -491,8 +500,9 @@ std::vector<JobStore::Displaced> JobStore::displacedFiles(model::JobId job, cons
 
 bool JobStore::needsFolders(model::JobId job, const model::BatchId& batch) {
   return reading(database_, [&] {
-    Query row(database_, "SELECT 1" + kOfBatch + "AND " + wantedFolder("") + " > 0 LIMIT 1");
-    return row.with(batchRow(database_, job, batch).id).next();
+    const BatchRow row = batchRow(database_, job, batch);
+    Query found(database_, "SELECT 1" + kOfBatch + "AND " + wantedFolder(database_, row, "") + " > 0 LIMIT 1");
+    return found.with(row.id).next();
   });
 }
 

@@ -153,6 +153,27 @@ TEST_F(FileStoreTest, anUnfinishedListingIsBegunAnew) {
   EXPECT_THAT(pathsOf(job), ElementsAre("x", "y"));
 }
 
+TEST_F(FileStoreTest, aBatchWithoutEqualNamesIsSettledWithoutALookForEachName) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: the pages that a server reads are not counted";
+  const JobId job = jobWithBatches({"b1"}).id;
+  const model::BatchId batch("b1");
+  store().beginListing(job, batch);
+  std::vector<model::RemoteFile> files;
+  for (int n = 0; n < 3000; ++n) files.push_back(remoteFile("b1", "d", "part-" + std::to_string(n)));
+  store().addFiles(job, files);
+  const auto pagesUsed = [&] {
+    int now = 0;
+    int most = 0;
+    sqlite3_db_status(database().connection().getHandle(), SQLITE_DBSTATUS_CACHE_HIT, &now, &most, 1);
+    return now;
+  };
+  pagesUsed();
+  EXPECT_FALSE(store().needsFolders(job, batch));
+  EXPECT_THAT(store().displacedFiles(job, batch), IsEmpty());
+  store().finishListing(job, batch);
+  EXPECT_LT(pagesUsed(), 2000);
+}
+
 TEST_F(FileStoreTest, listingsOfManyBatchesBeginAtOnceOrNotAtAll) {
   const JobId job = jobWithBatches({"b1", "b2", "b3"}).id;
   int transactions = 0;
