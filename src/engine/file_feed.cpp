@@ -74,7 +74,7 @@ void FileFeed::end() {
 }
 
 void FileFeed::begin(std::function<void()> wake) {
-  if (portion_ != nullptr) portion_->begin(std::move(wake));
+  if (portion_ != nullptr) return portion_->begin(std::move(wake));
   if (!lists_) return;
   wake_ = std::move(wake);
   std::vector<model::BatchId> batches;

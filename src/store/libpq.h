@@ -36,7 +36,7 @@ class Libpq {
   void* library_;
 
  public:
-#define FUNCTION(name) decltype(&::name) name = find(#name)
+#define FUNCTION(name) decltype(&::name) name = find(#name)  // NOLINT(bugprone-macro-parentheses): a name
   FUNCTION(PQclear);
   FUNCTION(PQcmdStatus);
   FUNCTION(PQcmdTuples);
