@@ -45,10 +45,11 @@ class SharedRun {
   Outcome toTheEnd() {
     tools_.share->enter(id_);
     for (;;) {
+      // First: what a head that is gone by now wrote down is seen then.
+      const bool hasHead = this->hasHead();
       Job job = tools_.store.load(id_);
       const model::Step* step = currentStepOf(job);
       if (step == nullptr) return {std::move(job), std::nullopt};
-      const bool hasHead = tools_.jobLocks.holder(model::numberOf(id_)).has_value();
       if (!hasHead && hasEnded(job, *step)) return failed(std::move(job));
       if (!hasHead) {
         if (std::optional<Outcome> outcome = beHead()) return *std::move(outcome);
@@ -76,6 +77,8 @@ class SharedRun {
            step.name != StepName::downloadFiles;
   }
 
+  bool hasHead() const { return tools_.jobLocks.holder(model::numberOf(id_)).has_value(); }
+
   static Outcome failed(Job job) {
     Error error = errorOf(job);
     return {std::move(job), std::move(error)};
@@ -84,10 +87,11 @@ class SharedRun {
   /// All are told to stop, and the head says how the job ends.
   Outcome cancelled() {
     for (;;) {
+      const bool hasHead = this->hasHead();
       Job job = tools_.store.load(id_);
       if (job.cancelled) return failed(std::move(job));
       if (currentStepOf(job) == nullptr) return {std::move(job), std::nullopt};  // it was too late
-      if (!tools_.jobLocks.holder(model::numberOf(id_))) {
+      if (!hasHead) {
         if (std::optional<Outcome> outcome = beHead()) return *std::move(outcome);
       }
       tools_.clock.sleep(kSoon, {});
@@ -99,7 +103,7 @@ class SharedRun {
     try {
       return runAsHead_();
     } catch (const Error& error) {
-      if (error.category() != Category::busy || !tools_.jobLocks.holder(model::numberOf(id_))) throw;
+      if (error.category() != Category::busy || !hasHead()) throw;
       return std::nullopt;
     }
   }
