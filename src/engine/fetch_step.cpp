@@ -279,7 +279,7 @@ store::ShareStore::Left fetchWithOthers(StepContext& context, model::StepName st
   const model::Job job = context.tools.store.load(context.job.id);
   std::optional<ShownProgress> shown;
   for (;;) {
-    const store::ShareStore::Left left = context.tools.share->left(job.id);
+    store::ShareStore::Left left = context.tools.share->left(job.id);
     if (left.free > 0) {
       if (!shown) shown.emplace(context);
       if (fetchPortion(context, step, job, shown->progress)) continue;

@@ -266,6 +266,7 @@ Response keptOf(State& state, const Call& call, const Batch& batch) {
   }
   if (entries.empty() && !asked.empty()) return problem(404, "EXEG-0105", "Not Found", "no such file in the directory");
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const auto& entry : entries) names.push_back(entry.first);
   Listing listing{.path = call.rawPath, .folder = asked, .total = names.size()};
   listing.entry = [&, above](std::uint64_t index) {

@@ -322,7 +322,10 @@ TEST_F(VerifyTest, NamesMissingChangedAndForeignFiles) {
 }
 
 TEST_F(VerifyTest, RowsThatWereCountedOfTheSameBytesAreNotCountedAgain) {
-  for (ExpectedFile& file : batch_.files) file.records = 5;
+  for (ExpectedFile& file : batch_.files) {
+    file.records = 5;
+    file.id = 1;
+  }
   batch_.records = 15;
   const auto openReader = []() -> std::unique_ptr<reader::ParquetReader> {
     ADD_FAILURE() << "there is nothing to count";
@@ -334,6 +337,18 @@ TEST_F(VerifyTest, RowsThatWereCountedOfTheSameBytesAreNotCountedAgain) {
   EXPECT_EQ(check.report().records, 15U);
   batch_.records = 16;
   EXPECT_THAT(problems(), ElementsAre("changed .")) << "the batch as a whole was promised with another number";
+}
+
+TEST_F(VerifyTest, WhatAManifestSaysOfRowsIsCounted) {
+  for (ExpectedFile& file : batch_.files) file.records = 5;
+  int opened = 0;
+  const auto openReader = [&]() -> std::unique_ptr<reader::ParquetReader> {
+    ++opened;
+    throw core::Error(core::Category::config, "no reader");
+  };
+  VerifyCheck check(openReader, [](std::uint64_t) {}, {});
+  EXPECT_THROW(check.check(batch_), core::Error);
+  EXPECT_EQ(opened, 1);
 }
 
 TEST_F(VerifyTest, ALinkIsNoFile) {

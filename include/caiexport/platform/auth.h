@@ -79,11 +79,6 @@ class ImsTokenSource final : public TokenSource {
 
 // --- Tokens kept between runs, one small file for each set of credentials.
 
-class Log;
-}  // namespace caiexport::platform
-
-namespace caiexport::platform {
-
 struct CachedToken {
   core::Secret token;
   core::TimePoint expiresAt;
