@@ -42,7 +42,8 @@ std::string pathOf(const std::string& program) {
   while (!rest.empty()) {
     const std::string folder(rest.substr(0, rest.find(':')));
     rest.remove_prefix(std::min(folder.size() + 1, rest.size()));
-    std::string file = folder + "/" + program;
+    std::string file = folder;
+    file.append("/").append(program);
     if (!folder.empty() && ::access(file.c_str(), X_OK) == 0) return file;
   }
   throw Error(Category::config, "there is no program '" + program + "' in PATH",
@@ -99,7 +100,7 @@ std::vector<std::string> environmentOf(const Child& child) {
     if (std::ranges::none_of(child.environment, isOurs)) all.emplace_back(text);
   }
   for (const auto& [name, value] : child.environment) {
-    if (!value.empty()) all.push_back(name + "=" + value);
+    if (!value.empty()) all.emplace_back(name).append("=").append(value);
   }
   return all;
 }

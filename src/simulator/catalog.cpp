@@ -194,6 +194,7 @@ std::vector<CatalogEntry> ordered(std::vector<CatalogEntry> entries, const std::
     return false;
   });
   std::vector<CatalogEntry> sorted;
+  sorted.reserve(places.size());
   for (const auto& [values, at] : places) sorted.push_back(std::move(entries[at]));
   return sorted;
 }
@@ -330,7 +331,9 @@ std::optional<std::string> statusAtLookUp(Batch& batch) {
 std::string queryOf(const Call& call) {
   std::string query = call.sandbox;
   for (const auto& [name, value] : call.query.pairs()) {
-    if (name != "start" && name != "limit" && name != "properties") query.append("\n").append(name + "=" + value);
+    if (name != "start" && name != "limit" && name != "properties") {
+      query.append("\n").append(name).append("=").append(value);
+    }
   }
   return query;
 }
@@ -368,9 +371,8 @@ ListedBatches batchList(State& state, const Call& call, const std::string& query
   entries.resize(entries.size() - std::min<std::size_t>(entries.size(), state.scenario.hiddenBatches));
   std::vector<std::pair<const Batch*, std::string>> batches;
   const auto answered = chosen(state, call, std::move(entries));
-  for (const CatalogEntry& entry : answered) {
-    batches.push_back(listed.batches[placeOf.at(entry.id)]);
-  }
+  batches.reserve(answered.size());
+  for (const CatalogEntry& entry : answered) batches.push_back(listed.batches[placeOf.at(entry.id)]);
   listed.batches = std::move(batches);
   return listed;
 }
@@ -384,10 +386,10 @@ Response listBatches(State& state, const Call& call) {
   // A list of 100,000 batches has a thousand pages.
   if (!state.listed || state.listed->query != query) state.listed = batchList(state, call, query);
   const ListedBatches& listed = *state.listed;
-  const Response response = jsonAnswer(200, page(call, limit, listed.batches.size(), [&](std::uint64_t at) {
-                                         const auto& [batch, status] = listed.batches[at];
-                                         return std::pair(batch->id, shownBatch(state, *batch, status));
-                                       }));
+  Response response = jsonAnswer(200, page(call, limit, listed.batches.size(), [&](std::uint64_t at) {
+                                   const auto& [batch, status] = listed.batches[at];
+                                   return std::pair(batch->id, shownBatch(state, *batch, status));
+                                 }));
   if (!listed.lasts) state.listed.reset();
   return response;
 }

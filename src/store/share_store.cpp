@@ -308,8 +308,8 @@ ShareStore::Portion ShareStore::portion(model::JobId job, unsigned workers) {
                   kFreePieces + ")");
     row.with(numberOf(job), after_).next();
     const std::size_t pieces = static_cast<std::size_t>(row.integer(1));
-    return {.files = std::clamp<std::size_t>(static_cast<std::size_t>(row.integer(0)) / (2 * std::max(1U, workers)), 1,
-                                             kMostAtOnce),
+    return {.files = std::clamp<std::size_t>(
+                static_cast<std::size_t>(row.integer(0)) / (std::size_t{2} * std::max(1U, workers)), 1, kMostAtOnce),
             // One to go on with at once; at the end that is for those who have none.
             .pieces = pieces == 0        ? std::size_t{0}
                       : pieces > workers ? std::size_t{2}
