@@ -343,8 +343,8 @@ void Delivery::withdraw(const store::SyncPlace& place, const store::Delivery& de
       continue;
     }
     throw Error(Category::unavailable,
-                "'" + core::printable(folder + "/" + name, 300) + "' is still at " + core::printable(target_, 200) +
-                    " after it was deleted",
+                "'" + core::printable(std::string(folder).append("/").append(name), 300) + "' is still at " +
+                    core::printable(target_, 200) + " after it was deleted",
                 {.hint = "the next sync tries again"});
   }
   if (foreign > 0) {

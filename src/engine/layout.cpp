@@ -75,6 +75,7 @@ fs::path datasetFolder(const fs::path& output, Layout layout, const model::Datas
 
 std::vector<fs::path> datasetFolders(const fs::path& output, const model::DatasetId& dataset) {
   std::vector<fs::path> folders;
+  folders.reserve(kLayouts.size());
   for (const Layout layout : kLayouts) folders.push_back(datasetFolder(output, layout, dataset));
   std::erase_if(folders, [](const fs::path& folder) { return !isThere(folder); });
   return folders;
@@ -119,6 +120,7 @@ fs::path folderOf(const model::Job& job) {
 std::vector<fs::path> batchFolders(const fs::path& output, const model::DatasetId& dataset,
                                    const model::BatchId& batch) {
   std::vector<fs::path> folders;
+  folders.reserve(kLayouts.size());
   for (const Layout layout : kLayouts) folders.push_back(placeIn(layout, output, dataset, batch));
   std::erase_if(folders, [](const fs::path& folder) { return !isThere(folder); });
   return folders;
@@ -126,6 +128,7 @@ std::vector<fs::path> batchFolders(const fs::path& output, const model::DatasetI
 
 std::vector<fs::path> namesOf(const model::BatchId& batch) {
   std::vector<fs::path> names;
+  names.reserve(kLayouts.size());
   for (const Layout layout : kLayouts) names.emplace_back(nameIn(layout, kBatchKey, batch.value()));
   return names;
 }
@@ -159,7 +162,7 @@ bool isAside(const fs::path& batchFolder) {
 }
 
 fs::path datasetFolderAbove(const fs::path& batchFolder) {
-  const fs::path above = batchFolder.parent_path();
+  fs::path above = batchFolder.parent_path();
   if (above.filename() == kReplacedName) return above.parent_path();
   if (above.parent_path().filename() == kReplacedName) return above.parent_path().parent_path() / above.filename();
   return above;

@@ -77,9 +77,10 @@ void makeViews(Postgres& server) {
 }
 
 std::vector<std::string> columnNames(const PGresult* result) {
+  const int columns = libpq().PQnfields(result);
   std::vector<std::string> names;
-  for (int column = 0; column < libpq().PQnfields(result); ++column)
-    names.emplace_back(libpq().PQfname(result, column));
+  names.reserve(static_cast<std::size_t>(columns));
+  for (int column = 0; column < columns; ++column) names.emplace_back(libpq().PQfname(result, column));
   return names;
 }
 
@@ -87,7 +88,7 @@ std::vector<std::string> columnNames(const PGresult* result) {
 std::vector<std::string> checkedColumns(Postgres& server, const std::string& sql) {
   const PostgresResult described = server.describe(sql);
   if (libpq().PQnparams(described.get()) != 0) refuseSql("it has parameters, which have no value here");
-  const std::vector<std::string> names = columnNames(described.get());
+  std::vector<std::string> names = columnNames(described.get());
   // Names of its own: those of the statement may be equal.
   std::string list;
   for (std::size_t n = 1; n <= names.size(); ++n) list += (n == 1 ? " (c" : ", c") + std::to_string(n);

@@ -174,6 +174,7 @@ std::vector<InputFinder::Known> InputFinder::knownIn(const fs::path& folder) {
 
 std::vector<model::BatchId> InputFinder::replacedIn(const std::vector<Known>& known) {
   std::vector<model::Batch> all;
+  all.reserve(known.size());
   for (const Known& each : known) all.push_back(each.batch);
   return model::replacedAmong(all);
 }
@@ -193,6 +194,7 @@ std::vector<engine::Manifest> InputFinder::olderThan(const fs::path& dataset, co
   std::ranges::sort(found,
                     [](const Known& one, const Known& other) { return other.batch.created < one.batch.created; });
   std::vector<engine::Manifest> manifests;
+  manifests.reserve(found.size());
   for (Known& each : found) manifests.push_back(std::move(each.manifest));
   return manifests;
 }
