@@ -54,6 +54,7 @@ LIBRARIES = [
     ("SQLite", r"(SQLiteCpp/|sqlite3)", ["src/store/", "include/caiexport/store/"]),
     ("libpq", r"libpq", ["src/store/"]),
     ("OpenSSL", r"openssl/", ["src/core/encoding", "src/net/", "src/cli/", "src/simulator/"]),
+    ("nghttp2", r"nghttp2/", ["src/net/"]),
     ("GoogleTest", r"(gtest|gmock)/", []),
 ]
 
