@@ -2,7 +2,6 @@
 /// A server that does exactly what a test tells it to, byte by byte. Shares nothing with the code under test.
 
 #include <arpa/inet.h>
-#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -11,13 +10,14 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -41,6 +41,11 @@ class Event {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return happened_; });
   }
+  /// False if the stop comes first.
+  bool wait(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait(lock, stop, [&] { return happened_; });
+  }
   bool happened() {
     const std::lock_guard lock(mutex_);
     return happened_;
@@ -48,7 +53,7 @@ class Event {
 
  private:
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   bool happened_ = false;
 };
 
@@ -66,6 +71,8 @@ class Peer {
   /// Which connection of the server this is, from 1.
   int number() const { return number_; }
   int descriptor() const { return descriptor_; }
+  /// Null before startTls().
+  SSL* tls() const { return ssl_; }
 
   bool startTls(SSL_CTX* context) {
     ssl_ = SSL_new(context);
