@@ -1,6 +1,10 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include "caiexport/core/memory.h"
@@ -35,6 +39,13 @@ class RowsTest : public ReaderTest {
   }
   std::string jsonOf(const std::string& select, const ReadQuery& query = {}) {
     return jsonl(*open({parquet("f.parquet", select)}), query);
+  }
+  static std::vector<std::string> sortedLines(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    std::ranges::sort(lines);
+    return lines;
   }
   Error refused(const ReadQuery& query) {
     auto profiles = open({parquet("f.parquet", kProfiles)});
@@ -134,6 +145,61 @@ TEST_F(RowsTest, TypesThatOnlyDuckDbCanPrint) {
             "{\"i\":\"2 days\",\"l\":[\"1 day\"],\"b\":\"101\"}\n");
   EXPECT_EQ(csv(*profiles, {.sql = "SELECT INTERVAL 2 DAY AS i, 1 AS n ORDER BY n -- a comment"}),
             "i,n\r\n2 days,1\r\n");
+}
+
+TEST_F(RowsTest, DoublesAreTheShortestTextThatMeansThem) {
+  const std::string text = csvOf(
+      "SELECT CAST(s AS DOUBLE) * CASE WHEN i % 3 = 0 THEN -1 ELSE 1 END AS d FROM (SELECT i, unnest([i, i / 10, i / "
+      "100, i / 1e3, i / 1e4, i / 1e5, i / 1e6, i / 1e7, i / 1e9, i * 10, i * 1000, i * 100000 + 0.5, i * 123457 + 0.1,"
+      " i * 1e9 + 0.000001, i * 987654321, i * 1e15, sqrt(i), 1 / (i + 1), 0.1 + i * 0.2, 1e9 - i / 1e6, 1e300 * i, "
+      "1e-300 * i, (hash(i) % 1000000)::DOUBLE / 1e6]) AS s FROM range(1500) r(i))");
+  std::size_t lines = 0;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    if (line == "d\r") continue;
+    const std::string_view number = std::string_view(line).substr(0, line.size() - 1);
+    double value = 0;
+    ASSERT_EQ(std::from_chars(number.data(), number.data() + number.size(), value).ec, std::errc{}) << number;
+    std::array<char, 32> buffer{};
+    std::string shortest(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr);
+    if (shortest.find_first_not_of("-0123456789") == std::string::npos) shortest += ".0";
+    ASSERT_EQ(number, shortest);
+    ++lines;
+  }
+  EXPECT_EQ(lines, 23U * 1500);
+}
+
+TEST_F(RowsTest, EachLetterIsEscapedWhereverItStands) {
+  // Texts are looked at eight letters at a time.
+  const std::string letters =
+      R"(['"', '\', chr(10), chr(13), chr(9), chr(1), chr(31), ' ', '!', '#', '[', ']', 'é', '€'])";
+  const std::string select =
+      "SELECT [repeat('a', b::INTEGER) || l || repeat('z', e::INTEGER)] AS t FROM (SELECT unnest(" + letters +
+      ") AS l), range(19) x(b), range(19) y(e)";
+  const auto profiles = open({parquet("f.parquet", select)});
+  std::string json;
+  std::string quoted = "t\r\n";
+  const std::vector<std::string> escaped{R"(\")", R"(\\)", R"(\n)", R"(\r)", R"(\t)", R"(\u0001)", R"(\u001f)",
+                                         " ",     "!",     "#",     "[",     "]",     "é",         "€"};
+  for (const std::string& letter : escaped) {
+    for (std::size_t before = 0; before < 19; ++before) {
+      for (std::size_t after = 0; after < 19; ++after) {
+        const std::string text = std::string(before, 'a') + letter + std::string(after, 'z');
+        json += "{\"t\":[\"" + text + "\"]}\n";
+        quoted += "\"[\"\"" +
+                  (letter == R"(\")" ? std::string(before, 'a') + R"(\"")" + std::string(after, 'z') : text) +
+                  "\"\"]\"\r\n";
+      }
+    }
+  }
+  EXPECT_EQ(sortedLines(jsonl(*profiles)), sortedLines(json));
+  EXPECT_EQ(sortedLines(csv(*profiles)), sortedLines(quoted));
+}
+
+TEST_F(RowsTest, JsonInCsvIsQuotedOnlyWhereItMustBe) {
+  EXPECT_EQ(
+      csvOf("SELECT []::INTEGER[] AS a, [1] AS b, [1, 2] AS c, [true] AS d, MAP {} AS e, ['x'] AS f, [NULL] AS g"),
+      "a,b,c,d,e,f,g\r\n[],[1],\"[1,2]\",[true],{},\"[\"\"x\"\"]\",[null]\r\n");
 }
 
 TEST_F(RowsTest, JsonHasNoNanAndEscapesControls) {
@@ -363,6 +429,36 @@ TEST_F(RowsTest, OrderIsThatOfFilesAndRows) {
     ++expected;
   }
   EXPECT_EQ(expected, 250'000U);
+}
+
+std::size_t threadsOfThisProcess() {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator()));
+}
+
+class ThreadCounter final : public reader::Output {
+ public:
+  bool write(std::span<const std::byte>) override {
+    most = std::max(most, threadsOfThisProcess());
+    ++writes;
+    return true;
+  }
+  std::size_t most = 0;
+  std::size_t writes = 0;
+};
+
+TEST_F(RowsTest, RowsInTheirOrderAreReadByOneThreadAndWrittenByAll) {
+  if (!fs::exists("/proc/self/task")) GTEST_SKIP() << "NOT CHECKED: the system does not list threads";
+  settings_.threads = 3;
+  auto profiles = open({parquet("f", "SELECT i AS i FROM range(100000) r(i)")});
+  const std::size_t before = threadsOfThisProcess();
+  ThreadCounter plain;
+  profiles->rows({}, reader::RowFormat::jsonl, plain, {});
+  EXPECT_EQ(plain.most, before - 2 + 3) << "two of DuckDB's end, three of ours begin";
+  EXPECT_LE(plain.writes, 100'000U / 2'048 + 2) << "one write for each of DuckDB's chunks";
+  EXPECT_EQ(threadsOfThisProcess(), before) << "what else is asked for has all threads again";
+  ThreadCounter chosen;
+  profiles->rows({.where = "i % 1000 = 0"}, reader::RowFormat::jsonl, chosen, {});
+  EXPECT_EQ(chosen.most, before + 3) << "a condition may leave few rows, for which all threads look";
 }
 
 TEST_F(RowsTest, ClosedPipeEndsQuietly) {

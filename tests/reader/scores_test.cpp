@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "caiexport/core/memory.h"
 #include "parquet_bytes.h"
@@ -12,6 +14,7 @@ namespace {
 using core::Category;
 using core::Error;
 using reader::ScoreSummary;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -19,6 +22,15 @@ class ScoresTest : public ReaderTest {
  protected:
   ScoreSummary scores(const std::string& select, const std::string& field = "") {
     return open({parquet("f.parquet", select)})->scores(field, {});
+  }
+  /// The only column, as text.
+  std::vector<std::string> lines(const std::string& select) {
+    const fs::path path = folder_.path() / "lines.csv";
+    writer_.run("COPY (" + select + ") TO " + Writer::quoted(path.string()) + " (FORMAT csv, HEADER false)");
+    std::ifstream stream(path);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
   }
   double wanted(const std::string& sql) { return std::stod(writer_.value(sql)); }
 };
@@ -199,6 +211,81 @@ TEST_F(ScoresTest, FieldMissingInSomeFiles) {
 
 TEST_F(ScoresTest, NamesLikeSqlAreNames) {
   EXPECT_EQ(*scores("SELECT {'x'' \"y': {'score': 3.0}} AS \"a\"\" b'\"").mean, 3);
+}
+
+/// As quantile_cont.
+double quantileOf(const std::vector<double>& sorted, double share) {
+  const double position = static_cast<double>(sorted.size() - 1) * share;
+  const auto below = static_cast<std::size_t>(position);
+  const double above = sorted[std::min(below + 1, sorted.size() - 1)];
+  return sorted[below] + (above - sorted[below]) * (position - static_cast<double>(below));
+}
+
+TEST_F(ScoresTest, QuantilesAreExactWhateverTheValuesAndTheThreads) {
+  const std::vector<std::string> shapes{"(hash(i) % 1000000)::DOUBLE / 1e4",
+                                        "7.5",
+                                        "(hash(i) % 3)::DOUBLE - 1",
+                                        "-(hash(i) % 100000)::DOUBLE / 7",
+                                        "pow(10, (hash(i) % 600)::DOUBLE - 300)",
+                                        "i::DOUBLE",
+                                        "CASE WHEN i % 20 = 0 THEN 1e300 ELSE -i / 3 END",
+                                        "(i % 101)::DOUBLE"};
+  for (const unsigned threads : {1U, 3U}) {
+    for (const std::uint64_t rows : {1U, 2U, 3U, 21U, 250'001U}) {
+      for (const std::string& shape : shapes) {
+        settings_.threads = threads;
+        reader_.reset();
+        const std::string values = "SELECT " + shape + " AS score FROM range(" + std::to_string(rows) + ") r(i)";
+        const ScoreSummary summary = scores(values);
+        std::vector<double> sorted;
+        for (const std::string& line : lines(values)) sorted.push_back(std::stod(line));
+        std::ranges::sort(sorted);
+        const std::string what = shape + ", " + std::to_string(rows) + " rows, " + std::to_string(threads) + " threads";
+        EXPECT_EQ(summary.scored, rows) << what;
+        EXPECT_EQ(*summary.min, sorted.front()) << what;
+        EXPECT_EQ(*summary.max, sorted.back()) << what;
+        EXPECT_EQ(*summary.p05, quantileOf(sorted, 0.05)) << what;
+        EXPECT_EQ(*summary.p25, quantileOf(sorted, 0.25)) << what;
+        EXPECT_EQ(*summary.p50, quantileOf(sorted, 0.50)) << what;
+        EXPECT_EQ(*summary.p75, quantileOf(sorted, 0.75)) << what;
+        EXPECT_EQ(*summary.p95, quantileOf(sorted, 0.95)) << what;
+        EXPECT_EQ(summary.low + summary.medium + summary.high, rows) << what;
+        const auto belowMedium = std::ranges::lower_bound(sorted, 25.0) - sorted.begin();
+        EXPECT_EQ(summary.low, static_cast<std::uint64_t>(belowMedium)) << what;
+      }
+    }
+  }
+}
+
+TEST_F(ScoresTest, TheDeviationDoesNotDependOnTheThreads) {
+  const fs::path path = parquet("f", "SELECT (hash(i) % 1000003)::DOUBLE / 7 AS score FROM range(400000) r(i)");
+  std::vector<double> deviations;
+  for (const unsigned threads : {1U, 2U, 3U, 4U}) {
+    settings_.threads = threads;
+    reader_.reset();
+    deviations.push_back(*open({path})->scores("", {}).stddev);
+  }
+  EXPECT_THAT(deviations, Each(deviations.front()));
+}
+
+std::uint64_t bytesRead() {
+  std::ifstream stream("/proc/self/io");
+  std::string name;
+  std::uint64_t bytes = 0;
+  stream >> name >> bytes;
+  return bytes;
+}
+
+TEST_F(ScoresTest, OnlyTheColumnsThatMatterAreRead) {
+  if (!fs::exists("/proc/self/io")) GTEST_SKIP() << "NOT CHECKED: the system does not count bytes read";
+  const std::uint64_t scored = fs::file_size(parquet("s", "SELECT i::DOUBLE AS score FROM range(100000) r(i)"));
+  const fs::path path =
+      parquet("f", "SELECT i::DOUBLE AS score, md5(i::VARCHAR) || md5((i + 1)::VARCHAR) AS t FROM range(100000) r(i)");
+  ASSERT_GT(fs::file_size(path), 4 * scored);
+  const auto profiles = open({path});
+  const std::uint64_t before = bytesRead();
+  profiles->scores("", {});
+  EXPECT_LT(bytesRead() - before, scored + scored / 2) << "once, and no other column";
 }
 
 TEST_F(ScoresTest, StopInterrupts) {

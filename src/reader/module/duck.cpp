@@ -124,6 +124,8 @@ struct Config {
   duckdb_config handle = nullptr;
 };
 
+const Blame kPreparing{.what = "cannot prepare DuckDB"};
+
 }  // namespace
 
 std::string sqlText(std::string_view text) {
@@ -193,8 +195,8 @@ LogicalType Statement::columnType(std::size_t index) const {
 }
 
 Duck::Duck(const ReaderSettings& settings, const Access& access) {
-  // Nothing is fetched, loaded or read but what is named; a statement can't change that, since the last setting locks
-  // them all.
+  // Nothing is fetched, loaded or read but what is named; a user's statement can't change that: it can be a SELECT
+  // only, and the settings are locked before.
   Config config;
   config.set("autoinstall_known_extensions", "false");
   config.set("autoload_known_extensions", "false");
@@ -211,14 +213,13 @@ Duck::Duck(const ReaderSettings& settings, const Access& access) {
     throw Error(Category::internal, "cannot connect to DuckDB");
   }
   try {
-    const Blame blame{.what = "cannot prepare DuckDB"};
     run("SET allowed_paths = [" + core::joined(access.paths, ", ", [](const auto& path) { return sqlText(path); }) +
             "]",
-        blame);
-    run("SET TimeZone = 'UTC'", blame);
-    run(access.filesChange ? "SET enable_external_file_cache = false" : "SET parquet_metadata_cache = true", blame);
-    run("SET enable_external_access = false", blame);
-    run("SET lock_configuration = true", blame);
+        kPreparing);
+    run("SET TimeZone = 'UTC'", kPreparing);
+    run(access.filesChange ? "SET enable_external_file_cache = false" : "SET parquet_metadata_cache = true",
+        kPreparing);
+    run("SET enable_external_access = false", kPreparing);
   } catch (...) {
     duckdb_disconnect(&connection_);
     duckdb_close(&database_);
@@ -229,6 +230,25 @@ Duck::Duck(const ReaderSettings& settings, const Access& access) {
 Duck::~Duck() {
   duckdb_disconnect(&connection_);
   duckdb_close(&database_);
+}
+
+void Duck::lockSettings() {
+  if (!locked_) run("SET lock_configuration = true", kPreparing);
+  locked_ = true;
+}
+
+OneThread::OneThread(Duck& duck, unsigned threads) : duck_(duck), threads_(threads) {
+  if (threads_ == 1 || duck_.areSettingsLocked()) threads_ = 0;
+  if (threads_ != 0) duck_.run("SET threads = 1", kPreparing);
+}
+
+OneThread::~OneThread() {
+  if (threads_ == 0) return;
+  try {
+    duck_.run("SET threads = " + std::to_string(threads_), kPreparing);
+  } catch (const Error&) {
+    // What comes later takes longer.
+  }
 }
 
 Statement Duck::prepareSelect(const std::string& sql, const Blame& blame) {

@@ -68,8 +68,7 @@ class Statement {
   Owned<duckdb_prepared_statement, duckdb_destroy_prepare> handle_;
 };
 
-/// An in-memory database with one connection that can read the files it is given and nothing else, and whose
-/// settings are locked.
+/// An in-memory database with one connection that can read the files it is given and nothing else.
 class Duck {
  public:
   struct Access {
@@ -81,6 +80,10 @@ class Duck {
   ~Duck();
   Duck(const Duck&) = delete;
   Duck& operator=(const Duck&) = delete;
+
+  /// No setting can be changed from here on. Before any SQL of the user's is prepared.
+  void lockSettings();
+  bool areSettingsLocked() const { return locked_; }
 
   /// Prepares exactly one SELECT without parameters: anything else is Error(usage).
   Statement prepareSelect(const std::string& sql, const Blame& blame);
@@ -104,6 +107,22 @@ class Duck {
  private:
   duckdb_database database_ = nullptr;
   duckdb_connection connection_ = nullptr;
+  bool locked_ = false;
+};
+
+/// While it lives, DuckDB has one thread, unless its settings are locked. For rows that go out as they lie in the
+/// files: since their order is kept, the other threads of DuckDB read ahead a little and wait, while the one that
+/// fetches the rows asks in a loop whether there are any.
+class OneThread {
+ public:
+  OneThread(Duck& duck, unsigned threads);
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  Duck& duck_;
+  unsigned threads_;
 };
 
 /// A result that is made while it is read. Not for use by two threads, but its chunks may be.

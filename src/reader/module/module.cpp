@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "caiexport/core/error.h"
@@ -25,7 +26,7 @@ using core::Error;
 constexpr std::uint64_t kTableRows = 20;
 
 Blame readingBlame(const ReadQuery& query) {
-  return {.what = "cannot read the profiles", .usersSql = !query.sql.empty() || !query.where.empty()};
+  return {.what = "cannot read the profiles", .usersSql = holdsUsersSql(query)};
 }
 
 /// Each thread gathers rows in memory before they are written, more of them than DuckDB counts.
@@ -89,6 +90,8 @@ class DuckProfiles final : public Profiles {
 
   std::uint64_t rowCount() override { return set_.rowCount(); }
   std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override {
+    std::optional<OneThread> oneThread;
+    if (!holdsUsersSql(query)) oneThread.emplace(set_.duck(), settings_.threads);
     const InterruptOnStop interrupt(stop, set_.duck());
     const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
     return writeLines(set_.duck(), source, readingBlame(query), format, output, settings_.threads, query.limit, stop);

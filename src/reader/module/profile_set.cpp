@@ -416,6 +416,7 @@ Statement ProfileSet::prepareChecked(const ReadQuery& query, Shape shape) {
     throw Error(Category::usage, "SQL of its own goes with neither columns nor a condition",
                 {.hint = "write them into the SQL"});
   }
+  if (holdsUsersSql(query)) duck_.lockSettings();
   setUp(query);
   try {
     return duck_.prepareSelect(selectSql(query, shape), blameFor(query));

@@ -31,6 +31,11 @@ std::string pathsLike(const std::vector<Type>& columns, std::string_view wanted)
 /// The field that a path, or the end of one, means. Error(usage) if there is none, or several.
 Found findColumn(const std::vector<Type>& columns, const std::string& path);
 
+/// Whether the query holds words of the user that are SQL.
+inline bool holdsUsersSql(const ReadQuery& query) {
+  return !query.sql.empty() || !query.where.empty();
+}
+
 /// How columns that were named by dotted paths are shaped.
 enum class Shape { flat, nested };
 

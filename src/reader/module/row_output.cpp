@@ -121,7 +121,7 @@ void fetchAll(Rows& rows, std::uint64_t limit, Pipeline& pipeline, const std::st
   }
 }
 
-std::span<const std::byte> bytesOf(const std::string& text) {
+std::span<const std::byte> bytesOf(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
@@ -135,9 +135,9 @@ class RowWriter {
 
   void bind(duckdb_data_chunk chunk) { view_.bind(chunk); }
   /// What stands before the first row.
-  virtual std::string header() const { return {}; }
+  virtual void appendHeader(TextBuffer&) const {}
   /// Appends one whole line.
-  virtual void append(std::string& out, std::uint64_t row) = 0;
+  virtual void append(TextBuffer& out, std::uint64_t row) = 0;
 
  protected:
   const ChunkView& view() const { return view_; }
@@ -156,15 +156,15 @@ bool needsQuotes(std::string_view text) {
   return std::ranges::any_of(text, [](char letter) { return kNeedsQuotes[static_cast<unsigned char>(letter)]; });
 }
 
-void appendQuoted(std::string& out, std::string_view text) {
-  out += '"';
-  while (!text.empty()) {
-    const std::size_t mark = std::min(text.find('"'), text.size());
-    out += text.substr(0, mark);
-    if (mark < text.size()) out += "\"\"";
-    text.remove_prefix(std::min(mark + 1, text.size()));
+void appendQuoted(TextBuffer& out, std::string_view text) {
+  char* at = out.room(2 * text.size() + 2);
+  *at++ = '"';
+  for (const char letter : text) {
+    *at++ = letter;
+    if (letter == '"') *at++ = letter;
   }
-  out += '"';
+  *at++ = '"';
+  out.endAt(at);
 }
 
 bool isDigit(char letter) {
@@ -198,50 +198,69 @@ class CsvWriter final : public RowWriter {
                                                           : ','),
         leaves_(flatten(view().columns)) {}
 
-  std::string header() const override {
-    std::string line = excel_ ? "\uFEFF" : "";
+  void appendHeader(TextBuffer& out) const override {
+    if (excel_) out.append("\uFEFF");
     for (const Leaf& leaf : leaves_) {
-      if (&leaf != &leaves_.front()) line += separator_;
-      appendCell(line, leaf.name);
+      if (&leaf != &leaves_.front()) out.append(separator_);
+      appendCell(out, leaf.name);
     }
-    return line + "\r\n";
+    out.append("\r\n");
   }
 
-  void append(std::string& out, std::uint64_t row) override {
+  void append(TextBuffer& out, std::uint64_t row) override {
     for (const Leaf& leaf : leaves_) {
-      if (&leaf != &leaves_.front()) out += separator_;
+      if (&leaf != &leaves_.front()) out.append(separator_);
       if (!leaf.isNull(row)) {
         appendField(out, *leaf.view, row);
       } else if (leaves_.size() == 1 && !excel_) {
         // An empty line would be skipped by most readers, so a lone null is written as empty text.
-        out += "\"\"";
+        out.append("\"\"");
       }
     }
-    out += "\r\n";
+    out.append("\r\n");
   }
 
  private:
-  void appendField(std::string& out, const VectorView& view, std::uint64_t row) {
+  void appendField(TextBuffer& out, const VectorView& view, std::uint64_t row) {
     const Type& type = *view.type;
     if (type.id == DUCKDB_TYPE_VARCHAR) return appendCell(out, view.text(row));
-    if (!excel_ && type.children.empty() && type.id != DUCKDB_TYPE_ENUM) return appendText(out, view, row);
+    if (excel_) return appendExcel(out, view, row);
+    if (!type.children.empty()) return appendNested(out, view, row);
+    if (type.id != DUCKDB_TYPE_ENUM) return appendText(out, view, row);
     scratch_.clear();
-    if (!excel_ || !appendFixed(scratch_, view, row)) appendText(scratch_, view, row);
-    if (!excel_) return appendCell(out, scratch_);
-    if (type.isNumeric()) {
-      constexpr std::size_t kDigitsKept = 15;
-      if (!type.isFloat() && scratch_.size() > kDigitsKept + 1) return appendCell(out, scratch_);
-      if (separator_ == ';') std::ranges::replace(scratch_, '.', ',');
-    } else if (type.isTime() && scratch_.size() > 19 && scratch_[10] == 'T') {
-      scratch_.resize(19);
-      scratch_[10] = ' ';
-    } else if (!type.isTime() && type.id != DUCKDB_TYPE_BOOLEAN) {
-      return appendCell(out, scratch_);
-    }
-    out += scratch_;
+    appendText(scratch_, view, row);
+    appendCell(out, scratch_.view());
   }
 
-  void appendCell(std::string& out, std::string_view text) const {
+  /// JSON, which begins with a bracket or a brace, so that no spreadsheet takes it for a formula. Nearly always it
+  /// needs quotes: it is written as if it did.
+  static void appendNested(TextBuffer& out, const VectorView& view, std::uint64_t row) {
+    const std::size_t begin = out.size();
+    out.append('"');
+    appendJson<Quotes::doubled>(out, view, row);
+    if (needsQuotes(out.view().substr(begin + 1))) return out.append('"');
+    out.erase(begin, 1);
+  }
+
+  void appendExcel(TextBuffer& out, const VectorView& view, std::uint64_t row) {
+    const Type& type = *view.type;
+    scratch_.clear();
+    if (!appendFixed(scratch_, view, row)) appendText(scratch_, view, row);
+    cell_ = scratch_.view();
+    if (type.isNumeric()) {
+      constexpr std::size_t kDigitsKept = 15;
+      if (!type.isFloat() && cell_.size() > kDigitsKept + 1) return appendCell(out, cell_);
+      if (separator_ == ';') std::ranges::replace(cell_, '.', ',');
+    } else if (type.isTime() && cell_.size() > 19 && cell_[10] == 'T') {
+      cell_.resize(19);
+      cell_[10] = ' ';
+    } else if (!type.isTime() && type.id != DUCKDB_TYPE_BOOLEAN) {
+      return appendCell(out, cell_);
+    }
+    out.append(cell_);
+  }
+
+  void appendCell(TextBuffer& out, std::string_view text) const {
     // Short and without quotes, so that the formula is one and harmless.
     if (excel_ && wouldBeGuessed(text)) return appendQuoted(out, "=\"" + std::string(text) + "\"");
     const std::string marked = !exact_ && core::runsInSpreadsheets(text) ? "'" + std::string(text) : std::string();
@@ -249,7 +268,7 @@ class CsvWriter final : public RowWriter {
     if (shown.empty() || needsQuotes(shown) || (separator_ != ',' && shown.find(separator_) != shown.npos)) {
       appendQuoted(out, shown);
     } else {
-      out += shown;
+      out.append(shown);
     }
   }
 
@@ -257,22 +276,23 @@ class CsvWriter final : public RowWriter {
   bool excel_;
   char separator_;
   std::vector<Leaf> leaves_;
-  std::string scratch_;
+  TextBuffer scratch_;
+  std::string cell_;
 };
 
 class JsonLinesWriter final : public RowWriter {
  public:
   using RowWriter::RowWriter;
 
-  void append(std::string& out, std::uint64_t row) override {
-    char before = '{';
+  void append(TextBuffer& out, std::uint64_t row) override {
+    out.append('{');
+    std::size_t comma = 1;  // the first key has none
     for (const VectorView& column : view().columns) {
-      out += before;
-      out += column.key;
-      appendJson(out, column, row);
-      before = ',';
+      out.append(std::string_view(column.key).substr(comma));
+      appendJson<Quotes::plain>(out, column, row);
+      comma = 0;
     }
-    out += "}\n";
+    out.append("}\n");
   }
 };
 
@@ -293,12 +313,12 @@ class LineWork final : public ChunkWork {
     for (std::uint64_t row = 0; row < rows; ++row) writer_->append(lines_, row);
   }
 
-  bool finish() override { return output_.write(bytesOf(lines_)); }
+  bool finish() override { return output_.write(bytesOf(lines_.view())); }
 
  private:
   std::unique_ptr<RowWriter> writer_;
   Output& output_;
-  std::string lines_;
+  TextBuffer lines_;
 };
 
 constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
@@ -326,10 +346,11 @@ std::uint64_t processRows(Rows& rows, std::uint64_t limit, const std::vector<std
 
 std::uint64_t writeLines(Duck& duck, const RowSource& source, const Blame& blame, RowFormat format, Output& output,
                          unsigned threads, std::optional<std::uint64_t> limit, const std::stop_token& stop) {
-  const std::string header = makeWriter(format, source.columns)->header();
+  TextBuffer header;
+  makeWriter(format, source.columns)->appendHeader(header);
   // The first rows must be there before the header goes out: what fails at once shall leave no output.
   Rows rows(duck, source.statement, blame, stop);
-  if (!header.empty() && !output.write(bytesOf(header))) return 0;
+  if (header.size() > 0 && !output.write(bytesOf(header.view()))) return 0;
   std::vector<std::unique_ptr<ChunkWork>> workers;
   for (unsigned index = 0; index < threads; ++index) {
     workers.push_back(std::make_unique<LineWork>(format, source.columns, output));

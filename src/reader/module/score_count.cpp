@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
+#include <span>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -128,11 +132,71 @@ FactorSql factorSql(const Type& entry, const ColumnNames& names) {
   return sql;
 }
 
+/// Finite numbers in their order, as far as the highest bits of each tell it: those of one bucket are near each other.
+class Buckets {
+ public:
+  static constexpr std::size_t kCount = std::size_t{1} << 16U;
+
+  static std::size_t of(double value) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    constexpr std::uint64_t kSign = std::uint64_t{1} << 63U;
+    // The bits of numbers below zero rise as the numbers fall.
+    return ((bits & kSign) != 0 ? ~bits : bits | kSign) >> 48U;
+  }
+
+  void add(double value) { ++counts_[of(value)]; }
+  void add(const Buckets& others) {
+    for (std::size_t bucket = 0; bucket < kCount; ++bucket) counts_[bucket] += others.counts_[bucket];
+  }
+  std::uint64_t operator[](std::size_t bucket) const { return counts_[bucket]; }
+
+ private:
+  std::vector<std::uint64_t> counts_ = std::vector<std::uint64_t>(kCount);
+};
+
 /// What one worker has counted.
 struct Tally {
   std::uint64_t records = 0;
   std::int64_t firstDate = std::numeric_limits<std::int64_t>::max();
   std::int64_t lastDate = std::numeric_limits<std::int64_t>::min();
+  double least = std::numeric_limits<double>::infinity();
+  double most = -std::numeric_limits<double>::infinity();
+  long double sum = 0;
+  std::uint64_t medium = 0;
+  std::uint64_t high = 0;
+  std::uint64_t outside = 0;
+  std::array<std::uint64_t, ScoreSummary::kBins> histogram{};
+  Buckets buckets = {};
+
+  void add(double score) {
+    least = std::min(least, score);
+    most = std::max(most, score);
+    sum += score;
+    // Without branches, which would be guessed wrong for one score in three.
+    medium += static_cast<std::uint64_t>(score >= kLowEnd) & static_cast<std::uint64_t>(score < kHighBegin);
+    high += static_cast<std::uint64_t>(score >= kHighBegin);
+    buckets.add(score);
+    if (score < 0 || score > kTop) {
+      ++outside;
+      return;
+    }
+    const auto bin = static_cast<std::size_t>(score / ScoreSummary::kBinWidth);
+    ++histogram[std::min(bin, ScoreSummary::kBins - 1)];
+  }
+
+  void add(const Tally& part) {
+    records += part.records;
+    firstDate = std::min(firstDate, part.firstDate);
+    lastDate = std::max(lastDate, part.lastDate);
+    least = std::min(least, part.least);
+    most = std::max(most, part.most);
+    sum += part.sum;
+    medium += part.medium;
+    high += part.high;
+    outside += part.outside;
+    for (std::size_t bin = 0; bin < histogram.size(); ++bin) histogram[bin] += part.histogram[bin];
+    buckets.add(part.buckets);
+  }
 };
 
 /// All scores; each worker takes a stretch of its own.
@@ -179,6 +243,7 @@ class ScoreWork final : public ChunkWork {
     const double score = view_[0].at<double>(row);
     if (!std::isfinite(score)) return;
     scores_.push_back(score);
+    tally_.add(score);
     if (view_.columns.size() == 1 || view_[1].isNull(row)) return;
     const auto micros = view_[1].at<std::int64_t>(row);
     tally_.firstDate = std::min(tally_.firstDate, micros);
@@ -289,68 +354,120 @@ std::vector<std::string> valuesBeside(ProfileSet& set, const std::vector<std::st
   return {};
 }
 
-/// As quantile_cont: between the neighbours at (n - 1) * share. Puts the values partly in order, from `sorted` on:
-/// those before are none greater. Returns the quantile and the new `sorted`.
-std::pair<double, std::size_t> quantile(std::span<double> values, std::size_t sorted, double share) {
-  const double position = static_cast<double>(values.size() - 1) * share;
-  const auto below = static_cast<std::size_t>(std::floor(position));
-  const auto at = values.begin() + static_cast<std::ptrdiff_t>(below);
-  std::nth_element(values.begin() + static_cast<std::ptrdiff_t>(sorted), at, values.end());
-  if (below + 1 == values.size()) return {*at, below};
-  const double above = *std::min_element(at + 1, values.end());
-  return {*at + (above - *at) * (position - static_cast<double>(below)), below};
-}
-
-/// Rising shares: each leaves only the values above it for the next.
-void setQuantiles(std::span<double> values, ScoreSummary& summary) {
-  const std::array<std::pair<double, std::optional<double>*>, 5> wanted{
-      {{0.05, &summary.p05}, {0.25, &summary.p25}, {0.50, &summary.p50}, {0.75, &summary.p75}, {0.95, &summary.p95}}};
-  std::size_t sorted = 0;
-  for (const auto& [share, figure] : wanted) {
-    const auto [value, next] = quantile(values, sorted, share);
-    *figure = value;
-    sorted = next;
+/// Runs `work(number, stretch)` for a stretch of the values a thread.
+template <class Work>
+void inStretches(std::span<double> values, std::size_t stretches, Work work) {
+  std::vector<std::jthread> threads;
+  for (std::size_t number = 0; number < stretches; ++number) {
+    const std::size_t from = values.size() * number / stretches;
+    const std::span<double> stretch = values.subspan(from, values.size() * (number + 1) / stretches - from);
+    if (number + 1 < stretches) {
+      threads.emplace_back([work, number, stretch] { work(number, stretch); });
+    } else {
+      work(number, stretch);
+    }
   }
 }
 
-/// Two passes: the sum of squares alone would lose the digits that matter.
-void setMoments(std::span<const double> values, ScoreSummary& summary) {
-  long double sum = 0;
-  for (const double value : values) sum += value;
-  const double mean = static_cast<double>(sum / static_cast<long double>(values.size()));
+/// Where among the values in their order a share of them ends, as quantile_cont has it: between the neighbours of
+/// (n - 1) * share.
+struct Place {
+  Place(std::uint64_t count, double share) {
+    const double position = static_cast<double>(count - 1) * share;
+    below = static_cast<std::uint64_t>(std::floor(position));
+    fraction = position - static_cast<double>(below);
+  }
+  std::uint64_t below;
+  double fraction;
+};
+
+/// The values that quantiles are made of lie in a few buckets; those of the others need only be counted.
+class Quantiles {
+ public:
+  Quantiles(const Buckets& buckets, std::uint64_t count) : wanted_(Buckets::kCount), skipped_(kShares.size()) {
+    std::uint64_t before = 0;
+    std::uint64_t skipped = 0;
+    for (std::size_t bucket = 0; bucket < Buckets::kCount; ++bucket) {
+      const std::uint64_t end = before + buckets[bucket];
+      for (std::size_t index = 0; index < kShares.size(); ++index) {
+        const std::uint64_t below = Place(count, kShares[index]).below;
+        const std::uint64_t above = std::min(below + 1, count - 1);
+        const bool holds = (below >= before && below < end) || (above >= before && above < end);
+        if (holds) wanted_[bucket] = 1;
+        if (below >= before && below < end) skipped_[index] = skipped;
+      }
+      if (wanted_[bucket] == 0) skipped += buckets[bucket];
+      before = end;
+    }
+  }
+
+  bool wants(double value) const { return wanted_[Buckets::of(value)] != 0; }
+
+  /// `values`: all that are wanted. Rising shares: each leaves only the values above it for the next.
+  void set(std::span<double> values, std::uint64_t count, ScoreSummary& summary) const {
+    const std::array<std::optional<double>*, kShares.size()> figures{&summary.p05, &summary.p25, &summary.p50,
+                                                                     &summary.p75, &summary.p95};
+    auto sorted = values.begin();
+    for (std::size_t index = 0; index < kShares.size(); ++index) {
+      const Place place(count, kShares[index]);
+      const auto at = values.begin() + static_cast<std::ptrdiff_t>(place.below - skipped_[index]);
+      std::nth_element(sorted, at, values.end());
+      const double above = at + 1 == values.end() ? *at : *std::min_element(at + 1, values.end());
+      *figures[index] = *at + (above - *at) * place.fraction;
+      sorted = at;
+    }
+  }
+
+ private:
+  static constexpr std::array<double, 5> kShares{0.05, 0.25, 0.50, 0.75, 0.95};
+
+  std::vector<std::uint8_t> wanted_;    ///< By bucket.
+  std::vector<std::uint64_t> skipped_;  ///< By share: values below it that are not wanted.
+};
+
+/// Mean, deviation and quantiles. A second pass: the sum of squares alone would lose the digits that matter. The values
+/// are left in disorder.
+void setFigures(std::span<double> values, const Tally& tally, unsigned threads, ScoreSummary& summary) {
+  constexpr std::size_t kWorthAThread = 100'000;
+  const std::size_t stretches = std::clamp<std::size_t>(values.size() / kWorthAThread, 1, threads);
+  const double mean = static_cast<double>(tally.sum / static_cast<long double>(values.size()));
+  const Quantiles quantiles(tally.buckets, values.size());
+  std::vector<long double> squares(stretches);  // long, so that the result does not depend on their number
+  std::vector<std::span<double>> wanted(stretches);
+  inStretches(values, stretches, [&](std::size_t number, std::span<double> stretch) {
+    long double sum = 0;
+    // Those that are wanted move to the front: they may be all, and memory for as many more is not taken.
+    std::size_t kept = 0;
+    for (const double value : stretch) {
+      sum += (value - mean) * (value - mean);
+      stretch[kept] = value;
+      kept += quantiles.wants(value) ? 1 : 0;
+    }
+    squares[number] = sum;
+    wanted[number] = stretch.first(kept);
+  });
+  auto end = values.begin();
+  for (const std::span<double> part : wanted) end = std::copy(part.begin(), part.end(), end);
+  quantiles.set({values.begin(), end}, values.size(), summary);
   summary.mean = mean;
   if (values.size() < 2) return;
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  summary.stddev = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  const long double sum = std::accumulate(squares.begin(), squares.end(), 0.0L);
+  summary.stddev = std::sqrt(static_cast<double>(sum / static_cast<long double>(values.size() - 1)));
 }
 
-void setCounts(std::span<const double> values, ScoreSummary& summary) {
-  for (const double value : values) {
-    ++(value < kLowEnd ? summary.low : value < kHighBegin ? summary.medium : summary.high);
-    if (value < 0 || value > kTop) {
-      ++summary.outside;
-      continue;
-    }
-    const auto bin = static_cast<std::size_t>(value / ScoreSummary::kBinWidth);
-    ++summary.histogram[std::min(bin, ScoreSummary::kBins - 1)];
-  }
+void setCounts(const Tally& tally, ScoreSummary& summary) {
+  summary.min = tally.least;
+  summary.max = tally.most;
+  summary.low = summary.scored - tally.medium - tally.high;
+  summary.medium = tally.medium;
+  summary.high = tally.high;
+  summary.outside = tally.outside;
+  summary.histogram = tally.histogram;
 }
 
 std::optional<core::TimePoint> timeFromMicros(std::int64_t micros) {
   return std::chrono::time_point_cast<core::Duration>(
       std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(micros)));
-}
-
-Tally mergedTally(const std::vector<std::unique_ptr<ChunkWork>>& workers) {
-  Tally whole;
-  for (const auto& worker : workers) {
-    const Tally& part = static_cast<const ScoreWork&>(*worker).tally();
-    whole.records += part.records;
-    whole.firstDate = std::min(whole.firstDate, part.firstDate);
-    whole.lastDate = std::max(whole.lastDate, part.lastDate);
-  }
-  return whole;
 }
 
 Found findScore(const std::vector<Type>& columns, const std::string& field) {
@@ -366,6 +483,39 @@ void checkMemory(std::uint64_t rows, std::uint64_t memoryBytes) {
   if (rows <= memoryBytes / sizeof(double)) return;
   throw core::outOfMemory("the percentiles of " + std::to_string(rows) + " scores need " +
                           core::formatBytes(rows * sizeof(double)) + " of memory");
+}
+
+/// All but the factors, which are read when the memory for this is free again.
+ScoreSummary countNumbers(ProfileSet& set, const Found& score, const Companions& companions,
+                          const ReaderSettings& settings, const std::stop_token& stop) {
+  const RowSource source = set.prepareOwn(scoresSql(set, score.steps, companions));
+  const std::uint64_t rows = set.rowCount();
+  checkMemory(rows, settings.memoryBytes);
+  ScoreStore store(rows);
+  std::vector<std::unique_ptr<ChunkWork>> workers;
+  for (unsigned index = 0; index < settings.threads; ++index) {
+    workers.push_back(std::make_unique<ScoreWork>(source.columns, store));
+  }
+  {
+    const InterruptOnStop interrupt(stop, set.duck());
+    Rows stream(set.duck(), source.statement, {.what = "cannot read the scores"}, stop);
+    processRows(stream, std::numeric_limits<std::uint64_t>::max(), workers, stop);
+  }
+
+  Tally tally;
+  for (const auto& worker : workers) tally.add(static_cast<const ScoreWork&>(*worker).tally());
+  const std::span<double> values = store.all();
+  ScoreSummary summary{.field = dotted(score.steps), .records = tally.records, .scored = values.size()};
+  summary.unscored = summary.records - summary.scored;
+  if (!values.empty()) {
+    setCounts(tally, summary);
+    setFigures(values, tally, settings.threads, summary);
+  }
+  if (tally.firstDate <= tally.lastDate) {
+    summary.scoreDateFrom = timeFromMicros(tally.firstDate);
+    summary.scoreDateTo = timeFromMicros(tally.lastDate);
+  }
+  return summary;
 }
 
 }  // namespace
@@ -410,37 +560,7 @@ ScoreSummary countScores(ProfileSet& set, const std::string& field, const Reader
                          std::stop_token stop) {
   const Found score = findScore(set.columns(), field);
   const Companions companions = companionsOf(set.columns(), score.steps);
-  const RowSource source = set.prepareOwn(scoresSql(set, score.steps, companions));
-
-  const std::uint64_t rows = set.rowCount();
-  checkMemory(rows, settings.memoryBytes);
-  ScoreStore store(rows);
-  std::vector<std::unique_ptr<ChunkWork>> workers;
-  for (unsigned index = 0; index < settings.threads; ++index) {
-    workers.push_back(std::make_unique<ScoreWork>(source.columns, store));
-  }
-  {
-    const InterruptOnStop interrupt(stop, set.duck());
-    Rows stream(set.duck(), source.statement, {.what = "cannot read the scores"}, stop);
-    processRows(stream, std::numeric_limits<std::uint64_t>::max(), workers, stop);
-  }
-
-  const Tally tally = mergedTally(workers);
-  const std::span<double> values = store.all();
-  ScoreSummary summary{.field = dotted(score.steps), .records = tally.records, .scored = values.size()};
-  summary.unscored = summary.records - summary.scored;
-  if (!values.empty()) {
-    const auto [least, most] = std::minmax_element(values.begin(), values.end());
-    summary.min = *least;
-    summary.max = *most;
-    setMoments(values, summary);
-    setCounts(values, summary);
-    setQuantiles(values, summary);
-  }
-  if (tally.firstDate <= tally.lastDate) {
-    summary.scoreDateFrom = timeFromMicros(tally.firstDate);
-    summary.scoreDateTo = timeFromMicros(tally.lastDate);
-  }
+  ScoreSummary summary = countNumbers(set, score, companions, settings, stop);
   summary.factors = factorsIn(set, score.steps, companions, {.scoredOnly = summary.unscored > 0}, stop);
   return summary;
 }

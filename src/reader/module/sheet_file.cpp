@@ -282,7 +282,7 @@ void SheetWriter::append(duckdb_data_chunk chunk, std::uint64_t rows) {
 void SheetWriter::appendText(std::size_t column, std::uint64_t row) {
   scratch_.clear();
   reader::appendText(scratch_, *leaves_[column].view, row);
-  file_.text(column, scratch_);
+  file_.text(column, scratch_.view());
 }
 
 void SheetWriter::appendCell(std::size_t column, std::uint64_t row) {
@@ -299,12 +299,12 @@ void SheetWriter::appendCell(std::size_t column, std::uint64_t row) {
   // By way of the shortest text, so that 0.1 of four bytes is 0.1 and not 0.10000000149.
   scratch_.clear();
   reader::appendText(scratch_, view, row);
-  const auto number = numberFrom(scratch_);
-  if (!number) return file_.text(column, scratch_);
+  const std::string_view text = scratch_.view();
+  const auto number = numberFrom(text);
+  if (!number) return file_.text(column, text);
   if (type.isFloat()) return file_.number(column, *number);
-  const bool exact =
-      type.id == DUCKDB_TYPE_DECIMAL ? digitsOf(scratch_) <= kMostDigits : std::abs(*number) <= kMostExact;
-  if (!exact || (isId_[column] && type.id != DUCKDB_TYPE_DECIMAL)) return file_.text(column, scratch_);
+  const bool exact = type.id == DUCKDB_TYPE_DECIMAL ? digitsOf(text) <= kMostDigits : std::abs(*number) <= kMostExact;
+  if (!exact || (isId_[column] && type.id != DUCKDB_TYPE_DECIMAL)) return file_.text(column, text);
   type.id == DUCKDB_TYPE_DECIMAL&& type.scale > 0 ? file_.number(column, *number) : file_.whole(column, *number);
 }
 
