@@ -55,7 +55,7 @@ inline std::vector<nghttp2_nv> fieldsFor(const Http2Fields& fields) {
 }
 
 inline bool declaresLength(const Http2Answer& answer) {
-  return answer.declareLength && answer.status >= 200 && answer.status != 204 &&
+  return answer.declareLength && !answer.more && answer.status >= 200 && answer.status != 204 &&
          !fieldOf(answer.headers, "content-length");
 }
 
@@ -71,14 +71,13 @@ inline std::size_t endOfBody(const Http2Answer& answer) {
 /// Threads for the handlers of a connection, as many as there are requests at a time.
 class Workers {
  public:
-  using Task = std::function<void(std::stop_token)>;
+  using Task = std::function<void()>;
 
   Workers() = default;
   ~Workers() {
-    stop_.request_stop();
     {
       const std::lock_guard lock(mutex_);
-      tasks_.clear();
+      ending_ = true;
     }
     changed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
@@ -98,13 +97,13 @@ class Workers {
     std::unique_lock lock(mutex_);
     while (true) {
       ++idle_;
-      changed_.wait(lock, [&] { return !tasks_.empty() || stop_.stop_requested(); });
+      changed_.wait(lock, [&] { return !tasks_.empty() || ending_; });
       --idle_;
-      if (stop_.stop_requested()) return;
+      if (ending_) return;
       const Task task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
-      task(stop_.get_token());
+      task();
       lock.lock();
     }
   }
@@ -114,7 +113,7 @@ class Workers {
   std::deque<Task> tasks_;
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
-  std::stop_source stop_;
+  bool ending_ = false;
 };
 
 /// Ends a poll() of another thread.
@@ -189,6 +188,7 @@ class Connection {
       const std::lock_guard lock(shared_.mutex);
       std::erase(shared_.open, this);
     }
+    for (auto& [id, stream] : streams_) stream.ended.request_stop();
     workers_.reset();
     nghttp2_session_del(session_);
   }
@@ -250,6 +250,9 @@ class Connection {
     std::optional<Http2Answer> answer;
     std::size_t sent = 0;
     std::size_t released = 0;  ///< How much of the body may be sent by now.
+    bool complete = true;      ///< No more is to come of the body.
+    bool cut = false;          ///< Where it is complete, the stream is to be reset.
+    std::stop_source ended;
     bool resetIsOurs = false;
   };
 
@@ -330,11 +333,15 @@ class Connection {
     Stream& stream = streams_[id];
     stream.request.connection = peer_.number();
     stream.request.stream = id;
+    stream.request.ended = stream.ended.get_token();
     note([&](Http2Connection& seen) { seen.mostStreamsOpen = std::max(seen.mostStreamsOpen, ++seen.streamsOpen); });
   }
 
   void endStream(std::int32_t id) {
-    if (streams_.erase(id) == 0) return;
+    const auto found = streams_.find(id);
+    if (found == streams_.end()) return;
+    found->second.ended.request_stop();
+    streams_.erase(found);
     note([](Http2Connection& seen) { --seen.streamsOpen; });
   }
 
@@ -406,21 +413,40 @@ class Connection {
       ++seen.requests;
       seen.longestHeaderList = std::max(seen.longestHeaderList, found->second.headerList);
     });
-    workers_->run([this, id, request = found->second.request](const std::stop_token& stop) {
-      Http2Answer answer;
-      try {
-        answer = shared_.handler(request);
-      } catch (const std::exception& e) {
-        violated(std::string("the handler threw: ") + e.what());
-        answer.resetCode = NGHTTP2_INTERNAL_ERROR;
-      }
-      Event* const event = answer.waitFor;
-      const bool beginsBefore = answer.waitAfterBytes.has_value();
-      if (event != nullptr && !beginsBefore && !event->wait(stop)) return;
-      post([id, answer = std::move(answer)](Connection& connection) { connection.begin(id, answer); });
-      if (event == nullptr || !beginsBefore || !event->wait(stop)) return;
+    workers_->run([this, id, request = found->second.request] { answer(id, request); });
+  }
+
+  /// On a thread of its own.
+  void answer(std::int32_t id, const Http2Request& request) {
+    Http2Answer made;
+    try {
+      made = shared_.handler(request);
+    } catch (const std::exception& e) {
+      violated(std::string("the handler threw: ") + e.what());
+      made.resetCode = NGHTTP2_INTERNAL_ERROR;
+    }
+    Event* const event = made.waitFor;
+    const bool beginsBefore = made.waitAfterBytes.has_value();
+    const auto more = made.more;
+    if (event != nullptr && !beginsBefore && !event->wait(request.ended)) return;
+    post([id, made = std::move(made)](Connection& connection) { connection.begin(id, made); });
+    if (event != nullptr && beginsBefore) {
+      if (!event->wait(request.ended)) return;
       post([id](Connection& connection) { connection.release(id); });
-    });
+    }
+    if (more) passOn(id, more);
+  }
+
+  void passOn(std::int32_t id, const std::function<std::optional<std::string>()>& more) {
+    bool cut = false;
+    try {
+      while (const auto piece = more()) {
+        post([id, piece](Connection& connection) { connection.add(id, *piece); });
+      }
+    } catch (const std::exception&) {
+      cut = true;
+    }
+    post([id, cut](Connection& connection) { connection.complete(id, cut); });
   }
 
   // What goes
@@ -445,13 +471,15 @@ class Connection {
     if (answer.status != 0) fields.emplace_back(":status", std::to_string(answer.status));
     fields.insert(fields.end(), answer.headers.begin(), answer.headers.end());
     if (declaresLength(answer)) fields.emplace_back("content-length", std::to_string(answer.body.size()));
+    stream.complete = !answer.more;
     stream.released = answer.waitFor != nullptr && answer.waitAfterBytes ? *answer.waitAfterBytes : answer.body.size();
     nghttp2_data_provider body{};
     body.read_callback = [](nghttp2_session*, std::int32_t sender, std::uint8_t* into, std::size_t length,
                             std::uint32_t* flags, nghttp2_data_source*,
                             void* self) { return of(self).giveBody(sender, into, length, *flags); };
-    const bool isEmpty = stream.request.method == "HEAD" || (answer.body.empty() && answer.trailers.empty() &&
-                                                             !answer.cutAfterBytes && !answer.closeAfterBytes);
+    const bool isEmpty =
+        stream.request.method == "HEAD" || (answer.body.empty() && !answer.more && answer.trailers.empty() &&
+                                            !answer.cutAfterBytes && !answer.closeAfterBytes);
     check(nghttp2_submit_response(session_, id, fieldsFor(fields).data(), fields.size(), isEmpty ? nullptr : &body),
           "an answer");
   }
@@ -460,6 +488,21 @@ class Connection {
     const auto found = streams_.find(id);
     if (found == streams_.end() || !found->second.answer) return;
     found->second.released = found->second.answer->body.size();
+    nghttp2_session_resume_data(session_, id);
+  }
+
+  void add(std::int32_t id, const std::string& piece) {
+    const auto found = streams_.find(id);
+    if (found == streams_.end() || !found->second.answer) return;
+    found->second.answer->body += piece;
+    release(id);
+  }
+
+  void complete(std::int32_t id, bool cut) {
+    const auto found = streams_.find(id);
+    if (found == streams_.end()) return;
+    found->second.complete = true;
+    found->second.cut = cut;
     nghttp2_session_resume_data(session_, id);
   }
 
@@ -476,8 +519,8 @@ class Connection {
     std::copy_n(answer.body.begin() + static_cast<std::ptrdiff_t>(stream.sent), bytes, into);
     stream.sent += bytes;
     const ssize_t asMuchAsThereIs = bytes > 0 ? static_cast<ssize_t>(bytes) : ssize_t{NGHTTP2_ERR_DEFERRED};
-    if (stream.sent < end || stream.released < end) return asMuchAsThereIs;
-    if (answer.cutAfterBytes == end) {
+    if (stream.sent < end || stream.released < end || !stream.complete) return asMuchAsThereIs;
+    if (stream.cut || answer.cutAfterBytes == end) {
       reset(stream, answer.cutCode);
       return asMuchAsThereIs;
     }

@@ -1,5 +1,7 @@
 #include "support/http2_server.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <cctype>
 #include <chrono>
@@ -22,20 +24,14 @@ constexpr std::chrono::seconds kPatience{30};
 
 // HTTP/1.1
 
-Http2Request requestFrom(const std::string& message, int connection) {
-  Http2Request request{.connection = connection, .scheme = "https"};
+Http2Request requestFrom(const std::string& message) {
+  Http2Request request{.scheme = "https"};
   const std::size_t end = message.find("\r\n\r\n");
   std::istringstream head(message.substr(0, end + 2));
-  head >> request.method >> request.path;
   std::string line;
+  head >> request.method >> request.path;
   std::getline(head, line);
-  while (std::getline(head, line) && line.size() > 1) {
-    const std::size_t colon = std::min(line.find(':'), line.size() - 1);
-    std::string name = line.substr(0, colon);
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-    const std::size_t begin = line.find_first_not_of(' ', colon + 1);
-    request.headers.emplace_back(std::move(name), line.substr(begin, line.size() - 1 - begin));
-  }
+  request.headers = fieldsFrom(head);
   request.authority = fieldOf(request.headers, "host").value_or("");
   request.body = message.substr(end + 4);
   return request;
@@ -47,27 +43,49 @@ bool sendHttp1(Peer& peer, const Http2Answer& answer, bool withBody, const std::
   if (answer.waitFor != nullptr && !answer.waitAfterBytes && !answer.waitFor->wait(stop)) return false;
   std::string head = "HTTP/1.1 " + std::to_string(answer.status) + " .\r\n";
   for (const auto& [name, value] : answer.headers) head.append(name).append(": ").append(value).append("\r\n");
-  const bool hasLength = answer.declareLength || fieldOf(answer.headers, "content-length");
+  const bool hasLength = http2::declaresLength(answer) || fieldOf(answer.headers, "content-length");
+  const bool hasEnd = hasLength || answer.status == 204 || answer.status == 304;
   if (http2::declaresLength(answer)) head += "content-length: " + std::to_string(answer.body.size()) + "\r\n";
-  if (!hasLength) head += "connection: close\r\n";
+  if (!hasEnd) head += "connection: close\r\n";
   const std::string body = withBody ? answer.body.substr(0, http2::endOfBody(answer)) : "";
   const std::size_t before = answer.waitFor == nullptr ? body.size() : answer.waitAfterBytes.value_or(body.size());
   if (!peer.send(head + "\r\n" + body.substr(0, before))) return false;
   if (before < body.size() && (!answer.waitFor->wait(stop) || !peer.send(body.substr(before)))) return false;
-  return hasLength && !answer.closeAfterBytes;
+  while (withBody && answer.more) {
+    const auto piece = answer.more();
+    if (!piece) break;
+    if (!peer.send(*piece)) return false;
+  }
+  return hasEnd && !answer.closeAfterBytes;
 }
 
 void serveHttp1(Shared& shared, Peer& peer) {
+  const std::stop_token stop = shared.stop.get_token();
   for (std::string message; !(message = peer.readRequest()).empty();) {
     shared.change(peer.number(), [](Http2Connection& seen) { ++seen.requests; });
-    const Http2Request request = requestFrom(message, peer.number());
-    const Http2Answer answer = shared.handler(request);
-    if (answer.never) peer.readToEnd();
-    if (answer.never || !sendHttp1(peer, answer, request.method != "HEAD", shared.stop.get_token())) return;
+    Http2Request request = requestFrom(message);
+    request.connection = peer.number();
+    request.ended = stop;
+    try {
+      const Http2Answer answer = shared.handler(request);
+      if (answer.never) peer.readToEnd();
+      if (answer.never || !sendHttp1(peer, answer, request.method != "HEAD", stop)) return;
+    } catch (const std::exception&) {
+      // The handler has no answer, or not all of it: the client sees the connection end.
+      return;
+    }
   }
 }
 
 // Both
+
+/// OpenSSL writes to a client that is gone as to one that is there.
+void blockSigpipe() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
 
 int selectProtocol(SSL*, const unsigned char** chosen, unsigned char* length, const unsigned char* offered,
                    unsigned int offeredLength, void* settings) {
@@ -117,6 +135,18 @@ std::optional<std::string> fieldOf(const Http2Fields& fields, std::string_view n
   return found->second;
 }
 
+Http2Fields fieldsFrom(std::istream& head) {
+  Http2Fields fields;
+  for (std::string line; std::getline(head, line) && line.size() > 1;) {
+    const std::size_t colon = std::min(line.find(':'), line.size() - 1);
+    std::string name = line.substr(0, colon);
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    const std::size_t begin = std::min(line.find_first_not_of(' ', colon + 1), line.size() - 1);
+    fields.emplace_back(std::move(name), line.substr(begin, line.size() - 1 - begin));
+  }
+  return fields;
+}
+
 int Http2Report::requests() const {
   int sum = 0;
   for (const Http2Connection& connection : connections) sum += connection.requests;
@@ -157,7 +187,8 @@ std::vector<std::string> Http2Report::violations() const {
 struct Http2Server::State {
   State(Handler handler, Http2ServerSettings settings)
       : shared{.handler = std::move(handler), .settings = std::move(settings)},
-        listener([this](Peer& peer) { serve(shared, peer); }, {.tls = contextFor(shared.settings)}) {}
+        listener([this](Peer& peer) { serve(shared, peer); },
+                 {.tls = contextFor(shared.settings), .beforeTls = [](Peer&) { blockSigpipe(); }}) {}
   ~State() { shared.stop.request_stop(); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;

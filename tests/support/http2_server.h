@@ -7,10 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <istream>
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +29,9 @@ using Http2Fields = std::vector<std::pair<std::string, std::string>>;
 /// The value of the first field with this name, or nothing.
 std::optional<std::string> fieldOf(const Http2Fields& fields, std::string_view name);
 
+/// The fields of a head of HTTP/1.1, up to an empty line; names in lower case.
+Http2Fields fieldsFrom(std::istream& head);
+
 struct Http2Request {
   int connection = 0;  ///< From 1, in the order in which they were accepted.
   int stream = 0;      ///< 0 where the client speaks HTTP/1.1.
@@ -35,16 +41,20 @@ struct Http2Request {
   std::string path = {};
   Http2Fields headers = {};  ///< Without the pseudo-header fields above.
   std::string body = {};
+  std::stop_token ended = {};  ///< Stopped once nobody waits for the answer: the stream has ended, or the server goes.
 };
 
 /// What becomes of one request. Error codes are nghttp2's (NGHTTP2_REFUSED_STREAM, ...).
 /// Where the client speaks HTTP/1.1, only these count: status, headers, body, declareLength, waitFor, waitAfterBytes,
-/// closeAfterBytes, close, never.
+/// more, closeAfterBytes, close, never.
 struct Http2Answer {
   /// 0 sends an answer without `:status`, which is malformed.
   int status = 200;
   Http2Fields headers = {};
   std::string body = {};
+  /// Called for what follows `body`, piece by piece, until there is nothing; if it throws, the stream is reset with
+  /// cutCode. The length is then not declared by itself, and faults that count bytes are not for such bodies.
+  std::function<std::optional<std::string>()> more = {};
   /// Sends `content-length`, unless the headers have one already.
   bool declareLength = true;
   Http2Fields trailers = {};
