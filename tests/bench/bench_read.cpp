@@ -2,9 +2,12 @@
 ///
 ///   generate DIR ROWS FILES                  writes the data set, and the one before it to DIR-before: a tenth of its
 ///                                            people are others, and all have other scores
-///   ours csv|jsonl|scores|against DIR OUT    through the reader
-///   duckdb csv|jsonl|scores|against DIR OUT  the same projection, or join, by DuckDB itself
-///   ours first20 DIR OUT                     the first 20 rows as a table
+///   ours WHAT DIR OUT                        through the reader
+///   duckdb WHAT DIR OUT                      the same projection, or join, by DuckDB itself
+///
+/// WHAT of both: csv, jsonl, scores, against, identity (one identity of each customer, its score, percentile and date
+/// as CSV), sheet (the first 200,000 rows, flat: a workbook of ours; DuckDB writes the CSV that others make one of).
+/// Of ours: first20 (the first 20 rows as a table). Of DuckDB: first (the first row of DIR/*.parquet).
 ///
 /// OUT is a file; `-` is standard output (ours only). Prints `SECONDS CPU_SECONDS PEAK_KIB ROWS` to standard error.
 
@@ -31,6 +34,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace caiexport;
+
+constexpr std::uint64_t kSheetRows = 200'000;
+const std::string kGroup = "_tenant.customerAI.churn_q3";
 
 std::vector<fs::path> filesIn(const fs::path& folder) {
   std::vector<fs::path> files;
@@ -115,10 +121,17 @@ std::uint64_t runOurs(const std::string& what, const fs::path& folder, const std
     std::ofstream(out) << reader::renderTable(table, 120);
     return table.rows.size();
   }
+  if (what == "sheet") return profiles->writeSheet({.limit = kSheetRows}, out, {}).rows;
   std::FILE* file = out == "-" ? stdout : std::fopen(out.c_str(), "w");
   DescriptorOutput output(fileno(file));
-  const auto format = what == "csv" ? reader::RowFormat::csv : reader::RowFormat::jsonl;
-  const std::uint64_t rows = profiles->rows({}, format, output, {});
+  reader::ReadQuery query;
+  if (what == "identity") {
+    query.identities = {"CRMID"};
+    for (const char* field : {"score", "percentile", "scoreDate"})
+      query.columns.push_back(kGroup + ("." + std::string(field)));
+  }
+  const auto format = what == "jsonl" ? reader::RowFormat::jsonl : reader::RowFormat::csv;
+  const std::uint64_t rows = profiles->rows(query, format, output, {});
   if (out != "-") std::fclose(file);
   return rows;
 }
@@ -133,15 +146,23 @@ SELECT _id, _tenant.customerAI.churn_q3.score AS "s1", _tenant.customerAI.churn_
   to_json(segmentMembership) AS segmentMembership, person."name".firstName AS f, person."name".lastName AS l,
   personalEmail.address AS a, "timestamp", _region FROM )sql";
 
+/// The primary CRMID of each customer where there is one, else the first.
+std::string identityStatement(const std::string& source) {
+  return "SELECT coalesce(list_filter(identityMap['CRMID'], lambda x: x.\"primary\")[1].id, "
+         "identityMap['CRMID'][1].id) "
+         "AS CRMID, " +
+         kGroup + ".score AS \"score\", " + kGroup + ".percentile AS \"percentile\", " + kGroup +
+         ".scoreDate AS \"scoreDate\" FROM " + source;
+}
+
 /// What the reader's summary holds.
 std::vector<std::string> scoreStatements(const std::string& source) {
-  const std::string group = "_tenant.customerAI.churn_q3";
   return {
       "SELECT count(*), count(s), min(s), max(s), avg(s), stddev_samp(s), quantile_cont(s, [0.05, 0.25, 0.5, 0.75, "
       "0.95]), count(*) FILTER (s < 25), count(*) FILTER (s >= 25 AND s < 75), count(*) FILTER (s >= 75), min(d), "
       "max(d), histogram(CAST(least(floor(s / 5), 19) AS TINYINT)) FROM (SELECT " +
-          group + ".score AS s, " + group + ".scoreDate AS d FROM " + source + ")",
-      "SELECT f.factorName, count(*), avg(f.importance) FROM (SELECT unnest(" + group +
+          kGroup + ".score AS s, " + kGroup + ".scoreDate AS d FROM " + source + ")",
+      "SELECT f.factorName, count(*), avg(f.importance) FROM (SELECT unnest(" + kGroup +
           ".influentialFactors) AS f FROM " + source + ") GROUP BY 1 ORDER BY 3 DESC"};
 }
 
@@ -175,8 +196,15 @@ void runDuckDb(const std::string& what, const fs::path& folder, const std::strin
     for (const std::string& statement : scoreStatements(source)) bench::runSql(connection.handle, statement);
   } else if (what == "against") {
     bench::runSql(connection.handle, againstStatement(folder));
-  } else if (what == "csv") {
-    bench::runSql(connection.handle, "COPY (" + (kFlat + source) + ") TO " + bench::sqlText(out) +
+  } else if (what == "first") {
+    bench::runSql(connection.handle,
+                  "SELECT * FROM read_parquet(" + bench::sqlText((folder / "*.parquet").string()) + ") LIMIT 1");
+  } else if (what != "jsonl") {
+    const std::string limit = " LIMIT " + std::to_string(kSheetRows);
+    const std::string select = what == "identity" ? identityStatement(source)
+                               : what == "sheet"  ? kFlat + source + limit
+                                                  : kFlat + source;
+    bench::runSql(connection.handle, "COPY (" + select + ") TO " + bench::sqlText(out) +
                                          " (FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ')");
   } else {
     bench::runSql(connection.handle,
@@ -205,8 +233,7 @@ int main(int count, char** arguments) {
     } else if (words.size() == 4 && words[0] == "duckdb") {
       runDuckDb(words[1], words[2], words[3]);
     } else {
-      std::cerr
-          << "usage: generate DIR ROWS FILES | ours|duckdb csv|jsonl|scores|against DIR OUT | ours first20 DIR OUT\n";
+      std::cerr << "usage: generate DIR ROWS FILES | ours|duckdb WHAT DIR OUT\n";
       return 2;
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;

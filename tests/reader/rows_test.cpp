@@ -449,13 +449,17 @@ class ThreadCounter final : public reader::Output {
 TEST_F(RowsTest, RowsInTheirOrderAreReadByOneThreadAndWrittenByAll) {
   if (!fs::exists("/proc/self/task")) GTEST_SKIP() << "NOT CHECKED: the system does not list threads";
   settings_.threads = 3;
-  auto profiles = open({parquet("f", "SELECT i AS i FROM range(100000) r(i)")});
+  auto profiles =
+      open({parquet("f", "SELECT i AS i, MAP {'ECID': [{'id': 'e' || i}]} AS identityMap FROM range(100000) r(i)")});
   const std::size_t before = threadsOfThisProcess();
   ThreadCounter plain;
   profiles->rows({}, reader::RowFormat::jsonl, plain, {});
   EXPECT_EQ(plain.most, before - 2 + 3) << "two of DuckDB's end, three of ours begin";
   EXPECT_LE(plain.writes, 100'000U / 2'048 + 2) << "one write for each of DuckDB's chunks";
   EXPECT_EQ(threadsOfThisProcess(), before) << "what else is asked for has all threads again";
+  ThreadCounter identities;
+  profiles->rows({.columns = {"i"}, .identities = {"ECID"}}, reader::RowFormat::csv, identities, {});
+  EXPECT_EQ(identities.most, before + 3) << "to find them is work for all threads";
   ThreadCounter chosen;
   profiles->rows({.where = "i % 1000 = 0"}, reader::RowFormat::jsonl, chosen, {});
   EXPECT_EQ(chosen.most, before + 3) << "a condition may leave few rows, for which all threads look";

@@ -237,6 +237,10 @@ void Duck::lockSettings() {
   locked_ = true;
 }
 
+void Duck::keepMoreRows() {
+  if (!locked_) run("SET streaming_buffer_size = '16MB'", kPreparing);
+}
+
 OneThread::OneThread(Duck& duck, unsigned threads) : duck_(duck), threads_(threads) {
   if (threads_ == 1 || duck_.areSettingsLocked()) threads_ = 0;
   if (threads_ != 0) duck_.run("SET threads = 1", kPreparing);

@@ -85,6 +85,10 @@ class Duck {
   void lockSettings();
   bool areSettingsLocked() const { return locked_; }
 
+  /// Keeps more rows that nobody has fetched yet, unless the settings are locked. The rows of one thread go out after
+  /// those of the other, and where theirs do not fit it waits: DuckDB's own megabyte is less than a row group.
+  void keepMoreRows();
+
   /// Prepares exactly one SELECT without parameters: anything else is Error(usage).
   Statement prepareSelect(const std::string& sql, const Blame& blame);
   /// Runs a statement of ours that has no rows.

@@ -29,6 +29,11 @@ Blame readingBlame(const ReadQuery& query) {
   return {.what = "cannot read the profiles", .usersSql = holdsUsersSql(query)};
 }
 
+/// Whether DuckDB has nothing to do for the rows but to read them.
+bool areAsTheyLie(const ReadQuery& query) {
+  return !holdsUsersSql(query) && query.identities.empty() && !query.scoreColumns;
+}
+
 /// Each thread gathers rows in memory before they are written, more of them than DuckDB counts.
 bool isTight(const ReaderSettings& settings) {
   constexpr std::uint64_t kRoomForSeveral = 384U << 20U;
@@ -91,7 +96,11 @@ class DuckProfiles final : public Profiles {
   std::uint64_t rowCount() override { return set_.rowCount(); }
   std::uint64_t rows(const ReadQuery& query, RowFormat format, Output& output, std::stop_token stop) override {
     std::optional<OneThread> oneThread;
-    if (!holdsUsersSql(query)) oneThread.emplace(set_.duck(), settings_.threads);
+    if (areAsTheyLie(query)) {
+      oneThread.emplace(set_.duck(), settings_.threads);
+    } else if (!isTight(settings_)) {
+      set_.duck().keepMoreRows();
+    }
     const InterruptOnStop interrupt(stop, set_.duck());
     const RowSource source = set_.prepare(query, format == RowFormat::jsonl ? Shape::nested : Shape::flat);
     return writeLines(set_.duck(), source, readingBlame(query), format, output, settings_.threads, query.limit, stop);
