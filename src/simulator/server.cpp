@@ -289,7 +289,9 @@ class AtEnd {
   Function function_;
 };
 
+/// Links that the answer tells begin as the client's do, which may speak TLS to a program that stands before this one.
 Request readRequest(Poco::Net::HTTPServerRequestImpl& from, bool secure) {
+  secure = secure || from.get("X-Forwarded-Proto", "") == "https";
   Request request{.method = from.getMethod(), .target = from.getURI(), .scheme = secure ? "https" : "http"};
   for (const auto& [name, value] : from) request.headers.emplace_back(name, value);
   Poco::StreamCopier::copyToString(from.stream(), request.body);

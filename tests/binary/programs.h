@@ -10,5 +10,7 @@ extern const char* const kSimulator;
 extern const char* const kNoLocks;
 /// A library that makes a folder ignore the case of names (folding.cpp).
 extern const char* const kFolding;
+/// A program that takes HTTP/2 and passes it on as HTTP/1.1 (support/http2_front.cpp).
+extern const char* const kHttp2Front;
 
 }  // namespace caiexport::binary

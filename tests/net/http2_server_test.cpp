@@ -314,6 +314,20 @@ TEST(Http2Server, PassesOnPiecesOfABodyAsTheyCome) {
   EXPECT_EQ(client.answers()[cut].code, NGHTTP2_CONNECT_ERROR);
 }
 
+TEST(Http2Server, SendsAllThatCameBeforeACut) {
+  Http2Server server([](const Http2Request&) {
+    Http2Answer answer;
+    answer.more = [begun = false]() mutable -> std::optional<std::string> {
+      if (std::exchange(begun, true)) throw std::runtime_error("no more");
+      return "0123";
+    };
+    return answer;
+  });
+  const Answered answer = Client(server).get("/");
+  EXPECT_EQ(answer.body, "0123");
+  EXPECT_EQ(answer.code, NGHTTP2_INTERNAL_ERROR);
+}
+
 TEST(Http2Server, TellsAHandlerThatNobodyWaitsForItAnyMore) {
   Event never;
   Event told;
