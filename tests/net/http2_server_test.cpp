@@ -293,12 +293,11 @@ TEST(Http2Server, PassesOnPiecesOfABodyAsTheyCome) {
   Event late;
   Http2Server server([&](const Http2Request& request) {
     Http2Answer answer{.body = "0", .cutCode = NGHTTP2_CONNECT_ERROR};
-    answer.more = [&, count = 0, fails = request.path == "/cut"]() mutable -> std::optional<std::string> {
-      if (++count == 1) return "1";
+    answer.more = [&, count = 0, fails = request.path == "/cut"]() mutable -> Http2Piece {
+      if (++count == 1) return {"1"};
       late.wait();
-      if (count == 2) return "2";
-      if (fails) throw std::runtime_error("no more");
-      return std::nullopt;
+      if (count == 3) throw std::runtime_error("no more");
+      return {"2", !fails};
     };
     return answer;
   });
@@ -317,9 +316,9 @@ TEST(Http2Server, PassesOnPiecesOfABodyAsTheyCome) {
 TEST(Http2Server, SendsAllThatCameBeforeACut) {
   Http2Server server([](const Http2Request&) {
     Http2Answer answer;
-    answer.more = [begun = false]() mutable -> std::optional<std::string> {
+    answer.more = [begun = false]() mutable -> Http2Piece {
       if (std::exchange(begun, true)) throw std::runtime_error("no more");
-      return "0123";
+      return {"0123"};
     };
     return answer;
   });

@@ -437,16 +437,16 @@ class Connection {
     if (more) passOn(id, more);
   }
 
-  void passOn(std::int32_t id, const std::function<std::optional<std::string>()>& more) {
-    bool cut = false;
+  void passOn(std::int32_t id, const std::function<Http2Piece()>& more) {
     try {
-      while (const auto piece = more()) {
-        post([id, piece](Connection& connection) { connection.add(id, *piece); });
+      for (bool isLast = false; !isLast;) {
+        const Http2Piece piece = more();
+        isLast = piece.isLast;
+        post([id, piece](Connection& connection) { connection.add(id, piece); });
       }
     } catch (const std::exception&) {
-      cut = true;
+      post([id](Connection& connection) { connection.cut(id); });
     }
-    post([id, cut](Connection& connection) { connection.complete(id, cut); });
   }
 
   // What goes
@@ -491,18 +491,19 @@ class Connection {
     nghttp2_session_resume_data(session_, id);
   }
 
-  void add(std::int32_t id, const std::string& piece) {
+  void add(std::int32_t id, const Http2Piece& piece) {
     const auto found = streams_.find(id);
     if (found == streams_.end() || !found->second.answer) return;
-    found->second.answer->body += piece;
+    found->second.answer->body += piece.bytes;
+    found->second.complete = piece.isLast;
     release(id);
   }
 
-  void complete(std::int32_t id, bool cut) {
+  void cut(std::int32_t id) {
     const auto found = streams_.find(id);
     if (found == streams_.end()) return;
     found->second.complete = true;
-    found->second.cut = cut;
+    found->second.cut = true;
     nghttp2_session_resume_data(session_, id);
   }
 

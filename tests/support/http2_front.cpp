@@ -93,23 +93,20 @@ class Upstream {
     }
   }
 
-  /// The next bytes of the body, or nothing behind its end. Throws when the connection ends before.
-  std::optional<std::string> more() {
+  /// The next bytes of the body. Throws when the connection ends too early.
+  Http2Piece more() {
     if (framing_ == Framing::untilClosed) {
-      if (received_.empty() && !receive()) return std::nullopt;
-      return std::exchange(received_, {});
+      if (received_.empty() && !receive()) return {.bytes = "", .isLast = true};
+      return {.bytes = std::exchange(received_, {})};
     }
-    if (framing_ == Framing::chunked && left_ == 0) {
-      left_ = std::stoull(readLine(), nullptr, 16);
-      if (left_ == 0) return std::nullopt;
-    } else if (left_ == 0) {
-      return std::nullopt;
-    }
+    if (framing_ == Framing::chunked && left_ == 0) left_ = std::stoull(readLine(), nullptr, 16);
+    if (left_ == 0) return {.bytes = "", .isLast = true};
     if (received_.empty()) need();
-    std::string piece = received_.substr(0, std::min<std::uint64_t>(left_, received_.size()));
-    received_.erase(0, piece.size());
-    left_ -= piece.size();
+    Http2Piece piece{.bytes = received_.substr(0, std::min<std::uint64_t>(left_, received_.size()))};
+    received_.erase(0, piece.bytes.size());
+    left_ -= piece.bytes.size();
     if (framing_ == Framing::chunked && left_ == 0) readLine();
+    piece.isLast = framing_ == Framing::length && left_ == 0;
     return piece;
   }
 

@@ -51,10 +51,10 @@ bool sendHttp1(Peer& peer, const Http2Answer& answer, bool withBody, const std::
   const std::size_t before = answer.waitFor == nullptr ? body.size() : answer.waitAfterBytes.value_or(body.size());
   if (!peer.send(head + "\r\n" + body.substr(0, before))) return false;
   if (before < body.size() && (!answer.waitFor->wait(stop) || !peer.send(body.substr(before)))) return false;
-  while (withBody && answer.more) {
-    const auto piece = answer.more();
-    if (!piece) break;
-    if (!peer.send(*piece)) return false;
+  for (bool isLast = !withBody || !answer.more; !isLast;) {
+    const Http2Piece piece = answer.more();
+    if (!peer.send(piece.bytes)) return false;
+    isLast = piece.isLast;
   }
   return hasEnd && !answer.closeAfterBytes;
 }

@@ -44,6 +44,12 @@ struct Http2Request {
   std::stop_token ended = {};  ///< Stopped once nobody waits for the answer: the stream has ended, or the server goes.
 };
 
+/// Of a body that is not known as a whole when its answer begins.
+struct Http2Piece {
+  std::string bytes = {};
+  bool isLast = false;
+};
+
 /// What becomes of one request. Error codes are nghttp2's (NGHTTP2_REFUSED_STREAM, ...).
 /// Where the client speaks HTTP/1.1, only these count: status, headers, body, declareLength, waitFor, waitAfterBytes,
 /// more, closeAfterBytes, close, never.
@@ -52,9 +58,9 @@ struct Http2Answer {
   int status = 200;
   Http2Fields headers = {};
   std::string body = {};
-  /// Called for what follows `body`, piece by piece, until there is nothing; if it throws, the stream is reset with
+  /// Called for what follows `body`, piece by piece, until the last one; if it throws, the stream is reset with
   /// cutCode. The length is then not declared by itself, and faults that count bytes are not for such bodies.
-  std::function<std::optional<std::string>()> more = {};
+  std::function<Http2Piece()> more = {};
   /// Sends `content-length`, unless the headers have one already.
   bool declareLength = true;
   Http2Fields trailers = {};
