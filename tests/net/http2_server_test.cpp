@@ -636,6 +636,8 @@ TEST(Http2Server, SpeaksWithCurlInEitherProtocol) {
 TEST(Http2Server, CutsAnswersOfHttp11Too) {
   Http2Server server(always({.body = "0123456789", .closeAfterBytes = 4}), {.alpn = Http2Alpn::http11});
   EXPECT_THAT(curl({server.url()}), HasSubstr("0123curl: "));
+  Http2Server other(always({.body = "0123456789", .cutAfterBytes = 4}), {.alpn = Http2Alpn::http11});
+  EXPECT_EQ(curl({other.url()}), "0123456789") << "HTTP/1.1 has no streams that could be reset";
 }
 
 }  // namespace

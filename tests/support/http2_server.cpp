@@ -47,7 +47,7 @@ bool sendHttp1(Peer& peer, const Http2Answer& answer, bool withBody, const std::
   const bool hasEnd = hasLength || answer.status == 204 || answer.status == 304;
   if (http2::declaresLength(answer)) head += "content-length: " + std::to_string(answer.body.size()) + "\r\n";
   if (!hasEnd) head += "connection: close\r\n";
-  const std::string body = withBody ? answer.body.substr(0, http2::endOfBody(answer)) : "";
+  const std::string body = withBody ? answer.body.substr(0, answer.closeAfterBytes.value_or(answer.body.size())) : "";
   const std::size_t before = answer.waitFor == nullptr ? body.size() : answer.waitAfterBytes.value_or(body.size());
   if (!peer.send(head + "\r\n" + body.substr(0, before))) return false;
   if (before < body.size() && (!answer.waitFor->wait(stop) || !peer.send(body.substr(before)))) return false;

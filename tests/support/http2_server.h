@@ -156,7 +156,8 @@ struct Http2Report {
 
 class Http2Server {
  public:
-  /// Called on a thread of its own for each request, so it may block; it must return when the server goes.
+  /// Called on a thread of its own for each request, so it may block; it must return once `ended` of the request is
+  /// stopped.
   using Handler = std::function<Http2Answer(const Http2Request&)>;
 
   explicit Http2Server(Handler handler, Http2ServerSettings settings = {});
@@ -169,7 +170,8 @@ class Http2Server {
   std::string url(const std::string& path = "/", const std::string& host = "127.0.0.1") const;
 
   Http2Report report() const;
-  /// Waits until the report is as wished; false after a time that only a broken test needs.
+  /// Waits until the report is as wished; false after a time that only a broken test needs. The wish looks at its
+  /// report alone: the server waits for it.
   bool waitUntil(const std::function<bool(const Http2Report&)>& wish) const;
 
   // What follows goes to every connection that speaks HTTP/2 and is open now.
