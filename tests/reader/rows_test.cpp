@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <fstream>
 #include <iterator>
 #include <thread>
 
@@ -394,6 +395,60 @@ TEST_F(RowsTest, SeveralBatchesAsOneSet) {
             "_file,n\r\none,1\r\npart.parquet,1\r\n");
   EXPECT_THAT(csv(*profiles, {.sql = "SELECT * FROM profiles"}), Not(HasSubstr("_batch_id")));
   EXPECT_EQ(profiles->rowCount(), 2U);
+}
+
+std::uint64_t bytesReadByThisProcess() {
+  std::ifstream stream("/proc/self/io");
+  std::string name;
+  std::uint64_t bytes = 0;
+  stream >> name >> bytes;
+  return bytes;
+}
+
+TEST_F(RowsTest, FilesOfOneSchemaAreReadOnceToBeOpened) {
+  if (!fs::exists("/proc/self/io")) GTEST_SKIP() << "NOT CHECKED: the system does not count bytes read";
+  const fs::path first = parquet("part-0", kProfiles);
+  const std::uint64_t bytes = fs::file_size(first);
+  constexpr std::size_t kFiles = 300;
+  std::vector<fs::path> files{first};
+  for (std::size_t number = 1; number < kFiles; ++number) {
+    files.push_back(folder_.path() / ("part-" + std::to_string(number)));
+    fs::copy_file(first, files.back());
+  }
+  const std::uint64_t before = bytesReadByThisProcess();
+  const reader::Table table = open(files)->table({.limit = 1}, {});
+  EXPECT_EQ(table.rows.size(), 1U);
+  EXPECT_TRUE(table.more);
+  EXPECT_LT(bytesReadByThisProcess() - before, bytes * kFiles + bytes * kFiles / 4);
+}
+
+TEST_F(RowsTest, AColumnThatOnlyTheLastFileHasIsSeen) {
+  const std::vector<fs::path> files{parquet("a", "SELECT 1 AS x"), parquet("b", "SELECT 2 AS x"),
+                                    parquet("c", "SELECT 3 AS x, 'new' AS y")};
+  EXPECT_EQ(csv(*open(files)), "x,y\r\n1,\r\n2,\r\n3,new\r\n");
+  EXPECT_EQ(csv(*open({files[2], files[0], files[1]})), "x,y\r\n3,new\r\n1,\r\n2,\r\n");
+}
+
+TEST_F(RowsTest, AWiderTypeInTheLastFileIsSeen) {
+  EXPECT_EQ(csv(*open({parquet("a", "SELECT 1::INTEGER AS x"), parquet("b", "SELECT 2.5::DOUBLE AS x")})),
+            "x\r\n1.0\r\n2.5\r\n");
+}
+
+TEST_F(RowsTest, ADamagedFooterOfAnyFileIsToldBeforeTheFirstRow) {
+  const fs::path first = parquet("a", kProfiles);
+  std::string bytes = content(first);
+  // Length and magic number are at the end; before them lies the footer, which begins with its version.
+  const std::size_t tail = bytes.size() - 8;
+  std::size_t length = 0;
+  for (std::size_t index = 4; index-- > 0;) length = length << 8U | static_cast<unsigned char>(bytes[tail + index]);
+  for (const std::size_t at : {tail - length, tail - length + 3, tail - length / 2}) {
+    std::string damaged = bytes;
+    std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>(at), 4, '\xFF');
+    const fs::path last = file("b.parquet", damaged);
+    const Error error = errorOf([&] { open({first, last}); });
+    EXPECT_EQ(error.category(), Category::verification) << at << ": " << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("b.parquet")) << at;
+  }
 }
 
 TEST_F(RowsTest, TheSameFileTwiceCountsOnce) {

@@ -217,8 +217,8 @@ Duck::Duck(const ReaderSettings& settings, const Access& access) {
             "]",
         kPreparing);
     run("SET TimeZone = 'UTC'", kPreparing);
-    run(access.filesChange ? "SET enable_external_file_cache = false" : "SET parquet_metadata_cache = true",
-        kPreparing);
+    if (access.filesChange) run("SET enable_external_file_cache = false", kPreparing);
+    if (access.keepFooters) run("SET parquet_metadata_cache = true", kPreparing);
     run("SET enable_external_access = false", kPreparing);
   } catch (...) {
     duckdb_disconnect(&connection_);

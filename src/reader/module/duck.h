@@ -74,6 +74,7 @@ class Duck {
   struct Access {
     std::vector<std::string> paths = {};  ///< Absolute; each as it will be spelt in SQL.
     bool filesChange = false;             ///< Other content may stand under a path later: nothing of it is kept.
+    bool keepFooters = false;             ///< Each is wanted for each statement.
   };
 
   Duck(const ReaderSettings& settings, const Access& access);

@@ -1,11 +1,13 @@
 #include "parquet_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <exception>
 #include <fstream>
 #include <string_view>
 #include <system_error>
@@ -27,6 +29,8 @@ constexpr std::string_view kMagic = "PAR1";
 constexpr std::string_view kEncryptedMagic = "PARE";
 /// At the end: the length of the footer and the magic number.
 constexpr std::uint64_t kTailBytes = 8;
+/// What is read of a file's end at first.
+constexpr std::uint64_t kEndBytes = 64U << 10U;
 /// With the magic number in front.
 constexpr std::uint64_t kSmallestBytes = 12;
 
@@ -35,11 +39,23 @@ constexpr std::uint64_t kSmallestBytes = 12;
               {.hint = "fetch it again: remove the file and resume its job"});
 }
 
-std::string readAt(std::ifstream& file, std::uint64_t offset, std::size_t count) {
+core::Descriptor openFile(const fs::path& path) {
+  core::Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor.valid()) core::throwIoError("read", path, errno);
+  return descriptor;
+}
+
+std::string readAt(const core::Descriptor& file, const fs::path& path, std::uint64_t offset, std::size_t count) {
   std::string bytes(count, '\0');
-  file.seekg(static_cast<std::streamoff>(offset));
-  file.read(bytes.data(), static_cast<std::streamsize>(count));
-  bytes.resize(static_cast<std::size_t>(file.gcount()));
+  std::size_t got = 0;
+  while (got < count) {
+    const ssize_t read = ::pread(file.number(), bytes.data() + got, count - got, static_cast<off_t>(offset + got));
+    if (read < 0 && errno == EINTR) continue;
+    if (read < 0) core::throwIoError("read", path, errno);
+    if (read == 0) break;
+    got += static_cast<std::size_t>(read);
+  }
+  bytes.resize(got);
   return bytes;
 }
 
@@ -121,17 +137,28 @@ class Showing {
   FileWindow& window_;
 };
 
+struct StrangeFooter : std::exception {};
+
 [[noreturn]] void throwStrange() {
-  throw Error(Category::internal, "the footer of the written Parquet file is not understood");
+  throw StrangeFooter();
 }
 
-/// Walks Thrift's compact protocol over the footer; knows of its fields the names of columns alone.
-class FooterNames {
+/// Walks Thrift's compact protocol over the footer. StrangeFooter for one that is none.
+class FooterWalk {
  public:
-  FooterNames(std::string& bytes, const std::function<std::string(std::string)>& rename)
-      : bytes_(bytes), rename_(rename) {}
+  explicit FooterWalk(std::string_view bytes) : bytes_(bytes) {}
+  virtual ~FooterWalk() = default;
+  FooterWalk(const FooterWalk&) = delete;
+  FooterWalk& operator=(const FooterWalk&) = delete;
 
   void run() { walkStruct(); }
+
+ protected:
+  /// Numbers of the fields, from the outermost in.
+  using Path = std::vector<std::int64_t>;
+
+  virtual void takeText(const Path&, std::size_t /*begin*/, std::size_t /*length*/) {}
+  virtual void takeField(const Path&, std::size_t /*begin*/, std::size_t /*end*/) {}
 
  private:
   enum Kind : unsigned {
@@ -182,7 +209,9 @@ class FooterNames {
         field += delta;
       }
       path_.push_back(field);
+      const std::size_t begin = at_;
       walkValue(head & 0xFU, false);
+      takeField(path_, begin, at_);
       path_.pop_back();
     }
   }
@@ -220,13 +249,7 @@ class FooterNames {
     const std::uint64_t length = varint();
     const std::size_t begin = at_;
     skip(length);
-    // FileMetaData.schema[].name, and .row_groups[].columns[].meta_data.path_in_schema[]
-    static const std::vector<std::int64_t> kName{2, 4};
-    static const std::vector<std::int64_t> kPath{4, 1, 3, 3};
-    if (path_ != kName && path_ != kPath) return;
-    const std::string name = rename_(bytes_.substr(begin, length));
-    if (name.size() != length) throwStrange();
-    bytes_.replace(begin, length, name);
+    takeText(path_, begin, length);
   }
 
   void walkList() {
@@ -246,10 +269,45 @@ class FooterNames {
     }
   }
 
+  std::string_view bytes_;
+  std::size_t at_ = 0;
+  Path path_;
+};
+
+/// Puts other names into the footer.
+class FooterNames final : public FooterWalk {
+ public:
+  FooterNames(std::string& bytes, const std::function<std::string(std::string)>& rename)
+      : FooterWalk(bytes), bytes_(bytes), rename_(rename) {}
+
+ private:
+  void takeText(const Path& path, std::size_t begin, std::size_t length) override {
+    // FileMetaData.schema[].name, and .row_groups[].columns[].meta_data.path_in_schema[]
+    static const Path kName{2, 4};
+    static const Path kPath{4, 1, 3, 3};
+    if (path != kName && path != kPath) return;
+    const std::string name = rename_(bytes_.substr(begin, length));
+    if (name.size() != length) throwStrange();
+    std::copy(name.begin(), name.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+
   std::string& bytes_;
   const std::function<std::string(std::string)>& rename_;
-  std::size_t at_ = 0;
-  std::vector<std::int64_t> path_;  ///< Numbers of the fields, from the outermost in.
+};
+
+/// Where FileMetaData.schema lies.
+class FooterSchema final : public FooterWalk {
+ public:
+  explicit FooterSchema(std::string_view bytes) : FooterWalk(bytes), bytes_(bytes) {}
+  std::string_view schema() const { return schema_; }
+
+ private:
+  void takeField(const Path& path, std::size_t begin, std::size_t end) override {
+    if (path.size() == 1 && path[0] == 2) schema_ = bytes_.substr(begin, end - begin);
+  }
+
+  std::string_view bytes_;
+  std::string_view schema_;
 };
 
 const Blame kBlame{.what = "cannot read the files as one set"};
@@ -281,37 +339,48 @@ std::string descriptorName(const core::Descriptor& descriptor) {
   return "/dev/fd/" + std::to_string(descriptor.number());
 }
 
-core::Descriptor openFile(const fs::path& path) {
-  core::Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!descriptor.valid()) core::throwIoError("read", path, errno);
-  return descriptor;
-}
-
 }  // namespace
 
-std::uint64_t checkFrame(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code failure;
-  const std::uint64_t bytes = fs::file_size(path, failure);
-  if (!file || failure) core::throwIoError("read", path, failure ? failure.value() : errno);
+Frame readFrame(const fs::path& path) {
+  const core::Descriptor file = openFile(path);
+  struct stat status {};
+  if (::fstat(file.number(), &status) != 0) core::throwIoError("read", path, errno);
+  const auto bytes = static_cast<std::uint64_t>(status.st_size);
   if (bytes == 0) throwBroken(path, "it is empty");
   if (bytes < kSmallestBytes) throwBroken(path, "it has " + std::to_string(bytes) + " bytes, fewer than any such file");
-  if (readAt(file, 0, kMagic.size()) != kMagic) throwBroken(path, "it does not begin with PAR1");
-  const std::string tail = readAt(file, bytes - kTailBytes, kTailBytes);
-  if (!tail.ends_with(kMagic)) {
-    throwBroken(path, tail.ends_with(kEncryptedMagic) ? "its footer is encrypted"
-                                                      : "it does not end with PAR1, so its end is missing or damaged");
+  if (readAt(file, path, 0, kMagic.size()) != kMagic) throwBroken(path, "it does not begin with PAR1");
+  // Most footers are in it, so that there is nothing more to read.
+  const std::uint64_t endBytes = std::min(bytes, kEndBytes);
+  std::string end = readAt(file, path, bytes - endBytes, endBytes);
+  if (!end.ends_with(kMagic)) {
+    throwBroken(path, end.ends_with(kEncryptedMagic) ? "its footer is encrypted"
+                                                     : "it does not end with PAR1, so its end is missing or damaged");
   }
-  const std::uint64_t footerBytes = footerLength(tail);
+  const std::uint64_t footerBytes = footerLength(std::string_view(end).substr(end.size() - kTailBytes));
   if (footerBytes == 0 || footerBytes > bytes - kSmallestBytes) {
     throwBroken(path, "its footer claims " + std::to_string(footerBytes) + " bytes of " + std::to_string(bytes));
   }
-  return bytes;
+  if (footerBytes + kTailBytes > end.size()) {
+    end = readAt(file, path, bytes - kTailBytes - footerBytes, footerBytes);
+  } else {
+    end = end.substr(end.size() - kTailBytes - footerBytes, footerBytes);
+  }
+  return {.bytes = bytes, .footer = std::move(end)};
+}
+
+std::string schemaOf(const Frame& frame, const fs::path& path) {
+  FooterSchema walk(frame.footer);
+  try {
+    walk.run();
+  } catch (const StrangeFooter&) {
+    throwBroken(path, "its footer is damaged");
+  }
+  return std::string(walk.schema());
 }
 
 FileFacts Inspector::inspect(const fs::path& path, Depth depth, const std::stop_token& stop) {
   const fs::path real = readableFile(path);
-  const std::uint64_t bytes = checkFrame(real);
+  const std::uint64_t bytes = readFrame(real).bytes;
   const Showing showing(window_, real);
   const Blame blame{.what = core::printable(path.string()) + " is not a readable Parquet file",
                     .place = window_.name(),
@@ -336,11 +405,15 @@ void renameColumns(const fs::path& path, const std::function<std::string(std::st
   file.read(tail.data(), kTailBytes);
   if (!file) core::throwIoError("read", path, errno);
   const std::uint64_t length = footerLength(tail);
-  if (length > end) throwStrange();
+  if (length > end) throw Error(Category::internal, "the written Parquet file has no footer");
   std::string footer(length, '\0');
   file.seekg(static_cast<std::streamoff>(end - length));
   file.read(footer.data(), static_cast<std::streamsize>(length));
-  FooterNames(footer, rename).run();
+  try {
+    FooterNames(footer, rename).run();
+  } catch (const StrangeFooter&) {
+    throw Error(Category::internal, "the footer of the written Parquet file is not understood");
+  }
   file.seekp(static_cast<std::streamoff>(end - length));
   file.write(footer.data(), static_cast<std::streamsize>(length));
   file.close();
@@ -393,10 +466,11 @@ std::string fileListSql(const std::vector<FileName>& files, std::size_t begin, s
   return list + "]";
 }
 
-std::string readSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end, const std::string& more) {
+std::string readSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end, Columns columns,
+                    const std::string& more) {
   // Folders may be called `a=b` without being partitions.
-  return "read_parquet(" + fileListSql(files, begin, end) + ", union_by_name = true, hive_partitioning = false" + more +
-         ")";
+  return "read_parquet(" + fileListSql(files, begin, end) +
+         (columns == Columns::united ? ", union_by_name = true" : "") + ", hive_partitioning = false" + more + ")";
 }
 
 FileUnion::FileUnion(Duck& duck, const std::vector<FileName>& files, const std::vector<RawField>& schemas) {
@@ -445,7 +519,8 @@ std::string FileUnion::runSql(const Run& run, const std::vector<FileName>& files
     paths += (paths.empty() ? "" : ", ") + sqlText(files[index].literal());
   }
   return "SELECT " + list + "list_position([" + paths + "], " + sqlName(kPath) + ") - 1 + " + first + " AS " +
-         sqlName(kPosition) + " FROM " + readSql(files, run.begin, run.end, ", filename = " + sqlText(kPath));
+         sqlName(kPosition) + " FROM " +
+         readSql(files, run.begin, run.end, Columns::united, ", filename = " + sqlText(kPath));
 }
 
 }  // namespace caiexport::reader

@@ -2,6 +2,7 @@
 /// Parquet files: one by itself, checked, and its columns renamed; those of a set, as DuckDB must be told of them, and
 /// as one table whose columns all have names that SQL can tell apart.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -60,9 +61,13 @@ class FileWindow {
 
 /// `['a', 'b']` of files from `begin` up to `end`.
 std::string fileListSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end);
-/// Reads them, columns united by name.
+/// How DuckDB gets the columns of several files.
+enum class Columns : std::uint8_t {
+  united,  ///< By name, from the footers of all of them, which stay in memory.
+  alike,   ///< From the first file: they are the same in all.
+};
 std::string readSql(const std::vector<FileName>& files, std::size_t begin, std::size_t end,
-                    const std::string& more = {});
+                    Columns columns = Columns::united, const std::string& more = {});
 
 class FileUnion {
  public:
@@ -92,9 +97,18 @@ class FileUnion {
   std::vector<Run> runs_;
 };
 
+/// What there is between and around the data.
+struct Frame {
+  std::uint64_t bytes = 0;  ///< Of the whole file.
+  std::string footer;
+};
 /// Parquet's frame: `PAR1` at both ends and a footer that fits between. DuckDB looks at the end only.
-/// Error(verification) with the reason; returns the size of the file.
-std::uint64_t checkFrame(const std::filesystem::path& path);
+/// Error(verification) with the reason.
+Frame readFrame(const std::filesystem::path& path);
+
+/// The schema in the footer's own bytes: files with the same have the same columns, of the same types.
+/// Error(verification) for a footer that is none.
+std::string schemaOf(const Frame& frame, const std::filesystem::path& path);
 
 /// Checks single files, one after another.
 class Inspector {

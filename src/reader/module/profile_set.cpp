@@ -39,11 +39,23 @@ std::vector<FileName> namesOf(const std::vector<InputFile>& files) {
   if (files.empty()) throw Error(Category::usage, "there is no file to read");
   std::vector<FileName> names;
   names.reserve(files.size());
-  for (const InputFile& file : files) {
-    names.emplace_back(file.path);
-    checkFrame(names.back().path());
-  }
+  for (const InputFile& file : files) names.emplace_back(file.path);
   return names;
+}
+
+/// Looks at every file's frame and footer.
+Columns columnsIn(const std::vector<FileName>& names) {
+  std::string first;
+  bool alike = true;
+  for (const FileName& name : names) {
+    std::string schema = schemaOf(readFrame(name.path()), name.path());
+    if (&name == &names.front()) {
+      first = std::move(schema);
+    } else {
+      alike = alike && schema == first;
+    }
+  }
+  return alike ? Columns::alike : Columns::united;
 }
 
 std::vector<std::string> allowedPaths(const std::vector<FileName>& names, std::vector<std::string> also) {
@@ -196,13 +208,17 @@ ProfileSet::ProfileSet(const ReaderSettings& settings, std::vector<InputFile> fi
                        std::vector<std::string> alsoAllowed)
     : files_(withoutRepeats(std::move(files))),
       paths_(namesOf(files_)),
-      duck_(settings, {.paths = allowedPaths(paths_, std::move(alsoAllowed))}) {
+      fileColumns_(columnsIn(paths_)),
+      duck_(settings,
+            {.paths = allowedPaths(paths_, std::move(alsoAllowed)), .keepFooters = fileColumns_ == Columns::united}) {
   const Blame blame{.what = "cannot read the files as one set"};
+  const std::size_t different = fileColumns_ == Columns::alike ? 1 : paths_.size();
   // First, since its errors name the file.
-  columns_ = columnsOf(duck_.prepareSelect("SELECT * FROM " + readSql(paths_, 0, paths_.size()), blame));
-  const auto schemas = schemasIfNamesClash(duck_, fileListSql(paths_, 0, paths_.size()));
+  columns_ = columnsOf(duck_.prepareSelect("SELECT * FROM " + readSql(paths_, 0, different), blame));
+  auto schemas = schemasIfNamesClash(duck_, fileListSql(paths_, 0, different));
   if (schemas) names_ = ColumnNames(*schemas);
   if (names_.empty()) return;
+  schemas->resize(paths_.size(), schemas->front());
   union_.emplace(duck_, paths_, *schemas);
   columns_ = shownColumnsOf(
       duck_.prepareSelect("SELECT * EXCLUDE (" + sqlName(FileUnion::kPosition) + ") FROM " + tableSql(), blame));
@@ -237,7 +253,7 @@ std::uint64_t ProfileSet::rowCount() {
 }
 
 std::string ProfileSet::tableSql() const {
-  return union_ ? union_->sql(paths_, names_, moved_) : readSql(paths_, 0, paths_.size());
+  return union_ ? union_->sql(paths_, names_, moved_) : readSql(paths_, 0, paths_.size(), fileColumns_);
 }
 
 std::string ProfileSet::extraSql(std::string_view name) const {

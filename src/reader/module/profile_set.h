@@ -109,6 +109,7 @@ class ProfileSet {
 
   std::vector<InputFile> files_;
   std::vector<FileName> paths_;
+  Columns fileColumns_;
   Duck duck_;
   ColumnNames names_;
   ColumnNames written_;             ///< Of the last rowsSql().
