@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -36,6 +37,10 @@ class PlatformSource final : public transfer::ByteSource {
   void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
              std::stop_token stop) override {
     client_.fetchFile(file, range, sink, std::move(stop));
+  }
+  void fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
+                      model::ByteSink& sink, std::stop_token stop) override {
+    client_.fetchOneOfMany(file, next, sink, std::move(stop));
   }
 
  private:

@@ -150,6 +150,24 @@ int rememberVerifyError(int ok, X509_STORE_CTX* store) {
   return ok;
 }
 
+/// What the last handshake on this thread agreed on.
+thread_local bool choseHttp2 = false;
+
+void rememberProtocol(const SSL* tls, int where, int) {
+  if ((where & SSL_CB_HANDSHAKE_DONE) == 0) return;
+  const unsigned char* name = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(tls, &name, &length);
+  choseHttp2 = std::string_view(reinterpret_cast<const char*>(name), length) == "h2";
+}
+
+void offerHttp2(SSL_CTX* context) {
+  static constexpr std::string_view kProtocols = "\x02h2\x08http/1.1";
+  // Poco shows no connection's own state: the callback is told of it.
+  SSL_CTX_set_info_callback(context, rememberProtocol);
+  SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(kProtocols.data()), kProtocols.size());
+}
+
 [[noreturn]] void throwBadCaFile(const std::filesystem::path& file, const std::string& reason) {
   throw core::Error(core::Category::config,
                     "cannot read CA certificates from " + core::printable(file.string()) + ": " + reason,
@@ -267,26 +285,32 @@ TlsContexts::TlsContexts(std::optional<std::filesystem::path> caFile, std::uint6
       readAheadBytes_(mostUnreadBytes == 0
                           ? kReadAheadBytes
                           : std::clamp<std::uint64_t>(mostUnreadBytes, kLeastReadAheadBytes, kReadAheadBytes)) {
-  if (caFile_) make("localhost");
+  if (caFile_) make("localhost", false);
 }
 
-Context::Ptr TlsContexts::forHost(const std::string& host) {
+Context::Ptr TlsContexts::forHost(const std::string& host, bool offersHttp2) {
   const std::lock_guard lock(mutex_);
-  Context::Ptr& context = contexts_[host];
-  if (context.isNull()) context = make(host);
-  return context;
+  if (const auto found = contexts_.find({host, offersHttp2}); found != contexts_.end()) return found->second;
+  return contexts_.emplace(std::pair(host, offersHttp2), make(host, offersHttp2)).first->second;
 }
 
-Context::Ptr TlsContexts::make(const std::string& host) const {
+bool chosenHttp2() {
+  return choseHttp2;
+}
+
+Context::Ptr TlsContexts::make(const std::string& host, bool offersHttp2) const {
   Context::Params parameters;
   parameters.verificationMode = Context::VERIFY_STRICT;
-  parameters.loadDefaultCAs = !caFile_;
+  // The certificates are the same for all: they are read once.
+  const Context* const other = contexts_.empty() ? nullptr : contexts_.begin()->second.get();
+  parameters.loadDefaultCAs = !caFile_ && other == nullptr;
   parameters.cipherList = "DEFAULT";
-  if (caFile_) parameters.caLocation = caFile_->string();
+  if (caFile_ && other == nullptr) parameters.caLocation = caFile_->string();
   clearTlsErrors();
   try {
     Context::Ptr context = new Context(Context::TLS_CLIENT_USE, parameters);
     SSL_CTX* raw = context->sslContext();
+    if (other != nullptr) SSL_CTX_set1_cert_store(raw, SSL_CTX_get_cert_store(other->sslContext()));
     context->requireMinimumProtocol(Context::PROTO_TLSV1_2);
     SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
     // In place of Poco's callback, which asks process-wide handlers; this one never accepts what OpenSSL refused.
@@ -297,6 +321,7 @@ Context::Ptr TlsContexts::make(const std::string& host) const {
     SSL_CTX_set_mode(raw, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(raw, 1);
     SSL_CTX_set_default_read_buffer_len(raw, readAheadBytes_);
+    if (offersHttp2) offerHttp2(raw);
     return context;
   } catch (const Poco::Exception& e) {
     if (caFile_) throwBadCaFile(*caFile_, core::printable(e.displayText(), 200));

@@ -18,6 +18,7 @@ class Exception;
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "caiexport/core/clock.h"
@@ -48,16 +49,21 @@ class TlsContexts {
   /// Error(config) if the CA file can't be read or holds no certificate. `mostUnreadBytes`: what a connection may read
   /// ahead, 0 for no limit.
   TlsContexts(std::optional<std::filesystem::path> caFile, std::uint64_t mostUnreadBytes);
-  Poco::Net::Context::Ptr forHost(const std::string& host);
+  /// `offersHttp2`: by ALPN (RFC 7301), beside HTTP/1.1; what the server chose, the thread of the handshake is told by
+  /// chosenHttp2().
+  Poco::Net::Context::Ptr forHost(const std::string& host, bool offersHttp2);
 
  private:
-  Poco::Net::Context::Ptr make(const std::string& host) const;
+  Poco::Net::Context::Ptr make(const std::string& host, bool offersHttp2) const;
 
   const std::optional<std::filesystem::path> caFile_;
   const std::size_t readAheadBytes_;
   std::mutex mutex_;
-  std::map<std::string, Poco::Net::Context::Ptr> contexts_;
+  std::map<std::pair<std::string, bool>, Poco::Net::Context::Ptr> contexts_;
 };
+
+/// Whether the last handshake of this thread that offered HTTP/2 chose it.
+bool chosenHttp2();
 
 /// Call before each TLS operation: OpenSSL and Poco judge a failed call by the thread's error queue and by errno, and
 /// both may still hold an older failure (SSL_get_error(3ssl)).

@@ -15,6 +15,7 @@
 #include <limits>
 #include <optional>
 
+#include "answer.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "connect.h"
@@ -94,10 +95,6 @@ constexpr int kMostInterimAnswers = 20;
 /// A body up to this size goes out in one write with the head.
 constexpr std::size_t kSmallBodyBytes = 64U << 10U;
 
-std::string inBytes(std::uint64_t bytes) {
-  return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
-}
-
 /// Waits for bytes, and remembers how the connection ended.
 class Source {
  public:
@@ -151,49 +148,6 @@ class Source {
   std::exception_ptr pending_;
 };
 
-/// Takes body bytes to the sink or into memory.
-class Delivery {
- public:
-  Delivery(HttpResponse& response, BodySink* sink, std::uint64_t mostBodyBytes, std::uint64_t& count)
-      : response_(response), sink_(sink), mostBodyBytes_(mostBodyBytes), count_(count) {}
-
-  void expect(std::uint64_t bytes) const {
-    if (sink_ != nullptr) return;
-    checkRoom(bytes);
-    response_.body.reserve(static_cast<std::size_t>(bytes));
-  }
-
-  void take(std::span<const char> bytes) {
-    if (bytes.empty()) return;
-    count_ += bytes.size();
-    if (sink_ != nullptr) {
-      sink_->write(std::as_bytes(bytes));
-      return;
-    }
-    checkRoom(count_);
-    response_.body.append(bytes.data(), bytes.size());
-  }
-
-  /// How many of at most `bytes` bytes may be read now.
-  std::size_t room(std::size_t bytes) const {
-    return sink_ == nullptr ? bytes : std::clamp<std::size_t>(sink_->room(bytes), 1, bytes);
-  }
-
-  std::uint64_t count() const { return count_; }
-
- private:
-  void checkRoom(std::uint64_t bytes) const {
-    if (bytes <= mostBodyBytes_) return;
-    throw AttemptFailure(Kind::protocol,
-                         "the answer is larger than expected (more than " + inBytes(mostBodyBytes_) + ")");
-  }
-
-  HttpResponse& response_;
-  BodySink* sink_;
-  const std::uint64_t mostBodyBytes_;
-  std::uint64_t& count_;
-};
-
 std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
   return std::make_unique_for_overwrite<char[]>(bytes);
 }
@@ -233,20 +187,20 @@ Received readHead(Source& source, bool& began) {
 
 /// A small body reaches the sink in one piece: many small files cost less this way. What there is of one that can't be
 /// had reaches it too, and of one that comes slowly, from time to time: whoever watches must see that it comes.
-void readSmallBody(Source& source, std::string_view first, std::size_t length, Delivery& delivery) {
+void readSmallBody(Source& source, std::string_view first, std::size_t length, Answer& answer) {
   constexpr std::chrono::milliseconds kLongestUnseen{250};
   const auto buffer = makeBuffer(length);
   std::size_t taken = 0;
   std::size_t filled = first.copy(buffer.get(), first.size());
   const auto handOn = [&] {
     const std::size_t begin = std::exchange(taken, filled);
-    delivery.take({buffer.get() + begin, filled - begin});
+    answer.take({buffer.get() + begin, filled - begin});
   };
   auto lastSeen = std::chrono::steady_clock::now();
   try {
     while (filled < length) {
       const auto phase = [&] { return "in the body after " + std::to_string(filled) + " of " + inBytes(length); };
-      const std::size_t bytes = source.fill({buffer.get() + filled, delivery.room(length - filled)}, phase);
+      const std::size_t bytes = source.fill({buffer.get() + filled, answer.room(length - filled)}, phase);
       if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
       filled += bytes;
       const auto now = std::chrono::steady_clock::now();
@@ -262,42 +216,40 @@ void readSmallBody(Source& source, std::string_view first, std::size_t length, D
 }
 
 /// Returns what came beyond the declared length, which nobody asked for.
-std::string_view readByLength(Source& source, std::string_view rest, std::uint64_t length, Delivery& delivery) {
-  delivery.expect(length);
+std::string_view readByLength(Source& source, std::string_view rest, std::uint64_t length, Answer& answer) {
+  answer.expect(length);
   const std::string_view first = rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), length)));
   if (length <= kBodyPieceBytes) {
-    readSmallBody(source, first, static_cast<std::size_t>(length), delivery);
+    readSmallBody(source, first, static_cast<std::size_t>(length), answer);
     return rest.substr(first.size());
   }
-  delivery.take(first);
+  answer.take(first);
   const std::uint64_t toRead = length - first.size();
   const auto bufferBytes = static_cast<std::size_t>(std::min<std::uint64_t>(toRead, kBodyPieceBytes));
   const auto buffer = makeBuffer(bufferBytes);
-  while (delivery.count() < length) {
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length - delivery.count(), bufferBytes));
-    const auto phase = [&] {
-      return "in the body after " + std::to_string(delivery.count()) + " of " + inBytes(length);
-    };
-    const std::size_t bytes = source.fill({buffer.get(), delivery.room(wanted)}, phase);
+  while (answer.count() < length) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length - answer.count(), bufferBytes));
+    const auto phase = [&] { return "in the body after " + std::to_string(answer.count()) + " of " + inBytes(length); };
+    const std::size_t bytes = source.fill({buffer.get(), answer.room(wanted)}, phase);
     if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
-    delivery.take({buffer.get(), bytes});
+    answer.take({buffer.get(), bytes});
   }
   return rest.substr(first.size());
 }
 
 /// Returns whether nothing came after the last chunk.
-bool readChunks(Source& source, std::string rest, Delivery& delivery) {
+bool readChunks(Source& source, std::string rest, Answer& answer) {
   ChunkDecoder decoder;
   const auto decode = [&](std::span<char> piece) {
     const ChunkDecoder::Result result = decoder.decode(piece);
-    delivery.take(piece.first(result.payloadBytes));
+    answer.take(piece.first(result.payloadBytes));
     return result.consumedBytes == piece.size();
   };
   bool nothingElse = decode(rest);
   const auto buffer = makeBuffer(decoder.complete() ? 1 : kBodyPieceBytes);
   while (!decoder.complete()) {
-    const auto phase = [&] { return "in the body after " + inBytes(delivery.count()); };
-    const std::size_t bytes = source.fill({buffer.get(), delivery.room(kBodyPieceBytes)}, phase);
+    const auto phase = [&] { return "in the body after " + inBytes(answer.count()); };
+    const std::size_t bytes = source.fill({buffer.get(), answer.room(kBodyPieceBytes)}, phase);
     if (bytes == 0)
       throw AttemptFailure(Kind::closed, "the connection was closed " + phase() + ", before its last chunk");
     nothingElse = decode({buffer.get(), bytes});
@@ -305,13 +257,13 @@ bool readChunks(Source& source, std::string rest, Delivery& delivery) {
   return nothingElse;
 }
 
-void readUntilClose(Source& source, std::string_view rest, Delivery& delivery) {
-  delivery.take(rest);
+void readUntilClose(Source& source, std::string_view rest, Answer& answer) {
+  answer.take(rest);
   const auto buffer = makeBuffer(kBodyPieceBytes);
   while (true) {
-    const auto phase = [&] { return "in the body after " + inBytes(delivery.count()); };
-    const std::size_t bytes = source.fill({buffer.get(), delivery.room(kBodyPieceBytes)}, phase);
-    delivery.take({buffer.get(), bytes});
+    const auto phase = [&] { return "in the body after " + inBytes(answer.count()); };
+    const std::size_t bytes = source.fill({buffer.get(), answer.room(kBodyPieceBytes)}, phase);
+    answer.take({buffer.get(), bytes});
     if (bytes > 0) continue;
     if (source.cut())
       throw AttemptFailure(Kind::closed, "the connection was cut " + phase() + ", without an orderly end");
@@ -320,16 +272,16 @@ void readUntilClose(Source& source, std::string_view rest, Delivery& delivery) {
 }
 
 /// Returns whether the connection is ready for the next answer.
-bool readBody(Source& source, const Framing& framing, std::string rest, Delivery& delivery) {
+bool readBody(Source& source, const Framing& framing, std::string rest, Answer& answer) {
   switch (framing.kind) {
     case Framing::Kind::none:
       return rest.empty();
     case Framing::Kind::length:
-      return readByLength(source, rest, framing.declaredBytes.value_or(0), delivery).empty();
+      return readByLength(source, rest, framing.declaredBytes.value_or(0), answer).empty();
     case Framing::Kind::chunked:
-      return readChunks(source, std::move(rest), delivery);
+      return readChunks(source, std::move(rest), answer);
     case Framing::Kind::untilClose:
-      readUntilClose(source, rest, delivery);
+      readUntilClose(source, rest, answer);
       return false;
   }
   return false;
@@ -361,7 +313,10 @@ std::unique_ptr<Connection> Connection::open(const Target& target, TlsContexts& 
   std::unique_ptr<Connection> connection(new Connection(connectTcp(addresses, until, stop)));
   if (target.mostUnreadBytes > 0) connection->socket_.setReceiveBufferSize(asLength(target.mostUnreadBytes));
   if (target.proxy != nullptr) connection->openTunnel(target, until, stop);
-  if (origin.scheme == "https") connection->startTls(contexts.forHost(origin.host), origin.host, until, stop);
+  if (origin.scheme == "https") {
+    connection->startTls(contexts.forHost(origin.host, target.offersHttp2), origin.host, until, stop);
+    connection->speaksHttp2_ = target.offersHttp2 && chosenHttp2();
+  }
   return connection;
 }
 
@@ -503,20 +458,11 @@ HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, Bo
   const Framing framing = framingOf(received.head, request.method);
   reusable_ = keepsAlive(received.head);
   HttpResponse& response = received.head.response;
-  const bool good = response.status / 100 == 2;
-  const auto use = good ? core::KnownSecrets::Use::readOn : core::KnownSecrets::Use::shown;
-  response.reason = secrets_.without(std::move(response.reason));
-  response.headers.changeValues([&](std::string value) { return secrets_.without(std::move(value), use); });
-  BodySink* taker = sink != nullptr && sink->begin(response, framing.declaredBytes) ? sink : nullptr;
-  Delivery delivery(response, taker, request.mostBodyBytes, bodyBytes_);
-  const bool nothingElse = readBody(source, framing, std::move(received.rest), delivery);
+  Answer answer(response, request, secrets_, sink, bodyBytes_);
+  answer.begin(framing.declaredBytes);
+  const bool nothingElse = readBody(source, framing, std::move(received.rest), answer);
   reusable_ = reusable_ && nothingElse;
-  if (taker == nullptr) decodeBody(response, request.mostBodyBytes);
-  if (!good || !request.answersSecret) {
-    // What is no JSON is not read on, but shown.
-    const bool isJson = response.body.starts_with('{') || response.body.starts_with('[');
-    response.body = secrets_.without(std::move(response.body), isJson ? use : core::KnownSecrets::Use::shown);
-  }
+  answer.end();
   return std::move(response);
 }
 

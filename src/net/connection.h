@@ -40,6 +40,7 @@ class Connection {
     const Proxy* proxy;  ///< May be null.
     std::string_view userAgent;
     std::uint64_t mostUnreadBytes = 0;  ///< 0: no limit.
+    bool offersHttp2 = false;
   };
 
   /// Name look-up, then TCP, tunnel and TLS handshake within `limit`.
@@ -50,6 +51,9 @@ class Connection {
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
+
+  /// The server chose it, of what was offered.
+  bool speaksHttp2() const { return speaksHttp2_; }
 
   enum class ReadState {
     data,
@@ -81,6 +85,7 @@ class Connection {
 
   Poco::Net::StreamSocket socket_;
   bool secure_ = false;
+  bool speaksHttp2_ = false;
   short eventsToWaitFor_ = 0;  ///< After wouldBlock; TLS may have to write before it can read.
 };
 

@@ -11,6 +11,7 @@
 #include "caiexport/core/text.h"
 #include "connect.h"
 #include "connection.h"
+#include "http2.h"
 #include "http_message.h"
 
 namespace caiexport::net {
@@ -110,11 +111,8 @@ class PocoTransport::Implementation {
     try {
       const Origin origin = parseUrl(text).origin;
       checkScheme(origin);
-      ahead_.begin(origin.toString(), [this, origin](const core::StopSignal& stop) {
-        auto connection = connect(origin, proxyFor(origin), stop);
-        ++opened_;
-        return connection;
-      });
+      ahead_.begin(origin.toString(),
+                   [this, origin](const core::StopSignal& stop) { return connect(origin, proxyFor(origin), stop); });
     } catch (const std::exception&) {
       // The request itself says what is wrong.
     }
@@ -146,6 +144,7 @@ class PocoTransport::Implementation {
   }
 
   HttpResponse attempt(Call& call, BodySink* sink, const core::StopSignal& stop) {
+    if (auto response = overHttp2(call, sink, stop)) return *std::move(response);
     if (!call.request.once) {
       call.connection = "reused";
       if (std::unique_ptr<Connection> idle = takeIdle(call.url.origin)) {
@@ -159,25 +158,76 @@ class PocoTransport::Implementation {
     }
     call.connection = "new";
     auto connection = open(call, stop);
-    ++opened_;
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     return run(call, exchange, std::move(connection), sink);
   }
 
-  std::unique_ptr<Connection> open(const Call& call, const core::StopSignal& stop) {
+  std::unique_ptr<Connection> open(const Call& call, const core::StopSignal& stop, bool offersHttp2 = false) {
     try {
-      return connect(call.url.origin, call.proxy, stop);
+      return connect(call.url.origin, call.proxy, stop, offersHttp2);
     } catch (const AttemptFailure& failure) {
       if (failure.kind() != Kind::exhausted) throw;
     }
     // Those that wait for a next request hold what this one needs.
     pool_.clear();
-    return connect(call.url.origin, call.proxy, stop);
+    http2_.clear();
+    return connect(call.url.origin, call.proxy, stop, offersHttp2);
   }
 
-  std::unique_ptr<Connection> connect(const Origin& origin, const Proxy* proxy, const core::StopSignal& stop) {
-    return Connection::open({origin, proxy, userAgent_, settings_.mostUnreadBytes}, contexts_, settings_.connectTimeout,
-                            stop);
+  std::unique_ptr<Connection> connect(const Origin& origin, const Proxy* proxy, const core::StopSignal& stop,
+                                      bool offersHttp2 = false) {
+    auto connection = Connection::open({origin, proxy, userAgent_, settings_.mostUnreadBytes, offersHttp2}, contexts_,
+                                       settings_.connectTimeout, stop);
+    ++opened_;
+    return connection;
+  }
+
+  /// Nothing if the request is to go over HTTP/1.1: it is not of the kind that gains by HTTP/2, or the server does not
+  /// speak it, or did not do it well, or closed the connection before any answer came.
+  std::optional<HttpResponse> overHttp2(Call& call, BodySink* sink, const core::StopSignal& stop) {
+    if (!call.request.oneOfMany || call.url.origin.scheme != "https") return std::nullopt;
+    const std::string origin = call.url.origin.toString();
+    std::unique_ptr<Http2Connection> connection = takeHttp2(origin, call.request.url);
+    const bool reused = connection != nullptr;
+    if (!connection && !http2_.isAvoided(origin)) connection = openHttp2(call, origin, stop);
+    if (!connection) return std::nullopt;
+    call.connection = reused ? "reused" : "new";
+    call.mayHaveArrived = true;
+    const auto count = [&] {
+      call.bodyBytes = connection->bodyBytes();
+      sent_ += connection->requestsSent();
+    };
+    try {
+      HttpResponse response = connection->run(call.request, call.url, sink, stop);
+      count();
+      if (connection->isOpen()) http2_.put(origin, std::move(connection), std::chrono::steady_clock::now());
+      return response;
+    } catch (const AttemptFailure& failure) {
+      count();
+      const bool untouched = failure.kind() == Kind::closed && !connection->answerBegan();
+      // What goes wrong once goes on over HTTP/1.1, which every server and everything on the way knows well.
+      if (!reused || !untouched) http2_.avoid(origin);
+      if (untouched) return std::nullopt;
+      throw;
+    }
+  }
+
+  std::unique_ptr<Http2Connection> takeHttp2(const std::string& origin, const std::string& url) {
+    while (auto connection = http2_.take(origin, url, std::chrono::steady_clock::now())) {
+      if (connection->isOpen()) return connection;
+    }
+    return nullptr;
+  }
+
+  /// Nothing, and a connection more for HTTP/1.1, if the server chose that.
+  std::unique_ptr<Http2Connection> openHttp2(const Call& call, const std::string& origin,
+                                             const core::StopSignal& stop) {
+    auto connection = open(call, stop, true);
+    if (connection->speaksHttp2())
+      return std::make_unique<Http2Connection>(std::move(connection), userAgent_, settings_.readTimeout, secrets_);
+    http2_.avoid(origin);
+    pool_.put(origin, std::move(connection), std::chrono::steady_clock::now());
+    return nullptr;
   }
 
   /// Nothing if the connection turned out to be closed before any answer came and the request may be repeated.
@@ -251,6 +301,7 @@ class PocoTransport::Implementation {
   const NoProxy noProxy_;
   TlsContexts contexts_;
   IdlePool<Connection> pool_;
+  Http2Pool http2_;
   std::atomic<std::uint64_t> opened_ = 0;
   std::atomic<std::uint64_t> sent_ = 0;
   ConnectionAhead ahead_;  ///< Last: its thread uses the others.

@@ -208,6 +208,11 @@ net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token)
   if (!call.range.empty()) request.headers.add("Range", call.range);
   if (!call.ifRange.empty()) request.headers.add("If-Range", call.ifRange);
   if (!call.body.empty()) request.headers.add("Content-Type", "application/json");
+  request.oneOfMany = call.oneOfMany;
+  for (const std::string& url : call.next) {
+    request.next.push_back(
+        requestFor({.what = call.what, .url = url, .accept = call.accept, .oneOfMany = true}, token));
+  }
   return request;
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "caiexport/core/clock.h"
 #include "caiexport/net/http.h"
@@ -41,7 +42,9 @@ struct Call {
   Repeat repeat = Repeat::freely;
   bool traced = false;        ///< Send an x-request-id (documented for the Segmentation service).
   bool mayBeMissing = false;  ///< 404 is an answer, not an error.
-  bool asksForLess = false;   ///< Comes through at once when the platform is too slow: the caller asks for less then.
+  bool oneOfMany = false;     ///< As net::HttpRequest::oneOfMany, and the URLs of what follows.
+  std::vector<std::string> next = {};
+  bool asksForLess = false;  ///< Comes through at once when the platform is too slow: the caller asks for less then.
 };
 
 /// Thread safe.

@@ -149,21 +149,38 @@ std::string rangeHeader(const model::RemoteFile& file, model::ByteRange range) {
   return "bytes=" + std::to_string(range.first) + "-" + std::to_string(range.end - 1);
 }
 
+void fetch(Caller& caller, const Call& call, const model::RemoteFile& file, model::ByteSink& sink,
+           std::stop_token stop) {
+  CheckedBody body(call, file, sink);
+  caller.send(call, &body, std::move(stop));
+  body.finish();
+}
+
+Call callFor(const Caller& caller, const model::RemoteFile& file) {
+  return {.what = "fetch " + core::printable(file.name, 255),
+          .url = urlOf(caller, file),
+          .accept = "application/json, application/octet-stream",
+          .repeat = Repeat::never};
+}
+
 }  // namespace
 
 void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
                        std::stop_token stop) {
   Caller& caller = implementation_->caller;
-  const std::string asked = rangeHeader(file, range);
-  const Call call{.what = "fetch " + core::printable(file.name, 255),
-                  .url = urlOf(caller, file),
-                  .accept = "application/json, application/octet-stream",
-                  .range = asked,
-                  .ifRange = ifRangeHeader(asked, sink.wanted()),
-                  .repeat = Repeat::never};
-  CheckedBody body(call, file, sink);
-  caller.send(call, &body, std::move(stop));
-  body.finish();
+  Call call = callFor(caller, file);
+  call.range = rangeHeader(file, range);
+  call.ifRange = ifRangeHeader(call.range, sink.wanted());
+  fetch(caller, call, file, sink, std::move(stop));
+}
+
+void Client::fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
+                            model::ByteSink& sink, std::stop_token stop) {
+  Caller& caller = implementation_->caller;
+  Call call = callFor(caller, file);
+  call.oneOfMany = true;
+  for (const model::RemoteFile* one : next) call.next.push_back(urlOf(caller, *one));
+  fetch(caller, call, file, sink, std::move(stop));
 }
 
 }  // namespace caiexport::platform

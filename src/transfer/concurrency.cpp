@@ -48,8 +48,12 @@ ConcurrencyController::ConcurrencyController(Limits limits)
   limits_.most = ceiling_;
 }
 
+bool ConcurrencyController::isFar(std::chrono::nanoseconds latency) {
+  return latency >= kNetworkLatency;
+}
+
 void ConcurrencyController::expectLatency(std::chrono::nanoseconds latency) {
-  if (!limits_.adapts || phaseSince_ || latency < kNetworkLatency) return;
+  if (!limits_.adapts || phaseSince_ || !isFar(latency)) return;
   limit_ = std::min(limits_.most, limit_ * kGrowthWhereAllWait);
   before_ = limit_;
   recoverTo_ = limit_;
@@ -71,20 +75,19 @@ bool ConcurrencyController::observe(const ThroughputSample& sample) {
   return false;
 }
 
-bool ConcurrencyController::throttled(core::SteadyTime at) {
+bool ConcurrencyController::throttled(core::SteadyTime at, unsigned othersUnderWay) {
+  // Those that the server let through before the limit was lowered take up all of it: this one came too early.
+  if (othersUnderWay >= limit_) return false;
   if (!throttledAt_ || at - *throttledAt_ >= kOneBurst) {
     wentOnRefusing_ = throttledAt_ && at - *throttledAt_ < kRecoveryStep;
     throttledAt_ = at;
     throttledFrom_ = limit_;
-    refused_ = 0;
     if (phase_ != Phase::recovering) recoverTo_ = limit_;
     base_.reset();
   }
-  ++refused_;
   // As many as were let through, where the server counts those that are under way. Where it counts those of a minute,
   // it goes on refusing.
-  const unsigned letThrough =
-      std::max(throttledFrom_ / kLeastOfABurst, throttledFrom_ - std::min(refused_, throttledFrom_));
+  const unsigned letThrough = std::max(throttledFrom_ / kLeastOfABurst, othersUnderWay);
   return change(std::max(1U, wentOnRefusing_ ? throttledFrom_ / 2 : letThrough), Phase::recovering, at);
 }
 

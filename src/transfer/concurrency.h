@@ -27,9 +27,9 @@ struct ThroughputSample {
 
 /// How many connections pay. Pure: fed with what was measured, knows no thread and no clock.
 /// Raises the number while throughput grows with it by more than a tenth, takes the last step back when it does not,
-/// lowers it by the requests that the server refuses as too many, and halves it where it goes on refusing. Where the
-/// processors are the limit it does not even try; where
-/// the latency is, it begins with more. For one thread.
+/// lowers it to what the server lets through where it refuses requests as too many, and halves it where it goes on
+/// refusing. Where the processors are the limit it does not even try; where the latency is, it begins with more. For
+/// one thread.
 class ConcurrencyController {
  public:
   struct Limits {
@@ -46,12 +46,14 @@ class ConcurrencyController {
   /// Connections that may be busy with one file: as many as there are processors, where these are the limit. More of
   /// them wait for each other at the file, and what they write has left the cache when it is hashed.
   unsigned limitPerFile() const { return processorBound_ ? std::min(limit_, limits_.processors) : limit_; }
+  /// Whether a server that takes so long to answer small requests is far away.
+  static bool isFar(std::chrono::nanoseconds latency);
   /// Before the first sample: how long the server takes to answer small requests.
   void expectLatency(std::chrono::nanoseconds latency);
   /// Both return whether the limit changed.
   bool observe(const ThroughputSample& sample);
-  /// A request was refused as one too many.
-  bool throttled(core::SteadyTime at);
+  /// A request was refused as one too many, while so many others were under way.
+  bool throttled(core::SteadyTime at, unsigned othersUnderWay);
   /// From now on; returns whether the limit changed.
   bool neverMoreThan(unsigned most);
   /// Until the next such call, also where the number is fixed; returns whether the limit changed.
@@ -82,7 +84,6 @@ class ConcurrencyController {
   std::optional<core::SteadyTime> phaseSince_ = {};
   std::optional<core::SteadyTime> throttledAt_ = {};  ///< The first refusal of the last burst.
   unsigned throttledFrom_ = 0;                        ///< The limit then.
-  unsigned refused_ = 0;                              ///< In that burst.
   bool wentOnRefusing_ = false;                       ///< It followed another one closely.
   core::Duration holdFor_;
   ThroughputSample window_ = {};

@@ -159,6 +159,8 @@ class Schedule {
   void replace(const File& file, File by);
   bool hasFresh() const { return !fresh_.empty(); }
   std::size_t freshCount() const { return fresh_.size(); }
+  /// Of the file that is begun next; there is one.
+  std::uint64_t nextLengthBytes() const { return fresh_.front()->item.remote.lengthBytes; }
   const std::vector<File>& begun() const { return begun_; }
   std::uint64_t begunBytes() const { return begunBytes_; }
   bool empty() const { return fresh_.empty() && begun_.empty(); }

@@ -23,6 +23,9 @@ constexpr std::uint64_t kWorthHashingBytes = 1U << 20U;
 constexpr std::size_t kLeastLookAhead = 16;
 constexpr std::uint64_t kRunRetriesPerTry = 10;
 constexpr std::size_t kMostSmallBegun = 128;
+// What a connection asks for before an answer is here, of small files. What comes too early waits in memory.
+constexpr std::size_t kMostAhead = 3;
+constexpr std::uint64_t kMostBytesAhead = 256U << 10U;
 // Of one range: what others had open when the number of connections was lowered is closed soon.
 constexpr unsigned kMostWithoutDescriptors = 10;
 
@@ -37,6 +40,10 @@ bool isProgress(ByteRange asked, std::uint64_t keptBytes) {
 core::Error unprovable(const model::RemoteFile& remote) {
   return {Category::unavailable, "cannot put together " + core::printable(remote.name) +
                                      ": it came in several answers, and nothing shows that they were of one version"};
+}
+
+bool isWhole(const Piece& piece) {
+  return piece.purpose() == Purpose::data && piece.asked().sizeBytes() == piece.file()->item.remote.lengthBytes;
 }
 
 std::string describe(ByteRange range) {
@@ -80,6 +87,11 @@ void Connections::count(std::uint64_t keptBytes) {
   if (keptBytes > 0 && failuresSinceByte_ > 0) failuresSinceByte_ = 0;
 }
 
+void Connections::expectLatency(std::chrono::nanoseconds latency) {
+  farAway_ = ConcurrencyController::isFar(latency);
+  controller_.expectLatency(latency);
+}
+
 void Connections::firstByteCame(std::uint64_t& epoch, std::chrono::nanoseconds waited) {
   waited_ += waited;
   if (epoch == epoch_) return;
@@ -102,9 +114,9 @@ void Connections::observe(core::SteadyTime now) {
   run_.schedule.limitPerFile(controller_.limitPerFile());
 }
 
-void Connections::throttled(core::SteadyTime now) {
+void Connections::throttled(core::SteadyTime now, unsigned othersUnderWay) {
   ++run_.progress.throttled;
-  if (controller_.throttled(now)) changed("throttled");
+  if (controller_.throttled(now, othersUnderWay)) changed("throttled");
 }
 
 void Connections::halve() {
@@ -195,7 +207,7 @@ void Workers::work(unsigned index) {
     while (true) {
       const Assignment assignment = nextAssignment(worker);
       if (assignment.piece) {
-        fetch(worker, assignment.piece);
+        fetch(worker, assignment.piece, asksAhead(worker, *assignment.piece));
       } else if (assignment.toBegin) {
         keeper_.begin(assignment.toBegin);
         worker.lastFile = assignment.toBegin;
@@ -232,7 +244,7 @@ void Workers::noteBytes(const File& file, std::uint64_t kept) {
   }
 }
 
-void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
+void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany) {
   Attempt attempt(*this, worker, *piece);
   PieceSink sink(*piece, attempt);
   std::exception_ptr problem;
@@ -240,7 +252,15 @@ void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   try {
     const DownloadItem& item = piece->file()->item;
     ByteSource& source = item.source ? *item.source : run_.at.source;
-    source.fetch(item.remote, piece->asked(), sink, run_.stop());
+    if (isOneOfMany) {
+      std::vector<const model::RemoteFile*> next;
+      for (const std::shared_ptr<Piece>& one : worker.ahead) {
+        if (isWhole(*one)) next.push_back(&one->file()->item.remote);
+      }
+      source.fetchOneOfMany(item.remote, next, sink, run_.stop());
+    } else {
+      source.fetch(item.remote, piece->asked(), sink, run_.stop());
+    }
   } catch (...) {
     problem = std::current_exception();
   }
@@ -248,6 +268,7 @@ void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
   if (sink.enough()) problem = nullptr;
 
   const std::lock_guard lock(run_.mutex);
+  --underWay_;
   attempt.measure(run_.schedule);
   connections_.answerEnded();
   std::uint64_t missingBytes = piece->rest().sizeBytes();
@@ -271,6 +292,13 @@ void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece) {
 Workers::Assignment Workers::nextAssignment(Worker& worker) {
   std::unique_lock lock(run_.mutex);
   while (!run_.isOver()) {
+    if (!worker.ahead.empty()) {
+      ++underWay_;
+      worker.lastFile = worker.ahead.front()->file();
+      Assignment assignment{.piece = std::move(worker.ahead.front())};
+      worker.ahead.pop_front();
+      return assignment;
+    }
     if (worker.index >= connections_.limit()) {
       // The call that woke this worker was meant for one that may work.
       run_.workWanted.notify_one();
@@ -279,7 +307,10 @@ Workers::Assignment Workers::nextAssignment(Worker& worker) {
     }
     Assignment assignment;
     assignment.piece = nextPiece(worker, run_.at.clock.steadyNow(), assignment.toBegin);
-    if (assignment.piece) worker.lastFile = assignment.piece->file();
+    if (assignment.piece) {
+      ++underWay_;
+      worker.lastFile = assignment.piece->file();
+    }
     if (assignment.piece || assignment.toBegin) {
       // One who finds work wakes the next, so that no more threads start than there is work for.
       if (mayBegin() || run_.schedule.hasGap(run_.at.clock.steadyNow())) connections_.wakeForWork();
@@ -293,10 +324,43 @@ Workers::Assignment Workers::nextAssignment(Worker& worker) {
   return {};
 }
 
+/// Whether the piece is one of many small files from far away; the next of them become the worker's then, while there
+/// are enough for all connections.
+bool Workers::asksAhead(Worker& worker, const Piece& piece) {
+  const DownloadItem& item = piece.file()->item;
+  if (!isWhole(piece) || item.source || !isWorthAskingAhead(item.remote.lengthBytes)) return false;
+  while (worker.ahead.size() < kMostAhead) {
+    const File file = beginAhead();
+    if (!file) break;
+    keeper_.begin(file);
+    const std::lock_guard lock(run_.mutex);
+    // It may have been here already, in part or whole, or be fetched by another by now.
+    auto next = run_.schedule.continueFile(file, run_.at.clock.steadyNow(), connections_.limit());
+    if (next) worker.ahead.push_back(std::move(next));
+  }
+  return true;
+}
+
+bool Workers::isWorthAskingAhead(std::uint64_t lengthBytes) const {
+  return connections_.askAhead() && run_.at.settings.mostBytesPerSecond == 0 && lengthBytes > 0 &&
+         lengthBytes <= kMostBytesAhead;
+}
+
+Workers::File Workers::beginAhead() {
+  const std::lock_guard lock(run_.mutex);
+  if (run_.isOver() || !mayBegin() || run_.schedule.freshCount() < connections_.limit()) return nullptr;
+  if (!isWorthAskingAhead(run_.schedule.nextLengthBytes())) return nullptr;
+  File file = run_.schedule.begin();
+  if (wantsItem()) run_.served.notify_one();
+  return file;
+}
+
 /// Its own file first (hashed in order), then a new one, then a share of another's.
 std::shared_ptr<Piece> Workers::nextPiece(const Worker& worker, core::SteadyTime now, File& toBegin) {
   if (!keepsUpRecord()) return nullptr;
   const unsigned connections = connections_.limit();
+  // Where the limit was lowered, others may still be busy with what they began before.
+  if (underWay_ >= connections) return nullptr;
   std::shared_ptr<Piece> piece;
   if (worker.lastFile) piece = run_.schedule.continueFile(worker.lastFile, now, connections);
   if (piece) return piece;
@@ -435,7 +499,7 @@ void Workers::goOnWithFewer(const std::shared_ptr<Piece>& piece, const PieceSink
 
 void Workers::tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error) {
   const auto now = run_.at.clock.steadyNow();
-  if (error.cause().throttled) connections_.throttled(now);
+  if (error.cause().throttled) connections_.throttled(now, underWay_);
   const int tries = (isProgress(piece->asked(), sink.keptBytes()) ? 0 : piece->failedTries()) + 1;
   const std::uint64_t failures = connections_.countFailure();
   const std::uint64_t allowance = kRunRetriesPerTry * std::max(1, run_.at.settings.retry.furtherTries);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -49,14 +50,17 @@ class Connections {
   // With the lock held.
 
   unsigned limit() const { return controller_.limit(); }
-  void expectLatency(std::chrono::nanoseconds latency) { controller_.expectLatency(latency); }
+  void expectLatency(std::chrono::nanoseconds latency);
+  /// Whether answers take so long that it pays to ask for the next before one is here.
+  /// Any thread, without the lock.
+  bool askAhead() const { return farAway_ && run_.progress.throttled == 0; }
   /// A worker waited that long for a first byte; `epoch` is that of the limit in which it last delivered.
   void firstByteCame(std::uint64_t& epoch, std::chrono::nanoseconds waited);
   void answerEnded() { ++responses_; }
   void workerStarves() { starved_ = true; }
   /// Looks at the throughput.
   void observe(core::SteadyTime now);
-  void throttled(core::SteadyTime now);
+  void throttled(core::SteadyTime now, unsigned othersUnderWay);
   /// Half of them, for good.
   void halve();
   /// Until the next such call.
@@ -82,6 +86,7 @@ class Connections {
   std::uint64_t epoch_ = 1;
   unsigned delivering_ = 0;
   bool starved_ = false;
+  std::atomic<bool> farAway_ = false;
 };
 
 /// What workers do. Owns the connections, the limit on the rate, and the counts that bound retries; the run's lock
@@ -107,6 +112,7 @@ class Workers {
     unsigned index = 0;
     std::uint64_t epoch = 0;  ///< See Connections::firstByteCame.
     File lastFile = {};
+    std::deque<std::shared_ptr<Piece>> ahead = {};  ///< To be fetched next, and perhaps asked for already.
   };
 
   /// One of the three; none: leave.
@@ -119,12 +125,15 @@ class Workers {
   class Attempt;
 
   void work(unsigned index);
-  void fetch(Worker& worker, const std::shared_ptr<Piece>& piece);
+  void fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany);
   void noteFirstByte(Worker& worker, std::chrono::nanoseconds waited);
   void noteBytes(const File& file, std::uint64_t kept);
 
   // Finding work.
   Assignment nextAssignment(Worker& worker);
+  bool asksAhead(Worker& worker, const Piece& piece);
+  bool isWorthAskingAhead(std::uint64_t lengthBytes) const;
+  File beginAhead();
   std::shared_ptr<Piece> nextPiece(const Worker& worker, core::SteadyTime now, File& toBegin);
   bool keepsUpRecord();
   bool mayBegin() const;
@@ -144,6 +153,7 @@ class Workers {
   FileKeeper& keeper_;
   RateLimit rateLimit_;  ///< Has a lock of its own.
   Connections connections_;
+  unsigned underWay_ = 0;  ///< Pieces that workers have.
   std::uint64_t piecesCompleted_ = 0;
   std::uint64_t retries_ = 0;
 };

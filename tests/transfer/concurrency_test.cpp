@@ -50,7 +50,8 @@ class Simulation {
     }
   }
 
-  void throttle() { note(controller_.throttled(now_)); }
+  /// A request is refused while so many others are under way.
+  void throttle(unsigned others) { note(controller_.throttled(now_, others)); }
 
   unsigned limit() const { return controller_.limit(); }
   unsigned limitPerFile() const { return controller_.limitPerFile(); }
@@ -207,11 +208,23 @@ TEST(Concurrency, KeepsAsManyAsWereLetThroughAndTriesMoreLater) {
   Simulation run({.start = 32, .most = 32}, perConnection(1e12));
   run.runFor(seconds(2));
   // A server that answers 12 requests at a time.
-  for (int refused = 0; refused < 20; ++refused) run.throttle();
+  for (unsigned others = 31; others >= 12; --others) run.throttle(others);
   EXPECT_EQ(run.limit(), 12U);
   run.runFor(seconds(6));
   EXPECT_EQ(run.limit(), 15U);
-  for (int refused = 0; refused < 3; ++refused) run.throttle();
+  for (unsigned others = 14; others >= 12; --others) run.throttle(others);
+  EXPECT_EQ(run.limit(), 12U);
+}
+
+TEST(Concurrency, ARefusalWhileThoseLetThroughTakeUpTheLimitSaysNothing) {
+  Simulation run({.start = 32, .most = 32}, perConnection(1e12));
+  run.runFor(seconds(2));
+  for (unsigned others = 31; others >= 12; --others) run.throttle(others);
+  // Tried again at once, and more than a burst later.
+  for (int again = 0; again < 40; ++again) run.throttle(12 + again % 3);
+  EXPECT_EQ(run.limit(), 12U);
+  run.runFor(seconds(2));
+  for (int again = 0; again < 40; ++again) run.throttle(12);
   EXPECT_EQ(run.limit(), 12U);
 }
 
@@ -220,14 +233,14 @@ TEST(Concurrency, HalvesWhereTheServerGoesOnRefusingAndRecoversLater) {
   run.runFor(seconds(2));
   ASSERT_EQ(run.limit(), 32U);
   // All of a burst, and never less than a fourth.
-  for (int refused = 0; refused < 40; ++refused) run.throttle();
+  for (unsigned others = 32; others-- > 0;) run.throttle(others);
   EXPECT_EQ(run.limit(), 8U);
   run.runFor(seconds(2));
-  run.throttle();
+  run.throttle(7);
   EXPECT_EQ(run.limit(), 4U);
   // Answers to requests that were already under way.
-  run.throttle();
-  run.throttle();
+  run.throttle(3);
+  run.throttle(2);
   EXPECT_EQ(run.limit(), 4U);
   run.runFor(seconds(4));
   EXPECT_EQ(run.limit(), 4U);
@@ -240,7 +253,7 @@ TEST(Concurrency, HalvesWhereTheServerGoesOnRefusingAndRecoversLater) {
 TEST(Concurrency, NeverGoesBelowOne) {
   Simulation run({.start = 4, .most = 4}, perConnection(1e12));
   for (int i = 0; i < 10; ++i) {
-    run.throttle();
+    run.throttle(0);
     run.runFor(milliseconds(1100));
   }
   EXPECT_EQ(run.limit(), 1U);
@@ -250,8 +263,8 @@ TEST(Concurrency, AFixedNumberOnlyGivesWayToThrottling) {
   Simulation run({.start = 12, .most = 12, .adapts = false}, perConnection(1e12));
   run.runFor(seconds(60));
   EXPECT_EQ(run.limits(), (Limits{12}));
-  run.throttle();
-  run.throttle();
+  run.throttle(11);
+  run.throttle(10);
   EXPECT_EQ(run.limit(), 10U);
   run.runFor(seconds(60));
   EXPECT_EQ(run.limit(), 12U);

@@ -49,6 +49,11 @@ struct HttpRequest {
   std::uint64_t mostBodyBytes = 64U << 20U;
   /// The body of a good answer is one itself (a token), and comes as it was sent.
   bool answersSecret = false;
+  /// A GET of one of many small answers from far away. Where the server speaks HTTP/2 it goes over that, together with
+  /// `next`: what the same thread will send right after it, in that order, of the same kind. Each of these must still
+  /// be sent by send(), which then only waits for its answer: it takes no round trip of its own.
+  bool oneOfMany = false;
+  std::vector<HttpRequest> next = {};
 };
 
 struct HttpResponse {

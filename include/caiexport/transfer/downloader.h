@@ -13,6 +13,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "caiexport/core/clock.h"
@@ -37,6 +38,13 @@ class ByteSource {
   /// file can't be had.
   virtual void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
                      std::stop_token stop) = 0;
+  /// As fetch(), the whole of a small file. The same thread will fetch each of `next` like this, right after it and in
+  /// that order, unless the run ends: who asks for them now saves their way there and back.
+  virtual void fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
+                              model::ByteSink& sink, std::stop_token stop) {
+    static_cast<void>(next);
+    fetch(file, {0, file.lengthBytes}, sink, std::move(stop));
+  }
 };
 
 /// Bytes of a file, in a file of their own.
