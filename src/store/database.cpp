@@ -228,7 +228,7 @@ std::unique_ptr<SQLite::Database> connect(const std::string& name, int flags, Bu
   // In WAL mode anything less may lose the last commits when the power goes. fullfsync is macOS's real fsync.
   connection->exec("PRAGMA synchronous = FULL");
   connection->exec("PRAGMA fullfsync = ON");
-  // 4 MiB, taken as needed: the index of 100,000 names, which is read and written all over, fits in.
+  // 4 MiB, taken as needed.
   connection->exec("PRAGMA cache_size = -4096");
   return connection;
 }

@@ -3,7 +3,6 @@
 #include <array>
 #include <map>
 
-#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/model/job.h"
 #include "caiexport/store/job_store.h"
@@ -20,13 +19,8 @@ constexpr std::string_view kPath =
     "(CASE file.in_folder WHEN 0 THEN file.name"
     " ELSE file.dataset_file_id || substr('~~~~~~~~', 1, CAST(file.in_folder - 1 AS INTEGER)) || '/' || file.name END)";
 
-/// Stored.
-std::int64_t hashOf(std::string_view name) {
-  return static_cast<std::int64_t>(core::fnv1a(name));
-}
-
-/// All files of batch ?1, in the order of their rows. The index of batches would lead through them in the order of the
-/// hashes, each on another page; the plus keeps SQLite from it.
+/// All files of batch ?1, in the order of their rows. An index would lead to each by itself; the plus keeps SQLite from
+/// it.
 const std::string kOfBatch =
     " FROM file AS this"
     " WHERE +batch = ?1"
@@ -110,8 +104,8 @@ void startAgain(Database& database, std::int64_t file) {
 void giveFolder(Database& database, const BatchRow& batch, const model::RemoteFile& file) {
   Query(database,
         "UPDATE file SET alias = 1, in_folder = CASE claimed WHEN 0 THEN 1 ELSE in_folder END"
-        " WHERE batch = ? AND name_hash = ? AND name = ? AND dataset_file_id = ? AND alias = 0")
-      .with(batch.id, hashOf(file.name), file.name, file.datasetFileId.value())
+        " WHERE batch = ? AND name = ? AND dataset_file_id = ? AND alias = 0")
+      .with(batch.id, file.name, file.datasetFileId.value())
       .run();
 }
 
@@ -136,14 +130,13 @@ void insertFiles(Database& database, model::JobId job, const BatchRow& batch,
   inPieces(database, files, [&](std::span<const model::RemoteFile* const> piece) {
     Query insert(database,
                  "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing) VALUES " +
-                     repeated("(?, ?, ?, ?, ?, ?, ?, ?)", piece.size()));
+                     repeated("(?, ?, ?, ?, 0, ?, ?, ?)", piece.size()));
     int index = 0;
     for (const model::RemoteFile* file : piece) {
       insert.bind(++index, numberOf(job));
       insert.bind(++index, batch.id);
       insert.bind(++index, file->datasetFileId.value());
       insert.bind(++index, file->name);
-      insert.bind(++index, hashOf(file->name));
       insert.bind(++index, file->lengthBytes);
       insert.bind(++index, orNull(file->href));
       insert.bind(++index, batch.listing);
@@ -197,23 +190,23 @@ void saveFiles(Database& database, model::JobId job, const BatchRow& batch,
   }
   std::vector<Known> known;
   std::vector<std::int64_t> changed;
-  inPieces(
-      database, std::span<const model::RemoteFile* const>(order), [&](std::span<const model::RemoteFile* const> piece) {
-        Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name_hash IN (" +
-                                 repeated("?", piece.size()) + ")");
-        rows.bind(1, batch.id);
-        int index = 1;
-        for (const model::RemoteFile* file : piece) rows.bind(++index, hashOf(file->name));
-        while (rows.next()) {
-          const std::string name = rows.text(2);
-          const std::string datasetFile = rows.text(3);
-          const auto listed = fresh.find({name, datasetFile});
-          if (listed == fresh.end()) continue;
-          known.push_back({.id = rows.integer(0), .file = listed->second});
-          if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
-          fresh.erase(listed);
-        }
-      });
+  inPieces(database, std::span<const model::RemoteFile* const>(order),
+           [&](std::span<const model::RemoteFile* const> piece) {
+             Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name IN (" +
+                                      repeated("?", piece.size()) + ")");
+             rows.bind(1, batch.id);
+             int index = 1;
+             for (const model::RemoteFile* file : piece) rows.bind(++index, file->name);
+             while (rows.next()) {
+               const std::string name = rows.text(2);
+               const std::string datasetFile = rows.text(3);
+               const auto listed = fresh.find({name, datasetFile});
+               if (listed == fresh.end()) continue;
+               known.push_back({.id = rows.integer(0), .file = listed->second});
+               if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
+               fresh.erase(listed);
+             }
+           });
   for (const std::int64_t file : changed) startAgain(database, file);
   updateFiles(database, batch, known);
   std::erase_if(order, [&](const model::RemoteFile*& file) {
@@ -231,21 +224,19 @@ void dropUnlisted(Database& database, const BatchRow& batch) {
       .run();
 }
 
-/// Whether files of the batch may bear the same name, by their hashes, which the index has in order. To look for each
-/// file by itself is to read another page of the index each time, and of a million files they are not all in memory.
-bool mayShareNames(Database& database, const BatchRow& batch) {
-  Query row(database, "SELECT 1 FROM file WHERE batch = ? GROUP BY name_hash HAVING count(*) > 1 LIMIT 1");
+/// Whether any files of the batch bear the same name; the index has the names in order.
+bool shareNames(Database& database, const BatchRow& batch) {
+  Query row(database, "SELECT 1 FROM file WHERE batch = ? GROUP BY name HAVING count(*) > 1 LIMIT 1");
   return row.with(batch.id).next();
 }
 
 /// What in_folder should be of `this`: 1 if another file bears the same name, or what the file system wants (`alias`).
 std::string wantedFolder(Database& database, const BatchRow& batch, std::string_view ofOthers) {
-  if (!mayShareNames(database, batch)) return "this.alias";
+  if (!shareNames(database, batch)) return "this.alias";
   return "(CASE WHEN EXISTS ("
          "  SELECT 1"
          "  FROM file AS other"
-         "  WHERE other.batch = this.batch AND other.name_hash = this.name_hash"
-         "  AND other.id <> this.id AND other.name = this.name" +
+         "  WHERE other.batch = this.batch AND other.name = this.name AND other.id <> this.id" +
          std::string(ofOthers) + ") AND this.alias < 1 THEN 1 ELSE this.alias END)";
 }
 
@@ -401,8 +392,7 @@ constexpr std::string_view kOnceListed =
     " AND (file.claimed > 0 OR file.in_folder > 0 OR NOT EXISTS ("
     "   SELECT 1"
     "   FROM file AS other"
-    "   WHERE other.batch = file.batch AND other.name_hash = file.name_hash AND other.id <> file.id"
-    "   AND other.name = file.name))";
+    "   WHERE other.batch = file.batch AND other.name = file.name AND other.id <> file.id))";
 
 /// Rows of filesSql().
 std::vector<model::FileRecord> readFiles(Database& database, const std::string& sql, model::JobId job,
@@ -425,8 +415,8 @@ std::string samePathSql(std::string_view columns) {
          " JOIN job ON job.id = batch.job"
          " JOIN file ON file.batch = batch.id"
          " WHERE batch.remote_id = ?1 AND job.output = ?2 AND job.dataset_id = ?3"
-         " AND file.name_hash IN (?4, ?5) AND " +
-         std::string(kPath) + " = ?6";
+         " AND file.name IN (?4, ?5) AND " +
+         std::string(kPath) + " = ?4";
 }
 
 /// Other names under which jobs wrote the batch to the same folder: through a link, or a mount.
@@ -647,11 +637,10 @@ std::optional<model::FileRecord> JobStore::knownFile(const model::Job& job, cons
     for (bool others = false;; others = true) {
       for (const std::string& output : outputs) {
         Query row(database_, samePathSql(kFileColumns) +
-                                 " AND job.id <> ?7 AND file.length = ?8 AND file.sha256 IS NOT NULL"
+                                 " AND job.id <> ?6 AND file.length = ?7 AND file.sha256 IS NOT NULL"
                                  " ORDER BY file.id DESC"
                                  " LIMIT 1");
-        row.with(batch.value(), output, job.datasetId.value(), hashOf(path), hashOf(nameInFolder(path)), path,
-                 numberOf(job.id), lengthBytes);
+        row.with(batch.value(), output, job.datasetId.value(), path, nameInFolder(path), numberOf(job.id), lengthBytes);
         if (row.next()) return readFile(database_, row);
       }
       if (others) return std::nullopt;
@@ -673,8 +662,7 @@ bool JobStore::isRecordedPath(const model::Job& job, const model::BatchId& batch
   return reading(database_, [&] {
     const auto isRecordedIn = [&](const std::string& output) {
       Query row(database_, samePathSql("1") + " AND file.claimed = 2 LIMIT 1");
-      return row.with(batch.value(), output, job.datasetId.value(), hashOf(path), hashOf(nameInFolder(path)), path)
-          .next();
+      return row.with(batch.value(), output, job.datasetId.value(), path, nameInFolder(path)).next();
     };
     return isRecordedIn(job.request.output.string()) ||
            std::ranges::any_of(otherNames(database_, job, batch), isRecordedIn);

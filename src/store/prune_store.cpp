@@ -76,8 +76,8 @@ std::vector<PruneStore::Sharer> PruneStore::sharersOf(std::int64_t file) {
                " JOIN batch AS other_batch ON other_batch.remote_id = this_batch.remote_id"
                " JOIN job AS other_job ON other_job.id = other_batch.job"
                "  AND other_job.dataset_id = this_job.dataset_id"
-               " JOIN file AS other ON other.batch = other_batch.id AND other.name_hash = this.name_hash"
-               "  AND other.name = this.name AND other.claimed > 0"
+               " JOIN file AS other ON other.batch = other_batch.id AND other.name = this.name"
+               "  AND other.claimed > 0"
                " WHERE this.id = ? AND other_job.id <> this_job.id");
     rows.with(file);
     std::vector<Sharer> sharers;

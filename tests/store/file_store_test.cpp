@@ -244,6 +244,30 @@ TEST_F(FileStoreTest, aLargeBatchIsReadInTheOrderOfItsRows) {
   EXPECT_LE(misses(), 2 * pages) << "sumsOf";
 }
 
+/// Or else each file of a long list costs a page more than those of a short one.
+TEST_F(FileStoreTest, theFilesOfALongListAreRecordedOnFewPages) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: the pages that a server writes are not counted";
+  constexpr int kTogether = 100;
+  const JobId job = jobWithBatches({"b1"}).id;
+  store().beginListing(job, model::BatchId("b1"));
+  const auto written = [&] {
+    int count = 0;
+    int highest = 0;
+    EXPECT_EQ(sqlite3_db_status(database().connection().getHandle(), SQLITE_DBSTATUS_CACHE_WRITE, &count, &highest, 1),
+              SQLITE_OK);
+    return count;
+  };
+  for (int first = 0; first < 20000; first += kTogether) {
+    std::vector<model::RemoteFile> page;
+    for (int n = first; n < first + kTogether; ++n) {
+      page.push_back(remoteFile("b1", "d", "part-" + std::to_string(10000 + n) + "-" + std::string(60, 'x')));
+    }
+    written();
+    store().addFiles(job, page);
+    ASSERT_LE(written(), 30) << "from file " << first << " on";
+  }
+}
+
 TEST_F(FileStoreTest, theLastOfManyBatchesCostsAsMuchAsTheFirst) {
   constexpr int kBatches = 800;
   std::vector<std::string> ids;

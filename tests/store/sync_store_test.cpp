@@ -2,6 +2,8 @@
 
 #include "caiexport/store/sync_store.h"
 
+#include <map>
+
 #include "caiexport/store/database.h"
 #include "store/store_fixture.h"
 
@@ -10,6 +12,8 @@ namespace {
 
 using model::BatchId;
 using model::ReplaceAction;
+using testing::Pair;
+using testing::UnorderedElementsAre;
 
 class SyncStoreTest : public StoreTest {
  protected:
@@ -223,6 +227,41 @@ TEST(Migration, ADatabaseOfTheFirstVersionKeepsItsJobsAndLearnsToSync) {
   SyncStore sync(database, clock);
   const SyncPlace place{.orgId = "ORG", .sandbox = "prod", .dataset = model::DatasetId("ds"), .output = "/out"};
   EXPECT_EQ(sync.sourceNumber(place), 1);
+}
+
+/// Its names were found by their hashes then.
+TEST(Migration, TheFilesOfAnOlderVersionAreFoundByTheirNames) {
+  const support::TempDirectory folder;
+  support::FakeClock clock;
+  makeFirstVersion(folder / "jobs.db");
+  constexpr int kLastWithHashes = 12;
+  {
+    SQLite::Database connection((folder / "jobs.db").string(), SQLite::OPEN_READWRITE);
+    for (const Migration& migration : migrations()) {
+      if (migration.number > 1 && migration.number <= kLastWithHashes) connection.exec(migration.sql);
+    }
+    connection.exec("PRAGMA user_version = " + std::to_string(kLastWithHashes));
+    connection.exec("UPDATE job SET dataset_id = 'ds'");
+    connection.exec(
+        "INSERT INTO batch (id, job, position, remote_id, status, created, created_client, replay_reason)"
+        " VALUES (7, 1, 0, 'b1', 'success', 1, 'c', '')");
+    connection.exec(
+        "INSERT INTO file (id, job, batch, dataset_file_id, name, name_hash, length, listing, claimed, state, sha256)"
+        " VALUES (5, 1, 7, 'd', 'x', 123, 100, 1, 2, 'downloaded', x'00'), (6, 1, 7, 'd', 'y', 456, 100, 1, 0,"
+        " 'pending', NULL)");
+  }
+  Database database(folder / "jobs.db", Database::Mode::readWrite);
+  JobStore store(database, clock);
+  const model::Job job = store.load(model::JobId(1));
+  const model::BatchId batch("b1");
+  EXPECT_TRUE(store.isRecordedPath(job, batch, "x"));
+  store.beginListing(job.id, batch);
+  store.addFiles(job.id, std::vector{remoteFile("b1", "d", "y"), remoteFile("b1", "d", "x"),
+                                     remoteFile("b1", "d2", "y"), remoteFile("b1", "d", "z")});
+  store.finishListing(job.id, batch);
+  std::map<std::string, std::int64_t> paths;
+  for (const model::FileRecord& file : store.files(job.id, 0, 100, {})) paths[file.path] = file.id;
+  EXPECT_THAT(paths, UnorderedElementsAre(Pair("x", 5), Pair("d/y", 6), Pair("d2/y", 7), Pair("z", 8)));
 }
 
 }  // namespace
