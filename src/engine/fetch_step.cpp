@@ -276,7 +276,7 @@ bool fetchPortion(StepContext& context, model::StepName step, const model::Job& 
 /// Until there is nothing to be done by this worker: for one that helps, when no file is free; for the head, when none
 /// is with another either.
 store::ShareStore::Left fetchWithOthers(StepContext& context, model::StepName step) {
-  const model::Job job = context.tools.store.load(context.job.id);
+  const model::Job job = context.tools.store.outline(context.job.id);
   std::optional<ShownProgress> shown;
   for (;;) {
     store::ShareStore::Left left = context.tools.share->left(job.id);
@@ -341,12 +341,12 @@ void fetchFiles(StepContext& context, model::StepName step, List list) {
 
 model::Job endListing(StepContext& context) {
   context.run.listIsFresh = true;
-  model::Job job = context.tools.store.load(context.job.id);
+  model::Job job = context.tools.store.outline(context.job.id);
   // Listed again.
   if (isDone(job, model::StepName::listFiles)) return job;
   if (job.fileCount == 0) {
     requireNoneWithdrawn(context);
-    throwNoFiles(job);
+    throwNoFiles(context.job);
   }
   context.tools.store.finishStep(job.id, model::StepName::listFiles, {});
   return job;

@@ -83,7 +83,7 @@ void FileFeed::begin(std::function<void()> wake) {
     batches.push_back(batch.id);
   }
   // Now, not with their first pages: what an earlier listing said of a file may be wrong by now.
-  context_.tools.store.beginListing(context_.job.id, batches);
+  context_.tools.store.beginListing(context_.job.id);
   lister_ = std::make_unique<BatchLister>(context_.tools.client, std::move(batches), wake_, context_.stop);
 }
 

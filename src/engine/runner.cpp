@@ -179,7 +179,7 @@ class JobRun {
     StepContext context{.tools = tools_, .job = job_, .step = stepOf(job_, step), .run = state_, .stop = stop_};
     const Turn turn = handler.turn(context);
     const bool worked = isAtWorkFor(job_);
-    job_ = tools_.store.load(job_.id);
+    reload();
     // Whoever asked to cancel meanwhile could not know of what this turn has started.
     if (!worked && isAtWorkFor(job_) && tools_.store.isCancelRequested(job_.id)) cancelRemote(tools_.client, job_, {});
     if (!turn.wait) return true;
@@ -194,8 +194,9 @@ class JobRun {
     const bool both = along && std::ranges::find(job_.steps, *along, &model::Step::name) != job_.steps.end();
     tools_.store.beginAttempt(job_.id, step);
     if (both) tools_.store.beginAttempt(job_.id, *along);
-    // Once for both: it may have 100,000 batches.
-    job_ = tools_.store.load(job_.id);
+    model::Job now = tools_.store.outline(job_.id);
+    now.batches = std::move(job_.batches);
+    job_ = std::move(now);
     tellOf(step);
     if (both) tellOf(*along);
     state_.entered = step;
@@ -224,7 +225,7 @@ class JobRun {
   /// Records how the run ended, as far as the database lets us.
   Outcome ended(StepName step, Error error) {
     // A handler of two steps may have finished the first.
-    step = model::currentStep(tools_.store.load(job_.id).steps).value_or(step);
+    step = model::currentStep(tools_.store.outline(job_.id).steps).value_or(step);
     // The platform's job ends as cancelled, too, when it is asked to.
     const bool stopped = error.category() == Category::interrupted || error.category() == Category::remoteFailed;
     const bool cancelled = stopped && tools_.store.isCancelRequested(job_.id);
@@ -233,20 +234,26 @@ class JobRun {
       error = *stillAtWork;
       record(step, error);
     } else if (cancelled) {
-      error =
-          Error(Category::remoteFailed, "job " + std::to_string(model::numberOf(job_.id)) +
-                                            " was cancelled on request" + doubtAbout(tools_.store.load(job_.id), step));
+      error = Error(Category::remoteFailed, "job " + std::to_string(model::numberOf(job_.id)) +
+                                                " was cancelled on request" +
+                                                doubtAbout(tools_.store.outline(job_.id), step));
       tools_.store.markCancelled(job_.id, asJobError(error));
     } else {
       record(step, error);
     }
-    job_ = tools_.store.load(job_.id);
+    reload();
     return {job_, error};
+  }
+
+  void reload() {
+    // There may be 100,000: not twice in memory.
+    job_.batches = {};
+    job_ = tools_.store.load(job_.id);
   }
 
   /// Why the platform's job can't be said to be cancelled with this one; nothing if it can, or if there is none.
   std::optional<Error> remoteGoesOn(const Error& end) {
-    const Job job = tools_.store.load(job_.id);
+    const Job job = tools_.store.outline(job_.id);
     if (end.category() != Category::interrupted || !isAtWorkFor(job)) return std::nullopt;
     try {
       makeSureCancelled(tools_.client, job, stop_);
@@ -342,7 +349,7 @@ Job Runner::join(const model::ExportRequest& request, const std::string& share) 
 
 Outcome Runner::advance(JobId job, const RunOptions& options, std::stop_token stop) {
   const auto run = [&] { return JobRun(tools_, job, options, stop).toTheEnd(); };
-  if (tools_.share == nullptr || tools_.store.load(job).share.empty()) return run();
+  if (tools_.share == nullptr || tools_.store.outline(job).share.empty()) return run();
   return runShared(tools_, job, options.joins, run, stop);
 }
 

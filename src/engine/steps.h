@@ -123,7 +123,8 @@ void reportProblems(StepContext& context, const std::string& what,
 /// they can't be exported together. Asked for once a run.
 const SegmentFacts& requireSegments(StepContext& context);
 
-/// All files are listed and recorded: so is the step. Returns the job. Error(notFound) if there are none.
+/// All files are listed and recorded: so is the step. Returns the job, without its batches. Error(notFound) if there
+/// are none.
 model::Job endListing(StepContext& context);
 
 /// Downloads whatever is not here yet; lists the files again first, unless this run did. Throws if a file could not be

@@ -441,12 +441,17 @@ std::string_view nameInFolder(std::string_view path) {
 
 }  // namespace
 
-void JobStore::beginListing(model::JobId job, std::span<const model::BatchId> batches) {
+void JobStore::beginListing(model::JobId job, const model::BatchId& batch) {
   recorded(database_, probe_, "beginListing", [&] {
-    for (const model::BatchId& batch : batches) {
-      Query update(database_, "UPDATE batch SET listing = listing + 1 WHERE job = ? AND remote_id = ?");
-      if (update.with(numberOf(job), batch.value()).run() == 0) throwNoBatch(job, batch);
-    }
+    Query update(database_, "UPDATE batch SET listing = listing + 1 WHERE job = ? AND remote_id = ?");
+    if (update.with(numberOf(job), batch.value()).run() == 0) throwNoBatch(job, batch);
+    Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
+  });
+}
+
+void JobStore::beginListing(model::JobId job) {
+  recorded(database_, probe_, "beginListing", [&] {
+    Query(database_, "UPDATE batch SET listing = listing + 1 WHERE job = ?").with(numberOf(job)).run();
     Query(database_, "UPDATE job SET updated_at = ? WHERE id = ?").with(clock_.now(), numberOf(job)).run();
   });
 }

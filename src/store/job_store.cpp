@@ -165,7 +165,7 @@ bool mayBeOfAnother(Database& database, model::JobId job, const StepResult& resu
 
 // --- results
 
-std::int64_t saveBatch(Database& database, model::JobId job, int position, const model::Batch& batch) {
+void saveBatch(Database& database, model::JobId job, int position, const model::Batch& batch) {
   Query insert(database,
                "INSERT INTO batch (job, position, remote_id, status, created, created_client, records, replay_reason,"
                " external_id)"
@@ -173,22 +173,22 @@ std::int64_t saveBatch(Database& database, model::JobId job, int position, const
                " ON CONFLICT (job, remote_id) DO UPDATE"
                " SET position = excluded.position, status = excluded.status, created = excluded.created,"
                " created_client = excluded.created_client, records = excluded.records,"
-               " replay_reason = excluded.replay_reason, external_id = excluded.external_id"
-               " RETURNING id");
-  insert.with(numberOf(job), position, batch.id.value(), batch.status, batch.created, batch.createdClient,
-              batch.records, batch.replayReason, batch.externalId);
-  insert.next();
-  const std::int64_t id = insert.integer(0);
-  insert.next();  // to the end, or the change would be undone
-  return id;
+               " replay_reason = excluded.replay_reason, external_id = excluded.external_id");
+  insert
+      .with(numberOf(job), position, batch.id.value(), batch.status, batch.created, batch.createdClient, batch.records,
+            batch.replayReason, batch.externalId)
+      .run();
 }
 
-void savePredecessors(Database& database, std::int64_t batch, std::span<const model::BatchId> predecessors) {
-  if (predecessors.empty()) return;
+void savePredecessors(Database& database, model::JobId job, const model::Batch& batch) {
+  if (batch.predecessors.empty()) return;
+  // Asked here, not by RETURNING: for that SQLite makes a table for each batch, and few have any.
+  Query row(database, "SELECT id FROM batch WHERE job = ? AND remote_id = ?");
+  row.with(numberOf(job), batch.id.value()).next();
   Query insert(database, "INSERT INTO batch_predecessor (batch, position, remote_id) VALUES (?, ?, ?)");
   int position = 0;
-  for (const model::BatchId& predecessor : predecessors) {
-    insert.with(batch, position++, predecessor.value()).run();
+  for (const model::BatchId& predecessor : batch.predecessors) {
+    insert.with(row.integer(0), position++, predecessor.value()).run();
   }
 }
 
@@ -200,7 +200,8 @@ void saveBatches(Database& database, model::JobId job, std::span<const model::Ba
   Query(database, "UPDATE batch SET position = -1 WHERE job = ?").with(numberOf(job)).run();
   int position = 0;
   for (const model::Batch& batch : batches) {
-    savePredecessors(database, saveBatch(database, job, position++, batch), batch.predecessors);
+    saveBatch(database, job, position++, batch);
+    savePredecessors(database, job, batch);
   }
   Query(database, "DELETE FROM batch WHERE job = ? AND position = -1").with(numberOf(job)).run();
   sumUpJob(database, job);
@@ -309,6 +310,14 @@ model::Job JobStore::load(model::JobId job) {
 
 std::optional<model::Job> JobStore::find(model::JobId job) {
   return reading(database_, [&] { return loadJob(database_, job); });
+}
+
+model::Job JobStore::outline(model::JobId job) {
+  return reading(database_, [&] {
+    auto found = loadJob(database_, job, Batches::leaveOut);
+    if (!found) throwNoSuchJob(job);
+    return std::move(*found);
+  });
 }
 
 std::optional<model::JobId> JobStore::newestJob() {

@@ -42,6 +42,9 @@ std::vector<model::Batch> loadBatches(Database& database, model::JobId job) {
   rows.with(model::numberOf(job));
   auto predecessors = loadPredecessors(database, job);
   std::vector<model::Batch> batches;
+  // A vector that grows takes up to three times what it holds.
+  Query count(database, "SELECT count(*) FROM batch WHERE job = ?");
+  if (count.with(model::numberOf(job)).next()) batches.reserve(count.size(0));
   while (rows.next()) {
     const auto replaces = predecessors.find(rows.integer(0));
     batches.push_back(
@@ -88,7 +91,7 @@ std::vector<model::Step> loadSteps(Database& database, model::JobId job) {
   return steps;
 }
 
-std::optional<model::Job> loadJob(Database& database, model::JobId id) {
+std::optional<model::Job> loadJob(Database& database, model::JobId id, Batches batches) {
   Query row(database,
             "SELECT uuid, kind, source_id, org_id, sandbox, output, json,"
             " dataset_id, dataset_created, export_job_id, segment_job_id, remote_status,"
@@ -131,7 +134,7 @@ std::optional<model::Job> loadJob(Database& database, model::JobId id) {
   job.version = row.text(28);
   job.share = row.text(29);
   job.steps = loadSteps(database, id);
-  job.batches = loadBatches(database, id);
+  if (batches == Batches::load) job.batches = loadBatches(database, id);
   return job;
 }
 

@@ -52,8 +52,9 @@ auto recorded(Database& database, const JobStore::Probe& probe, std::string_view
 // --- Rows; what the database throws passes through.
 
 std::vector<model::Step> loadSteps(Database& database, model::JobId job);
-/// With steps and batches; nothing if there is none.
-std::optional<model::Job> loadJob(Database& database, model::JobId job);
+enum class Batches { load, leaveOut };
+/// With its steps; nothing if there is none.
+std::optional<model::Job> loadJob(Database& database, model::JobId job, Batches batches = Batches::load);
 [[noreturn]] void throwNoSuchJob(model::JobId job);
 
 /// For messages, which may repeat any bytes: what is not UTF-8, and NUL, as \xNN.

@@ -1,5 +1,9 @@
 #include "caiexport/store/job_store.h"
 
+#include <sqlite3.h>
+
+#include <string_view>
+
 #include "store/store_fixture.h"
 #include "support/statement_count.h"
 
@@ -99,6 +103,29 @@ TEST_F(JobStoreTest, eachOfManyBatchesIsRecordedByOneStatement) {
   const support::StatementCount count(database());
   EXPECT_THAT(store().load(job).batches, SizeIs(500));
   EXPECT_LE(count.statements(), 8U);
+}
+
+TEST_F(JobStoreTest, manyBatchesAreReadWithoutBeingSorted) {
+  if (database().server() != nullptr) GTEST_SKIP() << "NOT CHECKED: how a server reads is not counted";
+  const JobId job = jobWithBatches({"b2", "b1", "b3"}).id;
+  store().finishStep(job, StepName::selectBatches, {.batches = std::vector{batchNamed("b3"), batchNamed("b2")}});
+  const auto sorted = [&] {
+    int times = 0;
+    sqlite3* const handle = database().connection().getHandle();
+    for (sqlite3_stmt* each = sqlite3_next_stmt(handle, nullptr); each; each = sqlite3_next_stmt(handle, each)) {
+      const std::string_view sql = sqlite3_sql(each);
+      if (sql.find("replay_reason FROM batch") != sql.npos) {
+        times += 1 + 1000 * sqlite3_stmt_status(each, SQLITE_STMTSTATUS_SORT, 0);
+      }
+    }
+    return times;
+  };
+  const auto batches = store().load(job).batches;
+  ASSERT_THAT(batches, SizeIs(2));
+  EXPECT_EQ(batches[0].id.value(), "b3");
+  EXPECT_EQ(sorted(), 1) << "one such statement, and 1000 for each time it sorted";
+  EXPECT_THAT(store().outline(job).batches, IsEmpty());
+  EXPECT_EQ(store().outline(job).steps.size(), store().load(job).steps.size());
 }
 
 TEST_F(JobStoreTest, aNewJobHasItsPlanAndNothingElse) {

@@ -56,6 +56,8 @@ class JobStore {
   /// Error(notFound) if there is none.
   model::Job load(model::JobId job);
   std::optional<model::Job> find(model::JobId job);
+  /// Without its batches, of which there may be 100,000.
+  model::Job outline(model::JobId job);
   std::optional<model::JobId> newestJob();
   /// Jobs that are neither succeeded nor cancelled nor failed nor blocked (waiting, running or interrupted), oldest
   /// first.
@@ -128,9 +130,10 @@ class JobStore {
   bool markCancelled(model::JobId job, const model::JobError& error);
 
   // --- files
-  /// Starts a listing of the batches anew: files listed from now on are of this listing.
-  void beginListing(model::JobId job, std::span<const model::BatchId> batches);
-  void beginListing(model::JobId job, const model::BatchId& batch) { beginListing(job, {&batch, 1}); }
+  /// Starts a listing of the batch anew: files listed from now on are of this listing.
+  void beginListing(model::JobId job, const model::BatchId& batch);
+  /// Of all its batches.
+  void beginListing(model::JobId job);
   /// One page. A file already known keeps its state if length is unchanged; else it starts again. Same (batch, dataset
   /// file id, name) twice in one listing is stored once.
   void addFiles(model::JobId job, std::span<const model::RemoteFile> page);
