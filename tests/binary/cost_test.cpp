@@ -1,8 +1,11 @@
-/// What a start and a download cost, counted rather than timed: libraries, connections, requests, bytes, instructions,
-/// copies.
+/// What a start, a download and reading cost, counted rather than timed: libraries, connections, requests, bytes,
+/// instructions, copies.
+
+#include <duckdb.h>
 
 #include <charconv>
 
+#include "bench/profile_data.h"
 #include "binary/fixture.h"
 
 namespace caiexport::binary {
@@ -240,6 +243,33 @@ TEST_F(CountedCost, InstructionsPerByteAndPerFile) {
   // SHA-256 takes nearly all of the first (valgrind's processor has no instructions for it).
   EXPECT_LT(perByte, 32);
   EXPECT_LT(perFile, 335'000);
+}
+
+/// Ten thousand customers as the benches have them: 24 fields, two maps, a list of factors, 1.1 KB as JSON.
+TEST_F(CountedCost, InstructionsOfARow) {
+  const auto profiles = [this](uint64_t rows) {
+    duckdb_database database = nullptr;
+    duckdb_connection connection = nullptr;
+    duckdb_open(nullptr, &database);
+    duckdb_connect(database, &connection);
+    std::string file = path("profiles" + std::to_string(rows) + ".parquet");
+    bench::writeProfiles(connection, file, 0, rows);
+    duckdb_disconnect(&connection);
+    duckdb_close(&database);
+    return file;
+  };
+  const std::string few = profiles(2'000);
+  const std::string many = profiles(12'000);
+  for (const std::string format : {"jsonl", "csv"}) {
+    const auto read = [&](const std::string& file) {
+      return static_cast<double>(
+          instructionsOf({"read", file, "--all-columns", "--format", format, "--output", file + "." + format}));
+    };
+    const double perRow = (read(many) - read(few)) / 10'000;
+    RecordProperty("instructions_per_row_" + format, std::to_string(perRow));
+    // Half of them are DuckDB's, which reads the columns and copies what it read once.
+    EXPECT_LT(perRow, 24'000) << format;
+  }
 }
 
 TEST_F(CountedCost, InstructionsOfAStart) {
