@@ -129,6 +129,13 @@ std::optional<std::chrono::nanoseconds> FileFeed::latency() const {
   return context_.tools.client.shortestAnswer();
 }
 
+/// Where the batch was whole once, nothing may be to fetch.
+std::optional<std::uint64_t> FileFeed::bytesAFile() const {
+  if (!lists_ || context_.job.batches.empty()) return std::nullopt;
+  const std::filesystem::path folder = folderOf(context_.job, context_.job.batches.front().id);
+  return context_.tools.files.sizeOf(folder / kManifestName) ? std::nullopt : context_.run.bytesAFile;
+}
+
 std::optional<unsigned> FileFeed::mostConnections() const {
   if (portion_ == nullptr) return std::nullopt;
   return portion_->connections();

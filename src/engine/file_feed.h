@@ -38,6 +38,7 @@ class PlatformSource final : public transfer::ByteSource {
              std::stop_token stop) override {
     client_.fetchFile(file, range, sink, std::move(stop));
   }
+  void prepareForMany(unsigned connections) override { client_.prepareForMany(connections); }
   void fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
                       model::ByteSink& sink, std::stop_token stop) override {
     client_.fetchOneOfMany(file, next, sink, std::move(stop));
@@ -157,6 +158,7 @@ class FileFeed final : public transfer::ItemFeed {
   bool mayGrow() const override { return portion_ != nullptr ? !underWay_.empty() : lists_; }
   std::optional<std::chrono::nanoseconds> latency() const override;
   std::optional<unsigned> mostConnections() const override;
+  std::optional<std::uint64_t> bytesAFile() const override;
 
   /// The downloader is done with the file: it is complete, or could not be downloaded.
   void onCompleted(std::int64_t file);

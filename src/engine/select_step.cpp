@@ -110,6 +110,7 @@ Turn selectOfDataset(StepContext& context) {
       context.job.request.guards.maxAge,
       "the newest batch of dataset " + context.job.request.sourceId + ", " + newest->id.value() + ", was created",
       newest->created, context.tools.client);
+  context.run.bytesAFile = newest->bytesAFile;
   context.tools.store.finishStep(context.job.id, context.step.name, {.batches = std::move(batches)});
   return {};
 }

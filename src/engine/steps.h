@@ -33,13 +33,14 @@ struct SegmentFacts {
 
 /// What lives as long as one call of Runner::advance.
 struct RunState {
-  std::optional<model::StepName> entered = {};  ///< The step whose attempt has been recorded in this run.
-  bool listIsFresh = false;                     ///< The file list on record was read from the platform in this run.
-  std::set<model::BatchId> parts = {};          ///< Batches taken in the place of a consolidation, in this run.
-  bool chosenAgain = false;                     ///< The batches were withdrawn, and others were chosen.
-  bool verifiedHere = false;                    ///< All files were found whole in this run.
-  bool repairedHere = false;                    ///< What was found wrong on disk was fetched again in this run.
-  unsigned relistings = 0;                      ///< How often files were listed again because they had changed.
+  std::optional<model::StepName> entered = {};   ///< The step whose attempt has been recorded in this run.
+  std::optional<std::uint64_t> bytesAFile = {};  ///< Of the batch that was chosen in this run, about.
+  bool listIsFresh = false;                      ///< The file list on record was read from the platform in this run.
+  std::set<model::BatchId> parts = {};           ///< Batches taken in the place of a consolidation, in this run.
+  bool chosenAgain = false;                      ///< The batches were withdrawn, and others were chosen.
+  bool verifiedHere = false;                     ///< All files were found whole in this run.
+  bool repairedHere = false;                     ///< What was found wrong on disk was fetched again in this run.
+  unsigned relistings = 0;                       ///< How often files were listed again because they had changed.
   bool fewDescriptorsTold = false;
   bool acceptRows = false;  ///< As RunOptions::acceptRows.
   /// Another worker has the lock of the job, and with it the folders: this one only fetches files.

@@ -322,28 +322,49 @@ bool Http2Connection::isOpen() noexcept {
 }
 
 std::unique_ptr<Http2Connection> Http2Pool::take(const std::string& origin, const std::string& url,
-                                                 core::SteadyTime now) {
+                                                 core::SteadyTime now, const std::stop_token& stop) {
   std::vector<Entry> dropped;  // Destroyed, which may do I/O, after the lock is gone.
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto old =
       std::ranges::partition(entries_, [&](const Entry& entry) { return now - entry.since < kLongestIdle; });
   std::ranges::move(old, std::back_inserter(dropped));
   entries_.erase(old.begin(), old.end());
-  const auto find = [&](const auto& fits) {
-    return std::ranges::find_if(entries_,
-                                [&](const Entry& entry) { return entry.origin == origin && fits(*entry.connection); });
-  };
-  auto found = find([&](const Http2Connection& one) { return one.asked(url); });
-  if (found == entries_.end()) found = find([](const Http2Connection& one) { return !one.hasAsked(); });
+  const bool waited =
+      changed_.wait(lock, stop, [&] { return !announced_.contains(origin) || find(origin, url) != entries_.end(); });
+  if (!waited) throw core::Interrupted();
+  const auto found = find(origin, url);
   if (found == entries_.end()) return nullptr;
   std::unique_ptr<Http2Connection> connection = std::move(found->connection);
   entries_.erase(found);
   return connection;
 }
 
+std::vector<Http2Pool::Entry>::iterator Http2Pool::find(const std::string& origin, const std::string& url) {
+  const auto first = [&](const auto& fits) {
+    return std::ranges::find_if(entries_,
+                                [&](const Entry& entry) { return entry.origin == origin && fits(*entry.connection); });
+  };
+  const auto found = first([&](const Http2Connection& one) { return one.asked(url); });
+  return found != entries_.end() ? found : first([](const Http2Connection& one) { return !one.hasAsked(); });
+}
+
 void Http2Pool::put(const std::string& origin, std::unique_ptr<Http2Connection> connection, core::SteadyTime now) {
   const std::lock_guard lock(mutex_);
   entries_.push_back({origin, std::move(connection), now});
+  changed_.notify_all();
+}
+
+void Http2Pool::announce(const std::string& origin, unsigned connections) {
+  if (connections == 0) return;
+  const std::lock_guard lock(mutex_);
+  announced_[origin] += connections;
+}
+
+void Http2Pool::arrived(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  const auto found = announced_.find(origin);
+  if (found != announced_.end() && --found->second == 0) announced_.erase(found);
+  changed_.notify_all();
 }
 
 void Http2Pool::clear() {

@@ -3,11 +3,13 @@
 /// Frames are nghttp2's.
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,9 +84,15 @@ class Http2Pool {
  public:
   /// The one on which `url` was asked ahead, else one on which nothing is; nothing if there is none. Whether it still
   /// works is for the caller to find out.
-  std::unique_ptr<Http2Connection> take(const std::string& origin, const std::string& url, core::SteadyTime now);
+  std::unique_ptr<Http2Connection> take(const std::string& origin, const std::string& url, core::SteadyTime now,
+                                        const std::stop_token& stop);
   void put(const std::string& origin, std::unique_ptr<Http2Connection> connection, core::SteadyTime now);
   void clear();
+
+  /// So many more are being opened: take() waits for one of them rather than have another opened.
+  void announce(const std::string& origin, unsigned connections);
+  /// One of those was put, or will never be.
+  void arrived(const std::string& origin);
 
   void avoid(const std::string& origin);
   bool isAvoided(const std::string& origin) const;
@@ -96,7 +104,11 @@ class Http2Pool {
     core::SteadyTime since;
   };
 
+  std::vector<Entry>::iterator find(const std::string& origin, const std::string& url);
+
   mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::map<std::string, unsigned> announced_;
   std::vector<Entry> entries_;
   std::vector<std::string> avoided_;
 };

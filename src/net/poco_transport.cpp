@@ -3,7 +3,10 @@
 #include <Poco/Exception.h>
 
 #include <atomic>
+#include <mutex>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "caiexport/core/descriptors.h"
 #include "caiexport/core/error.h"
@@ -118,6 +121,26 @@ class PocoTransport::Implementation {
     }
   }
 
+  void prepareForMany(std::string_view text, unsigned connections) noexcept {
+    try {
+      const Origin origin = parseUrl(text).origin;
+      const std::string key = origin.toString();
+      if (origin.scheme != "https" || http2_.isAvoided(key)) return;
+      const std::lock_guard lock(preparingMutex_);
+      for (unsigned i = 0; i < connections; ++i) {
+        http2_.announce(key, 1);
+        try {
+          preparing_.emplace_back([this, origin, key](std::stop_token stop) { prepare(origin, key, std::move(stop)); });
+        } catch (...) {
+          http2_.arrived(key);
+          throw;
+        }
+      }
+    } catch (const std::exception&) {
+      // The requests themselves say what is wrong, or get along with fewer.
+    }
+  }
+
   /// The proxy's own; not thread safe, for the constructor.
   template <class Action>
   void forEachSecret(const Action& action) const {
@@ -187,9 +210,9 @@ class PocoTransport::Implementation {
   std::optional<HttpResponse> overHttp2(Call& call, BodySink* sink, const core::StopSignal& stop) {
     if (!call.request.oneOfMany || call.url.origin.scheme != "https") return std::nullopt;
     const std::string origin = call.url.origin.toString();
-    std::unique_ptr<Http2Connection> connection = takeHttp2(origin, call.request.url);
+    std::unique_ptr<Http2Connection> connection = takeHttp2(origin, call.request.url, stop.token());
     const bool reused = connection != nullptr;
-    if (!connection && !http2_.isAvoided(origin)) connection = openHttp2(call, origin, stop);
+    if (!connection && !http2_.isAvoided(origin)) connection = asHttp2(open(call, stop, true), origin);
     if (!connection) return std::nullopt;
     call.connection = reused ? "reused" : "new";
     call.mayHaveArrived = true;
@@ -212,17 +235,26 @@ class PocoTransport::Implementation {
     }
   }
 
-  std::unique_ptr<Http2Connection> takeHttp2(const std::string& origin, const std::string& url) {
-    while (auto connection = http2_.take(origin, url, std::chrono::steady_clock::now())) {
+  void prepare(const Origin& origin, const std::string& key, std::stop_token stop) noexcept {
+    try {
+      auto connection = asHttp2(connect(origin, proxyFor(origin), core::StopSignal(std::move(stop)), true), key);
+      if (connection) http2_.put(key, std::move(connection), std::chrono::steady_clock::now());
+    } catch (const std::exception&) {
+      // Whoever needs a connection opens one, and is told what is wrong.
+    }
+    http2_.arrived(key);
+  }
+
+  std::unique_ptr<Http2Connection> takeHttp2(const std::string& origin, const std::string& url,
+                                             const std::stop_token& stop) {
+    while (auto connection = http2_.take(origin, url, std::chrono::steady_clock::now(), stop)) {
       if (connection->isOpen()) return connection;
     }
     return nullptr;
   }
 
   /// Nothing, and a connection more for HTTP/1.1, if the server chose that.
-  std::unique_ptr<Http2Connection> openHttp2(const Call& call, const std::string& origin,
-                                             const core::StopSignal& stop) {
-    auto connection = open(call, stop, true);
+  std::unique_ptr<Http2Connection> asHttp2(std::unique_ptr<Connection> connection, const std::string& origin) {
     if (connection->speaksHttp2())
       return std::make_unique<Http2Connection>(std::move(connection), userAgent_, settings_.readTimeout, secrets_);
     http2_.avoid(origin);
@@ -304,7 +336,9 @@ class PocoTransport::Implementation {
   Http2Pool http2_;
   std::atomic<std::uint64_t> opened_ = 0;
   std::atomic<std::uint64_t> sent_ = 0;
-  ConnectionAhead ahead_;  ///< Last: its thread uses the others.
+  ConnectionAhead ahead_;  ///< With the next, last: their threads use the others.
+  std::mutex preparingMutex_;
+  std::vector<std::jthread> preparing_;
 };
 
 PocoTransport::PocoTransport(TransportSettings settings, core::Log& log)
@@ -316,6 +350,10 @@ PocoTransport::~PocoTransport() = default;
 
 void PocoTransport::expect(std::string_view url) noexcept {
   implementation_->expect(url);
+}
+
+void PocoTransport::prepareForMany(std::string_view url, unsigned connections) noexcept {
+  implementation_->prepareForMany(url, connections);
 }
 
 HttpResponse PocoTransport::send(const HttpRequest& request, BodySink* sink, std::stop_token stop) {

@@ -61,6 +61,7 @@ class Caller {
   /// The answer: 2xx, or 404 where the call says so. `sink` may be null.
   net::HttpResponse send(const Call& call, net::BodySink* sink, std::stop_token stop);
   net::HttpResponse send(const Call& call, std::stop_token stop) { return send(call, nullptr, stop); }
+  void prepareForMany(unsigned connections) { transport_.prepareForMany(baseUrl_, connections); }
   /// The answer as JSON; `findJson`: nothing after a 404.
   Json getJson(const Call& call, std::stop_token stop) { return parse(call, send(call, stop)); }
   std::optional<Json> findJson(Call call, std::stop_token stop);

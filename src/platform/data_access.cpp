@@ -174,6 +174,10 @@ void Client::fetchFile(const model::RemoteFile& file, model::ByteRange range, mo
   fetch(caller, call, file, sink, std::move(stop));
 }
 
+void Client::prepareForMany(unsigned connections) {
+  implementation_->caller.prepareForMany(connections);
+}
+
 void Client::fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
                             model::ByteSink& sink, std::stop_token stop) {
   Caller& caller = implementation_->caller;

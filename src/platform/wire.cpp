@@ -64,6 +64,13 @@ std::optional<std::uint64_t> recordsFrom(const Json& batch) {
   return std::nullopt;
 }
 
+std::optional<std::uint64_t> bytesAFileFrom(const Json& metrics) {
+  const auto bytes = metrics.at("outputByteSize").unsignedIfAny();
+  const auto files = metrics.at("outputFileCount").unsignedIfAny();
+  if (!bytes || !files || *files == 0) return std::nullopt;
+  return *bytes / *files;
+}
+
 void addBatch(const Json& id, std::vector<model::BatchId>& batches) {
   // An empty one occurs in failed jobs.
   if (id.textOrEmpty().empty()) return;
@@ -241,6 +248,7 @@ model::Batch batchFrom(const std::string& id, const Json& value) {
   batch.createdClient = value.at("createdClient").textOrEmpty();
   batch.createdUser = value.at("createdUser").textIfAny().value_or("");
   batch.records = recordsFrom(value);
+  batch.bytesAFile = bytesAFileFrom(value.at("metrics"));
   const bool namesBatch = readRelated(value.at("relatedObjects"), batch.datasets);
   const Json replay = value.at("replay");
   // What can't be an id names no batch.

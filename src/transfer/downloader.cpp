@@ -94,6 +94,8 @@ void DownloadRun::serve(ItemFeed& feed) {
     run_.served.notify_one();
   });
   allowConnections(feed);
+  if (const auto bytes = feed.bytesAFile())
+    workers_.prepare(*bytes, feed.latency().value_or(std::chrono::nanoseconds(0)));
   while (true) {
     std::vector<Result> results;
     bool woken = false;

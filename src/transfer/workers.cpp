@@ -193,6 +193,18 @@ Workers::Workers(RunState& run, FileKeeper& keeper)
       rateLimit_(run.at.clock, run.at.settings.mostBytesPerSecond),
       connections_(run, [this](unsigned index) { work(index); }) {}
 
+/// As many as the first page of a listing keeps busy.
+void Workers::prepare(std::uint64_t bytesAFile, std::chrono::nanoseconds latency) {
+  constexpr unsigned kMostPrepared = 16;
+  unsigned most = 0;
+  {
+    const std::lock_guard lock(run_.mutex);
+    connections_.expectLatency(latency);
+    most = connections_.limit();
+  }
+  if (isWorthAskingAhead(bytesAFile)) run_.at.source.prepareForMany(std::min(most, kMostPrepared));
+}
+
 std::size_t Workers::lookAhead() const {
   return std::max<std::size_t>(kLeastLookAhead, connections_.limit());
 }

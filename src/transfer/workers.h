@@ -98,6 +98,8 @@ class Workers {
   Workers& operator=(const Workers&) = delete;
 
   Connections& connections() { return connections_; }
+  /// Before the first file is known: they will be about so large, and so far away. Without the lock.
+  void prepare(std::uint64_t bytesAFile, std::chrono::nanoseconds latency);
 
   // With the lock held.
 

@@ -144,7 +144,7 @@ class DataSet:
         created = 1748746000000
         self._write(f"catalog/{self.dataset}.json", {self.batch: {
             "status": "success", "created": created, "createdClient": "acp_foundation_push",
-            "metrics": {"outputRecordCount": 1000, "outputFileCount": self.count}}})
+            "metrics": {"outputRecordCount": 1000, "outputFileCount": self.count, "outputByteSize": self.total_bytes}}})
         self_link = {"self": {"href": f"{origin}{EXPORT}/files/{self.directory}"}}
         self._write(f"batches/{self.batch}.json", {"data": [{
             "dataSetFileId": self.directory, "dataSetViewId": self.directory + "v", "version": "1.0.0",

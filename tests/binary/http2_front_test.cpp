@@ -1,10 +1,13 @@
 // What stands before the simulator and speaks HTTP/2 changes nothing but the protocol.
 #include "binary/http2_front.h"
 
+#include <algorithm>
+
 namespace caiexport::binary {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -89,6 +92,46 @@ TEST_F(Http2Front, LetsCaiexportWork) {
   EXPECT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(run({"verify", "1"}).code, 0);
   EXPECT_THAT(endFront(), Not(HasSubstr("violation")));
+}
+
+/// Answers take as long as from far away.
+class FarAway : public Http2Test {
+ protected:
+  static constexpr int kFiles = 300;
+
+  void startFarAway() {
+    startBehindHttp2({"--files", std::to_string(kFiles), "--file-bytes", "5000"});
+    changeScenario(
+        R"({"faults": [{"match": {"path": "^/data/"}, "times": -1, "do": {"stall_headers": true, "stall_ms": 15, "carry_out": true}}]})");
+  }
+  int parquetFiles() {
+    return static_cast<int>(
+        std::ranges::count_if(filesUnder("out"), [](const std::string& name) { return name.ends_with(".parquet"); }));
+  }
+  static std::vector<std::string> download() { return {"dataset", "--id", kScoreDataset, "--verify", "size"}; }
+};
+
+TEST_F(FarAway, SmallFilesComeOverHttp2) {
+  startFarAway();
+  const Ended ended = run(download());
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(parquetFiles(), kFiles);
+  const auto state = platformState();
+  EXPECT_EQ(state->getObject("requests")->getValue<int>("GET /data/foundation/export/files/{id}?path"), kFiles);
+  const std::string seen = endFront();
+  EXPECT_THAT(seen, AllOf(ContainsRegex("of HTTP/2: [1-9]"), Not(ContainsRegex("most streams at a time: [01]\n")),
+                          Not(HasSubstr("violation"))));
+}
+
+TEST_F(FarAway, OneThatIsKilledGoesOn) {
+  startFarAway();
+  const auto process = start(download());
+  EXPECT_TRUE(support::eventually([&] { return platformState()->getValue<int>("file_bytes_served") > 50 * 5000; }));
+  process->signal(SIGKILL);
+  process->wait();
+  const Ended ended = run({"resume", "1"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(parquetFiles(), kFiles);
 }
 
 }  // namespace

@@ -169,6 +169,40 @@ TEST_F(Http2Test, WhatWasAskedIsSentAnewWhereItsConnectionIsGone) {
   EXPECT_EQ(fetch(server, {"/c"}), bodyOf("/c"));
 }
 
+TEST_F(Http2Test, WhatIsPreparedIsUsedAndNothingElseOpened) {
+  Http2Server server(answerTo);
+  transport_.prepareForMany(server.url(), 3);
+  std::vector<std::jthread> threads;
+  for (const char* path : {"/a", "/b", "/c"}) {
+    threads.emplace_back([&, path] { EXPECT_EQ(fetch(server, {path}), bodyOf(path)); });
+  }
+  threads.clear();
+  EXPECT_LE(server.report().connections.size(), 3U);
+  EXPECT_EQ(server.report().requests(), 3);
+}
+
+TEST_F(Http2Test, WhatCannotBePreparedIsToldByTheRequest) {
+  Http2Server server(answerTo);
+  server.stopListening();
+  transport_.prepareForMany(server.url(), 3);
+  EXPECT_THAT(failureOf([&] { fetch(server, {"/a"}); }).message, HasSubstr("refused"));
+  transport_.prepareForMany("no url", 3);
+}
+
+TEST_F(Http2Test, WhatIsPreparedForHttp11IsUsedToo) {
+  Http2Server server(answerTo, {.alpn = Http2Alpn::http11});
+  transport_.prepareForMany(server.url(), 1);
+  EXPECT_EQ(fetch(server, {"/a", "/b"}), bodyOf("/a"));
+  EXPECT_EQ(fetch(server, {"/b"}), bodyOf("/b"));
+  EXPECT_EQ(server.report().connections.size(), 1U);
+}
+
+TEST_F(Http2Test, PreparingEndsWithTheTransport) {
+  RawServer silent([](Peer& peer) { peer.readToEnd(); });
+  PocoTransport transport(calmSettings(), log_);
+  transport.prepareForMany("https://127.0.0.1:" + std::to_string(silent.port()), 3);
+}
+
 TEST_F(Http2Test, AnErrorAnswerIsAnAnswer) {
   Http2Server server([](const Http2Request& request) {
     if (request.path != "/a") return answerTo(request);

@@ -254,6 +254,15 @@ TEST_F(BatchTest, TakesTheRecordsFromEitherVocabulary) {
   EXPECT_EQ(found.at(3).records, std::nullopt);
 }
 
+TEST_F(BatchTest, HowLargeFilesAreIsAGuess) {
+  answer("{" + batch("a", 9, R"(, "metrics": {"outputByteSize": 7000, "outputFileCount": 3})") + "," +
+         batch("b", 8, R"(, "metrics": {"outputByteSize": 7000, "outputFileCount": 0})") + "," +
+         batch("c", 7, R"(, "metrics": {"outputByteSize": -1, "outputFileCount": 3})") + "," + batch("d", 6) + "}");
+  const auto found = list();
+  EXPECT_EQ(found.at(0).bytesAFile, 2333U);
+  for (const std::size_t i : {1U, 2U, 3U}) EXPECT_EQ(found.at(i).bytesAFile, std::nullopt) << i;
+}
+
 TEST_F(BatchTest, TellsKindsApart) {
   const std::string related = R"(, "relatedObjects": [{"type": "dataSet", "id": "D"})";
   answer("{" + batch("plain", 9, related + "]") + "," +

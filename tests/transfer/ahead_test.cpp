@@ -57,6 +57,9 @@ class AheadSource final : public ByteSource {
     memory_.fetch(file, {0, file.lengthBytes}, sink, std::move(stop));
   }
 
+  void prepareForMany(unsigned connections) override { prepared_ = connections; }
+
+  unsigned prepared() const { return prepared_; }
   std::vector<std::string> alone() const { return alone_; }
   std::vector<std::string> ofMany() const { return ofMany_; }
   std::set<std::string> told() const { return told_; }
@@ -77,6 +80,7 @@ class AheadSource final : public ByteSource {
   std::vector<std::string> ofMany_;
   std::set<std::string> told_;
   std::size_t most_ = 0;
+  unsigned prepared_ = 0;
 };
 
 /// The platform answers after so long.
@@ -85,6 +89,9 @@ class FeedFrom final : public ItemFeed {
   FeedFrom(std::vector<DownloadItem> items, milliseconds away) : list_(std::move(items)), away_(away) {}
   std::optional<DownloadItem> next() override { return list_.next(); }
   std::optional<std::chrono::nanoseconds> latency() const override { return away_; }
+  std::optional<std::uint64_t> bytesAFile() const override { return expected; }
+
+  std::optional<std::uint64_t> expected = {};
 
  private:
   ItemList list_;
@@ -99,6 +106,7 @@ class AheadTest : public ::testing::Test {
     std::vector<DownloadItem> items;
     for (int i = 0; i < 100; ++i) items.push_back(itemOf(i, lengthBytes, folder_ / "out"));
     FeedFrom feed(std::move(items), away);
+    feed.expected = expected_;
     Downloader downloader(source, files_, clock_, random_, core::nullLog(), settings_);
     return downloader.run(feed, ledger_, progress_, {});
   }
@@ -110,6 +118,7 @@ class AheadTest : public ::testing::Test {
   DownloadSettings settings_;
   Ledger ledger_;
   DownloadProgress progress_;
+  std::optional<std::uint64_t> expected_ = {};  ///< What is said of the files before they are listed.
 };
 
 TEST_F(AheadTest, SmallFilesFromFarAwayAreToldBeforehand) {
@@ -121,6 +130,27 @@ TEST_F(AheadTest, SmallFilesFromFarAwayAreToldBeforehand) {
   // At the end each connection takes one, so that all are busy.
   EXPECT_GT(source.told().size(), 50U);
   EXPECT_LT(source.told().size(), 97U);
+}
+
+TEST_F(AheadTest, ConnectionsAreOpenedWhileSuchFilesAreListed) {
+  AheadSource unknown;
+  run(unknown, 4000);
+  EXPECT_EQ(unknown.prepared(), 0U);
+  expected_ = 4000;
+  AheadSource near;
+  run(near, 4000, milliseconds(1));
+  EXPECT_EQ(near.prepared(), 0U);
+  AheadSource far;
+  run(far, 4000);
+  EXPECT_EQ(far.prepared(), 4U);
+  settings_.connections.reset();
+  AheadSource adapting;
+  run(adapting, 4000);
+  EXPECT_EQ(adapting.prepared(), 16U);
+  expected_ = 1U << 20U;
+  AheadSource large;
+  run(large, 4000);
+  EXPECT_EQ(large.prepared(), 0U);
 }
 
 TEST_F(AheadTest, WhatIsNearIsFetchedOneByOne) {

@@ -67,7 +67,9 @@ struct Batch {
   std::vector<DatasetId> datasets = {};  ///< That it belongs to, where the platform tells (`relatedObjects`).
   std::vector<BatchId> absorbed = {};    ///< By a consolidation, which for that supersedes nothing.
   std::optional<std::uint64_t> records =
-      {};                                  ///< What the platform says it holds (outputRecordCount or recordsWritten).
+      {};  ///< What the platform says it holds (outputRecordCount or recordsWritten).
+  /// About how large one of its files is (outputByteSize by outputFileCount). Not recorded.
+  std::optional<std::uint64_t> bytesAFile = {};
   std::vector<BatchId> predecessors = {};  ///< Batches that this one replaces (`replay.predecessors`).
   std::string replayReason = {};
   std::string flaw = {};  ///< Why its entry can't be relied on; empty: it can. Such a batch is named, never chosen.

@@ -98,6 +98,13 @@ class HttpTransport {
     return send(request, nullptr, std::move(stop));
   }
 
+  /// Requests that are one of many (HttpRequest::oneOfMany) are about to go to the origin of `url`, so many at a time:
+  /// opens connections for them, on threads of its own. What goes wrong shows when one of them needs a connection.
+  virtual void prepareForMany(std::string_view url, unsigned connections) noexcept {
+    static_cast<void>(url);
+    static_cast<void>(connections);
+  }
+
   /// Some servers repeat what they were sent. From now on `***` stands in the place of this secret, however it is
   /// spelt, in all that comes back: reason, header values, bodies kept in memory, and messages of failures. What goes
   /// to a sink is data, and is left alone. This is the one gate for text from outside: what is behind it may be shown,

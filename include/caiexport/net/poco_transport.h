@@ -64,6 +64,7 @@ class PocoTransport final : public HttpTransport {
   /// Before the first request to an origin, whose URL this is, while something else is waited for: opens a connection
   /// to there meanwhile. Once at most. What goes wrong is the failure of the first request that could use it.
   void expect(std::string_view url) noexcept;
+  void prepareForMany(std::string_view url, unsigned connections) noexcept override;
   TransportStatistics statistics() const;
 
  private:

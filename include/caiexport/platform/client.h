@@ -260,6 +260,8 @@ class Client {
   /// and a total that is not the listed length, are Error(verification). The sink is begun at most once, and gets no
   /// byte of an error answer. What it throws comes through.
   void fetchFile(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink, std::stop_token stop);
+  /// Many calls of fetchOneOfMany() are about to come, from so many threads: opens their connections. Does not wait.
+  void prepareForMany(unsigned connections);
   /// The whole of a small file, as fetchFile(). The same thread will fetch each of `next` like this, right after it and
   /// in that order: they are asked for ahead where the platform speaks HTTP/2.
   void fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,

@@ -38,6 +38,8 @@ class ByteSource {
   /// file can't be had.
   virtual void fetch(const model::RemoteFile& file, model::ByteRange range, model::ByteSink& sink,
                      std::stop_token stop) = 0;
+  /// Many small files are about to be fetched over so many connections: they may be opened meanwhile. Does not wait.
+  virtual void prepareForMany(unsigned connections) { static_cast<void>(connections); }
   /// As fetch(), the whole of a small file. The same thread will fetch each of `next` like this, right after it and in
   /// that order, unless the run ends: who asks for them now saves their way there and back.
   virtual void fetchOneOfMany(const model::RemoteFile& file, std::span<const model::RemoteFile* const> next,
@@ -170,6 +172,8 @@ class ItemFeed {
   /// How long the source takes to answer a small request, if that is known when the first item is. Where this is long,
   /// the run begins with more connections, unless their number is fixed.
   virtual std::optional<std::chrono::nanoseconds> latency() const { return std::nullopt; }
+  /// About how large each file is, if that is known before the first item is and all of them must be fetched.
+  virtual std::optional<std::uint64_t> bytesAFile() const { return std::nullopt; }
   /// How many connections may be open from now on, where others share them with this process; asked first of all, and
   /// after each attend(). Nothing: as many as the settings allow.
   virtual std::optional<unsigned> mostConnections() const { return std::nullopt; }
