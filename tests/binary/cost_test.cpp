@@ -286,6 +286,9 @@ TEST_F(CountedCost, InstructionsOfAStart) {
 
 TEST_F(CountedCost, InstructionsPerBatch) {
   const auto chosen = [&](uint64_t batches) {
+    // A simulator that starts waits for the file in which the last one named its port.
+    simulator_.reset();
+    std::filesystem::remove(path("port"));
     // It ends where the files of the first batch are asked for: not allowed.
     startWith(R"({"world": "plain", "failed_batches": 0, "files": 1, "batch_spacing_seconds": 3600, "batches": )" +
               std::to_string(batches) +
