@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -19,7 +20,7 @@ namespace {
 using Kind = AttemptFailure::Kind;
 
 // What a server may send of each answer before it is taken, and of all of them.
-constexpr std::uint32_t kStreamWindowBytes = 256U << 10U;
+constexpr std::uint32_t kStreamWindowBytes = 128U << 10U;
 constexpr std::int32_t kConnectionWindowBytes = 4 << 20;
 constexpr std::size_t kPieceBytes = 64U << 10U;
 constexpr int kMostInterimAnswers = 20;
@@ -86,7 +87,7 @@ struct Http2Connection::Stream {
   std::string body = {};                   ///< What came and was not taken.
 };
 
-/// What nghttp2 calls while it takes a frame apart. They only note what came: nothing thrown may pass through C.
+/// What nghttp2 calls while it takes a frame apart. They only note what came; nothing thrown may pass through C.
 struct Http2Connection::Callbacks {
   static Stream* find(void* user, std::int32_t id) {
     auto& streams = static_cast<Http2Connection*>(user)->streams_;
@@ -99,7 +100,7 @@ struct Http2Connection::Callbacks {
   }
 
   static int onHeader(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t nameBytes,
-                      const std::uint8_t* value, std::size_t valueBytes, std::uint8_t, void* user) {
+                      const std::uint8_t* value, std::size_t valueBytes, std::uint8_t, void* user) noexcept try {
     Stream* stream = find(user, frame->hd.stream_id);
     // What follows a body says nothing that anybody reads.
     if (stream == nullptr || stream->hasHead) return 0;
@@ -114,6 +115,8 @@ struct Http2Connection::Callbacks {
       response.headers.add(std::string(textOf(name, nameBytes)), std::string(core::trim(text)));
     }
     return 0;
+  } catch (const std::bad_alloc&) {
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
 
   static int onFrame(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
@@ -130,12 +133,14 @@ struct Http2Connection::Callbacks {
   }
 
   static int onData(nghttp2_session* session, std::uint8_t, std::int32_t id, const std::uint8_t* data,
-                    std::size_t bytes, void* user) {
+                    std::size_t bytes, void* user) noexcept try {
     progress(user);
     // The stream's own window bounds what waits; the connection's must not be used up by answers that wait.
     nghttp2_session_consume_connection(session, bytes);
     if (Stream* stream = find(user, id)) stream->body.append(textOf(data, bytes));
     return 0;
+  } catch (const std::bad_alloc&) {
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
 
   static int onClose(nghttp2_session*, std::int32_t id, std::uint32_t error, void* user) {
@@ -329,10 +334,17 @@ std::unique_ptr<Http2Connection> Http2Pool::take(const std::string& origin, cons
       std::ranges::partition(entries_, [&](const Entry& entry) { return now - entry.since < kLongestIdle; });
   std::ranges::move(old, std::back_inserter(dropped));
   entries_.erase(old.begin(), old.end());
-  const bool waited =
-      changed_.wait(lock, stop, [&] { return !announced_.contains(origin) || find(origin, url) != entries_.end(); });
-  if (!waited) throw core::Interrupted();
-  const auto found = find(origin, url);
+  auto found = find(origin, url);
+  Announced& announced = announced_[origin];
+  if (found == entries_.end() && announced.waiting < announced.connections) {
+    ++announced.waiting;
+    changed_.wait(lock, stop, [&] {
+      found = find(origin, url);
+      return found != entries_.end() || announced.connections == 0;
+    });
+    --announced.waiting;
+    if (stop.stop_requested()) throw core::Interrupted();
+  }
   if (found == entries_.end()) return nullptr;
   std::unique_ptr<Http2Connection> connection = std::move(found->connection);
   entries_.erase(found);
@@ -355,15 +367,13 @@ void Http2Pool::put(const std::string& origin, std::unique_ptr<Http2Connection> 
 }
 
 void Http2Pool::announce(const std::string& origin, unsigned connections) {
-  if (connections == 0) return;
   const std::lock_guard lock(mutex_);
-  announced_[origin] += connections;
+  announced_[origin].connections += connections;
 }
 
 void Http2Pool::arrived(const std::string& origin) {
   const std::lock_guard lock(mutex_);
-  const auto found = announced_.find(origin);
-  if (found != announced_.end() && --found->second == 0) announced_.erase(found);
+  --announced_[origin].connections;
   changed_.notify_all();
 }
 

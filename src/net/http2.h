@@ -24,7 +24,7 @@ namespace caiexport::net {
 
 class Answer;
 
-/// For one thread at a time. What was asked ahead comes into memory, at most 256 KiB of each answer, until its turn is
+/// For one thread at a time. What was asked ahead comes into memory, at most 128 KiB of each answer, until its turn is
 /// there. Failures are AttemptFailure, core::Interrupted after a stop request, and whatever a sink throws; the
 /// connection is of no further use then, nor is what was asked ahead on it.
 class Http2Connection {
@@ -89,7 +89,7 @@ class Http2Pool {
   void put(const std::string& origin, std::unique_ptr<Http2Connection> connection, core::SteadyTime now);
   void clear();
 
-  /// So many more are being opened: take() waits for one of them rather than have another opened.
+  /// So many more are being opened: as many callers of take() wait for one rather than open another.
   void announce(const std::string& origin, unsigned connections);
   /// One of those was put, or will never be.
   void arrived(const std::string& origin);
@@ -108,7 +108,11 @@ class Http2Pool {
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::map<std::string, unsigned> announced_;
+  struct Announced {
+    unsigned connections = 0;
+    unsigned waiting = 0;
+  };
+  std::map<std::string, Announced> announced_;
   std::vector<Entry> entries_;
   std::vector<std::string> avoided_;
 };

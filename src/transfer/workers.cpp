@@ -25,7 +25,7 @@ constexpr std::uint64_t kRunRetriesPerTry = 10;
 constexpr std::size_t kMostSmallBegun = 128;
 // What a connection asks for before an answer is here, of small files. What comes too early waits in memory.
 constexpr std::size_t kMostAhead = 3;
-constexpr std::uint64_t kMostBytesAhead = 256U << 10U;
+constexpr std::uint64_t kMostBytesAhead = 128U << 10U;
 // Of one range: what others had open when the number of connections was lowered is closed soon.
 constexpr unsigned kMostWithoutDescriptors = 10;
 

@@ -161,7 +161,7 @@ TEST_F(AheadTest, WhatIsNearIsFetchedOneByOne) {
 
 TEST_F(AheadTest, SoIsWhatIsLarge) {
   AheadSource source;
-  EXPECT_EQ(run(source, (256U << 10U) + 1).completed, 100U);
+  EXPECT_EQ(run(source, (128U << 10U) + 1).completed, 100U);
   EXPECT_THAT(source.ofMany(), IsEmpty());
 }
 
