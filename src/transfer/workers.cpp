@@ -24,7 +24,7 @@ constexpr std::size_t kLeastLookAhead = 16;
 constexpr std::uint64_t kRunRetriesPerTry = 10;
 constexpr std::size_t kMostSmallBegun = 128;
 // What a connection asks for before an answer is here, of small files. What comes too early waits in memory.
-constexpr std::size_t kMostAhead = 3;
+constexpr std::size_t kMostAhead = 5;
 constexpr std::uint64_t kMostBytesAhead = 128U << 10U;
 // Of one range: what others had open when the number of connections was lowered is closed soon.
 constexpr unsigned kMostWithoutDescriptors = 10;
@@ -193,9 +193,9 @@ Workers::Workers(RunState& run, FileKeeper& keeper)
       rateLimit_(run.at.clock, run.at.settings.mostBytesPerSecond),
       connections_(run, [this](unsigned index) { work(index); }) {}
 
-/// As many as the first page of a listing keeps busy.
+/// As many as a run from far away begins with.
 void Workers::prepare(std::uint64_t bytesAFile, std::chrono::nanoseconds latency) {
-  constexpr unsigned kMostPrepared = 16;
+  constexpr unsigned kMostPrepared = 32;
   unsigned most = 0;
   {
     const std::lock_guard lock(run_.mutex);
