@@ -267,8 +267,9 @@ TEST_F(CountedCost, InstructionsOfARow) {
     };
     const double perRow = (read(many) - read(few)) / 10'000;
     RecordProperty("instructions_per_row_" + format, std::to_string(perRow));
-    // Half of them are DuckDB's, which reads the columns and copies what it read once.
-    EXPECT_LT(perRow, 24'000) << format;
+    // About 20,000, half of them DuckDB's, which reads the columns and copies what it read once. While another thread
+    // reads, the one that fetches asks in a loop, now and then for 4,000 a row more.
+    EXPECT_LT(perRow, 28'000) << format;
   }
 }
 
