@@ -13,6 +13,8 @@ using std::chrono::milliseconds;
 
 constexpr double kWorthwhileGrowth = 1.1;
 constexpr unsigned kGrowthWhereAllWait = 4;
+// Of the usual start.
+constexpr unsigned kStartFromFarAway = 8;
 // An answer costs about as much as this many bytes do; so many small files and few large ones share one measure.
 constexpr double kBytesWorthOfResponse = 64.0 * 1024;
 // New connections need a handshake before they deliver; measuring starts when all do, or after this time.
@@ -53,8 +55,9 @@ bool ConcurrencyController::isFar(std::chrono::nanoseconds latency) {
 }
 
 void ConcurrencyController::expectLatency(std::chrono::nanoseconds latency) {
-  if (!limits_.adapts || phaseSince_ || !isFar(latency)) return;
-  limit_ = std::min(limits_.most, limit_ * kGrowthWhereAllWait);
+  if (!limits_.adapts || phaseSince_ || beginsFar_ || !isFar(latency)) return;
+  beginsFar_ = true;
+  limit_ = std::min(limits_.most, limit_ * kStartFromFarAway);
   before_ = limit_;
   recoverTo_ = limit_;
 }
@@ -86,9 +89,9 @@ bool ConcurrencyController::throttled(core::SteadyTime at, unsigned othersUnderW
     base_.reset();
   }
   // As many as were let through, where the server counts those that are under way. Where it counts those of a minute,
-  // it goes on refusing.
-  const unsigned letThrough = std::max(throttledFrom_ / kLeastOfABurst, othersUnderWay);
-  return change(std::max(1U, wentOnRefusing_ ? throttledFrom_ / 2 : letThrough), Phase::recovering, at);
+  // it refuses the others too, and goes on refusing.
+  const unsigned least = throttledFrom_ / (wentOnRefusing_ ? 2 : kLeastOfABurst);
+  return change(std::max({1U, least, othersUnderWay}), Phase::recovering, at);
 }
 
 bool ConcurrencyController::neverMoreThan(unsigned most) {

@@ -89,6 +89,7 @@ class ConcurrencyController {
   ThroughputSample window_ = {};
   std::optional<ThroughputSample> watchedFrom_ = {};
   bool processorBound_ = false;
+  bool beginsFar_ = false;
 };
 
 /// A limit on the bytes per second of all connections together: a token bucket that may go into debt: bytes that are

@@ -228,6 +228,16 @@ TEST(Concurrency, ARefusalWhileThoseLetThroughTakeUpTheLimitSaysNothing) {
   EXPECT_EQ(run.limit(), 12U);
 }
 
+TEST(Concurrency, FindsInTwoBurstsWhatIsLessThanAFourth) {
+  Simulation run({.start = 64, .most = 64}, perConnection(1e12));
+  run.runFor(seconds(2));
+  for (unsigned others = 63; others >= 12; --others) run.throttle(others);
+  EXPECT_EQ(run.limit(), 16U);
+  run.runFor(milliseconds(1100));
+  for (unsigned others = 15; others >= 12; --others) run.throttle(others);
+  EXPECT_EQ(run.limit(), 12U);
+}
+
 TEST(Concurrency, HalvesWhereTheServerGoesOnRefusingAndRecoversLater) {
   Simulation run({.start = 8, .most = 32}, perConnection(1e12));
   run.runFor(seconds(2));
@@ -236,7 +246,7 @@ TEST(Concurrency, HalvesWhereTheServerGoesOnRefusingAndRecoversLater) {
   for (unsigned others = 32; others-- > 0;) run.throttle(others);
   EXPECT_EQ(run.limit(), 8U);
   run.runFor(seconds(2));
-  run.throttle(7);
+  for (unsigned others = 8; others-- > 0;) run.throttle(others);
   EXPECT_EQ(run.limit(), 4U);
   // Answers to requests that were already under way.
   run.throttle(3);
