@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <span>
@@ -330,10 +331,10 @@ std::unique_ptr<Http2Connection> Http2Pool::take(const std::string& origin, cons
                                                  core::SteadyTime now, const std::stop_token& stop) {
   std::vector<Entry> dropped;  // Destroyed, which may do I/O, after the lock is gone.
   std::unique_lock lock(mutex_);
-  const auto old =
-      std::ranges::partition(entries_, [&](const Entry& entry) { return now - entry.since < kLongestIdle; });
-  std::ranges::move(old, std::back_inserter(dropped));
-  entries_.erase(old.begin(), old.end());
+  const auto old = std::partition(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return now - entry.since < kLongestIdle; });
+  std::move(old, entries_.end(), std::back_inserter(dropped));
+  entries_.erase(old, entries_.end());
   auto found = find(origin, url);
   Announced& announced = announced_[origin];
   if (found == entries_.end() && announced.waiting < announced.connections) {
