@@ -80,7 +80,8 @@ char* putShortDecimal(char* at, double value) {
   constexpr double kBeyond = 1e9;
   const double size = std::abs(value);
   if (!(size < kBeyond) || size == 0) return nullptr;
-  const auto digits = static_cast<std::uint64_t>(size * kScale + 0.5);
+  // A wrong guess is found out by the next line.
+  const auto digits = static_cast<std::uint64_t>(size * kScale + 0.5);  // NOLINT(bugprone-incorrect-roundings)
   if (static_cast<double>(digits) / kScale != size) return nullptr;
   const std::uint64_t whole = digits / 1'000'000;
   std::uint64_t fraction = digits % 1'000'000;
@@ -130,8 +131,8 @@ char* putDate(char* at, std::int64_t days) {
   // The calendar of <chrono> ends at year 32767; further days can come from damaged or strange files only.
   static constexpr std::int64_t kFarthest = 11'000'000;
   if (days > kFarthest || days < -kFarthest) {
-    std::memcpy(at, "day ", 4);
-    return std::to_chars(at + 4, at + 4 + kLongestNumber, days).ptr;
+    at += std::string_view("day ").copy(at, 4);
+    return std::to_chars(at, at + kLongestNumber, days).ptr;
   }
   const year_month_day date{sys_days(std::chrono::days(days))};
   const int year = static_cast<int>(date.year());
@@ -367,10 +368,10 @@ char* putEscape(char* at, char letter) {
       *at++ = 't';
       return at;
     default:
-      std::memcpy(at, "u00", 3);
-      at[3] = "0123456789abcdef"[static_cast<unsigned char>(letter) >> 4U];
-      at[4] = "0123456789abcdef"[static_cast<unsigned char>(letter) & 15U];
-      return at + 5;
+      at += std::string_view("u00").copy(at, 3);
+      *at++ = "0123456789abcdef"[static_cast<unsigned char>(letter) >> 4U];
+      *at++ = "0123456789abcdef"[static_cast<unsigned char>(letter) & 15U];
+      return at;
   }
 }
 
