@@ -2,6 +2,7 @@
 /// An answer while it arrives, whatever version of HTTP brings it: whose its body is, how large it may be, and what
 /// must not be shown of it.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11,6 +12,12 @@
 #include "caiexport/net/http.h"
 
 namespace caiexport::net {
+
+/// A server may say `100 Continue` or `103 Early Hints` a few times before it answers; one that goes on never will.
+inline constexpr int kMostInterimAnswers = 20;
+/// A small body reaches the sink in one piece, since many small files cost less this way. One that comes slowly reaches
+/// it after this time, in pieces: whoever watches must see that it comes.
+inline constexpr std::chrono::milliseconds kLongestUnseen{250};
 
 /// "1 byte", "4096 bytes".
 std::string inBytes(std::uint64_t bytes);

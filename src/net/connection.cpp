@@ -91,7 +91,6 @@ ResponseHead readTunnelAnswer(Connection& connection, core::SteadyTime until, co
 
 constexpr std::size_t kHeadPieceBytes = 16U << 10U;
 constexpr std::size_t kBodyPieceBytes = 256U << 10U;
-constexpr int kMostInterimAnswers = 20;
 /// A body up to this size goes out in one write with the head.
 constexpr std::size_t kSmallBodyBytes = 64U << 10U;
 
@@ -185,10 +184,8 @@ Received readHead(Source& source, bool& began) {
                        "the server sent more than " + std::to_string(kMostInterimAnswers) + " interim answers");
 }
 
-/// A small body reaches the sink in one piece: many small files cost less this way. What there is of one that can't be
-/// had reaches it too, and of one that comes slowly, from time to time: whoever watches must see that it comes.
+/// In one piece, unless it comes slowly (kLongestUnseen). What there is of one that can't be had reaches the sink too.
 void readSmallBody(Source& source, std::string_view first, std::size_t length, Answer& answer) {
-  constexpr std::chrono::milliseconds kLongestUnseen{250};
   const auto buffer = makeBuffer(length);
   std::size_t taken = 0;
   std::size_t filled = first.copy(buffer.get(), first.size());

@@ -138,6 +138,9 @@ class Exchange {
   std::uint64_t bodyBytes_ = 0;
 };
 
+/// How long a connection may wait for its next request: below the 60 s after which common load balancers close it.
+inline constexpr core::Duration kLongestIdle = std::chrono::seconds(50);
+
 /// Connections that wait for their next request. Thread safe. The one that was used last is given out first: it is the
 /// least likely to be closed already, and the others can grow old and go.
 template <class Kept>
@@ -145,8 +148,7 @@ class IdlePool {
  public:
   struct Limits {
     std::size_t mostPerKey = 64;
-    /// Below the 60 s after which common load balancers close an idle connection.
-    core::Duration longestIdle = std::chrono::seconds(50);
+    core::Duration longestIdle = kLongestIdle;
   };
 
   IdlePool() : IdlePool(Limits{}) {}

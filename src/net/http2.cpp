@@ -24,11 +24,6 @@ using Kind = AttemptFailure::Kind;
 constexpr std::uint32_t kStreamWindowBytes = 128U << 10U;
 constexpr std::int32_t kConnectionWindowBytes = 4 << 20;
 constexpr std::size_t kPieceBytes = 64U << 10U;
-constexpr int kMostInterimAnswers = 20;
-/// As for HTTP/1.1: a small body reaches the sink in one piece, a slow one from time to time.
-constexpr std::chrono::milliseconds kLongestUnseen{250};
-/// Below the 60 s after which common load balancers close an idle connection.
-constexpr std::chrono::seconds kLongestIdle{50};
 
 void check(ssize_t result, const char* what) {
   if (result >= 0) return;
