@@ -77,6 +77,16 @@ def fastest(samples):
     return min(samples, key=lambda sample: sample.seconds)
 
 
+def absolute_path(text):
+    """The type of options that name a file or a folder: what is measured runs in a folder of its own."""
+    return pathlib.Path(text).resolve()
+
+
+def add_build_option(parser):
+    """--build: the folder of the build that is measured; else what BUILD_DIR says, as for scripts/build."""
+    parser.add_argument("--build", type=absolute_path, default=os.environ.get("BUILD_DIR", str(ROOT / "build")))
+
+
 def build(folder, *targets):
     if not (folder / "CMakeCache.txt").exists():
         subprocess.run(["cmake", "-S", ROOT, "-B", folder], check=True, stdout=subprocess.DEVNULL)
