@@ -49,6 +49,7 @@ struct Call {
   bool mayHaveArrived = false;
   std::string ignoredProxy = {};   ///< The variable that names a proxy which is not used.
   const char* connection = "new";  ///< What the latest attempt ran on.
+  const char* http = "";           ///< The version that it took; empty where no connection came about.
   std::uint64_t bodyBytes = 0;
 };
 
@@ -180,6 +181,7 @@ class PocoTransport::Implementation {
       }
     }
     call.connection = "new";
+    call.http = "";
     auto connection = open(call, stop);
     Exchange exchange(*connection, settings_.readTimeout, secrets_, stop);
     return run(call, exchange, std::move(connection), sink);
@@ -215,6 +217,7 @@ class PocoTransport::Implementation {
     if (!connection && !http2_.isAvoided(origin)) connection = asHttp2(open(call, stop, true), origin);
     if (!connection) return std::nullopt;
     call.connection = reused ? "reused" : "new";
+    call.http = "2";
     call.mayHaveArrived = true;
     const auto count = [&] {
       call.bodyBytes = connection->bodyBytes();
@@ -276,6 +279,7 @@ class PocoTransport::Implementation {
   }
 
   HttpResponse run(Call& call, Exchange& exchange, std::unique_ptr<Connection> connection, BodySink* sink) {
+    call.http = "1.1";
     call.mayHaveArrived = true;
     ++sent_;
     try {
@@ -311,7 +315,8 @@ class PocoTransport::Implementation {
                 {"status", status},
                 {"ms", millisecondsSince(start)},
                 {"bytes", call.bodyBytes},
-                {"connection", call.connection}});
+                {"connection", call.connection},
+                {"http", call.http}});
   }
 
   void logFailure(const Call& call, core::SteadyTime start, const std::string& failure) {
@@ -322,6 +327,7 @@ class PocoTransport::Implementation {
                 {"ms", millisecondsSince(start)},
                 {"bytes", call.bodyBytes},
                 {"connection", call.connection},
+                {"http", call.http},
                 {"error", failure}});
   }
 

@@ -2,14 +2,19 @@
 #include "binary/http2_front.h"
 
 #include <algorithm>
+#include <fstream>
+#include <map>
 
 namespace caiexport::binary {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
+using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 class Http2Front : public Http2Test {
  protected:
@@ -108,14 +113,27 @@ class FarAway : public Http2Test {
     return static_cast<int>(
         std::ranges::count_if(filesUnder("out"), [](const std::string& name) { return name.ends_with(".parquet"); }));
   }
+  std::map<std::string, int> loggedRequestsByVersion() {
+    std::map<std::string, int> requests;
+    std::ifstream events(path("events"));
+    for (std::string line; std::getline(events, line);) {
+      const auto event = parseObject(line);
+      if (event->getValue<std::string>("event") == "request") ++requests[event->getValue<std::string>("http")];
+    }
+    return requests;
+  }
   static std::vector<std::string> download() { return {"dataset", "--id", kScoreDataset, "--verify", "size"}; }
 };
 
 TEST_F(FarAway, SmallFilesComeOverHttp2) {
   startFarAway();
-  const Ended ended = run(download());
+  std::vector<std::string> arguments = download();
+  arguments.insert(arguments.end(), {"--log-file", path("events"), "--log-level", "debug"});
+  const Ended ended = run(arguments);
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(parquetFiles(), kFiles);
+  // Files over HTTP/2, the token and the lists before them over HTTP/1.1.
+  EXPECT_THAT(loggedRequestsByVersion(), UnorderedElementsAre(Pair("1.1", Gt(0)), Pair("2", kFiles)));
   const auto state = platformState();
   EXPECT_EQ(state->getObject("requests")->getValue<int>("GET /data/foundation/export/files/{id}?path"), kFiles);
   const std::string seen = endFront();

@@ -19,6 +19,7 @@ using support::Http2Server;
 using support::Http2ServerSettings;
 using ::testing::AllOf;
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -201,6 +202,36 @@ TEST_F(Http2Test, PreparingEndsWithTheTransport) {
   RawServer silent([](Peer& peer) { peer.readToEnd(); });
   PocoTransport transport(calmSettings(), log_);
   transport.prepareForMany("https://127.0.0.1:" + std::to_string(silent.port()), 3);
+}
+
+TEST_F(Http2Test, TheLogTellsWhichVersionARequestTook) {
+  Http2Server server(answerTo);
+  fetch(server, {"/a", "/b"});
+  fetch(server, {"/b"});
+  transport_.send({.url = server.url("/c")}, {});
+  Http2Server gone(answerTo);
+  gone.stopListening();
+  failureOf([&] { fetch(gone, {"/d"}); });
+  EXPECT_THAT(log_.lines(),
+              ElementsAre(HasSubstr("connection=new http=2"), HasSubstr("connection=reused http=2"),
+                          HasSubstr("connection=new http=1.1"), HasSubstr("connection=new http= error=")));
+}
+
+TEST_F(Http2Test, TheLogTellsTheVersionThatCameThrough) {
+  Http2Server refusing([](const Http2Request& request) {
+    Http2Answer answer = answerTo(request);
+    if (request.stream > 0) answer.resetCode = NGHTTP2_REFUSED_STREAM;
+    return answer;
+  });
+  fetch(refusing, {"/a"});
+  Http2Server broken([](const Http2Request& request) {
+    Http2Answer answer = answerTo(request);
+    answer.cutAfterBytes = 1500;
+    return answer;
+  });
+  failureOf([&] { fetch(broken, {"/a"}); });
+  EXPECT_THAT(log_.lines(), ElementsAre(HasSubstr("status=200 "), HasSubstr("http=2 error=")));
+  EXPECT_THAT(log_.lines().front(), HasSubstr("http=1.1"));
 }
 
 TEST_F(Http2Test, AnErrorAnswerIsAnAnswer) {
