@@ -8,12 +8,14 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/memory.h"
 #include "caiexport/core/text.h"
 #include "module_abi.h"
+#include "parquet_frame.h"
 
 namespace caiexport::reader {
 namespace {
@@ -86,6 +88,34 @@ std::size_t harmlessSequence(std::string_view text) {
   return isLayout || core::mayBeShown(codePoint) ? length : 0;
 }
 
+/// Loads the module for the first file that it is needed for: what is no table by its frame needs none.
+class LateReader final : public ParquetReader {
+ public:
+  explicit LateReader(const ReaderSettings& settings) : settings_(settings) {}
+
+  FileFacts inspect(const fs::path& path, Depth depth, std::stop_token stop) override {
+    if (!loaded_) readFrame(readableFile(path));
+    return loaded().inspect(path, depth, std::move(stop));
+  }
+  std::unique_ptr<Profiles> open(std::vector<InputFile> files) override { return loaded().open(std::move(files)); }
+  std::unique_ptr<ScorePair> openPair(std::vector<InputFile> now, std::vector<InputFile> before) override {
+    return loaded().openPair(std::move(now), std::move(before));
+  }
+
+ private:
+  ParquetReader& loaded() {
+    if (loaded_) return *loaded_;
+    static const auto open = functionOf<OpenFunction>(kOpenSymbol);
+    if (settings_.memoryBytes == 0) settings_.memoryBytes = defaultMemoryBytes();
+    if (settings_.threads == 0) settings_.threads = core::usableProcessors();
+    loaded_.reset(open(settings_));
+    return *loaded_;
+  }
+
+  ReaderSettings settings_;
+  std::unique_ptr<ParquetReader> loaded_;
+};
+
 }  // namespace
 
 std::string engineVersion() {
@@ -101,11 +131,7 @@ std::uint64_t defaultMemoryBytes() {
 }
 
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings) {
-  static const auto open = functionOf<OpenFunction>(kOpenSymbol);
-  ReaderSettings complete = settings;
-  if (complete.memoryBytes == 0) complete.memoryBytes = defaultMemoryBytes();
-  if (complete.threads == 0) complete.threads = core::usableProcessors();
-  return std::unique_ptr<ParquetReader>(open(complete));
+  return std::make_unique<LateReader>(settings);
 }
 
 bool PrintableOutput::write(std::span<const std::byte> bytes) {

@@ -158,6 +158,26 @@ TEST_F(Start, LoadsWhatSpeaksToAServerOnlyWhereOneIsNamed) {
   EXPECT_EQ(code_, 7) << process_->errors();
 }
 
+TEST_F(Start, LoadsTheReaderForTablesOnly) {
+  const auto ofReader = testing::Contains(testing::ContainsRegex("^(caiexport-reader|libduckdb)"));
+  if (librariesOf({"--version"}).empty()) GTEST_SKIP() << "NOT CHECKED: this loader does not tell what it loads";
+  // These are called .parquet, and are none.
+  startSimulator({"--files", "5", "--file-bytes", "5000"});
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--verify", "size"}).code, 0);
+  for (const std::string& what : {std::string("1"), path("out")}) {
+    EXPECT_THAT(librariesOf({"verify", what}), testing::Not(ofReader)) << what;
+    EXPECT_EQ(code_, 0) << process_->errors();
+    EXPECT_THAT(process_->output(), testing::AllOf(testing::ContainsRegex("not counted  .*\\.parquet"),
+                                                   testing::HasSubstr("files are as recorded")));
+  }
+  simulator_.reset();
+  std::filesystem::remove(path("port"));
+  startSimulator({"--files", "1", "--records", "50"});
+  ASSERT_EQ(run({"dataset", "--id", kScoreDataset, "--output", path("tables"), "--verify", "size"}).code, 0);
+  EXPECT_THAT(librariesOf({"verify", path("tables")}), ofReader);
+  EXPECT_EQ(code_, 0) << process_->errors();
+}
+
 /// Under valgrind, over plain http: what is counted is our own work, SHA-256 included.
 class CountedCost : public Cost {
  protected:

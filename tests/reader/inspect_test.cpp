@@ -43,11 +43,12 @@ TEST_F(InspectTest, TellsRowsAndGroups) {
 }
 
 TEST_F(InspectTest, ErrorsOfTheModuleAreErrorsOfTheProgram) {
+  const fs::path path = thousand("a.parquet");
+  reader().inspect(path, Depth::footer);
   // Caught by its type, in another library than it was thrown in.
   EXPECT_THROW(reader().inspect(folder_ / "absent", Depth::footer), Error);
   std::stop_source source;
   source.request_stop();
-  const fs::path path = thousand("a.parquet");
   EXPECT_THROW(reader().inspect(path, Depth::full, source.get_token()), core::Interrupted);
 }
 
@@ -80,6 +81,21 @@ TEST_F(InspectTest, FrameOfTheFile) {
   std::string encrypted = good;
   encrypted.replace(encrypted.size() - 4, 4, "PARE");
   EXPECT_THAT(refusal(file("encrypted", encrypted)), HasSubstr("encrypted"));
+}
+
+TEST_F(InspectTest, BeforeTheModuleIsLoadedTheWordsAreTheSame) {
+  const fs::path good = thousand("good.parquet");
+  reader().inspect(good, Depth::footer);
+  const std::string bytes = content(good);
+  fs::create_symlink(file("text", "no table"), folder_ / "link");
+  for (const fs::path& path : {file("empty", ""), file("json", R"({"error": "none"})"), folder_ / "link",
+                               file("half", bytes.substr(0, bytes.size() / 2)), folder_ / "absent", folder_.path()}) {
+    const Error loaded = errorOf([&] { reader().inspect(path, Depth::full); });
+    const Error before = errorOf([&] { reader::openReader(settings_)->inspect(path, Depth::full); });
+    EXPECT_EQ(before.category(), loaded.category()) << path;
+    EXPECT_STREQ(before.what(), loaded.what());
+    EXPECT_EQ(before.hint(), loaded.hint());
+  }
 }
 
 TEST_F(InspectTest, AbsurdFooterLengths) {

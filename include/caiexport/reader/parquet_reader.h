@@ -1,7 +1,7 @@
 #pragma once
 /// Reads Parquet files of profiles: checks them, turns their rows into CSV, JSON lines or Parquet, counts their scores.
 /// Only local files are touched, and only those that are named. DuckDB does the reading; it lies in a module that
-/// openReader() loads, so a program that never reads does not pay for it.
+/// is loaded for the first table, so a program that never reads one does not pay for it.
 ///
 /// Threads: one thread at a time per ParquetReader and per Profiles. Work inside uses up to ReaderSettings::threads.
 /// Stop: what takes a stop token throws core::Interrupted soon after a stop is requested.
@@ -205,10 +205,11 @@ class ParquetReader {
 /// Half of what this process may use (limits of its cgroup count).
 std::uint64_t defaultMemoryBytes();
 
-/// Loads the module (once) and starts a reader. Error(io) with the remedy if the module is missing or of another build.
+/// A reader that loads the module when it is first used for anything but a file that is no table at all. That use
+/// throws Error(io) with the remedy if the module is missing or of another build.
 std::unique_ptr<ParquetReader> openReader(const ReaderSettings& settings);
 
-/// Loads the module and asks which DuckDB it came with, e.g. `v1.4.4`. Error(io) as openReader().
+/// Loads the module and asks which DuckDB it came with, e.g. `v1.4.4`. Error(io) if that can't be.
 std::string engineVersion();
 
 /// Makes rows fit for a terminal: what could steer it or make one text look like another (control characters but line

@@ -13,11 +13,9 @@
 #include "caiexport/core/descriptors.h"
 #include "caiexport/reader/parquet_reader.h"
 #include "duck.h"
+#include "parquet_frame.h"
 
 namespace caiexport::reader {
-
-/// The file itself: absolute, without links. Error(io) if there is no such regular file or it can't be read.
-std::filesystem::path readableFile(const std::filesystem::path& path);
 
 /// One existing file. DuckDB takes names for patterns (`*`, `?`, `[`), so those are escaped; a backslash in such a name
 /// can't be, so that file is named by a descriptor that stays open. Movable only.
@@ -96,15 +94,6 @@ class FileUnion {
 
   std::vector<Run> runs_;
 };
-
-/// What there is between and around the data.
-struct Frame {
-  std::uint64_t bytes = 0;  ///< Of the whole file.
-  std::string footer;
-};
-/// Parquet's frame: `PAR1` at both ends and a footer that fits between. DuckDB looks at the end only.
-/// Error(verification) with the reason.
-Frame readFrame(const std::filesystem::path& path);
 
 /// The schema in the footer's own bytes: files with the same have the same columns, of the same types.
 /// Error(verification) for a footer that is none.
