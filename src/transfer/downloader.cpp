@@ -18,6 +18,9 @@ namespace {
 // Of one connection under a limit on the rate: what files of 64 KiB bring over a link of a quarter of a second.
 constexpr std::uint64_t kLeastBytesPerSecond = 256U << 10U;
 
+// Of a file that is here: its folder is synced and it is recorded together with others.
+constexpr std::chrono::milliseconds kLongestUnannounced{100};
+
 using File = Schedule::File;
 
 /// One run of the downloader, on the thread that called it, which alone talks to the feed and to the observer. Owns the
@@ -40,6 +43,7 @@ class DownloadRun {
 
  private:
   void serve(ItemFeed& feed);
+  void waitForCall(std::unique_lock<std::mutex>& lock);
   void allowConnections(const ItemFeed& feed);
   void takeItems(ItemFeed& feed);
   bool isDone() const;
@@ -102,9 +106,7 @@ void DownloadRun::serve(ItemFeed& feed) {
     bool wants = false;
     {
       std::unique_lock lock(run_.mutex);
-      run_.served.wait(lock, [this] {
-        return run_.ending() || !run_.results.empty() || woken_ || workers_.wantsItem() || isDone();
-      });
+      waitForCall(lock);
       if (run_.ending() || isDone()) return;
       results.swap(run_.results);
       woken = std::exchange(woken_, false);
@@ -117,6 +119,22 @@ void DownloadRun::serve(ItemFeed& feed) {
       allowConnections(feed);
     }
     if (wants) takeItems(feed);
+  }
+}
+
+/// Meanwhile, files that are renamed do not wait for more of them without end.
+void DownloadRun::waitForCall(std::unique_lock<std::mutex>& lock) {
+  const auto isCalled = [this] {
+    return run_.ending() || !run_.results.empty() || woken_ || workers_.wantsItem() || isDone();
+  };
+  while (!isCalled()) {
+    if (!keeper_.hasRenamed()) {
+      run_.served.wait(lock);
+    } else if (!run_.served.wait_for(lock, kLongestUnannounced, isCalled)) {
+      lock.unlock();
+      keeper_.announce(FileKeeper::Announce::now);
+      lock.lock();
+    }
   }
 }
 

@@ -18,8 +18,14 @@ using model::ByteRange;
 constexpr unsigned kMostKeepers = 8;
 constexpr std::uint64_t kQuickBytes = 1U << 20U;
 constexpr std::size_t kQuickChoresPerKeeper = 4;
-// Renamed files that wait for the sync of their folder.
-constexpr std::size_t kMostRenamed = 32;
+// Renamed files that wait for the sync of their folder, while more are on their way: they share it, and the record.
+constexpr std::size_t kMostRenamed = 16;
+// A sync that takes longer is worth a thread of its own.
+constexpr std::chrono::microseconds kQuickSync{500};
+
+bool isQuick(const FileTask& file) {
+  return file.item.remote.lengthBytes <= kQuickBytes;
+}
 
 std::uint64_t sizeOf(const std::vector<ByteRange>& ranges) {
   std::uint64_t bytes = 0;
@@ -275,7 +281,9 @@ void FileKeeper::finish(const File& file) {
   part.hash(false, run_.stop());
   if (!part.adoptedWereIntact()) return giveUpAdopted(file);
   file->sha256 = part.sha256();
+  const core::SteadyTime began = run_.at.clock.steadyNow();
   PartFile::Synced synced = part.sync();
+  syncsQuickly_ = run_.at.clock.steadyNow() - began < kQuickSync;
   part.close();
   if (!file->recorded) {
     file->syncedBytes = synced.newBytes;
@@ -291,14 +299,17 @@ void FileKeeper::publish(const File& file) {
   file->part.publish(file->item.replaces, file->sha256, run_.stop());
   const std::lock_guard lock(run_.mutex);
   renamed_.push_back(file);
+  // It comes back in a while for those whose turn does not come by itself.
+  if (renamed_.size() == 1) run_.served.notify_one();
 }
 
-/// Syncing a folder takes a while, and so does recording: files that are renamed meanwhile, or whose turn comes soon,
-/// share both. While there are chores, whoever does the last one comes here.
+/// Syncing a folder takes a while, and so does recording: files share both with those that are renamed meanwhile, or
+/// soon, unless somebody has nothing else to do.
 void FileKeeper::announce(Announce when) {
   std::unique_lock lock(run_.mutex);
   if (renamed_.empty() || announcing_) return;
-  if (when == Announce::whenDue && !chores_.empty() && renamed_.size() < kMostRenamed) return;
+  const bool isDue = renamed_.size() >= kMostRenamed || run_.idleWorkers > 0;
+  if (when == Announce::whenDue && !isDue) return;
   announcing_ = true;
   while (!renamed_.empty()) {
     const std::vector<File> files = std::exchange(renamed_, {});
@@ -372,6 +383,16 @@ void FileKeeper::request(const File& file) {
   queue({.kind = Chore::Kind::attend, .file = file});
 }
 
+Chore FileKeeper::requestOrTake(const File& file) {
+  const bool takes = syncsQuickly_ && isQuick(*file) && !file->choreQueued && !file->choreRunning;
+  if (!takes) {
+    request(file);
+    return {};
+  }
+  file->choreRunning = true;
+  return {.kind = Chore::Kind::attend, .file = file};
+}
+
 void FileKeeper::requestRecord(const File& file) {
   if (!file->recorded || file->recordPending || file->stage != FileStage::fetching || file->hasEnded()) return;
   file->recordPending = true;
@@ -379,7 +400,7 @@ void FileKeeper::requestRecord(const File& file) {
 }
 
 void FileKeeper::queue(Chore chore) {
-  const bool quick = chore.kind == Chore::Kind::attend && chore.file->item.remote.lengthBytes <= kQuickBytes;
+  const bool quick = chore.kind == Chore::Kind::attend && isQuick(*chore.file);
   chores_.push_back(std::move(chore));
   // Waking a thread costs more than a small file does: one that is at work takes it next.
   const std::size_t busyKeepers = threads_.size() - idle_;

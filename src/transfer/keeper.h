@@ -2,6 +2,7 @@
 /// What is done to files on disk, apart from writing what arrives: they are begun, hashed, synced, given their final
 /// names, given up.
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -35,10 +36,14 @@ class FileKeeper {
 
   /// Whatever is due for the file by its state.
   void request(const Schedule::File& file);
+  /// The same for a worker that is here anyway: what costs less than to wake another thread is its own to do.
+  Chore requestOrTake(const Schedule::File& file);
   /// A sync of a large file that is still arriving, for the observer to record.
   void requestRecord(const Schedule::File& file);
   /// None: there is none.
   Chore takeChore();
+  /// Whether renamed files wait for announce().
+  bool hasRenamed() const { return !renamed_.empty() && !announcing_; }
   std::vector<std::jthread>& threads() { return threads_; }
 
   // Without the lock.
@@ -72,6 +77,7 @@ class FileKeeper {
   void giveUpAdopted(const File& file);
 
   RunState& run_;
+  std::atomic<bool> syncsQuickly_ = true;  ///< The disk, the last time.
 
   std::mutex folderMutex_;
   std::set<std::filesystem::path> folders_;  ///< Known to exist; guarded by folderMutex_.

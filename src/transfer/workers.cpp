@@ -93,20 +93,23 @@ void Connections::expectLatency(std::chrono::nanoseconds latency) {
 }
 
 void Connections::firstByteCame(std::uint64_t& epoch, std::chrono::nanoseconds waited) {
-  waited_ += waited;
+  waitedNanoseconds_ += waited.count();
   if (epoch == epoch_) return;
+  const std::lock_guard lock(run_.mutex);
   epoch = epoch_;
   ++delivering_;
 }
 
 void Connections::observe(core::SteadyTime now) {
   constexpr std::chrono::milliseconds kLookEvery{20};
+  // A call of the system, with the lock held: not for each small file.
+  if (isTimeToLook(now)) worked_ = processorTime();
   nextLook_ = (now + kLookEvery).time_since_epoch().count();
   const ThroughputSample sample{.at = now,
                                 .bytes = keptBytes_,
                                 .responses = responses_,
-                                .waited = waited_,
-                                .worked = processorTime(),
+                                .waited = std::chrono::nanoseconds(waitedNanoseconds_),
+                                .worked = worked_,
                                 .delivering = delivering_,
                                 .starved = starved_};
   starved_ = run_.idleWorkers > 0 || run_.sleeping;
@@ -161,7 +164,7 @@ class Workers::Attempt final : public Arrivals {
 
   void onFirstByte() override {
     firstByte_ = workers_.run_.at.clock.steadyNow();
-    workers_.noteFirstByte(worker_, *firstByte_ - begun_);
+    workers_.connections_.firstByteCame(worker_.epoch, *firstByte_ - begun_);
   }
 
   std::size_t room(std::size_t bytes) override { return allowance_.room(bytes); }
@@ -219,12 +222,15 @@ void Workers::work(unsigned index) {
     while (true) {
       const Assignment assignment = nextAssignment(worker);
       if (assignment.piece) {
-        fetch(worker, assignment.piece, asksAhead(worker, *assignment.piece));
+        const Chore own = fetch(worker, assignment.piece, asksAhead(worker, *assignment.piece));
+        if (own.file) keeper_.doChore(own);
       } else if (assignment.toBegin) {
         keeper_.begin(assignment.toBegin);
         worker.lastFile = assignment.toBegin;
       } else if (assignment.chore.file) {
         keeper_.doChore(assignment.chore);
+      } else if (assignment.announces) {
+        keeper_.announce(FileKeeper::Announce::now);
       } else {
         return;
       }
@@ -232,11 +238,6 @@ void Workers::work(unsigned index) {
   } catch (...) {
     run_.endWith(std::current_exception());
   }
-}
-
-void Workers::noteFirstByte(Worker& worker, std::chrono::nanoseconds waited) {
-  const std::lock_guard lock(run_.mutex);
-  connections_.firstByteCame(worker.epoch, waited);
 }
 
 void Workers::noteBytes(const File& file, std::uint64_t kept) {
@@ -256,7 +257,7 @@ void Workers::noteBytes(const File& file, std::uint64_t kept) {
   }
 }
 
-void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany) {
+Chore Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany) {
   Attempt attempt(*this, worker, *piece);
   PieceSink sink(*piece, attempt);
   std::exception_ptr problem;
@@ -288,15 +289,17 @@ void Workers::fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool is
   // What is only compared is not on its way to the record.
   if (piece->purpose() == Purpose::check) missingBytes += sink.keptBytes();
   run_.schedule.ended(piece, missingBytes);
+  Chore own;
   // A failure of the disk, or a listed length that is wrong, counts more than what the source made of it.
   try {
-    settle(piece, sink, sink.failure() ? sink.failure() : problem);
+    own = settle(piece, sink, sink.failure() ? sink.failure() : problem);
   } catch (...) {
     // Before others get the lock: to them the file seems to have ended.
     if (!run_.problem) run_.problem = std::current_exception();
     throw;
   }
   connections_.observe(run_.at.clock.steadyNow());
+  return own;
 }
 
 // --- finding work
@@ -330,7 +333,8 @@ Workers::Assignment Workers::nextAssignment(Worker& worker) {
     }
     worker.lastFile.reset();
     assignment.chore = keeper_.takeChore();
-    if (assignment.chore.file) return assignment;
+    assignment.announces = !assignment.chore.file && keeper_.hasRenamed();
+    if (assignment.chore.file || assignment.announces) return assignment;
     waitForWork(lock);
   }
   return {};
@@ -439,7 +443,7 @@ void Workers::waitForWork(std::unique_lock<std::mutex>& lock) {
 
 // --- judging what came
 
-void Workers::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
+Chore Workers::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {
   const File& file = piece->file();
   if (sink.wholeFileComes()) file->ignoresRanges = true;
   if (sink.keptBytes() > 0 && run_.gaveUp) {
@@ -461,7 +465,10 @@ void Workers::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink,
     judge(piece, sink, problem);
   }
   goOn(file);
+  // From far away the connection had better ask for the next.
+  if (file->hasEnded() && !connections_.isFarAway()) return keeper_.requestOrTake(file);
   if (file->hasEnded() || file->part.bytesBehind() >= kWorthHashingBytes) keeper_.request(file);
+  return {};
 }
 
 void Workers::judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem) {

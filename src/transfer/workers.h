@@ -45,6 +45,8 @@ class Connections {
   std::uint64_t keptBytes() const { return keptBytes_; }
   /// Returns how many failures there were since the last byte from anywhere.
   std::uint64_t countFailure() { return ++failuresSinceByte_; }
+  /// A worker waited that long for a first byte; `epoch` is that of the limit in which it last delivered.
+  void firstByteCame(std::uint64_t& epoch, std::chrono::nanoseconds waited);
   bool isTimeToLook(core::SteadyTime now) const { return now.time_since_epoch().count() >= nextLook_; }
 
   // With the lock held.
@@ -53,9 +55,8 @@ class Connections {
   void expectLatency(std::chrono::nanoseconds latency);
   /// Whether answers take so long that it pays to ask for the next before one is here.
   /// Any thread, without the lock.
+  bool isFarAway() const { return farAway_; }
   bool askAhead() const { return farAway_ && run_.progress.throttled == 0; }
-  /// A worker waited that long for a first byte; `epoch` is that of the limit in which it last delivered.
-  void firstByteCame(std::uint64_t& epoch, std::chrono::nanoseconds waited);
   void answerEnded() { ++responses_; }
   void workerStarves() { starved_ = true; }
   /// Looks at the throughput.
@@ -77,13 +78,14 @@ class Connections {
   std::atomic<std::uint64_t> keptBytes_ = 0;
   std::atomic<std::uint64_t> failuresSinceByte_ = 0;
   std::atomic<core::SteadyTime::rep> nextLook_ = 0;
+  std::atomic<std::chrono::nanoseconds::rep> waitedNanoseconds_ = 0;
+  std::atomic<std::uint64_t> epoch_ = 1;  ///< Changed with the lock held.
 
   // Guarded by the run's lock.
   ConcurrencyController controller_;
   std::vector<std::jthread> threads_;
   std::uint64_t responses_ = 0;
-  std::chrono::nanoseconds waited_{0};
-  std::uint64_t epoch_ = 1;
+  std::chrono::nanoseconds worked_{0};
   unsigned delivering_ = 0;
   bool starved_ = false;
   std::atomic<bool> farAway_ = false;
@@ -117,18 +119,19 @@ class Workers {
     std::deque<std::shared_ptr<Piece>> ahead = {};  ///< To be fetched next, and perhaps asked for already.
   };
 
-  /// One of the three; none: leave.
+  /// One of the four; none: leave.
   struct Assignment {
     std::shared_ptr<Piece> piece = {};
     File toBegin = {};
     Chore chore = {};
+    bool announces = false;
   };
 
   class Attempt;
 
   void work(unsigned index);
-  void fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany);
-  void noteFirstByte(Worker& worker, std::chrono::nanoseconds waited);
+  /// What the worker is to do next, if anything, before it fetches more.
+  Chore fetch(Worker& worker, const std::shared_ptr<Piece>& piece, bool isOneOfMany);
   void noteBytes(const File& file, std::uint64_t kept);
 
   // Finding work.
@@ -142,7 +145,7 @@ class Workers {
   void waitForWork(std::unique_lock<std::mutex>& lock);
 
   // Judging what came, with the lock held.
-  void settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
+  Chore settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
   void judge(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const std::exception_ptr& problem);
   void tryAgain(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TransientError& error);
   void goOnWithFewer(const std::shared_ptr<Piece>& piece, const PieceSink& sink, const core::TooFewDescriptors& error);
