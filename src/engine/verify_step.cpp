@@ -30,6 +30,8 @@ using model::VerifyLevel;
 using reader::Content;
 using Rows = std::optional<std::uint64_t>;
 
+constexpr std::size_t kPage = 256;
+
 // --- guards (--min-records, --max-change): what a result must be like for it to count
 
 std::string percent(double value) {
@@ -131,11 +133,15 @@ class Verification {
   }
 
   void checkAllFiles() {
+    store::JobStore& store = context_.tools.store;
+    const model::JobId job = context_.job.id;
     // Which parts were committed is known only once all markers have been seen.
-    forEachPage([this](const std::vector<FileRecord>& page) {
-      for (const FileRecord& file : page) tables_.note(pathOf(file), placeOf(file));
-    });
-    forEachPage([this](const std::vector<FileRecord>& page) { checkPage(page); });
+    forEachPage([&](std::int64_t last) { return store.filesBeginningWith(job, reader::kMarkersBegin, last, kPage); },
+                [this](const std::vector<FileRecord>& page) {
+                  for (const FileRecord& file : page) tables_.note(pathOf(file), placeOf(file));
+                });
+    forEachPage([&](std::int64_t last) { return store.files(job, last, kPage, {}); },
+                [this](const std::vector<FileRecord>& page) { checkPage(page); });
     // What was wrong is fetched again, by this run.
     context_.run.fromBefore.clear();
     if (wrong_.count > 0) return;
@@ -215,11 +221,10 @@ class Verification {
     return !counted || !batch.records || *counted == *batch.records;
   }
 
-  template <class Take>
-  void forEachPage(const Take& take) {
-    constexpr std::size_t kPage = 256;
+  template <class After, class Take>
+  static void forEachPage(const After& after, const Take& take) {
     for (std::int64_t last = 0;;) {
-      const std::vector<FileRecord> page = context_.tools.store.files(context_.job.id, last, kPage, {});
+      const std::vector<FileRecord> page = after(last);
       if (page.empty()) return;
       last = page.back().id;
       take(page);

@@ -105,7 +105,8 @@ bool isOfBooks(const std::string& folderName) {
 }
 
 void TableFinder::note(const fs::path& file, const std::string& place) {
-  if (!isMarkerName(file.filename().string())) return;
+  const std::string own = file.filename().string();
+  if (!own.starts_with(kMarkersBegin) || !isMarkerName(own)) return;
   Parts read;
   try {
     const json::Document::Parsed parsed = json::Document::parse(core::readFile(file));

@@ -540,6 +540,17 @@ std::vector<model::FileRecord> JobStore::files(model::JobId job, std::int64_t af
   return reading(database_, [&] { return readFiles(database_, filesSql(states.size()), job, afterId, limit, states); });
 }
 
+std::vector<model::FileRecord> JobStore::filesBeginningWith(model::JobId job, std::string_view name,
+                                                            std::int64_t afterId, std::size_t limit) {
+  return reading(database_, [&] {
+    Query rows(database_, filesSql(0, " AND substr(file.name, 1, ?) = ?"));
+    rows.with(numberOf(job), afterId, static_cast<std::int64_t>(name.size()), name, static_cast<std::uint64_t>(limit));
+    std::vector<model::FileRecord> files;
+    while (rows.next()) files.push_back(readFile(database_, rows));
+    return files;
+  });
+}
+
 JobStore::BatchSums JobStore::sumsOf(model::JobId job, const model::BatchId& batch) {
   return reading(database_, [&]() -> BatchSums {
     Query sums(database_,

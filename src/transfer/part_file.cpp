@@ -282,8 +282,11 @@ core::WritableFile& PartFile::opened() {
 
 /// Never into a file that was there: it may have other names, and then is somebody else's too.
 void PartFile::openNew() {
-  if (files_.sizeOf(path_)) files_.remove(path_);
   file_ = files_.create(path_);
+  if (!file_ && files_.sizeOf(path_)) {
+    files_.remove(path_);
+    file_ = files_.create(path_);
+  }
   if (file_) return;
   files_.open(path_);  // says what is in the way
   throw core::Error(core::Category::io,

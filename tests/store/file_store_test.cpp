@@ -47,6 +47,24 @@ TEST_F(FileStoreTest, aListedFileComesBackAsItWas) {
   EXPECT_FALSE(record.records);
 }
 
+TEST_F(FileStoreTest, filesAreFoundByHowTheirNamesBegin) {
+  const JobId job = jobWithBatches({"b1", "b2"}).id;
+  list(job, "b1", {remoteFile("b1", "d", "_committed_1"), remoteFile("b1", "d", "a_b"), remoteFile("b1", "d", "%")});
+  list(job, "b2", {remoteFile("b2", "d", "_SUCCESS"), remoteFile("b2", "e", "_SUCCESS")});
+  const auto found = [&](std::string_view beginning, std::int64_t after, std::size_t limit) {
+    std::vector<std::string> names;
+    for (const auto& file : store().filesBeginningWith(job, beginning, after, limit)) {
+      names.push_back(file.remote.batchId.value() + "/" + file.path);
+    }
+    return names;
+  };
+  EXPECT_THAT(found("_", 0, 10), ElementsAre("b1/_committed_1", "b2/d/_SUCCESS", "b2/e/_SUCCESS"));
+  EXPECT_THAT(found("_", 0, 1), ElementsAre("b1/_committed_1"));
+  EXPECT_THAT(found("_S", filesOf(job)[0].id, 10), SizeIs(2));
+  EXPECT_THAT(found("%", 0, 10), ElementsAre("b1/%"));
+  EXPECT_THAT(found("_committed_12", 0, 10), IsEmpty());
+}
+
 TEST_F(FileStoreTest, filesAndBytesAreSummedOverBatches) {
   const JobId job = jobWithBatches({"b1", "b2"}).id;
   list(job, "b1", {remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "y", 20)});

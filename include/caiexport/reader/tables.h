@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace caiexport::reader {
 
@@ -16,6 +17,9 @@ enum class Content {
   other,        ///< Anything else: whether it has rows is not known.
 };
 
+/// How the names of markers begin that may list parts.
+inline constexpr std::string_view kMarkersBegin = "_";
+
 /// Whether a folder of that name holds no tables of a batch, Parquet though it may hold: parts of a job that has not
 /// ended (`_temporary`), or the books of a table format (`_delta_log`).
 bool isOfBooks(const std::string& folderName);
@@ -25,7 +29,8 @@ bool isOfBooks(const std::string& folderName);
 /// into one), else the folder where it lies.
 class TableFinder {
  public:
-  /// Takes in what the file says if it is a marker that lists parts; all else is passed over.
+  /// Takes in what the file says if it is a marker that lists parts; all else is passed over, as is everything whose
+  /// name does not begin as kMarkersBegin says.
   void note(const std::filesystem::path& file, const std::string& place = {});
   /// Of an existing file. What can't be read is told by its name alone.
   Content contentOf(const std::filesystem::path& file, const std::string& place = {}) const;

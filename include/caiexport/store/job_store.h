@@ -171,6 +171,9 @@ class JobStore {
   /// if empty).
   std::vector<model::FileRecord> files(model::JobId job, std::int64_t afterId, std::size_t limit,
                                        std::span<const model::FileState> states);
+  /// The same of those whose names at the platform begin so.
+  std::vector<model::FileRecord> filesBeginningWith(model::JobId job, std::string_view name, std::int64_t afterId,
+                                                    std::size_t limit);
   /// Over the files of a batch, whatever their state.
   struct BatchSums {
     std::int64_t firstFile = 0;  ///< Row ids; 0 if there are no files.
