@@ -54,7 +54,7 @@ inline std::span<const std::byte> bytesOf(const std::string& text, std::uint64_t
 }
 
 /// The disk without waiting for the device: tests write thousands of files.
-class UnsyncedFileSystem final : public core::FileSystem {
+class UnsyncedFileSystem : public core::FileSystem {
  public:
   using core::FileSystem::open;
   std::unique_ptr<core::WritableFile> open(const std::filesystem::path& path, unsigned mode) override {

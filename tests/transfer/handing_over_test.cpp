@@ -50,7 +50,7 @@ class Event {
 };
 
 /// Tells which files have their final names; its syncs take as long as is said.
-class Disk final : public core::FileSystem {
+class Disk final : public testing::UnsyncedFileSystem {
  public:
   Disk(support::FakeClock& clock, Event& renamed) : clock_(clock), renamed_(renamed) {}
 
@@ -58,17 +58,12 @@ class Disk final : public core::FileSystem {
 
   using core::FileSystem::open;
   std::unique_ptr<core::WritableFile> open(const std::filesystem::path& path, unsigned mode) override {
-    return std::make_unique<File>(*this, disk_.open(path, mode));
+    return std::make_unique<File>(*this, UnsyncedFileSystem::open(path, mode));
   }
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
-    disk_.rename(from, to);
+    UnsyncedFileSystem::rename(from, to);
     renamed_.happen(to.filename().string());
   }
-  void syncDirectory(const std::filesystem::path&) override {}
-  void remove(const std::filesystem::path& path) override { disk_.remove(path); }
-  void createDirectories(const std::filesystem::path& path) override { disk_.createDirectories(path); }
-  std::optional<std::uint64_t> sizeOf(const std::filesystem::path& path) override { return disk_.sizeOf(path); }
-  std::uint64_t freeBytes(const std::filesystem::path& directory) override { return disk_.freeBytes(directory); }
 
  private:
   class File final : public core::WritableFile {
@@ -84,7 +79,6 @@ class Disk final : public core::FileSystem {
     std::unique_ptr<core::WritableFile> file_;
   };
 
-  core::FileSystem& disk_ = core::diskFileSystem();
   support::FakeClock& clock_;
   Event& renamed_;
 };
