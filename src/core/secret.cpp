@@ -251,70 +251,69 @@ class Unescaped {
   std::vector<Layer> layers_;
 };
 
-constexpr std::string_view kEscapes = "%\\&";
-
-/// A byte as the search sees it: letters of both cases are one, what begins an escape is marked.
-constexpr unsigned kEscapeMark = 0x80;
-constexpr std::array<unsigned char, 256> foldedBytes() {
-  std::array<unsigned char, 256> folded{};
-  for (unsigned c = 0; c < folded.size(); ++c) {
-    folded[c] = static_cast<unsigned char>((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) & 0x7FU);
-  }
-  for (const char c : kEscapes) folded[static_cast<unsigned char>(c)] |= kEscapeMark;
-  return folded;
-}
-constexpr auto kFolded = foldedBytes();
-
-bool mayBeEscape(char c) {
-  return (kFolded[static_cast<unsigned char>(c)] & kEscapeMark) != 0;
-}
-
-/// Of the last three bytes, for a text that is gone through byte by byte.
-class Rolling {
+/// Where escapes may begin, for a text that is gone through from its front to its end.
+class EscapeMarks {
  public:
-  static constexpr std::size_t kBytes = 3;
-  static constexpr unsigned kValues = 1U << 15U;
+  explicit EscapeMarks(std::string_view text) : text_(text) {}
 
-  unsigned add(char c) {
-    const unsigned folded = kFolded[static_cast<unsigned char>(c)];
-    marks_ |= folded;
-    value_ = (value_ << 5U ^ folded) & (kValues - 1);
-    return value_;
+  /// The first one at `at` or behind it; the text's size if there is none.
+  std::size_t from(std::size_t at) {
+    std::size_t first = text_.size();
+    for (std::size_t i = 0; i < kMarks.size(); ++i) {
+      if (next_[i] <= at) next_[i] = std::min(text_.find(kMarks[i], at), text_.size());
+      first = std::min(first, next_[i]);
+    }
+    return first;
   }
-  bool sawEscape() const { return (marks_ & kEscapeMark) != 0; }
 
  private:
-  unsigned value_ = 0;
-  unsigned marks_ = 0;
+  static constexpr std::string_view kMarks = "%\\&";
+
+  std::string_view text_;
+  std::array<std::size_t, kMarks.size()> next_{};  ///< Of each mark the first place that was not asked for yet.
 };
-static_assert(kShortest >= Rolling::kBytes);
 
 /// Takes one layer of escapes off: `%41`, `%u0041`, `\u0041` (and pairs of them), `\x41`, `\/`, `\n`, `&#65;`,
 /// `&#x41;`, `&amp;` and its like. False if there was none. What is no such escape stays as it is.
 bool Unescaped::takeLayerOff() {
   const std::string_view before = text_;
   std::string after;
-  after.reserve(before.size());
   Layer layer;
-  bool changed = false;
-  for (std::size_t at = 0; at < before.size();) {
-    if (const std::optional<Meaning> meaning = meaningOf(before.substr(at))) {
-      if (!meaning->bytes.empty()) layer.push_back({.at = after.size(), .place = at, .isEscape = true});
-      after.append(meaning->bytes);
-      at += meaning->length;
-      changed = true;
-    } else {
-      std::size_t next = at + 1;
-      while (next < before.size() && !mayBeEscape(before[next])) ++next;
-      layer.push_back({.at = after.size(), .place = at, .isEscape = false});
-      after.append(before, at, next - at);
-      at = next;
+  EscapeMarks marks(before);
+  std::size_t taken = 0;
+  const auto takeUntil = [&](std::size_t end) {
+    if (taken < end) layer.push_back({.at = after.size(), .place = taken, .isEscape = false});
+    after.append(before, taken, end - taken);
+  };
+  for (std::size_t at = marks.from(0); at < before.size();) {
+    const std::optional<Meaning> meaning = meaningOf(before.substr(at));
+    if (!meaning) {
+      at = marks.from(at + 1);
+      continue;
     }
+    after.reserve(before.size());
+    takeUntil(at);
+    if (!meaning->bytes.empty()) layer.push_back({.at = after.size(), .place = at, .isEscape = true});
+    after.append(meaning->bytes);
+    taken = at + meaning->length;
+    at = marks.from(taken);
   }
-  if (!changed) return false;
+  if (taken == 0) return false;
+  takeUntil(before.size());
   text_ = std::move(after);
   layers_.push_back(std::move(layer));
   return true;
+}
+
+/// Of three bytes in a row a number that is the same in letters of either case: they differ in no bit below the sixth.
+constexpr std::size_t kGramBytes = 3;
+constexpr unsigned kLowBits = 5;
+constexpr unsigned kGrams = 1U << (kGramBytes * kLowBits);
+static_assert(kShortest >= kGramBytes);
+
+unsigned gramAt(std::string_view text, std::size_t at) {
+  const auto low = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]) % (1U << kLowBits); };
+  return (low(0) << kLowBits | low(1)) << kLowBits | low(2);
 }
 
 }  // namespace
@@ -323,18 +322,21 @@ struct KnownSecrets::Known {
   std::vector<std::string> secrets;
   std::vector<Spelling> spellings;
   std::array<std::vector<std::size_t>, 256> byFirst;  ///< Indices of spellings, by the first byte in lower case.
-  /// Of the bytes by which spellings begin: nearly all places of a text are passed by this alone.
-  std::bitset<Rolling::kValues> beginnings;
+  /// No match is shorter.
+  std::size_t shortest = kEnoughOfALongOne;
+  /// Nearly all of a text is passed by looking at every `step`th place alone: a match that begins between two of them
+  /// has one of the spellings' grams there, not further than `step` - 1 from its beginning.
+  std::size_t step = 1;
+  std::bitset<kGrams> grams;
 
   explicit Known(std::vector<std::string> all) : secrets(std::move(all)) {
     for (const std::string& secret : secrets) addSpellings(spellings, secret);
+    for (const Spelling& spelling : spellings) shortest = std::min(shortest, spelling.text.reveal().size());
+    step = shortest - kGramBytes + 1;
     for (std::size_t i = 0; i < spellings.size(); ++i) {
       const std::string_view text = spellings[i].text.reveal();
       byFirst[static_cast<unsigned char>(text.front())].push_back(i);
-      Rolling beginning;
-      beginning.add(text[0]);
-      beginning.add(text[1]);
-      beginnings.set(beginning.add(text[2]));
+      for (std::size_t at = 0; at < step; ++at) grams.set(gramAt(text, at));
     }
   }
   ~Known() {
@@ -358,10 +360,10 @@ struct KnownSecrets::Known {
 
   /// Appends where they stand in the whole text, of which `text` is the part from `offset` on.
   void findIn(std::string_view text, std::size_t offset, Use use, std::vector<Range>& found) const {
-    const bool hasEscapes = search(text, use, [&](std::size_t at, std::size_t end) {
-      found.push_back({offset + at, offset + end});
-    });
-    if (!hasEscapes) return;
+    // An escape is longer than what it stands for.
+    if (text.size() < shortest) return;
+    search(text, use, [&](std::size_t at, std::size_t end) { found.push_back({offset + at, offset + end}); });
+    if (EscapeMarks(text).from(0) == text.size()) return;
     Unescaped level(text);
     for (int depth = 0; depth < kMostLevels && level.takeLayerOff(); ++depth) {
       search(level.text(), use, [&](std::size_t at, std::size_t end) {
@@ -371,20 +373,18 @@ struct KnownSecrets::Known {
   }
 
  private:
-  /// Whether there is anything that may be an escape.
   template <class Take>
-  bool search(std::string_view text, Use use, const Take& take) const {
-    Rolling last;
-    std::size_t taken = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      if (!beginnings[last.add(text[i])] || i + 1 < taken + Rolling::kBytes) continue;
-      const std::size_t at = i + 1 - Rolling::kBytes;
-      const std::size_t length = matchAt(text, at, use);
-      if (length == 0) continue;
-      taken = at + length;
-      take(at, taken);
+  void search(std::string_view text, Use use, const Take& take) const {
+    std::size_t at = 0;
+    for (std::size_t last = step - 1; last + kGramBytes <= text.size(); last += step) {
+      if (!grams[gramAt(text, last)]) continue;
+      at = std::max(at, last + 1 - step);
+      while (at <= last) {
+        const std::size_t length = matchAt(text, at, use);
+        if (length > 0) take(at, at + length);
+        at += std::max<std::size_t>(length, 1);
+      }
     }
-    return last.sawEscape();
   }
 };
 

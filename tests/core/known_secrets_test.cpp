@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <string>
+#include <vector>
+
+#include "caiexport/core/encoding.h"
+#include "caiexport/core/text.h"
 
 namespace caiexport::core {
 namespace {
@@ -66,6 +71,32 @@ TEST(KnownSecretsTest, ALongOneIsKnownByItsBeginning) {
   KnownSecrets secrets;
   secrets.add("eyJhbGciOiJSUzI1NiIsCANARY-CANARY-CANARY-CANARY");
   EXPECT_EQ(secrets.without("token eyJhbGciOiJSUzI1NiIsCANARY-CANA... is odd"), "token ***... is odd");
+}
+
+TEST(KnownSecretsTest, AreFoundAtEveryPlaceOfAText) {
+  // The search leaps by as much as the shortest secret allows.
+  for (const std::string& secret : {std::string("a1c"), std::string("hunter"), std::string("Tr0ub4dor3"),
+                                    std::string("p8e-CANARY-0123456789-abcdefghij-KLMNOPQRST")}) {
+    KnownSecrets secrets;
+    secrets.add(secret);
+    std::string shouted = toLower(secret);
+    for (char& c : shouted) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    std::vector<std::string> spellings{secret, toLower(secret), shouted,
+                                       "\\u00" + hexOf(secret.substr(0, 1)) + secret.substr(1),
+                                       secret.substr(0, 2) + "%" + hexOf(secret.substr(2, 1)) + secret.substr(3)};
+    if (secret.size() >= 6) spellings.push_back(hexOf(secret));
+    if (secret.size() > 20) spellings.push_back(secret.substr(0, 20));
+    for (const std::string& spelt : spellings) {
+      for (std::size_t before = 0; before < 45; ++before) {
+        for (const std::size_t after : {0, 1, 2, 30}) {
+          const std::string left(before, '.');
+          const std::string right(after, '.');
+          EXPECT_EQ(secrets.without(left + spelt + right), left + "***" + right) << spelt;
+          EXPECT_EQ(secrets.without(left + spelt + "," + spelt + right), left + "***,***" + right) << spelt;
+        }
+      }
+    }
+  }
 }
 
 TEST(KnownSecretsTest, AShortOneIsAWordOfItsOwn) {
