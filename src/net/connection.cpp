@@ -100,42 +100,55 @@ class Source {
   Source(Connection& connection, core::Duration readTimeout, const core::StopSignal& stop)
       : connection_(connection), readTimeout_(readTimeout), stop_(stop) {}
 
-  /// Waits for the first bytes and takes what follows without waiting. 0 at the end of the connection.
+  /// Waits for bytes and takes those that are there. 0 at the end of the connection.
   /// `phase` gives the text that says in a timeout's message what was being waited for.
   template <class Phase>
-  std::size_t fill(std::span<char> into, const Phase& phase) {
+  std::size_t read(std::span<char> into, const Phase& phase) {
     if (pending_) std::rethrow_exception(std::exchange(pending_, nullptr));
     const core::SteadyTime until = std::chrono::steady_clock::now() + readTimeout_;
-    std::size_t filled = 0;
-    while (filled < into.size() && !ended_) {
-      stop_.check();
-      const Connection::ReadResult read = tryRead(into.subspan(filled), filled > 0);
-      filled += read.bytes;
-      ended_ = read.state == Connection::ReadState::end || read.state == Connection::ReadState::cut;
-      cut_ = read.state == Connection::ReadState::cut;
-      if (read.state != Connection::ReadState::wouldBlock) continue;
-      if (filled > 0) break;
+    while (!ended_) {
+      const Connection::ReadResult read = tryRead(into);
+      if (read.state != Connection::ReadState::wouldBlock) return read.bytes;
       if (!connection_.waitToRead(until, stop_)) {
         throw AttemptFailure(Kind::timedOut,
                              "timed out " + phase() + " (nothing came for " + core::formatDuration(readTimeout_) + ")",
                              "the read timeout (--read-timeout) may be too short");
       }
     }
+    return 0;
+  }
+
+  /// The same, and takes what follows without waiting.
+  template <class Phase>
+  std::size_t fill(std::span<char> into, const Phase& phase) {
+    std::size_t filled = read(into, phase);
+    while (filled > 0 && filled < into.size() && !ended_) {
+      const std::size_t more = readMore(into.subspan(filled));
+      if (more == 0) break;
+      filled += more;
+    }
     return filled;
   }
 
-  /// The end that fill() saw was a broken one.
+  /// The end that was seen was a broken one.
   bool cut() const { return cut_; }
 
  private:
-  /// A failure after the first bytes is kept for the next call, so that those bytes are not lost.
-  Connection::ReadResult tryRead(std::span<char> into, bool keepFailure) {
+  Connection::ReadResult tryRead(std::span<char> into) {
+    stop_.check();
+    const Connection::ReadResult read = connection_.tryRead(into);
+    ended_ = read.state == Connection::ReadState::end || read.state == Connection::ReadState::cut;
+    cut_ = read.state == Connection::ReadState::cut;
+    return read;
+  }
+
+  /// A failure is kept for the next call, so that the bytes before it are not lost.
+  std::size_t readMore(std::span<char> into) {
     try {
-      return connection_.tryRead(into);
+      return tryRead(into).bytes;
     } catch (const AttemptFailure&) {
-      if (!keepFailure) throw;
       pending_ = std::current_exception();
-      return {Connection::ReadState::wouldBlock};
+      return 0;
     }
   }
 
@@ -151,33 +164,26 @@ std::unique_ptr<char[]> makeBuffer(std::size_t bytes) {
   return std::make_unique_for_overwrite<char[]>(bytes);
 }
 
-/// The head, and what came with it.
-struct Received {
-  ResponseHead head;
-  std::string rest;
-};
-
-Received readHead(Source& source, bool& began) {
-  const auto piece = makeBuffer(kHeadPieceBytes);
-  std::string received;
+/// What came with the head stays in the inbox.
+ResponseHead readHead(Source& source, Inbox& inbox, bool& began) {
   for (int interim = 0; interim <= kMostInterimAnswers;) {
+    const std::string_view received(inbox.bytes().data(), inbox.bytes().size());
     const std::optional<std::size_t> length = headLength(received);
     if (!length) {
-      const std::size_t bytes = source.fill(std::span(piece.get(), kHeadPieceBytes),
-                                            [] { return std::string("while waiting for the answer"); });
-      received.append(piece.get(), bytes);
+      const std::size_t bytes = source.read(inbox.room(), [] { return std::string("while waiting for the answer"); });
       if (bytes == 0) {
         throw AttemptFailure(Kind::closed, began ? "the connection was closed in the middle of the answer's header"
                                                  : "the connection was closed before an answer came");
       }
+      inbox.add(bytes);
       began = true;
       continue;
     }
-    ResponseHead head = parseHead(std::string_view(received).substr(0, *length));
-    received.erase(0, *length);
+    ResponseHead head = parseHead(received.substr(0, *length));
+    inbox.drop(*length);
     if (head.response.status == 101)
       throw AttemptFailure(Kind::protocol, "the server switched protocols unasked (101)");
-    if (head.response.status >= 200) return {std::move(head), std::move(received)};
+    if (head.response.status >= 200) return head;
     ++interim;
   }
   throw AttemptFailure(Kind::protocol,
@@ -185,23 +191,22 @@ Received readHead(Source& source, bool& began) {
 }
 
 /// In one piece, unless it comes slowly (kLongestUnseen). What there is of one that can't be had reaches the sink too.
-void readSmallBody(Source& source, std::string_view first, std::size_t length, Answer& answer) {
-  const auto buffer = makeBuffer(length);
+/// `body` is the place of all of it; its first `filled` bytes are there already.
+void readSmallBody(Source& source, std::span<char> body, std::size_t filled, Answer& answer) {
   std::size_t taken = 0;
-  std::size_t filled = first.copy(buffer.get(), first.size());
   const auto handOn = [&] {
     const std::size_t begin = std::exchange(taken, filled);
-    answer.take({buffer.get() + begin, filled - begin});
+    answer.take(body.subspan(begin, filled - begin));
   };
   auto lastSeen = std::chrono::steady_clock::now();
   try {
-    while (filled < length) {
-      const auto phase = [&] { return "in the body after " + std::to_string(filled) + " of " + inBytes(length); };
-      const std::size_t bytes = source.fill({buffer.get() + filled, answer.room(length - filled)}, phase);
+    while (filled < body.size()) {
+      const auto phase = [&] { return "in the body after " + std::to_string(filled) + " of " + inBytes(body.size()); };
+      const std::size_t bytes = source.fill(body.subspan(filled, answer.room(body.size() - filled)), phase);
       if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
       filled += bytes;
       const auto now = std::chrono::steady_clock::now();
-      if (filled == length || now - lastSeen < kLongestUnseen) continue;
+      if (filled == body.size() || now - lastSeen < kLongestUnseen) continue;
       lastSeen = now;
       handOn();
     }
@@ -212,14 +217,7 @@ void readSmallBody(Source& source, std::string_view first, std::size_t length, A
   handOn();
 }
 
-/// Returns what came beyond the declared length, which nobody asked for.
-std::string_view readByLength(Source& source, std::string_view rest, std::uint64_t length, Answer& answer) {
-  answer.expect(length);
-  const std::string_view first = rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), length)));
-  if (length <= kBodyPieceBytes) {
-    readSmallBody(source, first, static_cast<std::size_t>(length), answer);
-    return rest.substr(first.size());
-  }
+void readLargeBody(Source& source, std::span<const char> first, std::uint64_t length, Answer& answer) {
   answer.take(first);
   const std::uint64_t toRead = length - first.size();
   const auto bufferBytes = static_cast<std::size_t>(std::min<std::uint64_t>(toRead, kBodyPieceBytes));
@@ -231,11 +229,28 @@ std::string_view readByLength(Source& source, std::string_view rest, std::uint64
     if (bytes == 0) throw AttemptFailure(Kind::closed, "the connection was closed " + phase());
     answer.take({buffer.get(), bytes});
   }
-  return rest.substr(first.size());
+}
+
+/// Returns whether nothing came beyond the declared length, which nobody asked for.
+bool readByLength(Source& source, Inbox& inbox, std::uint64_t length, Answer& answer) {
+  answer.expect(length);
+  const std::size_t received = inbox.bytes().size();
+  const auto filled = static_cast<std::size_t>(std::min<std::uint64_t>(received, length));
+  const std::span<char> first = inbox.bytes().first(filled);
+  if (length > kBodyPieceBytes) {
+    readLargeBody(source, first, length, answer);
+  } else if (length <= received + inbox.left()) {
+    readSmallBody(source, {first.data(), static_cast<std::size_t>(length)}, filled, answer);
+  } else {
+    const auto buffer = makeBuffer(length);
+    std::ranges::copy(first, buffer.get());
+    readSmallBody(source, {buffer.get(), static_cast<std::size_t>(length)}, filled, answer);
+  }
+  return received == filled;
 }
 
 /// Returns whether nothing came after the last chunk.
-bool readChunks(Source& source, std::string rest, Answer& answer) {
+bool readChunks(Source& source, std::span<char> rest, Answer& answer) {
   ChunkDecoder decoder;
   const auto decode = [&](std::span<char> piece) {
     const ChunkDecoder::Result result = decoder.decode(piece);
@@ -254,7 +269,7 @@ bool readChunks(Source& source, std::string rest, Answer& answer) {
   return nothingElse;
 }
 
-void readUntilClose(Source& source, std::string_view rest, Answer& answer) {
+void readUntilClose(Source& source, std::span<const char> rest, Answer& answer) {
   answer.take(rest);
   const auto buffer = makeBuffer(kBodyPieceBytes);
   while (true) {
@@ -269,16 +284,16 @@ void readUntilClose(Source& source, std::string_view rest, Answer& answer) {
 }
 
 /// Returns whether the connection is ready for the next answer.
-bool readBody(Source& source, const Framing& framing, std::string rest, Answer& answer) {
+bool readBody(Source& source, const Framing& framing, Inbox& inbox, Answer& answer) {
   switch (framing.kind) {
     case Framing::Kind::none:
-      return rest.empty();
+      return inbox.bytes().empty();
     case Framing::Kind::length:
-      return readByLength(source, rest, framing.declaredBytes.value_or(0), answer).empty();
+      return readByLength(source, inbox, framing.declaredBytes.value_or(0), answer);
     case Framing::Kind::chunked:
-      return readChunks(source, std::move(rest), answer);
+      return readChunks(source, inbox.bytes(), answer);
     case Framing::Kind::untilClose:
-      readUntilClose(source, rest, answer);
+      readUntilClose(source, inbox.bytes(), answer);
       return false;
   }
   return false;
@@ -286,10 +301,22 @@ bool readBody(Source& source, const Framing& framing, std::string rest, Answer& 
 
 }  // namespace
 
+std::span<char> Inbox::room() {
+  if (end_ == size_) {
+    const std::size_t size = std::max(kHeadPieceBytes, 2 * size_);
+    auto larger = makeBuffer(size);
+    std::ranges::copy(bytes(), larger.get());
+    end_ -= std::exchange(begin_, 0);
+    size_ = size;
+    buffer_ = std::move(larger);
+  }
+  return {buffer_.get() + end_, size_ - end_};
+}
+
 Connection::Connection(const StreamSocket& socket) : socket_(socket) {}
 
 Connection::~Connection() {
-  clearTlsErrors();
+  if (secure_) clearTlsErrors();
   try {
     socket_.close();
   } catch (const Poco::Exception&) {
@@ -357,7 +384,7 @@ void Connection::startTls(const Poco::Net::Context::Ptr& context, const std::str
 }
 
 Connection::ReadResult Connection::tryRead(std::span<char> into) {
-  clearTlsErrors();
+  if (secure_) clearTlsErrors();
   try {
     const int result = socket_.receiveBytes(into.data(), asLength(into.size()));
     if (result > 0) return {ReadState::data, static_cast<std::size_t>(result)};
@@ -389,7 +416,7 @@ void Connection::write(std::string_view bytes, core::Duration longestSilence, co
 }
 
 std::size_t Connection::tryWrite(std::string_view bytes) {
-  clearTlsErrors();
+  if (secure_) clearTlsErrors();
   try {
     const int result = socket_.sendBytes(bytes.data(), asLength(bytes.size()));
     if (result > 0) return static_cast<std::size_t>(result);
@@ -444,23 +471,24 @@ std::unique_ptr<Connection> ConnectionAhead::take(const std::string& origin, con
 }
 
 HttpResponse Exchange::run(const HttpRequest& request, std::string_view head, BodySink* sink) {
-  if (request.body.size() <= kSmallBodyBytes) {
-    connection_.write(std::string(head) + request.body, readTimeout_, stop_);
-  } else {
+  if (request.body.empty() || request.body.size() > kSmallBodyBytes) {
     connection_.write(head, readTimeout_, stop_);
     connection_.write(request.body, readTimeout_, stop_);
+  } else {
+    connection_.write(std::string(head) + request.body, readTimeout_, stop_);
   }
   Source source(connection_, readTimeout_, stop_);
-  Received received = readHead(source, answerBegan_);
-  const Framing framing = framingOf(received.head, request.method);
-  reusable_ = keepsAlive(received.head);
-  HttpResponse& response = received.head.response;
-  Answer answer(response, request, secrets_, sink, bodyBytes_);
+  Inbox& inbox = connection_.inbox();
+  inbox.clear();
+  ResponseHead answered = readHead(source, inbox, answerBegan_);
+  const Framing framing = framingOf(answered, request.method);
+  reusable_ = keepsAlive(answered);
+  Answer answer(answered.response, request, secrets_, sink, bodyBytes_);
   answer.begin(framing.declaredBytes);
-  const bool nothingElse = readBody(source, framing, std::move(received.rest), answer);
+  const bool nothingElse = readBody(source, framing, inbox, answer);
   reusable_ = reusable_ && nothingElse;
   answer.end();
-  return std::move(response);
+  return std::move(answered.response);
 }
 
 }  // namespace caiexport::net

@@ -30,6 +30,27 @@ namespace caiexport::net {
 
 struct Proxy;
 
+/// Where the head of an answer arrives, and what comes with it. Kept with the connection: each answer needs one.
+class Inbox {
+ public:
+  /// What came and was not dropped.
+  std::span<char> bytes() { return {buffer_.get() + begin_, end_ - begin_}; }
+  /// The room that is left right behind it.
+  std::size_t left() const { return size_ - end_; }
+  /// The same, at least for one byte. May move what came.
+  std::span<char> room();
+  void add(std::size_t bytes) { end_ += bytes; }
+  /// At the front.
+  void drop(std::size_t bytes) { begin_ += bytes; }
+  void clear() { begin_ = end_ = 0; }
+
+ private:
+  std::unique_ptr<char[]> buffer_;
+  std::size_t size_ = 0;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
 /// For one thread at a time. Non-blocking underneath: a read is tried first and only then waited for, so that bytes
 /// which TLS has decrypted already are never slept on, and each wait has its own deadline.
 /// Failures are AttemptFailure, core::Interrupted after a stop request.
@@ -76,6 +97,9 @@ class Connection {
   /// Whether an idle connection is still open with nothing to read, as it must be between two answers.
   bool isIdle() noexcept;
 
+  /// Of whoever uses the connection at the moment.
+  Inbox& inbox() { return inbox_; }
+
  private:
   void openTunnel(const Target& target, core::SteadyTime until, const core::StopSignal& stop);
   void startTls(const Poco::Net::Context::Ptr& context, const std::string& host, core::SteadyTime until,
@@ -87,6 +111,7 @@ class Connection {
   bool secure_ = false;
   bool speaksHttp2_ = false;
   short eventsToWaitFor_ = 0;  ///< After wouldBlock; TLS may have to write before it can read.
+  Inbox inbox_;
 };
 
 /// A connection that is opened ahead of the first request to its origin, by a thread of its own. Thread safe but

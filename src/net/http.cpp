@@ -95,13 +95,20 @@ std::string mergePaths(std::string_view basePath, std::string_view path) {
   return removeDotSegments(std::string(folder).append(path));
 }
 
+/// Whether each byte may stand in a URL without its fragment.
+constexpr std::array<bool, 256> urlBytes() {
+  std::array<bool, 256> fit{};
+  for (unsigned c = 0x21; c < 0x7f; ++c) fit[c] = c != '\\' && c != '#';
+  return fit;
+}
+constexpr auto kUrlBytes = urlBytes();
+
 void checkBytes(std::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= 0x20 || byte >= 0x7f) throwBadUrl("it holds a blank, a control character or a byte beyond ASCII");
-    if (c == '\\') throwBadUrl("it holds a backslash");
-    if (c == '#') throwBadUrl("it holds a fragment");
-  }
+  const auto odd = std::ranges::find_if_not(text, [](unsigned char c) { return kUrlBytes[c]; });
+  if (odd == text.end()) return;
+  if (*odd == '\\') throwBadUrl("it holds a backslash");
+  if (*odd == '#') throwBadUrl("it holds a fragment");
+  throwBadUrl("it holds a blank, a control character or a byte beyond ASCII");
 }
 
 std::string parseIpv6(std::string_view text) {
@@ -198,17 +205,22 @@ void Headers::set(std::string_view name, std::string value) {
   fields_.emplace_back(std::string(name), std::move(value));
 }
 
+const std::string* Headers::find(std::string_view name) const {
+  const auto found = std::ranges::find_if(fields_, [&](const Field& field) { return isSameName(field.first, name); });
+  return found == fields_.end() ? nullptr : &found->second;
+}
+
 std::optional<std::string> Headers::get(std::string_view name) const {
-  for (const auto& [fieldName, value] : fields_) {
-    if (isSameName(fieldName, name)) return value;
-  }
-  return std::nullopt;
+  const std::string* value = find(name);
+  return value == nullptr ? std::nullopt : std::optional(*value);
 }
 
 std::string Origin::toString() const {
   const bool ipv6 = host.find(':') != std::string::npos;
-  std::string text = scheme + "://" + (ipv6 ? "[" + host + "]" : host);
-  if (port != (scheme == "https" ? 443 : 80)) text += ":" + std::to_string(port);
+  std::string text;
+  text.reserve(scheme.size() + host.size() + 11);
+  text.append(scheme).append(ipv6 ? "://[" : "://").append(host).append(ipv6 ? "]" : "");
+  if (port != (scheme == "https" ? 443 : 80)) text.append(":").append(std::to_string(port));
   return text;
 }
 
@@ -230,10 +242,12 @@ std::string resolveReference(std::string_view base, std::string_view reference) 
 }
 
 bool isLoopback(std::string_view host) {
-  if (core::toLower(host) == "localhost") return true;
-  const std::vector<unsigned char> address = addressBytes(host);
-  if (address.size() == sizeof(in_addr)) return address[0] == 127;
-  return address == addressBytes("::1");
+  if (isSameName(host, "localhost")) return true;
+  const std::string terminated(host);
+  in_addr ipv4{};
+  if (inet_pton(AF_INET, terminated.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24U == 127;
+  in6_addr ipv6{};
+  return inet_pton(AF_INET6, terminated.c_str(), &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
 }
 
 }  // namespace caiexport::net

@@ -25,20 +25,27 @@ bool isDigit(char c) {
   return c >= '0' && c <= '9';
 }
 
-bool isTokenChar(char c) {
-  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || isDigit(c) || kMarks.find(c) != std::string_view::npos;
-}
+/// Whether each byte may stand in a token, and in the value of a field.
+struct ByteKinds {
+  std::array<bool, 256> token{};
+  std::array<bool, 256> value{};
+
+  constexpr ByteKinds() {
+    for (unsigned c = 0; c < value.size(); ++c) {
+      value[c] = (c >= 0x20 || c == '\t') && c != 0x7f;
+      token[c] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    }
+    for (const char c : std::string_view("!#$%&'*+-.^_`|~")) token[static_cast<unsigned char>(c)] = true;
+  }
+};
+constexpr ByteKinds kKinds;
 
 bool isToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), isTokenChar);
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return kKinds.token[c]; });
 }
 
 bool isFieldValue(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte < 0x20 && c != '\t') || byte == 0x7f;
-  });
+  return std::ranges::all_of(text, [](unsigned char c) { return kKinds.value[c]; });
 }
 
 std::string_view takeLine(std::string_view& rest) {
@@ -60,8 +67,9 @@ void parseStatusLine(std::string_view line, ResponseHead& head) {
   if (line.size() > 13) head.response.reason = line.substr(13);
 }
 
-void parseFields(std::string_view rest, Headers& headers) {
-  std::vector<std::pair<std::string, std::string>> fields;
+Headers parseFields(std::string_view rest) {
+  std::vector<Headers::Field> fields;
+  fields.reserve(std::min(static_cast<std::size_t>(std::ranges::count(rest, '\n')), kMostFields));
   while (!rest.empty()) {
     const std::string_view line = takeLine(rest);
     if (line.empty()) break;
@@ -77,35 +85,32 @@ void parseFields(std::string_view rest, Headers& headers) {
     if (fields.size() == kMostFields) throwBroken("it has more than " + std::to_string(kMostFields) + " header fields");
     fields.emplace_back(line.substr(0, colon), core::trim(line.substr(colon + 1)));
   }
-  for (auto& [name, value] : fields) headers.add(std::move(name), std::move(value));
+  return Headers(std::move(fields));
 }
 
-/// All values of a list field, in lower case, empty ones included.
-std::vector<std::string> listOf(const Headers& headers, std::string_view name) {
-  std::vector<std::string> items;
+/// Calls `visit` with each value of a list field, also with empty ones.
+template <class Visit>
+void forEachItem(const Headers& headers, std::string_view name, const Visit& visit) {
   for (const auto& [fieldName, value] : headers.all()) {
     if (!isSameName(fieldName, name)) continue;
     std::string_view rest = value;
     while (true) {
       const std::size_t comma = std::min(rest.find(','), rest.size());
-      items.push_back(core::toLower(core::trim(rest.substr(0, comma))));
+      visit(core::trim(rest.substr(0, comma)));
       if (comma == rest.size()) break;
       rest.remove_prefix(comma + 1);
     }
   }
-  return items;
 }
 
 std::optional<std::uint64_t> contentLength(const Headers& headers) {
   std::optional<std::uint64_t> length;
-  for (const std::string& item : listOf(headers, "content-length")) {
+  forEachItem(headers, "content-length", [&](std::string_view item) {
     const auto value = core::numberFrom<std::uint64_t>(item);
-    if (!value) {
-      throwBroken("its Content-Length is \"" + core::printable(item, 40) + "\"");
-    }
+    if (!value) throwBroken("its Content-Length is \"" + core::printable(core::toLower(item), 40) + "\"");
     if (length && *length != value) throwBroken("it has several Content-Length values that differ");
     length = value;
-  }
+  });
   return length;
 }
 
@@ -121,7 +126,7 @@ bool belongsToTransport(std::string_view name) {
   static constexpr std::array<std::string_view, 10> kNames{
       "host", "content-length", "transfer-encoding", "connection", "keep-alive",
       "te",   "trailer",        "upgrade",           "expect",     "proxy-authorization"};
-  return std::find(kNames.begin(), kNames.end(), core::toLower(name)) != kNames.end();
+  return std::ranges::any_of(kNames, [&](std::string_view known) { return isSameName(name, known); });
 }
 
 /// zlib's state, freed however the unpacking ends.
@@ -178,19 +183,24 @@ ResponseHead parseHead(std::string_view head) {
   ResponseHead result;
   const std::string_view statusLine = takeLine(head);
   parseStatusLine(statusLine, result);
-  parseFields(head, result.response.headers);
+  result.response.headers = parseFields(head);
   return result;
 }
 
 Framing framingOf(const ResponseHead& head, std::string_view method) {
   const Headers& headers = head.response.headers;
-  const std::vector<std::string> codings = listOf(headers, "transfer-encoding");
+  std::size_t codings = 0;
+  bool chunked = false;
+  forEachItem(headers, "transfer-encoding", [&](std::string_view coding) {
+    ++codings;
+    chunked = isSameName(coding, "chunked");
+  });
   const std::optional<std::uint64_t> length = contentLength(headers);
   const int status = head.response.status;
   if (method == "HEAD" || status == 204 || status == 304 || status < 200) return {Framing::Kind::none, length};
-  if (!codings.empty()) {
+  if (codings > 0) {
     if (length) throwBroken("it has both Transfer-Encoding and Content-Length");
-    if (codings.size() != 1 || codings[0] != "chunked") {
+    if (codings > 1 || !chunked) {
       throwBroken("its Transfer-Encoding is unknown (only \"chunked\" is supported)");
     }
     if (head.minorVersion == 0) throwBroken("it is HTTP/1.0 with a Transfer-Encoding");
@@ -200,12 +210,13 @@ Framing framingOf(const ResponseHead& head, std::string_view method) {
 }
 
 bool keepsAlive(const ResponseHead& head) {
-  const std::vector<std::string> options = listOf(head.response.headers, "connection");
-  const auto has = [&](std::string_view option) {
-    return std::find(options.begin(), options.end(), option) != options.end();
-  };
-  if (has("close")) return false;
-  return head.minorVersion >= 1 || has("keep-alive");
+  bool close = false;
+  bool keep = false;
+  forEachItem(head.response.headers, "connection", [&](std::string_view option) {
+    close = close || isSameName(option, "close");
+    keep = keep || isSameName(option, "keep-alive");
+  });
+  return !close && (keep || head.minorVersion >= 1);
 }
 
 ChunkDecoder::Result ChunkDecoder::decode(std::span<char> piece) {
@@ -320,14 +331,18 @@ void checkRequest(const HttpRequest& request) {
 
 std::string writeHead(const HttpRequest& request, const Url& url, std::string_view userAgent) {
   const std::string origin = url.origin.toString();
-  std::string head =
-      request.method + " " + url.target + " HTTP/1.1\r\nHost: " + origin.substr(origin.find("://") + 3) + "\r\n";
+  std::string head;
+  std::size_t bytes = request.method.size() + url.target.size() + origin.size() + userAgent.size() + 128;
+  for (const auto& [name, value] : request.headers.all()) bytes += name.size() + value.size() + 4;
+  head.reserve(bytes);
+  head.append(request.method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
   const auto field = [&](std::string_view name, std::string_view value) {
     head.append(name).append(": ").append(value).append("\r\n");
   };
+  field("Host", std::string_view(origin).substr(origin.find("://") + 3));
   for (const auto& [name, value] : request.headers.all()) field(name, value);
-  if (!request.headers.get("User-Agent")) field("User-Agent", userAgent);
-  if (!request.headers.get("Accept-Encoding")) field("Accept-Encoding", "identity");
+  if (!request.headers.find("User-Agent")) field("User-Agent", userAgent);
+  if (!request.headers.find("Accept-Encoding")) field("Accept-Encoding", "identity");
   // Without a length a server may wait for a body that never comes.
   const bool expectsBody = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
   if (expectsBody || !request.body.empty()) field("Content-Length", std::to_string(request.body.size()));

@@ -44,6 +44,7 @@ std::string checkedUserAgent(const std::string& userAgent) {
 struct Call {
   const HttpRequest& request;
   Url url;
+  std::string origin;  ///< The URL's, as text: the key of connections.
   std::string head;
   const Proxy* proxy;
   bool mayHaveArrived = false;
@@ -153,8 +154,9 @@ class PocoTransport::Implementation {
 
  private:
   Call prepare(const HttpRequest& request) {
-    Call call{.request = request, .url = parseUrl(request.url), .head = {}, .proxy = nullptr};
+    Call call{.request = request, .url = parseUrl(request.url), .origin = {}, .head = {}, .proxy = nullptr};
     checkScheme(call.url.origin);
+    call.origin = call.url.origin.toString();
     checkRequest(request);
     call.head = writeHead(request, call.url, userAgent_);
     call.proxy = proxyFor(call.url.origin);
@@ -171,11 +173,11 @@ class PocoTransport::Implementation {
     if (auto response = overHttp2(call, sink, stop)) return *std::move(response);
     if (!call.request.once) {
       call.connection = "reused";
-      if (std::unique_ptr<Connection> idle = takeIdle(call.url.origin)) {
+      if (std::unique_ptr<Connection> idle = takeIdle(call.origin)) {
         if (auto response = tryIdle(call, std::move(idle), sink, stop)) return *std::move(response);
       }
       call.connection = "ahead";
-      auto ahead = ahead_.take(call.url.origin.toString(), stop.token());
+      auto ahead = ahead_.take(call.origin, stop.token());
       if (ahead && ahead->isIdle()) {
         if (auto response = tryIdle(call, std::move(ahead), sink, stop)) return *std::move(response);
       }
@@ -211,7 +213,7 @@ class PocoTransport::Implementation {
   /// speak it, or did not do it well, or closed the connection before any answer came.
   std::optional<HttpResponse> overHttp2(Call& call, BodySink* sink, const core::StopSignal& stop) {
     if (!call.request.oneOfMany || call.url.origin.scheme != "https") return std::nullopt;
-    const std::string origin = call.url.origin.toString();
+    const std::string& origin = call.origin;
     std::unique_ptr<Http2Connection> connection = takeHttp2(origin, call.request.url, stop.token());
     const bool reused = connection != nullptr;
     if (!connection && !http2_.isAvoided(origin)) connection = asHttp2(open(call, stop, true), origin);
@@ -285,8 +287,7 @@ class PocoTransport::Implementation {
     try {
       HttpResponse response = exchange.run(call.request, call.head, sink);
       call.bodyBytes = exchange.bodyBytes();
-      if (exchange.reusable())
-        pool_.put(call.url.origin.toString(), std::move(connection), std::chrono::steady_clock::now());
+      if (exchange.reusable()) pool_.put(call.origin, std::move(connection), std::chrono::steady_clock::now());
       return response;
     } catch (...) {
       call.bodyBytes = exchange.bodyBytes();
@@ -294,10 +295,9 @@ class PocoTransport::Implementation {
     }
   }
 
-  std::unique_ptr<Connection> takeIdle(const Origin& origin) {
-    // Whether there is a proxy in between follows from the origin, so the origin is the whole key.
-    const std::string key = origin.toString();
-    while (auto connection = pool_.take(key, std::chrono::steady_clock::now())) {
+  /// Whether there is a proxy in between follows from the origin, so the origin is the whole key.
+  std::unique_ptr<Connection> takeIdle(const std::string& origin) {
+    while (auto connection = pool_.take(origin, std::chrono::steady_clock::now())) {
       if (connection->isIdle()) return connection;
     }
     return nullptr;

@@ -18,6 +18,11 @@ namespace caiexport::net {
 /// Header fields in order; names compare without case.
 class Headers {
  public:
+  using Field = std::pair<std::string, std::string>;  ///< Name and value.
+
+  Headers() = default;
+  explicit Headers(std::vector<Field> fields) : fields_(std::move(fields)) {}
+
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
   /// Each value becomes what `change` makes of it.
   template <class Change>
@@ -26,12 +31,14 @@ class Headers {
   }
   /// Replaces every field of that name.
   void set(std::string_view name, std::string value);
-  /// The first field of that name.
+  /// The value of the first field of that name; null if there is none.
+  const std::string* find(std::string_view name) const;
+  /// The same for keeps.
   std::optional<std::string> get(std::string_view name) const;
-  const std::vector<std::pair<std::string, std::string>>& all() const { return fields_; }
+  const std::vector<Field>& all() const { return fields_; }
 
  private:
-  std::vector<std::pair<std::string, std::string>> fields_;
+  std::vector<Field> fields_;
 };
 
 struct HttpRequest {
