@@ -4,22 +4,44 @@
 
 #include <array>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/error.h"
 
 namespace caiexport::core {
+namespace {
+
+/// RFC 3986, 2.3.
+constexpr ByteSet kUnreserved([](char c) {
+  const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  return letter || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+});
+
+void require(int result) {
+  if (result != 1) throw Error(Category::internal, "cannot compute a SHA-256: the OpenSSL library refused");
+}
+
+/// Looked up once: by its old name (EVP_sha256()) OpenSSL looks for it anew with each use.
+const EVP_MD* sha256() {
+  static const std::unique_ptr<EVP_MD, void (*)(EVP_MD*)> algorithm(EVP_MD_fetch(nullptr, "SHA256", nullptr),
+                                                                    EVP_MD_free);
+  return algorithm.get();
+}
+
+}  // namespace
 
 void appendHex(std::string& out, std::string_view bytes, HexDigits digits) {
   const std::string_view of = digits == HexDigits::lower ? "0123456789abcdef" : "0123456789ABCDEF";
+  std::size_t at = out.size();
+  out.resize(at + 2 * bytes.size());
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
-    out += of[byte >> 4U];
-    out += of[byte & 0xFU];
+    out[at++] = of[byte >> 4U];
+    out[at++] = of[byte & 0xFU];
   }
 }
 
 std::string hexOf(std::string_view bytes) {
   std::string out;
-  out.reserve(2 * bytes.size());
   appendHex(out, bytes);
   return out;
 }
@@ -29,6 +51,16 @@ std::optional<unsigned> hexValue(char digit) {
   if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
   if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
   return std::nullopt;
+}
+
+void appendPercentEncoded(std::string& out, std::string_view text) {
+  while (true) {
+    const std::size_t plain = kUnreserved.lengthIn(text);
+    out.append(text, 0, plain);
+    if (plain == text.size()) return;
+    appendHex(out.append("%"), text.substr(plain, 1), HexDigits::upper);
+    text.remove_prefix(plain + 1);
+  }
 }
 
 std::string percentDecode(std::string_view text) {
@@ -60,20 +92,12 @@ std::string_view foreignEncoding(std::string_view text) {
   return {};
 }
 
-namespace {
-
-void require(int result) {
-  if (result != 1) throw Error(Category::internal, "cannot compute a SHA-256: the OpenSSL library refused");
-}
-
-}  // namespace
-
 void Sha256::Free::operator()(evp_md_ctx_st* context) const {
   EVP_MD_CTX_free(context);
 }
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  require(context_ ? EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) : 0);
+  require(context_ ? EVP_DigestInit_ex(context_.get(), sha256(), nullptr) : 0);
 }
 
 Sha256::~Sha256() = default;

@@ -10,6 +10,7 @@
 #include <limits>
 #include <span>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/encoding.h"
 
 namespace caiexport::core {
@@ -151,16 +152,6 @@ std::uint64_t roundedQuotient(std::uint64_t value, std::uint64_t divisor) {
   return value / divisor + (value % divisor >= divisor - divisor / 2 ? 1 : 0);
 }
 
-bool isPlainAscii(char c) {
-  return c >= ' ' && c <= '~';
-}
-
-/// RFC 3986, 2.3.
-bool isUnreserved(char c) {
-  const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-  return letter || isDigit(c) || c == '-' || c == '.' || c == '_' || c == '~';
-}
-
 }  // namespace
 
 std::optional<Duration> parseDuration(std::string_view text) {
@@ -276,7 +267,7 @@ bool mayBeShown(char32_t c) {
 
 std::string printable(std::string_view text, std::size_t longest) {
   // Nearly always, and at once.
-  if (text.size() <= longest && std::ranges::all_of(text, isPlainAscii)) return std::string(text);
+  if (text.size() <= longest && kPlainAscii.hasAll(text)) return std::string(text);
   std::string out;
   std::size_t shown = 0;
   while (!text.empty()) {
@@ -302,16 +293,7 @@ std::string printable(std::string_view text, std::size_t longest) {
 
 std::string percentEncode(std::string_view text) {
   std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const auto end = std::ranges::find_if_not(text, isUnreserved);
-    out.append(text.begin(), end);
-    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
-    if (text.empty()) break;
-    out += '%';
-    appendHex(out, text.substr(0, 1), HexDigits::upper);
-    text.remove_prefix(1);
-  }
+  appendPercentEncoded(out, text);
   return out;
 }
 

@@ -40,6 +40,19 @@ bool isNumber(const std::string& token) {
          (token[first] != '0' || token.size() == first + 1 || !isDigit(token[first + 1]));
 }
 
+/// Where the string ends whose opening quote is at `quote`: at its closing quote, or at the end of the text.
+std::size_t endOfString(std::string_view text, std::size_t quote) {
+  std::size_t at = quote + 1;
+  std::size_t end = quote;
+  while (true) {
+    // The one that was found may have been escaped.
+    if (end < at) end = std::min(text.find('"', at), text.size());
+    const std::size_t escape = text.substr(at, end - at).find('\\');
+    if (escape == text.npos) return end;
+    at = std::min(at + escape + 2, text.size());
+  }
+}
+
 struct Guarded {
   bool tooDeep = false;
   std::optional<std::string> changed;  ///< In place of the text.
@@ -55,9 +68,7 @@ Guarded guarded(const std::string& text, int mostLevels) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '"') {
-      for (++i; i < text.size() && text[i] != '"'; ++i) {
-        if (text[i] == '\\') ++i;
-      }
+      i = endOfString(text, i);
     } else if (c == '{' || c == '[') {
       if (++level > mostLevels) return {.tooDeep = true, .changed = {}};
     } else if (c == '}' || c == ']') {
@@ -166,18 +177,27 @@ Document::Parsed Document::parse(const std::string& text, const Limits& limits) 
   return {std::move(document), Problem::none};
 }
 
-std::string_view Document::text(Index value) const {
-  const Node& node = nodes_[value];
-  return std::string_view(texts_).substr(node.payload(), node.size());
-}
-
 double Document::real(Index value) const {
   return std::bit_cast<double>(nodes_[value].payload());
 }
 
-Document::Index Document::after(Index value) const {
-  const Kind is = kind(value);
-  return is == Kind::array || is == Kind::object ? static_cast<Index>(nodes_[value].payload()) : value + 1;
+std::string Document::path(Index value) const {
+  std::string path;
+  for (Index inside = 0; inside < value;) {
+    const bool isArray = kind(inside) == Kind::array;
+    // Of a member its name comes first.
+    const auto pass = [&](Index child) { return after(isArray ? child : child + 1); };
+    Index child = inside + 1;
+    std::size_t place = 0;
+    for (; pass(child) <= value; child = pass(child)) ++place;
+    if (isArray) {
+      path += "[" + std::to_string(place) + "]";
+    } else {
+      path.append(path.empty() ? "" : ".").append(text(child++));
+    }
+    inside = child;
+  }
+  return path;
 }
 
 std::vector<Document::Index> Document::elements(Index array) const {

@@ -1,10 +1,10 @@
 #include "caiexport/json/writer.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/text.h"
 
@@ -42,9 +42,7 @@ void appendCharacter(std::string& out, std::string_view sequence, char32_t c) {
   }
 }
 
-bool isPlain(char c) {
-  return c >= ' ' && c <= '~' && c != '"' && c != '\\';
-}
+constexpr core::ByteSet kPlain([](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
 
 /// False if something had to be replaced.
 bool appendQuoted(std::string& out, std::string_view text) {
@@ -53,7 +51,7 @@ bool appendQuoted(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
     // Nearly all text is plain.
-    const auto plain = static_cast<std::size_t>(std::ranges::find_if_not(text, isPlain) - text.begin());
+    const std::size_t plain = kPlain.lengthIn(text);
     out += text.substr(0, plain);
     text.remove_prefix(plain);
     if (text.empty()) break;
@@ -110,9 +108,9 @@ Writer& Writer::close(char bracket) {
 }
 
 void Writer::putQuoted(std::string_view text, std::string_view after) {
-  std::string out;
-  faithful_ = appendQuoted(out, text) && faithful_;
-  sink_(out.append(after));
+  piece_.clear();
+  faithful_ = appendQuoted(piece_, text) && faithful_;
+  sink_(piece_.append(after));
 }
 
 Writer& Writer::key(std::string_view name) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 #include "http_message.h"
@@ -95,19 +96,14 @@ std::string mergePaths(std::string_view basePath, std::string_view path) {
   return removeDotSegments(std::string(folder).append(path));
 }
 
-/// Whether each byte may stand in a URL without its fragment.
-constexpr std::array<bool, 256> urlBytes() {
-  std::array<bool, 256> fit{};
-  for (unsigned c = 0x21; c < 0x7f; ++c) fit[c] = c != '\\' && c != '#';
-  return fit;
-}
-constexpr auto kUrlBytes = urlBytes();
+/// In a URL without its fragment.
+constexpr core::ByteSet kUrlBytes([](char c) { return c > ' ' && c <= '~' && c != '\\' && c != '#'; });
 
 void checkBytes(std::string_view text) {
-  const auto odd = std::ranges::find_if_not(text, [](unsigned char c) { return kUrlBytes[c]; });
-  if (odd == text.end()) return;
-  if (*odd == '\\') throwBadUrl("it holds a backslash");
-  if (*odd == '#') throwBadUrl("it holds a fragment");
+  const std::size_t fits = kUrlBytes.lengthIn(text);
+  if (fits == text.size()) return;
+  if (text[fits] == '\\') throwBadUrl("it holds a backslash");
+  if (text[fits] == '#') throwBadUrl("it holds a fragment");
   throwBadUrl("it holds a blank, a control character or a byte beyond ASCII");
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
 
@@ -21,31 +22,21 @@ namespace {
   throw AttemptFailure(AttemptFailure::Kind::protocol, "the answer is not valid HTTP: " + text);
 }
 
-bool isDigit(char c) {
+constexpr bool isDigit(char c) {
   return c >= '0' && c <= '9';
 }
 
-/// Whether each byte may stand in a token, and in the value of a field.
-struct ByteKinds {
-  std::array<bool, 256> token{};
-  std::array<bool, 256> value{};
-
-  constexpr ByteKinds() {
-    for (unsigned c = 0; c < value.size(); ++c) {
-      value[c] = (c >= 0x20 || c == '\t') && c != 0x7f;
-      token[c] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    }
-    for (const char c : std::string_view("!#$%&'*+-.^_`|~")) token[static_cast<unsigned char>(c)] = true;
-  }
-};
-constexpr ByteKinds kKinds;
+constexpr core::ByteSet kTokenBytes([](char c) {
+  const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return letter || isDigit(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+});
+constexpr core::ByteSet kFieldBytes([](char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return (byte >= 0x20 || c == '\t') && byte != 0x7f;
+});
 
 bool isToken(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return kKinds.token[c]; });
-}
-
-bool isFieldValue(std::string_view text) {
-  return std::ranges::all_of(text, [](unsigned char c) { return kKinds.value[c]; });
+  return !text.empty() && kTokenBytes.hasAll(text);
 }
 
 std::string_view takeLine(std::string_view& rest) {
@@ -73,7 +64,7 @@ Headers parseFields(std::string_view rest) {
   while (!rest.empty()) {
     const std::string_view line = takeLine(rest);
     if (line.empty()) break;
-    if (!isFieldValue(line)) throwBroken("a header field holds control characters");
+    if (!kFieldBytes.hasAll(line)) throwBroken("a header field holds control characters");
     if (line[0] == ' ' || line[0] == '\t') {
       // A folded line; RFC 9112, 5.2 says to read it as a blank.
       if (fields.empty()) throwBroken("its first header field begins with a blank");
@@ -323,7 +314,7 @@ void checkRequest(const HttpRequest& request) {
   if (!isToken(request.method)) refuse("its method is not a word");
   for (const auto& [name, value] : request.headers.all()) {
     if (!isToken(name)) refuse("the name of a header field holds characters that are not allowed there");
-    if (!isFieldValue(value))
+    if (!kFieldBytes.hasAll(value))
       refuse("the value of the header field " + name + " holds a line break or control character");
     if (belongsToTransport(name)) refuse("the header field " + name + " is set by the program itself");
   }

@@ -90,9 +90,10 @@ class FileListing {
   Page readDirectoryPage(const Call& call, const net::HttpResponse& response, const Directory& directory,
                          NameSet& names, std::vector<Directory>& found);
   bool addDirectory(const Call& call, const Json& entry, std::vector<Directory>& found);
-  void addFile(const Call& call, const Json& entry, const Directory& directory, std::vector<Directory>& found);
+  void addFile(const Call& call, const Json& entry, std::string name, const Directory& directory,
+               std::vector<Directory>& found);
   void addFolder(model::RemoteFile entry, const Directory& parent, std::string url, std::vector<Directory>& found);
-  std::string neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const;
+  std::string neededLink(const Call& call, const Json& href, const Directory& directory, const std::string& name) const;
   void addEmptyOrLiar(const Call& call, const net::HttpResponse& response, model::RemoteFile file);
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
   void add(model::RemoteFile file);
@@ -165,13 +166,15 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
   Page page;
   for (const Json& entry : listedEntries(answer)) {
     ++page.entries;
-    const Json name = entry.at("name");
-    if (!name.exists()) {
+    const Json field = entry.at("name");
+    if (!field.exists()) {
       page.fresh += addDirectory(call, entry, found) ? 1 : 0;
-    } else if (names.insert(name.text())) {
-      ++page.fresh;
-      addFile(call, entry, directory, found);
+      continue;
     }
+    std::string name = field.text();
+    if (!names.insert(name)) continue;
+    ++page.fresh;
+    addFile(call, entry, std::move(name), directory, found);
   }
   page.next = nextPageOf(caller_, call, answer);
   // A full page that holds a marker is not worth waiting for the next one.
@@ -194,20 +197,21 @@ bool FileListing::addDirectory(const Call& call, const Json& entry, std::vector<
   return true;
 }
 
-void FileListing::addFile(const Call& call, const Json& entry, const Directory& directory,
+void FileListing::addFile(const Call& call, const Json& entry, std::string name, const Directory& directory,
                           std::vector<Directory>& found) {
-  model::RemoteFile file{
-      .batchId = batch_, .datasetFileId = directory.id, .lengthBytes = entry.at("length").unsignedNumber()};
-  if (file.lengthBytes > std::numeric_limits<std::int64_t>::max())
-    entry.at("length").fail("is more than a file can have");
-  if (isMarker(entry.at("name").text(), file.lengthBytes)) return;
-  file.name = checkedFileName(entry.at("name"));
+  const std::uint64_t length = entry.at("length").unsignedNumber();
+  if (length > std::numeric_limits<std::int64_t>::max()) entry.at("length").fail("is more than a file can have");
+  if (isMarker(name, length)) return;
+  name = checkedFileName(entry.at("name"), std::move(name));
   const Json href = entry.at("_links").at("self").at("href");
-  if (directory.path.empty() || href.exists()) {
-    file.href = neededLink(call, href, file);
-  } else {
-    file.href = caller_.url(fileTarget(directory.datasetFile, directory.path + file.name));
-  }
+  std::string link = directory.path.empty() || href.exists()
+                         ? neededLink(call, href, directory, name)
+                         : caller_.url(fileTarget(directory.datasetFile, directory.path + name));
+  model::RemoteFile file{.batchId = batch_,
+                         .datasetFileId = directory.id,
+                         .name = std::move(name),
+                         .lengthBytes = length,
+                         .href = std::move(link)};
   if (file.lengthBytes > 0) return add(std::move(file));
   std::string url = !file.href.empty() ? file.href : caller_.url(fileTarget(directory.datasetFile, file.name));
   addFolder(std::move(file), directory, std::move(url), found);
@@ -224,11 +228,12 @@ void FileListing::addFolder(model::RemoteFile entry, const Directory& parent, st
 }
 
 /// Empty where the link says no more than the names of the file do.
-std::string FileListing::neededLink(const Call& call, const Json& href, const model::RemoteFile& file) const {
+std::string FileListing::neededLink(const Call& call, const Json& href, const Directory& directory,
+                                    const std::string& name) const {
   // As a rule it is what we would write ourselves: then there is nothing to take apart.
-  if (!href.exists() || href.textIfAny() == caller_.url(fileTarget(file.datasetFileId, file.name))) return {};
+  if (!href.exists() || href.stringIfAny() == caller_.url(fileTarget(directory.id, name))) return {};
   std::string url = sameOriginLink(caller_.origin(), call.url, href);
-  if (isDerivable(url, caller_.origin(), file.datasetFileId, file.name)) return {};
+  if (isDerivable(url, caller_.origin(), directory.id, name)) return {};
   return url;
 }
 

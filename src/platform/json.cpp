@@ -64,9 +64,6 @@ struct Json::Source {
   std::string request;
 };
 
-Json::Json(std::shared_ptr<const Source> source, std::uint32_t node, std::string path)
-    : source_(std::move(source)), node_(node), path_(std::move(path)) {}
-
 Json Json::parse(const net::HttpResponse& response, std::string request) {
   const auto refuse = [&](const std::string& problem, const std::string& hint) {
     throw core::Error(core::Category::protocol, request + why(response, problem),
@@ -88,21 +85,21 @@ Json Json::parse(const net::HttpResponse& response, std::string request) {
       refuse("holds more than " + std::to_string(limits.values) + " values", proxyHint);
       break;
   }
-  return {std::make_shared<const Source>(Source{std::move(parsed.document), std::move(request)}), 0, ""};
+  return {std::make_shared<const Source>(Source{std::move(parsed.document), std::move(request)}), 0};
 }
 
 std::optional<Json> Json::tryParse(const std::string& body) {
   Document::Parsed parsed = Document::parse(body);
   if (parsed.problem != Document::Problem::none) return std::nullopt;
-  return Json(std::make_shared<const Source>(Source{std::move(parsed.document), ""}), 0, "");
+  return Json(std::make_shared<const Source>(Source{std::move(parsed.document), ""}), 0);
 }
 
 bool Json::is(json::Kind kind) const {
-  return node_ < kMissing && document().kind(node_) == kind;
+  return what_ == Is::value && document().kind(node_) == kind;
 }
 
 bool Json::exists() const {
-  if (node_ >= kMissing) return node_ == kName;
+  if (what_ != Is::value) return what_ == Is::name;
   if (is(Kind::object)) return document().size(node_) > 0;
   return !is(Kind::null);
 }
@@ -116,17 +113,22 @@ bool Json::isArray() const {
 }
 
 bool Json::isText() const {
-  return node_ == kName || is(Kind::text);
+  return what_ == Is::name || is(Kind::text);
 }
 
-Json Json::at(const std::string& key) const {
+Json Json::at(std::string_view key) const {
   const std::uint32_t found = isObject() ? document().member(node_, key) : 0;
-  return {source_, found == 0 ? kMissing : found, path_.empty() ? key : path_ + "." + key};
+  if (found > 0) return {source_, found};
+  Json missing(source_, node_);
+  missing.what_ = Is::missing;
+  missing.below_ = below_.empty() ? std::string(key) : below_ + "." + std::string(key);
+  return missing;
 }
 
-Json Json::key(const std::string& name) const {
-  Json result(source_, kName, (path_.empty() ? "" : path_ + ".") + "the key " + name);
-  result.nameBytes_ = static_cast<std::uint32_t>(name.size());
+Json Json::key(std::string_view name) const {
+  Json result(source_, node_);
+  result.what_ = Is::name;
+  result.below_ = name;
   return result;
 }
 
@@ -135,20 +137,14 @@ std::vector<Json> Json::elements() const {
   const std::vector<std::uint32_t> nodes = document().elements(node_);
   std::vector<Json> result;
   result.reserve(nodes.size());
-  for (const std::uint32_t node : nodes) {
-    result.push_back(Json(source_, node, path_ + "[" + std::to_string(result.size()) + "]"));
-  }
+  for (const std::uint32_t node : nodes) result.push_back(Json(source_, node));
   return result;
 }
 
 std::vector<std::pair<std::string, Json>> Json::members() const {
   if (!isObject()) fail(exists() ? "is not an object" : "is missing");
   std::vector<std::pair<std::string, Json>> result;
-  for (const auto& [name, node] : document().members(node_)) {
-    std::string key(name);
-    Json member(source_, node, path_.empty() ? key : path_ + "." + key);
-    result.emplace_back(std::move(key), std::move(member));
-  }
+  for (const auto& [name, node] : document().members(node_)) result.emplace_back(name, Json(source_, node));
   return result;
 }
 
@@ -167,10 +163,14 @@ std::string Json::textOrEmpty() const {
 }
 
 std::optional<std::string> Json::textIfAny() const {
-  if (node_ == kName) return path_.substr(path_.size() - nameBytes_);
-  if (node_ >= kMissing) return std::nullopt;
+  if (what_ == Is::name) return below_;
+  if (what_ == Is::missing) return std::nullopt;
   if (isText()) return std::string(document().text(node_));
   return numberText(document(), node_);
+}
+
+std::optional<std::string_view> Json::stringIfAny() const {
+  return is(Kind::text) ? std::optional(document().text(node_)) : std::nullopt;
 }
 
 std::optional<bool> Json::flagIfAny() const {
@@ -219,7 +219,9 @@ std::optional<core::TimePoint> Json::timeIfAny(std::chrono::milliseconds unit) c
 }
 
 std::string Json::place() const {
-  return source_->request + ": the answer" + (path_.empty() ? "" : "'s field " + core::printable(path_, 200));
+  std::string path = document().path(node_);
+  if (what_ != Is::value) path += (path.empty() ? "" : ".") + (what_ == Is::name ? "the key " + below_ : below_);
+  return source_->request + ": the answer" + (path.empty() ? "" : "'s field " + core::printable(path, 200));
 }
 
 void Json::fail(const std::string& why) const {

@@ -42,9 +42,9 @@ class Json {
   bool isText() const;
 
   /// The member of an object; missing if there is none, or if this is no object.
-  Json at(const std::string& key) const;
+  Json at(std::string_view key) const;
   /// A member's name as a value of its own, for lists that are keyed by id.
-  Json key(const std::string& name) const;
+  Json key(std::string_view name) const;
   /// The elements of an array, in order. Error(protocol) if it is not one.
   std::vector<Json> elements() const;
   /// The members of an object, in the order of the answer. Error(protocol) if it is not one.
@@ -56,6 +56,8 @@ class Json {
   std::string textOrEmpty() const;
   /// Nothing if it is missing or of another type.
   std::optional<std::string> textIfAny() const;
+  /// The string itself, as long as any value of the answer lives. Nothing if it is no string.
+  std::optional<std::string_view> stringIfAny() const;
   /// text() that can be an id of the platform (model::isWellFormedId), for ids that go into URLs and paths.
   std::string id() const;
 
@@ -77,18 +79,17 @@ class Json {
 
  private:
   struct Source;
-  static constexpr std::uint32_t kMissing = 0xFFFFFFFE;
-  static constexpr std::uint32_t kName = 0xFFFFFFFF;  ///< A member's name: the end of the path.
+  enum class Is { value, missing, name };
 
-  Json(std::shared_ptr<const Source> source, std::uint32_t node, std::string path);
+  Json(std::shared_ptr<const Source> source, std::uint32_t node) : source_(std::move(source)), node_(node) {}
   bool is(json::Kind kind) const;
   const json::Document& document() const;
   std::optional<std::int64_t> signedNumber() const;
 
   std::shared_ptr<const Source> source_;
-  std::uint32_t node_ = kMissing;
-  std::uint32_t nameBytes_ = 0;
-  std::string path_;
+  std::uint32_t node_;  ///< Of what is missing, or a name: the value that it is not in, or is in.
+  Is what_ = Is::value;
+  std::string below_ = {};  ///< What is missing under the node, as a path, or the name.
 };
 
 /// Of those members the first that is a text or a number, and not empty; empty if none is.

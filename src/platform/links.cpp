@@ -3,6 +3,7 @@
 #include <charconv>
 #include <limits>
 
+#include "caiexport/core/byte_set.h"
 #include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/core/text.h"
@@ -43,7 +44,10 @@ std::string checkedLink(const net::Origin& allowed, std::string_view base, std::
 }
 
 std::string pathOf(const model::DatasetFileId& file) {
-  return std::string(kExportRoot) + "/files/" + core::percentEncode(file.value());
+  std::string path;
+  path.reserve(kExportRoot.size() + 64);
+  core::appendPercentEncoded(path.append(kExportRoot).append("/files/"), file.value());
+  return path;
 }
 
 std::optional<model::ByteRange> parseRange(std::string_view text) {
@@ -77,20 +81,32 @@ std::optional<std::string> linkParameter(const net::Origin& allowed, const Json&
 }
 
 std::string checkedFileName(const Json& name) {
-  std::string text = name.text();
+  return checkedFileName(name, name.text());
+}
+
+std::string checkedFileName(const Json& name, std::string text) {
   const auto refuse = [&](const std::string& why) { name.fail(why + ": '" + core::printable(text, 120) + "'"); };
   if (text.empty() || text == "." || text == "..") refuse("is not a file name");
-  if (text.find_first_of("/\\") != std::string::npos) refuse("is not a plain file name, it names a folder");
+  if (text.find('/') != text.npos || text.find('\\') != text.npos)
+    refuse("is not a plain file name, it names a folder");
   // What has to be escaped to be shown holds control characters, direction marks or invalid UTF-8.
-  if (core::printable(text, 4 * text.size()) != text) refuse("is a file name with characters that are not allowed");
+  if (!core::kPlainAscii.hasAll(text) && core::printable(text, 4 * text.size()) != text)
+    refuse("is a file name with characters that are not allowed");
   if (text.size() > kLongestName) refuse("is a file name of more than " + std::to_string(kLongestName) + " bytes");
-  const std::string lower = core::toLower(text);
-  if (lower.ends_with(".part") || lower == "manifest.json") refuse("is a file name that caiexport uses itself");
+  constexpr std::string_view kUnfinished = ".part";
+  constexpr std::string_view kManifest = "manifest.json";
+  const std::string_view end = std::string_view(text).substr(text.size() - std::min(text.size(), kManifest.size()));
+  const std::string lower = core::toLower(end);
+  if (lower.ends_with(kUnfinished) || (text.size() == kManifest.size() && lower == kManifest))
+    refuse("is a file name that caiexport uses itself");
   return text;
 }
 
 std::string fileTarget(const model::DatasetFileId& file, std::string_view name) {
-  return pathOf(file) + "?path=" + core::percentEncode(name);
+  std::string target = pathOf(file);
+  target.reserve(target.size() + 3 * name.size() + 8);
+  core::appendPercentEncoded(target.append("?path="), name);
+  return target;
 }
 
 bool isDerivable(std::string_view url, const net::Origin& origin, const model::DatasetFileId& file,

@@ -29,6 +29,8 @@ std::optional<std::string> linkParameter(const net::Origin& allowed, const Json&
 /// than 250 bytes (with `.part` that is the 255 that file systems grant), names ending in `.part` (unfinished files)
 /// and `manifest.json` (caiexport's own). Names that only Windows reserves are fine.
 std::string checkedFileName(const Json& name);
+/// The same, where its text was asked for already.
+std::string checkedFileName(const Json& name, std::string text);
 
 /// Path and query of a file at Data Access when only its ids are known.
 std::string fileTarget(const model::DatasetFileId& file, std::string_view name);

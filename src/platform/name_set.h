@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <set>
-#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,8 +15,8 @@
 namespace caiexport::platform {
 
 /// By two unlike functions: 128 bits, so that no two names of a list share them.
-inline std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name) {
-  return {std::hash<std::string>()(name), core::fnv1a(name)};
+inline std::pair<std::uint64_t, std::uint64_t> hashesOf(std::string_view name) {
+  return {std::hash<std::string_view>()(name), core::fnv1a(name)};
 }
 
 /// Of a long list it keeps 76 bits of a name's hashes: of a million names two share them in one list out of
@@ -24,7 +24,7 @@ inline std::pair<std::uint64_t, std::uint64_t> hashesOf(const std::string& name)
 class NameSet {
  public:
   /// False if it was there already.
-  bool insert(const std::string& name) {
+  bool insert(std::string_view name) {
     const auto [key, place] = hashesOf(name);
     if (many_.empty()) {
       if (few_.size() < kFew) return few_.emplace(key, place).second;

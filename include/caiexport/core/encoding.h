@@ -22,6 +22,8 @@ std::string hexOf(std::string_view bytes);
 /// The value of a hexadecimal digit in either case.
 std::optional<unsigned> hexValue(char digit);
 
+/// RFC 3986: everything but unreserved characters becomes %XX.
+void appendPercentEncoded(std::string& out, std::string_view text);
 /// Each `%41` as the byte that it stands for; what is no such escape stays as it is.
 std::string percentDecode(std::string_view text);
 

@@ -35,7 +35,9 @@ class Document {
   static Parsed parse(const std::string& text) { return parse(text, Limits{}); }
 
   Kind kind(Index value) const { return static_cast<Kind>(nodes_[value].kind()); }
-  std::string_view text(Index value) const;
+  std::string_view text(Index value) const {
+    return std::string_view(texts_).substr(nodes_[value].payload(), nodes_[value].size());
+  }
   bool boolean(Index value) const { return nodes_[value].payload() != 0; }
   std::int64_t integer(Index value) const { return static_cast<std::int64_t>(nodes_[value].payload()); }
   std::uint64_t natural(Index value) const { return nodes_[value].payload(); }
@@ -48,6 +50,8 @@ class Document {
   std::vector<std::pair<std::string_view, Index>> members(Index object) const;
   /// The last member of that name; 0: there is none.
   Index member(Index object, std::string_view name) const;
+  /// Where a value stands, for people: `data[3].length`; empty for the whole text.
+  std::string path(Index value) const;
 
  private:
   friend class Builder;
@@ -75,7 +79,10 @@ class Document {
     std::uint32_t low_ = 0;
     std::uint32_t high_ = 0;
   };
-  Index after(Index value) const;
+  Index after(Index value) const {
+    const Kind is = kind(value);
+    return is == Kind::array || is == Kind::object ? static_cast<Index>(nodes_[value].payload()) : value + 1;
+  }
 
   std::deque<Node> nodes_;  // grows without ever holding everything twice
   std::string texts_;

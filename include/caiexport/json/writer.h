@@ -89,6 +89,7 @@ class Writer {
   Sink sink_;
   Spacing spacing_;
   std::vector<Level> levels_;
+  std::string piece_;  ///< What is put together at the moment.
   bool afterKey_ = false;
   bool faithful_ = true;
 };
