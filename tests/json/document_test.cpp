@@ -118,7 +118,40 @@ TEST(DocumentTest, TakesLessThanEightTimesTheTextsMemory) {
   }
 }
 
-/// Quadratic work would take minutes here.
+TEST(DocumentTest, KnowsWhereAStringEnds) {
+  // The number behind it is one that is kept as text: that shows where the string was taken to end.
+  for (const char* string :
+       {R"("")", R"("a")", R"("\\")", R"("\"")", R"("\"\"")", R"("\\\"")", R"("a\\\\")", R"("\n\"\\b")"}) {
+    const auto [document, problem] = Document::parse(std::string("[") + string + ", 18446744073709551616]");
+    ASSERT_EQ(problem, Problem::none) << string;
+    ASSERT_EQ(document->size(0), 2U) << string;
+    EXPECT_EQ(document->text(document->elements(0)[1]), "18446744073709551616") << string;
+  }
+  EXPECT_EQ(Document::parse("[\"a").problem, Problem::malformed);
+  EXPECT_EQ(Document::parse("[\"a\\").problem, Problem::malformed);
+  EXPECT_EQ(Document::parse("[\"a\\\"").problem, Problem::malformed);
+}
+
+TEST(DocumentTest, SaysWhereAValueStands) {
+  const auto document = Document::parse(R"([{"a": 1, "b": {"c": [[], [5, {"d": 6}]], "e": {}}}, 7])").document;
+  ASSERT_NE(document, nullptr);
+  const auto at = [&](Document::Index object, const char* name) { return document->member(object, name); };
+  const Document::Index first = document->elements(0)[0];
+  const Document::Index inner = document->elements(document->elements(at(at(first, "b"), "c"))[1])[1];
+  EXPECT_EQ(document->path(0), "");
+  EXPECT_EQ(document->path(first), "[0]");
+  EXPECT_EQ(document->path(at(first, "a")), "[0].a");
+  EXPECT_EQ(document->path(at(inner, "d")), "[0].b.c[1][1].d");
+  EXPECT_EQ(document->path(at(at(first, "b"), "e")), "[0].b.e");
+  EXPECT_EQ(document->path(document->elements(0)[1]), "[1]");
+}
+
+/// Quadratic work would take minutes here, and below.
+TEST(DocumentTest, AStringOfManyEscapesTakesLinearTime) {
+  const std::string text = repeated("\\n", 8U << 20U, "[\"", "\"]");
+  EXPECT_EQ(Document::parse(text).problem, Problem::none);
+}
+
 TEST(DocumentTest, AnObjectOfManyKeysTakesLinearTime) {
   std::string text = "{";
   for (int i = 0; i < 400'000; ++i) text += "\"key-" + std::to_string(i) + "\":" + std::to_string(i) + ",";

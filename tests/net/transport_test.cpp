@@ -331,6 +331,30 @@ TEST_F(TransportTest, KeepsAConnectionForGetHeadAndDownload) {
   EXPECT_EQ(transport_.statistics().requestsSent, 3U);
 }
 
+TEST_F(TransportTest, ReadsHeadsAndBodiesOfEverySizeOnOneConnection) {
+  std::vector<std::pair<std::string, std::string>> answers;
+  for (const std::size_t field : {1U, 16'000U, 16'384U, 40'000U, 60'000U}) {
+    for (const std::size_t bytes : {0U, 1U, 7'000U, 16'384U, 20'000U, 70'000U, 262'144U, 300'000U}) {
+      answers.emplace_back(std::string(field, 'h'), std::string(bytes, static_cast<char>('a' + answers.size() % 26)));
+    }
+  }
+  RawServer server([&](Peer& peer) {
+    for (const auto& [field, body] : answers) {
+      peer.readRequest();
+      peer.send("HTTP/1.1 200 OK\r\nX-Long: " + field + "\r\nContent-Length: " + std::to_string(body.size()) +
+                "\r\n\r\n" + body);
+    }
+    peer.readToEnd();
+  });
+  for (const auto& [field, body] : answers) {
+    CollectingSink sink;
+    const HttpResponse response = transport_.send({.url = server.url()}, &sink, {});
+    EXPECT_EQ(response.headers.get("X-Long"), field);
+    EXPECT_TRUE(sink.bytes == body) << body.size() << " bytes with a field of " << field.size();
+  }
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST_F(TransportTest, ObeysConnectionClose) {
   RawServer server(answering("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na"));
   getFrom(server);
