@@ -133,9 +133,9 @@ class Recorder final : public transfer::Observer {
   explicit Recorder(const std::vector<FailureFile>& listed) : listed_(listed) {}
 
   void rangesOnDisk(std::int64_t, std::span<const model::ByteRange>, const model::PartFacts&) override {}
-  void completed(std::span<const transfer::Completion> files) override {
-    for (const transfer::Completion& file : files) {
-      whole[listed_[static_cast<std::size_t>(file.key)].path] = file.sha256;
+  void completed(std::vector<transfer::Completion> files) override {
+    for (transfer::Completion& file : files) {
+      whole[listed_[static_cast<std::size_t>(file.key)].path] = std::move(file.sha256);
       if (!file.transferred) ++kept;
     }
   }

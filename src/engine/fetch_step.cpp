@@ -46,12 +46,12 @@ class Recorder final : public transfer::Observer {
     if (!isPiece(key)) context_.tools.store.recordRanges(key, done, facts);
   }
 
-  void completed(std::span<const transfer::Completion> files) override {
+  void completed(std::vector<transfer::Completion> files) override {
     std::vector<store::JobStore::Downloaded> rows;
     rows.reserve(files.size());
-    for (const transfer::Completion& file : files) {
+    for (transfer::Completion& file : files) {
       if (isPiece(file.key)) continue;
-      rows.push_back({.file = file.key, .sha256 = file.sha256, .unproven = file.unproven});
+      rows.push_back({.file = file.key, .sha256 = std::move(file.sha256), .unproven = file.unproven});
       if (!file.transferred) ++kept_;
     }
     context_.tools.store.recordDownloaded(rows);

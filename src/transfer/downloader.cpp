@@ -47,7 +47,7 @@ class DownloadRun {
   void allowConnections(const ItemFeed& feed);
   void takeItems(ItemFeed& feed);
   bool isDone() const;
-  void deliver(const std::vector<Result>& results);
+  void deliver(std::vector<Result>& results);
   void deliverOne(const Result& result);
   void afterDelivery(const std::vector<Result>& results);
   void joinAll();
@@ -172,18 +172,18 @@ bool DownloadRun::isDone() const {
   return (run_.exhausted && run_.schedule.empty()) || (run_.gaveUp && run_.schedule.begun().empty());
 }
 
-void DownloadRun::deliver(const std::vector<Result>& results) {
+void DownloadRun::deliver(std::vector<Result>& results) {
   if (results.empty()) return;
   std::vector<Completion> completions;
   try {
-    for (const Result& result : results) {
+    for (Result& result : results) {
       if (result.kind == Result::Kind::completed) {
-        completions.push_back(result.completion);
+        completions.push_back(std::move(result.completion));
       } else {
         deliverOne(result);
       }
     }
-    if (!completions.empty()) observer_.completed(completions);
+    if (!completions.empty()) observer_.completed(std::move(completions));
   } catch (...) {
     observerThrew_ = true;
     throw;
@@ -331,15 +331,12 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   // By hand: taking a std::filesystem::path apart and putting it together makes a list of its components each time.
   const std::string& whole = target.native();
   const std::size_t nameAt = whole.rfind('/') + 1;
-  std::string name = whole.substr(nameAt);
+  const std::string_view name = std::string_view(whole).substr(nameAt);
   if (!tag.empty() && name.ends_with(ending)) return target;
-  if (name.size() + ending.size() > kMostNameBytes) {
-    core::Sha256 hash;
-    hash.update(name);
-    name.resize(kKeptBytes);
-    name += "~" + hash.finish().substr(0, 16);
-  }
-  return whole.substr(0, nameAt) + name + ending;
+  if (name.size() + ending.size() <= kMostNameBytes) return whole + ending;
+  core::Sha256 hash;
+  hash.update(name);
+  return whole.substr(0, nameAt + kKeptBytes) + "~" + hash.finish().substr(0, 16) + ending;
 }
 
 std::string partTagOf(const std::string& jobUuid) {

@@ -63,8 +63,8 @@ void FileKeeper::begin(const File& file) {
   DownloadItem& item = file->item;
   const std::uint64_t length = item.remote.lengthBytes;
   item.done = model::normalized(std::move(item.done), length);
-  const std::vector<ByteRange> missing = model::missing(item.done, length);
   if (item.done.empty()) return item.pieces.empty() ? beginFresh(file) : beginFromPieces(file);
+  const std::vector<ByteRange> missing = model::missing(item.done, length);
   const bool isThere = run_.at.files.sizeOf(file->part.path()).has_value();
   if (!isThere && missing.empty() && finishRenamed(file)) return;
   if (std::string why = whyUseless(*file, missing.empty()); !why.empty()) {
@@ -89,10 +89,10 @@ void FileKeeper::beginFresh(const File& file) {
   const bool large = length > std::min(run_.at.settings.rangeBytes, rangeBytes + rangeBytes / 2);
   file->tailFirst = file->tailFirst || (large && !run_.namesVersions && !file->ignoresRanges);
   if (run_.at.settings.tailBytes == 0 || length == 1) file->tailFirst = false;
-  if (!file->tailFirst) return run_.schedule.open(file, {{0, length}});
+  if (!file->tailFirst) return run_.schedule.open(file, ByteRange{0, length});
   const ByteRange tail = tailOf(length, run_.at.settings.tailBytes);
   file->later = {{0, tail.first}};
-  run_.schedule.open(file, {tail}, Purpose::tail);
+  run_.schedule.open(file, tail, Purpose::tail);
 }
 
 /// The record is asked before it gets its final name: this may take a while, and somebody else may do it by then.
@@ -181,13 +181,13 @@ bool FileKeeper::finishRenamed(const File& file) {
   return true;
 }
 
-void FileKeeper::makeFolder(const std::filesystem::path& folder) {
+void FileKeeper::makeFolder(std::string_view folder) {
   const std::lock_guard lock(folderMutex_);
   if (folders_.contains(folder)) return;
   run_.at.files.createDirectories(folder);
   // A bound for memory only.
   if (folders_.size() > 1000) folders_.clear();
-  folders_.insert(folder);
+  folders_.emplace(folder);
 }
 
 // --- chores
@@ -296,7 +296,7 @@ void FileKeeper::finish(const File& file) {
 }
 
 void FileKeeper::publish(const File& file) {
-  file->part.publish(file->item.replaces, file->sha256, run_.stop());
+  file->part.publish(file->item.target, file->item.replaces, file->sha256, run_.stop());
   const std::lock_guard lock(run_.mutex);
   renamed_.push_back(file);
   // It comes back in a while for those whose turn does not come by itself.
@@ -314,15 +314,15 @@ void FileKeeper::announce(Announce when) {
   while (!renamed_.empty()) {
     const std::vector<File> files = std::exchange(renamed_, {});
     lock.unlock();
-    std::set<std::filesystem::path> folders;
+    std::set<std::string_view> folders;
     for (const File& each : files) folders.insert(PartFile::folderOf(each->item.target));
-    for (const std::filesystem::path& folder : folders) run_.at.files.syncDirectory(folder);
+    for (const std::string_view folder : folders) run_.at.files.syncDirectory(folder);
     lock.lock();
     for (const File& each : files) {
       run_.tell({.kind = Result::Kind::completed,
                  .file = each,
                  .completion = {.key = each->item.key,
-                                .sha256 = each->sha256,
+                                .sha256 = std::move(each->sha256),
                                 .unproven = each->isUnproven(),
                                 .version = each->versions.agree() ? each->versions.known() : model::FileVersion()},
                  .newBytes = each->syncedBytes});

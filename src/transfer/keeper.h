@@ -5,10 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <filesystem>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -67,7 +68,7 @@ class FileKeeper {
   std::string whyUseless(const FileTask& file, bool allIsThere) const;
   bool keepsExisting(const File& file);
   bool finishRenamed(const File& file);
-  void makeFolder(const std::filesystem::path& folder);
+  void makeFolder(std::string_view folder);
 
   void attend(const File& file);
   void record(const File& file);
@@ -80,7 +81,7 @@ class FileKeeper {
   std::atomic<bool> syncsQuickly_ = true;  ///< The disk, the last time.
 
   std::mutex folderMutex_;
-  std::set<std::filesystem::path> folders_;  ///< Known to exist; guarded by folderMutex_.
+  std::set<std::string, std::less<>> folders_;  ///< Known to exist; guarded by folderMutex_.
 
   // Guarded by the run's lock.
   std::deque<Chore> chores_;

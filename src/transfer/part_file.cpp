@@ -46,7 +46,7 @@ void add(std::vector<ByteRange>& ranges, ByteRange range) {
   ranges.erase(following, last);
 }
 
-bool differ(const std::string& one, const std::string& other) {
+bool differ(std::string_view one, std::string_view other) {
   return !one.empty() && !other.empty() && one != other;
 }
 
@@ -56,10 +56,10 @@ bool isWeak(std::string_view etag) {
 }
 
 /// The same tag comes weak and strong, where a proxy packs some answers, and with or without its quotes.
-std::string tagIn(std::string_view etag) {
+std::string_view tagIn(std::string_view etag) {
   if (isWeak(etag)) etag.remove_prefix(2);
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
-  return std::string(etag);
+  return etag;
 }
 
 bool areStrong(const std::string& one, const std::string& other) {
@@ -128,16 +128,16 @@ std::uint64_t sumOfPairs(std::uint64_t word, const std::byte* data, std::uint64_
 
 }  // namespace
 
-PartFile::PartFile(core::FileSystem& files, std::filesystem::path target, const std::string& tag,
-                   std::uint64_t lengthBytes)
-    : files_(files), target_(std::move(target)), path_(partPathFor(target_, tag)), lengthBytes_(lengthBytes) {}
+PartFile::PartFile(core::FileSystem& files, std::filesystem::path path, std::uint64_t lengthBytes)
+    : files_(files), path_(std::move(path)), lengthBytes_(lengthBytes) {}
 
 PartFile::~PartFile() = default;
 
-std::filesystem::path PartFile::folderOf(const std::filesystem::path& target) {
-  const std::size_t slash = target.native().rfind('/');
-  if (slash == std::string::npos) return ".";
-  return target.native().substr(0, std::max<std::size_t>(slash, 1));
+std::string_view PartFile::folderOf(const std::filesystem::path& target) {
+  const std::string_view whole = target.native();
+  const std::size_t slash = whole.rfind('/');
+  if (slash == whole.npos) return ".";
+  return whole.substr(0, std::max<std::size_t>(slash, 1));
 }
 
 void PartFile::adopt(std::vector<ByteRange> done, std::optional<std::uint64_t> sum) {
@@ -242,7 +242,8 @@ void PartFile::close() {
   file_.reset();
 }
 
-void PartFile::publish(bool replaces, const std::string& sha256, const std::stop_token& stop) {
+void PartFile::publish(const std::filesystem::path& target, bool replaces, const std::string& sha256,
+                       const std::stop_token& stop) {
   close();
   const auto there = identity_ ? files_.identityOf(path_) : std::nullopt;
   if (identity_ && (!there || !there->isSameFile(*identity_))) {
@@ -251,12 +252,12 @@ void PartFile::publish(bool replaces, const std::string& sha256, const std::stop
         "cannot rename " + core::printable(path_.string()) + ": it was replaced by another file meanwhile",
         {.hint = "make sure that nothing else writes there, then run it again"});
   }
-  if (replaces) return files_.rename(path_, target_);
-  if (files_.renameNew(path_, target_)) return;
+  if (replaces) return files_.rename(path_, target);
+  if (files_.renameNew(path_, target)) return;
   // What an earlier run brought, if it ended before it could record that.
-  if (files_.sizeOf(target_) == lengthBytes_ && sha256OfFile(target_, stop) == sha256) return discard();
+  if (files_.sizeOf(target) == lengthBytes_ && sha256OfFile(target, stop) == sha256) return discard();
   throw core::Error(core::Category::io,
-                    "'" + core::printable(target_.string()) + "' has turned up meanwhile, and is not overwritten",
+                    "'" + core::printable(target.string()) + "' has turned up meanwhile, and is not overwritten",
                     {.hint = "move it away, then run it again"});
 }
 
@@ -370,6 +371,11 @@ void Versions::startOver() {
 model::FileVersion Versions::known() const {
   const std::lock_guard lock(mutex_);
   return known_;
+}
+
+bool Versions::isKnown() const {
+  const std::lock_guard lock(mutex_);
+  return !known_.empty();
 }
 
 bool Versions::agree() const {

@@ -12,6 +12,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caiexport/core/encoding.h"
@@ -26,11 +27,13 @@ namespace caiexport::transfer {
 /// thread at a time, which may be another than the writers. Errors are those of core::FileSystem.
 class PartFile {
  public:
-  PartFile(core::FileSystem& files, std::filesystem::path target, const std::string& tag, std::uint64_t lengthBytes);
+  /// `path`: of the `.part` file.
+  PartFile(core::FileSystem& files, std::filesystem::path path, std::uint64_t lengthBytes);
   ~PartFile();
 
   const std::filesystem::path& path() const { return path_; }
-  static std::filesystem::path folderOf(const std::filesystem::path& target);
+  /// Part of `target`, which must outlive it.
+  static std::string_view folderOf(const std::filesystem::path& target);
 
   /// Bytes that an earlier run wrote and synced, and their sum if it is known. Before anything is written. Without it,
   /// what an earlier run left goes when the file is opened.
@@ -68,7 +71,8 @@ class PartFile {
   /// Closes, and gives the file, whose hash is given, its final name. Syncing the folder is the caller's. Error(io) if
   /// another file bears the name of the `.part` file by now, or if something bears the final name that may not be
   /// replaced and is not the same.
-  void publish(bool replaces, const std::string& sha256, const std::stop_token& stop);
+  void publish(const std::filesystem::path& target, bool replaces, const std::string& sha256,
+               const std::stop_token& stop);
   /// Closes and deletes.
   void discard();
 
@@ -81,7 +85,6 @@ class PartFile {
   std::uint64_t contiguousEnd(std::uint64_t from) const;
 
   core::FileSystem& files_;
-  const std::filesystem::path target_;
   const std::filesystem::path path_;
   const std::uint64_t lengthBytes_;
   bool preallocates_ = false;
@@ -121,6 +124,8 @@ class Versions {
   void startOver();
 
   model::FileVersion known() const;
+  /// Whether that is not empty.
+  bool isKnown() const;
   /// There was one answer, or all named the same version.
   bool agree() const;
 

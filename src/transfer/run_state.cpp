@@ -53,7 +53,7 @@ void RunState::beginAgain(const Schedule::File& file, const core::Error& why, co
   if (file->restarts >= static_cast<unsigned>(std::max(1, at.settings.retry.furtherTries))) {
     return failFile(*file, why);
   }
-  auto again = std::make_shared<FileTask>(at.files, file->item);
+  auto again = std::make_shared<FileTask>(at.files, DownloadItem(file->item));
   again->item.done.clear();
   again->item.part = {};
   again->restarts = file->restarts + 1;

@@ -92,11 +92,13 @@ Schedule::File Schedule::begin() {
   return file;
 }
 
-void Schedule::open(const File& file, const std::vector<ByteRange>& missing, Purpose purpose) {
-  for (const ByteRange& range : missing) {
-    file->gaps.push_back({.range = range, .notBefore = file->notBefore, .purpose = purpose});
-    waitingBytes_ += range.sizeBytes();
-  }
+void Schedule::open(const File& file, const std::vector<ByteRange>& missing) {
+  for (const ByteRange& range : missing) open(file, range);
+}
+
+void Schedule::open(const File& file, ByteRange missing, Purpose purpose) {
+  file->gaps.push_back({.range = missing, .notBefore = file->notBefore, .purpose = purpose});
+  waitingBytes_ += missing.sizeBytes();
 }
 
 void Schedule::retire(const File& file) {
@@ -226,7 +228,7 @@ std::shared_ptr<Piece> Schedule::cut(const File& file, Gap& gap, core::SteadyTim
 
 /// In one answer it is of one version; in several, only if something tells the versions apart.
 bool Schedule::comesInOne(const FileTask& file) const {
-  return file.ignoresRanges || (settings_.tailBytes > 0 && !file.tailFirst && file.versions.known().empty());
+  return file.ignoresRanges || (settings_.tailBytes > 0 && !file.tailFirst && !file.versions.isKnown());
 }
 
 std::shared_ptr<Piece> Schedule::start(const File& file, ByteRange range, int failedTries, core::SteadyTime now,
@@ -241,7 +243,8 @@ std::shared_ptr<Piece> Schedule::splittable(core::SteadyTime now) const {
   std::shared_ptr<Piece> largest;
   std::uint64_t mostBytes = 2 * std::min(kLeastRangeBytes, settings_.rangeBytes) - 1;
   for (const File& file : begun_) {
-    if (comesInOne(*file) || file->failure || file->active.size() >= mostOnOneFile_) continue;
+    if (file->item.remote.lengthBytes <= mostBytes || file->failure) continue;
+    if (comesInOne(*file) || file->active.size() >= mostOnOneFile_) continue;
     for (const auto& piece : file->active) {
       if (piece->purpose() != Purpose::data) continue;
       const std::uint64_t bytes = piece->rest().sizeBytes();

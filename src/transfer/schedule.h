@@ -86,11 +86,11 @@ enum class FileStage {
 };
 
 struct FileTask {
-  FileTask(core::FileSystem& files, DownloadItem what)
-      : item(std::move(what)), part(files, item.target, item.partTag, item.remote.lengthBytes) {}
+  FileTask(core::FileSystem& files, DownloadItem&& what)
+      : item(std::move(what)), part(files, partPathFor(item.target, item.partTag), item.remote.lengthBytes) {}
 
   /// Of several runs, and no validator shows that all of it is of one version.
-  bool isUnproven() const { return severalRuns && (versions.known().empty() || !versions.agree()); }
+  bool isUnproven() const { return severalRuns && (!versions.isKnown() || !versions.agree()); }
   /// Its failure, if any, says that what came is worth nothing. With the lock held, or by its only chore.
   bool isOfAnotherFile() const { return failure && failure->category() == core::Category::verification; }
 
@@ -166,7 +166,8 @@ class Schedule {
   bool empty() const { return fresh_.empty() && begun_.empty(); }
   File begin();
   /// Its missing ranges are for the workers now.
-  void open(const File& file, const std::vector<model::ByteRange>& missing, Purpose purpose = Purpose::data);
+  void open(const File& file, const std::vector<model::ByteRange>& missing);
+  void open(const File& file, model::ByteRange missing, Purpose purpose = Purpose::data);
   void retire(const File& file);
   /// No more of its ranges are given out, and those under way end soon.
   void abandon(FileTask& file);

@@ -450,7 +450,7 @@ Chore Workers::settle(const std::shared_ptr<Piece>& piece, const PieceSink& sink
     run_.gaveUp = false;
     run_.served.notify_one();
   }
-  if (!file->versions.known().empty()) run_.namesVersions = true;
+  if (file->versions.isKnown()) run_.namesVersions = true;
   if (piece->rest().sizeBytes() == 0 && sink.leftOut().empty() && !sink.failure()) {
     // All is here: what happened afterwards does not matter.
     ++piecesCompleted_;
@@ -572,7 +572,7 @@ void Workers::goOn(const File& file) {
 
 /// Whether more of the file, in another answer, could be of another version without anybody noticing.
 bool Workers::wouldMix(const FileTask& file) const {
-  return run_.at.settings.tailBytes > 0 && !file.tailFirst && !file.ignoresRanges && file.versions.known().empty() &&
+  return run_.at.settings.tailBytes > 0 && !file.tailFirst && !file.ignoresRanges && !file.versions.isKnown() &&
          !file.part.written().empty();
 }
 

@@ -182,7 +182,7 @@ class Ledger final : public Observer {
     done[key] = {ranges.begin(), ranges.end()};
     facts[key] = known;
   }
-  void completed(std::span<const Completion> files) override {
+  void completed(std::vector<Completion> files) override {
     std::string call = "completed";
     for (const Completion& file : files) call += " " + std::to_string(file.key);
     note(call);

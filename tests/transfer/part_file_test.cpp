@@ -40,13 +40,13 @@ class PartFileTest : public ::testing::Test {
 
 TEST_F(PartFileTest, WritesInOrderHashesWithoutReadingAndRenames) {
   const std::string content = contentOf("a", 10'000);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 0, 4000);
   write(part, content, 4000, 10'000);
   EXPECT_EQ(part.bytesBehind(), 0U);
   EXPECT_EQ(part.sync().ranges, (Ranges{{0, 10'000}}));
   EXPECT_EQ(part.sha256(), hashOf(content));
-  part.publish(true, "", {});
+  part.publish(target_, true, "", {});
   EXPECT_EQ(readAll(target_), content);
   EXPECT_EQ(files_.calls(), (std::vector<std::string>{"open a.part", "write a.part 0+4000", "write a.part 4000+6000",
                                                       "sync a.part", "rename a.part a"}));
@@ -55,7 +55,7 @@ TEST_F(PartFileTest, WritesInOrderHashesWithoutReadingAndRenames) {
 TEST_F(PartFileTest, HashesBytesThatCameOutOfOrderFromTheDisk) {
   // Larger than the distance that a writer closes by himself.
   const std::string content = contentOf("a", 5U << 20U);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 2U << 20U, 5U << 20U);
   EXPECT_EQ(part.bytesBehind(), 0U);
   write(part, content, 0, 2U << 20U);
@@ -66,7 +66,7 @@ TEST_F(PartFileTest, HashesBytesThatCameOutOfOrderFromTheDisk) {
 
 TEST_F(PartFileTest, AWriterClosesAShortGap) {
   const std::string content = contentOf("a", 3000);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 1000, 2000);
   write(part, content, 0, 1000);
   EXPECT_EQ(part.bytesBehind(), 1000U);
@@ -77,7 +77,7 @@ TEST_F(PartFileTest, AWriterClosesAShortGap) {
 
 TEST_F(PartFileTest, LeavesTheLastBitToTheWriter) {
   const std::string content = contentOf("a", 4U << 20U);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 1000, 2000);
   write(part, content, 0, 1000);
   part.hash(true, {});
@@ -88,7 +88,7 @@ TEST_F(PartFileTest, LeavesTheLastBitToTheWriter) {
 
 TEST_F(PartFileTest, MergesRanges) {
   const std::string content = contentOf("a", 100);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 80, 90);
   write(part, content, 10, 20);
   write(part, content, 40, 50);
@@ -104,7 +104,7 @@ TEST_F(PartFileTest, MergesRanges) {
 TEST_F(PartFileTest, AdoptsWhatAnEarlierRunWrote) {
   const std::string content = contentOf("a", 3000);
   writeAll(partPathFor(target_, ""), content.substr(0, 2000));
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   part.adopt({{0, 2000}}, {});
   part.preallocate();
   write(part, content, 2000, 3000);
@@ -115,12 +115,12 @@ TEST_F(PartFileTest, AdoptsWhatAnEarlierRunWrote) {
 TEST_F(PartFileTest, PreallocatesAndCutsALongerLeftover) {
   const std::string content = contentOf("a", 100);
   writeAll(partPathFor(target_, ""), std::string(500, 'x'));
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 0, 100);
   part.close();
   EXPECT_EQ(readAll(partPathFor(target_, "")), content);
 
-  PartFile other(files_, folder_ / "b", "", 1000);
+  PartFile other(files_, partPathFor(folder_ / "b", ""), 1000);
   other.preallocate();
   write(other, content, 0, 100);
   EXPECT_EQ(std::filesystem::file_size(folder_ / "b.part"), 1000U);
@@ -128,7 +128,7 @@ TEST_F(PartFileTest, PreallocatesAndCutsALongerLeftover) {
 
 TEST_F(PartFileTest, SyncsOnlyWhatWasWritten) {
   const std::string content = contentOf("a", 100);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   EXPECT_TRUE(part.sync().ranges.empty());
   write(part, content, 0, 50);
   EXPECT_EQ(part.unsyncedBytes(), 50U);
@@ -140,7 +140,7 @@ TEST_F(PartFileTest, SyncsOnlyWhatWasWritten) {
 
 TEST_F(PartFileTest, NoticesAFileThatBecameShorter) {
   const std::string content = contentOf("a", 4U << 20U);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   write(part, content, 2U << 20U, 4U << 20U);
   write(part, content, 0, 2U << 20U);
   std::filesystem::resize_file(partPathFor(target_, ""), 100);
@@ -150,7 +150,7 @@ TEST_F(PartFileTest, NoticesAFileThatBecameShorter) {
 TEST_F(PartFileTest, RefusesALink) {
   writeAll(folder_ / "elsewhere", "precious");
   std::filesystem::create_symlink(folder_ / "elsewhere", partPathFor(target_, ""));
-  PartFile part(files_, target_, "", 3);
+  PartFile part(files_, partPathFor(target_, ""), 3);
   EXPECT_THROW(write(part, "abc", 0, 3), core::Error);
   EXPECT_EQ(readAll(folder_ / "elsewhere"), "precious");
 }
@@ -159,7 +159,7 @@ TEST_F(PartFileTest, ManyWritersAndAHasherAtOnce) {
   constexpr std::uint64_t kStripe = 64U << 10U;
   constexpr unsigned kWriters = 4;
   const std::string content = contentOf("a", 8U << 20U);
-  PartFile part(files_, target_, "", content.size());
+  PartFile part(files_, partPathFor(target_, ""), content.size());
   {
     std::vector<std::jthread> writers;
     for (unsigned w = 0; w < kWriters; ++w) {
@@ -176,7 +176,7 @@ TEST_F(PartFileTest, ManyWritersAndAHasherAtOnce) {
   }
   part.hash(false, {});
   EXPECT_EQ(part.sha256(), hashOf(content));
-  part.publish(true, "", {});
+  part.publish(target_, true, "", {});
   EXPECT_EQ(readAll(target_), content);
 }
 

@@ -94,7 +94,7 @@ class Observer {
   virtual void rangesOnDisk(std::int64_t key, std::span<const model::ByteRange> done,
                             const model::PartFacts& facts) = 0;
   /// The files bear their final names, and that is synced. Several at once, so that they can be recorded at once.
-  virtual void completed(std::span<const Completion> files) = 0;
+  virtual void completed(std::vector<Completion> files) = 0;
   /// This file can't be had (retries used up, or the source said so). The others go on.
   virtual void failed(std::int64_t key, const core::Error& error) = 0;
   /// The `.part` file does not hold what was recorded (gone, shorter, other bytes), or the source has another version
