@@ -233,16 +233,18 @@ void listAllFiles(StepContext& context) {
 // --- of a shared job
 
 /// What this worker took and is not done with is for others now. Of pieces it is fetched anew.
-void letGo(StepContext& context, const Portion& portion, const FileFeed& feed) noexcept {
+void letGo(StepContext& context, const Portion& portion) noexcept {
   bool given = true;
   try {
-    context.tools.share->giveBack(portion.held());
+    std::vector<std::int64_t> keys;
+    for (const auto& [key, part] : portion.held()) keys.push_back(key);
+    context.tools.share->giveBack(keys);
   } catch (const std::exception&) {
     // They will be taken as those of a worker that died, so nobody goes on with what came of them.
     given = false;
   }
-  for (const auto& [key, part] : feed.underWay()) {
-    if (given && !isPiece(key)) continue;
+  for (const auto& [key, part] : portion.held()) {
+    if (part.empty() || (given && !isPiece(key))) continue;
     try {
       context.tools.files.remove(part);
     } catch (const std::exception&) {
@@ -263,10 +265,10 @@ bool fetchPortion(StepContext& context, model::StepName step, const model::Job& 
   try {
     summary = download(context, feed, recorder, progress);
   } catch (...) {
-    letGo(context, portion, feed);
+    letGo(context, portion);
     throw;
   }
-  letGo(context, portion, feed);
+  letGo(context, portion);
   if (!summary.gaveUp) return feed.handedOutAny();
   // The others may reach the platform all the same.
   const Error first = summary.firstError.value_or(Error(Category::unavailable, "the platform does not answer"));

@@ -145,24 +145,23 @@ std::optional<transfer::DownloadItem> FileFeed::next() {
   while (page_.empty()) {
     if (!loadPage()) return std::nullopt;
   }
-  transfer::DownloadItem item = std::move(page_.front());
+  std::optional item(std::move(page_.front()));
   page_.pop_front();
   return item;
 }
 
 void FileFeed::onCompleted(std::int64_t file) {
-  handedOut_.erase(file);
   done(file);
 }
 
 void FileFeed::onUseless(std::int64_t piece) {
-  context_.tools.files.remove(underWay_.at(piece));
+  context_.tools.files.remove(portion_->held().at(piece));
   done(piece);
 }
 
 void FileFeed::onFailed(std::int64_t file) {
-  // Of a portion, it may come back: from another worker.
-  if (portion_ != nullptr) handedOut_.erase(file);
+  // Of a portion, it may come back from another worker.
+  if (portion_ == nullptr) failed_.insert(file);
   done(file);
 }
 
@@ -174,14 +173,14 @@ void FileFeed::done(std::int64_t file) {
 }
 
 bool FileFeed::loadPage() {
-  const std::vector<store::ShareStore::Taken> files = nextFiles();
+  std::vector<store::ShareStore::Taken> files = nextFiles();
   if (files.empty()) return false;
   holdFolders(context_);
   // Where names are taken for others, no path can be relied on before all of them are known.
   if (lists_ && folderFolds(context_)) return false;
   std::vector<std::int64_t> started;
   handedOutAny_ = true;
-  for (const store::ShareStore::Taken& taken : files) {
+  for (store::ShareStore::Taken& taken : files) {
     if (taken.piece) {
       addPiece(taken);
     } else {
@@ -192,21 +191,21 @@ bool FileFeed::loadPage() {
   return true;
 }
 
-void FileFeed::add(const store::ShareStore::Taken& taken, std::vector<std::int64_t>& started) {
-  const FileRecord& record = taken.file;
+void FileFeed::add(store::ShareStore::Taken& taken, std::vector<std::int64_t>& started) {
+  FileRecord& record = taken.file;
   lastId_ = record.id;
-  if (handedOut_.contains(record.id)) return;
+  if (underWay_.contains(record.id) || failed_.contains(record.id)) return;
   const std::size_t others = started.size();
-  transfer::DownloadItem item = prepared(record, itemFor(taken), started);
+  transfer::DownloadItem item = itemFor(taken);
+  lookAtTarget(record, item, started);
   const bool isHere = !item.existingSha256.empty();
   if (!isHere || record.state == FileState::failed) unmark(record.remote.batchId);
   if (portion_ != nullptr && !isHere && item.done.empty() && item.pieces.empty() && portion_->split(record)) {
     started.resize(others);
     return;
   }
-  handedOut_.insert(record.id);
-  underWay_.emplace(record.id, transfer::partPathFor(item.target, item.partTag));
-  page_.push_back(std::move(item));
+  item.remote = std::move(record.remote);
+  handOut(std::move(item));
 }
 
 void FileFeed::addPiece(const store::ShareStore::Taken& taken) {
@@ -219,7 +218,12 @@ void FileFeed::addPiece(const store::ShareStore::Taken& taken) {
   item.target = transfer::partPathFor(targetOf(taken.file), item.partTag);
   item.source = std::make_shared<PieceSource>(context_.tools.client, taken.file.remote, piece.range.first);
   unmark(taken.file.remote.batchId);
-  underWay_.emplace(piece.key, item.target);
+  handOut(std::move(item));
+}
+
+void FileFeed::handOut(transfer::DownloadItem item) {
+  underWay_.insert(item.key);
+  if (portion_ != nullptr) portion_->begun(item.key, transfer::partPathFor(item.target, item.partTag));
   page_.push_back(std::move(item));
 }
 
@@ -239,27 +243,24 @@ std::vector<store::ShareStore::Taken> FileFeed::nextFiles() {
   return files;
 }
 
-transfer::DownloadItem FileFeed::prepared(const FileRecord& record, transfer::DownloadItem item,
-                                          std::vector<std::int64_t>& started) {
+/// Whether something is there that is to be kept, or may be replaced.
+void FileFeed::lookAtTarget(const FileRecord& record, transfer::DownloadItem& item,
+                            std::vector<std::int64_t>& started) {
   const std::filesystem::file_type type = typeOf(item.target);
   const bool nothing = type == std::filesystem::file_type::not_found;
   const auto there = nothing ? std::nullopt : context_.tools.files.sizeOf(item.target);
   item.replaces = !nothing;
-  if (there) {
-    useExisting(record, item, *there);
-    return item;
-  }
+  if (there) return useExisting(record, item, *there);
   // A link is somebody's too: completing the file would put it in the link's place.
   if (type == std::filesystem::file_type::symlink) requireReplaceable(record, item.target);
   if (record.state == FileState::pending) started.push_back(record.id);
-  return item;
 }
 
+/// All of it but what the platform says of the file.
 transfer::DownloadItem FileFeed::itemFor(const store::ShareStore::Taken& taken) {
   const FileRecord& record = taken.file;
   transfer::DownloadItem item{
       .key = record.id,
-      .remote = record.remote,
       .target = targetOf(record),
       // Without a sum, from an older version of the program, nothing tells our bytes from others.
       .done = record.part.sum ? record.done : std::vector<model::ByteRange>(),
@@ -281,10 +282,15 @@ transfer::DownloadItem FileFeed::itemFor(const store::ShareStore::Taken& taken) 
 /// In a folder that is none of somebody else's. Most share the folder of their batch; files that share a name lie in
 /// folders of their own.
 std::filesystem::path FileFeed::targetOf(const FileRecord& record) {
-  std::filesystem::path target = folders_.of(record.remote.batchId) / record.path;
-  if (std::filesystem::path folder = target.parent_path(); folder != checkedFolder_) {
-    refuseLink(folder);
-    checkedFolder_ = std::move(folder);
+  // As text: a std::filesystem::path makes a list of its parts whenever it is put together or taken apart.
+  const std::string& folder = folders_.of(record.remote.batchId).native();
+  std::string target;
+  target.reserve(folder.size() + 1 + record.path.size());
+  target.append(folder).append(1, '/').append(record.path);
+  const std::string_view itsFolder = std::string_view(target).substr(0, target.rfind('/'));
+  if (itsFolder != checkedFolder_) {
+    refuseLink(itsFolder);
+    checkedFolder_ = itsFolder;
   }
   return target;
 }
@@ -418,7 +424,7 @@ std::vector<store::ShareStore::Taken> Portion::take(std::size_t held, unsigned b
   std::vector<store::ShareStore::Taken> taken;
   if (portion.pieces > pieces) taken = share_.takePieces(context_.job.id, portion.pieces - pieces);
   if (taken.empty()) taken = share_.take(context_.job.id, atOnce_);
-  for (const store::ShareStore::Taken& one : taken) held_.insert(one.piece ? one.piece->key : one.file.id);
+  for (const store::ShareStore::Taken& one : taken) held_.try_emplace(one.piece ? one.piece->key : one.file.id);
   return taken;
 }
 

@@ -122,8 +122,10 @@ class Portion {
   std::vector<store::ShareStore::Taken> take(std::size_t held, unsigned busyConnections);
   /// Whether the file, which nobody has begun, is for all workers now; this one does not hold it any more then.
   bool split(const model::FileRecord& file);
-  /// Taken, and not dropped.
-  std::vector<std::int64_t> held() const { return {held_.begin(), held_.end()}; }
+  /// What comes of what was taken lies there.
+  void begun(std::int64_t key, std::filesystem::path part) { held_[key] = std::move(part); }
+  /// Taken, and not dropped, with where what came of it lies; empty where it is not begun.
+  const std::map<std::int64_t, std::filesystem::path>& held() const { return held_; }
   /// This worker is done with it, one way or the other.
   void drop(std::int64_t key) { held_.erase(key); }
 
@@ -131,7 +133,7 @@ class Portion {
   StepContext& context_;
   store::ShareStore& share_;
   std::function<void()> wake_;
-  std::set<std::int64_t> held_;  ///< Files, and pieces, which are below zero.
+  std::map<std::int64_t, std::filesystem::path> held_;  ///< Files, and pieces, which are below zero.
   store::ShareStore::Crew crew_;
   core::SteadyTime looked_;
   std::size_t atOnce_ = 1;
@@ -166,8 +168,6 @@ class FileFeed final : public transfer::ItemFeed {
   /// The same of a piece, of which nobody has any use.
   void onUseless(std::int64_t piece);
   bool handedOutAny() const { return handedOutAny_; }
-  /// Handed out, or about to be, and not done; with where what came of it lies. Of pieces, too.
-  const std::map<std::int64_t, std::filesystem::path>& underWay() const { return underWay_; }
 
  private:
   void done(std::int64_t file);
@@ -178,10 +178,10 @@ class FileFeed final : public transfer::ItemFeed {
   bool loadPage();
   void unmark(const model::BatchId& batch);
   std::vector<store::ShareStore::Taken> nextFiles();
-  void add(const store::ShareStore::Taken& taken, std::vector<std::int64_t>& started);
+  void add(store::ShareStore::Taken& taken, std::vector<std::int64_t>& started);
   void addPiece(const store::ShareStore::Taken& taken);
-  transfer::DownloadItem prepared(const model::FileRecord& record, transfer::DownloadItem item,
-                                  std::vector<std::int64_t>& started);
+  void handOut(transfer::DownloadItem item);
+  void lookAtTarget(const model::FileRecord& record, transfer::DownloadItem& item, std::vector<std::int64_t>& started);
   transfer::DownloadItem itemFor(const store::ShareStore::Taken& taken);
   std::filesystem::path targetOf(const model::FileRecord& record);
   std::string tagOfPiece(const store::ShareStore::Piece& piece) const;
@@ -199,11 +199,11 @@ class FileFeed final : public transfer::ItemFeed {
   std::deque<model::BatchId> unsettled_;  ///< All their pages are in.
   std::int64_t lastId_ = 0;
   bool handedOutAny_ = false;
-  std::filesystem::path checkedFolder_;
+  std::string checkedFolder_;
   std::deque<transfer::DownloadItem> page_;
-  std::set<std::int64_t> handedOut_;   ///< And not done yet, or failed: not to be handed out again.
+  std::set<std::int64_t> underWay_;    ///< Handed out, or about to be, and not done; files and pieces.
+  std::set<std::int64_t> failed_;      ///< Not to be handed out again.
   std::set<model::BatchId> unmarked_;  ///< Not said to be whole, since files of theirs are fetched.
-  std::map<std::int64_t, std::filesystem::path> underWay_;
   std::optional<model::BatchId> manifestOf_;
   std::map<std::pair<std::string, std::uint64_t>, std::string> hashes_;  ///< By path and length, in that manifest.
   std::unique_ptr<BatchLister> lister_;                                  // last: its thread calls wake_
