@@ -142,12 +142,12 @@ std::optional<unsigned> FileFeed::mostConnections() const {
 }
 
 std::optional<transfer::DownloadItem> FileFeed::next() {
-  while (page_.empty()) {
+  while (givenOfPage_ == page_.size()) {
+    page_.clear();
+    givenOfPage_ = 0;
     if (!loadPage()) return std::nullopt;
   }
-  std::optional item(std::move(page_.front()));
-  page_.pop_front();
-  return item;
+  return std::move(page_[givenOfPage_++]);
 }
 
 void FileFeed::onCompleted(std::int64_t file) {
@@ -179,6 +179,7 @@ bool FileFeed::loadPage() {
   // Where names are taken for others, no path can be relied on before all of them are known.
   if (lists_ && folderFolds(context_)) return false;
   std::vector<std::int64_t> started;
+  page_.reserve(files.size());
   handedOutAny_ = true;
   for (store::ShareStore::Taken& taken : files) {
     if (taken.piece) {
@@ -221,7 +222,7 @@ void FileFeed::addPiece(const store::ShareStore::Taken& taken) {
   handOut(std::move(item));
 }
 
-void FileFeed::handOut(transfer::DownloadItem item) {
+void FileFeed::handOut(transfer::DownloadItem&& item) {
   underWay_.insert(item.key);
   if (portion_ != nullptr) portion_->begun(item.key, transfer::partPathFor(item.target, item.partTag));
   page_.push_back(std::move(item));
@@ -287,7 +288,9 @@ std::filesystem::path FileFeed::targetOf(const FileRecord& record) {
   std::string target;
   target.reserve(folder.size() + 1 + record.path.size());
   target.append(folder).append(1, '/').append(record.path);
-  const std::string_view itsFolder = std::string_view(target).substr(0, target.rfind('/'));
+  const std::size_t level = record.path.find('/');
+  const std::size_t folderEnd = level == std::string::npos ? folder.size() : folder.size() + 1 + level;
+  const std::string_view itsFolder = std::string_view(target).substr(0, folderEnd);
   if (itsFolder != checkedFolder_) {
     refuseLink(itsFolder);
     checkedFolder_ = itsFolder;

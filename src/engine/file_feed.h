@@ -180,7 +180,7 @@ class FileFeed final : public transfer::ItemFeed {
   std::vector<store::ShareStore::Taken> nextFiles();
   void add(store::ShareStore::Taken& taken, std::vector<std::int64_t>& started);
   void addPiece(const store::ShareStore::Taken& taken);
-  void handOut(transfer::DownloadItem item);
+  void handOut(transfer::DownloadItem&& item);
   void lookAtTarget(const model::FileRecord& record, transfer::DownloadItem& item, std::vector<std::int64_t>& started);
   transfer::DownloadItem itemFor(const store::ShareStore::Taken& taken);
   std::filesystem::path targetOf(const model::FileRecord& record);
@@ -200,7 +200,8 @@ class FileFeed final : public transfer::ItemFeed {
   std::int64_t lastId_ = 0;
   bool handedOutAny_ = false;
   std::string checkedFolder_;
-  std::deque<transfer::DownloadItem> page_;
+  std::vector<transfer::DownloadItem> page_;
+  std::size_t givenOfPage_ = 0;
   std::set<std::int64_t> underWay_;    ///< Handed out, or about to be, and not done; files and pieces.
   std::set<std::int64_t> failed_;      ///< Not to be handed out again.
   std::set<model::BatchId> unmarked_;  ///< Not said to be whole, since files of theirs are fetched.

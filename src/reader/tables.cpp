@@ -132,6 +132,7 @@ void TableFinder::note(const fs::path& file, const std::string& place) {
 }
 
 bool TableFinder::isCommitted(const fs::path& file, const std::string& place) const {
+  if (parts_.empty()) return true;
   const auto found = parts_.find(placeOf(file, place));
   if (found == parts_.end()) return true;
   const std::string name = file.filename().string();

@@ -176,6 +176,7 @@ void DownloadRun::deliver(std::vector<Result>& results) {
   if (results.empty()) return;
   std::vector<Completion> completions;
   try {
+    completions.reserve(results.size());
     for (Result& result : results) {
       if (result.kind == Result::Kind::completed) {
         completions.push_back(std::move(result.completion));
@@ -330,9 +331,11 @@ std::filesystem::path partPathFor(const std::filesystem::path& target, const std
   const std::string ending = (tag.empty() ? "" : "." + tag) + ".part";
   // By hand: taking a std::filesystem::path apart and putting it together makes a list of its components each time.
   const std::string& whole = target.native();
+  if (!tag.empty() && whole.ends_with(ending)) return target;
+  // No name is longer than its path.
+  if (whole.size() + ending.size() <= kMostNameBytes) return whole + ending;
   const std::size_t nameAt = whole.rfind('/') + 1;
   const std::string_view name = std::string_view(whole).substr(nameAt);
-  if (!tag.empty() && name.ends_with(ending)) return target;
   if (name.size() + ending.size() <= kMostNameBytes) return whole + ending;
   core::Sha256 hash;
   hash.update(name);

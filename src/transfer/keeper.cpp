@@ -78,7 +78,7 @@ void FileKeeper::begin(const File& file) {
 
 void FileKeeper::beginFresh(const File& file) {
   const std::uint64_t length = file->item.remote.lengthBytes;
-  makeFolder(PartFile::folderOf(file->item.target));
+  makeFolder(file->folder);
   const std::lock_guard lock(run_.mutex);
   if (length == 0) {
     file->part.preallocate();
@@ -98,7 +98,7 @@ void FileKeeper::beginFresh(const File& file) {
 /// The record is asked before it gets its final name: this may take a while, and somebody else may do it by then.
 void FileKeeper::beginFromPieces(const File& file) {
   const DownloadItem& item = file->item;
-  makeFolder(PartFile::folderOf(item.target));
+  makeFolder(file->folder);
   file->part.preallocate();
   std::optional<core::Error> failure;
   try {
@@ -118,7 +118,7 @@ void FileKeeper::beginFromPieces(const File& file) {
 
 void FileKeeper::resume(const File& file, const std::vector<ByteRange>& missing) {
   const DownloadItem& item = file->item;
-  makeFolder(PartFile::folderOf(item.target));
+  makeFolder(file->folder);
   file->part.adopt(item.done, item.part.sum);
   file->versions.resume(item.part.version);
   for (const ByteRange& range : item.done) run_.progress.bytesKept += range.sizeBytes();
@@ -174,7 +174,7 @@ bool FileKeeper::finishRenamed(const File& file) {
   if (there.sum != item.part.sum) return false;
   Completion completion{
       .key = item.key, .sha256 = there.sha256, .unproven = item.part.severalRuns && item.part.version.empty()};
-  run_.at.files.syncDirectory(PartFile::folderOf(item.target));
+  run_.at.files.syncDirectory(file->folder);
   run_.progress.bytesKept += item.remote.lengthBytes;
   const std::lock_guard lock(run_.mutex);
   run_.tell({.kind = Result::Kind::completed, .file = file, .completion = std::move(completion)});
@@ -315,7 +315,7 @@ void FileKeeper::announce(Announce when) {
     const std::vector<File> files = std::exchange(renamed_, {});
     lock.unlock();
     std::set<std::string_view> folders;
-    for (const File& each : files) folders.insert(PartFile::folderOf(each->item.target));
+    for (const File& each : files) folders.insert(each->folder);
     for (const std::string_view folder : folders) run_.at.files.syncDirectory(folder);
     lock.lock();
     for (const File& each : files) {

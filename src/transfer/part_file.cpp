@@ -133,13 +133,6 @@ PartFile::PartFile(core::FileSystem& files, std::filesystem::path path, std::uin
 
 PartFile::~PartFile() = default;
 
-std::string_view PartFile::folderOf(const std::filesystem::path& target) {
-  const std::string_view whole = target.native();
-  const std::size_t slash = whole.rfind('/');
-  if (slash == whole.npos) return ".";
-  return whole.substr(0, std::max<std::size_t>(slash, 1));
-}
-
 void PartFile::adopt(std::vector<ByteRange> done, std::optional<std::uint64_t> sum) {
   adopted_ = done;
   written_ = std::move(done);

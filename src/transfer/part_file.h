@@ -32,8 +32,6 @@ class PartFile {
   ~PartFile();
 
   const std::filesystem::path& path() const { return path_; }
-  /// Part of `target`, which must outlive it.
-  static std::string_view folderOf(const std::filesystem::path& target);
 
   /// Bytes that an earlier run wrote and synced, and their sum if it is known. Before anything is written. Without it,
   /// what an earlier run left goes when the file is opened.

@@ -39,7 +39,7 @@ void RunState::wakeAll() {
   served.notify_all();
 }
 
-void RunState::tell(Result result) {
+void RunState::tell(Result&& result) {
   results.push_back(std::move(result));
   served.notify_one();
 }

@@ -59,7 +59,7 @@ struct RunState {
   /// Neither new work nor new threads.
   bool isOver() const { return finished || ending(); }
   void wakeAll();
-  void tell(Result result);
+  void tell(Result&& result);
   void failFile(FileTask& file, const core::Error& error);
   /// What is here of the file goes, and all of it is fetched again: so that its end is known before the rest.
   void beginAgain(const Schedule::File& file, const core::Error& why, core::SteadyTime notBefore);

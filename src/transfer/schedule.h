@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -85,6 +87,14 @@ enum class FileStage {
   failed,
 };
 
+/// The folder of a path, as part of its text.
+inline std::string_view folderOf(const std::filesystem::path& target) {
+  const std::string_view whole = target.native();
+  const std::size_t slash = whole.rfind('/');
+  if (slash == whole.npos) return ".";
+  return whole.substr(0, std::max<std::size_t>(slash, 1));
+}
+
 struct FileTask {
   FileTask(core::FileSystem& files, DownloadItem&& what)
       : item(std::move(what)), part(files, partPathFor(item.target, item.partTag), item.remote.lengthBytes) {}
@@ -102,6 +112,7 @@ struct FileTask {
   }
 
   DownloadItem item;
+  const std::string_view folder = folderOf(item.target);  ///< Part of that.
   PartFile part;
   Versions versions = {};
 
