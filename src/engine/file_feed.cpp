@@ -118,8 +118,9 @@ bool FileFeed::settleBatch(const model::BatchId& batch) {
 
 void FileFeed::listed() {
   lists_ = false;
-  // Once more from the start: the path of some could not be relied on before.
-  lastId_ = 0;
+  // Once more from the start where the path of some could not be relied on before.
+  const std::uint64_t unfinished = context_.tools.store.countFiles(context_.job.id, lastId_, kUnfinished);
+  if (unfinished != underWay_.size() + failed_.size()) lastId_ = 0;
   const model::Job job = endListing(context_);
   progress_.totalFiles = job.fileCount;
   progress_.totalBytes = job.totalBytes;

@@ -184,12 +184,12 @@ namespace {
 
 using Sums = store::JobStore::BatchSums;
 
-void writeEntry(json::Writer& json, const model::FileRecord& file) {
+void writeEntry(json::Writer& json, const store::JobStore::BatchFile& file) {
   json.beginObject();
   json.key("path").value(file.path);
-  json.key("name").value(file.remote.name);
-  json.key("dataset_file_id").value(file.remote.datasetFileId.value());
-  json.key("bytes").value(file.remote.lengthBytes);
+  json.key("name").value(file.name);
+  json.key("dataset_file_id").value(file.datasetFileId);
+  json.key("bytes").value(file.lengthBytes);
   json.key("sha256").value(file.sha256);
   json.key("records").value(file.records);
   json.endObject();
@@ -256,14 +256,10 @@ void writeEntries(const model::Job& job, const model::Batch& batch, store::JobSt
   // Last, so that manifestHead() finds the rest before it.
   json.key("files").beginLines();
   for (std::int64_t last = sums.firstFile - 1; last < sums.lastFile;) {
-    // Other batches' files lie between and behind them: of many small batches each would read a page full of those.
-    const auto most = std::min<std::size_t>(kPage, static_cast<std::size_t>(sums.lastFile - last));
-    const std::vector<model::FileRecord> page = store.files(job.id, last, most, {});
+    const auto page = store.filesOfBatch(job.id, batch.id, last, kPage);
     if (page.empty()) break;
-    last = page.back().id;
-    for (const model::FileRecord& file : page) {
-      if (file.remote.batchId == batch.id) writeEntry(json, file);
-    }
+    last = page.back().file;
+    for (const store::JobStore::BatchFile& file : page) writeEntry(json, file);
   }
   json.endArray();
   json.endObject();

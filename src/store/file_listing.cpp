@@ -36,34 +36,42 @@ void giveFolder(Database& database, const BatchRow& batch, const model::RemoteFi
 
 void insertFiles(Database& database, model::JobId job, const BatchRow& batch,
                  std::span<const model::RemoteFile* const> files) {
-  inPieces(database, files, [&](std::span<const model::RemoteFile* const> piece) {
-    Query insert(database,
-                 "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing) VALUES " +
-                     repeated("(?, ?, ?, ?, 0, ?, ?, ?)", piece.size()));
-    int index = 0;
-    for (const model::RemoteFile* file : piece) {
-      insert.bind(++index, numberOf(job));
-      insert.bind(++index, batch.id);
-      insert.bind(++index, file->datasetFileId.value());
-      insert.bind(++index, file->name);
-      insert.bind(++index, file->lengthBytes);
-      insert.bind(++index, orNull(file->href));
-      insert.bind(++index, batch.listing);
-    }
-    insert.run();
-  });
+  // To begin a statement costs as much as to add a row.
+  constexpr std::size_t kInsertedTogether = 8;
+  const auto sql = [](std::size_t rows) {
+    return "INSERT INTO file (job, batch, dataset_file_id, name, name_hash, length, href, listing) VALUES " +
+           repeated("(?, ?, ?, ?, 0, ?, ?, ?)", rows);
+  };
+  inPieces(
+      database, files, sql,
+      [&](Query& insert, std::span<const model::RemoteFile* const> piece) {
+        int index = 0;
+        for (const model::RemoteFile* file : piece) {
+          insert.bind(++index, numberOf(job));
+          insert.bind(++index, batch.id);
+          insert.bind(++index, file->datasetFileId.value());
+          insert.bind(++index, file->name);
+          insert.bind(++index, file->lengthBytes);
+          insert.bind(++index, orNull(file->href));
+          insert.bind(++index, batch.listing);
+        }
+        insert.run();
+      },
+      kInsertedTogether);
 }
 
 struct Known {
   std::int64_t id;
+  std::uint64_t lengthBytes;  ///< As recorded.
   const model::RemoteFile* file;
 };
 
 void updateFiles(Database& database, const BatchRow& batch, std::span<const Known> files) {
-  inPieces(database, files, [&](std::span<const Known> piece) {
-    Query update(database, "UPDATE file SET length = " + chosenById(piece.size(), "length") +
-                               ", href = " + chosenById(piece.size(), "href") + ", listing = ? WHERE id IN (" +
-                               repeated("?", piece.size()) + ")");
+  const auto sql = [](std::size_t rows) {
+    return "UPDATE file SET length = " + chosenById(rows, "length") + ", href = " + chosenById(rows, "href") +
+           ", listing = ? WHERE id IN (" + repeated("?", rows) + ")";
+  };
+  inPieces(database, files, sql, [&](Query& update, std::span<const Known> piece) {
     int index = 0;
     for (const Known& known : piece) {
       update.bind(++index, known.id);
@@ -79,44 +87,67 @@ void updateFiles(Database& database, const BatchRow& batch, std::span<const Know
   });
 }
 
+/// What tells the files of a batch apart.
+std::pair<std::string_view, std::string_view> keyOf(const model::RemoteFile* file) {
+  return {file->name, file->datasetFileId.value()};
+}
+
+bool isSameFile(const model::RemoteFile* one, const model::RemoteFile* other) {
+  return keyOf(one) == keyOf(other);
+}
+
+/// Of files in the order of their keys, those that are recorded. The platform lists by name, so that hardly anything
+/// else lies between the first and the last; where much does, each name is looked up.
+std::vector<Known> knownFiles(Database& database, const BatchRow& batch,
+                              std::span<const model::RemoteFile* const> files) {
+  const std::string select = "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name ";
+  std::vector<Known> known;
+  const auto add = [&](const Query& row) {
+    const std::pair key(row.view(2), row.view(3));
+    const auto found = std::ranges::lower_bound(files, key, {}, keyOf);
+    if (found == files.end() || keyOf(*found) != key) return;
+    known.push_back({.id = row.integer(0), .lengthBytes = row.size(1), .file = *found});
+  };
+  {
+    const std::size_t most = 2 * files.size();
+    Query rows(database, select + "BETWEEN ? AND ? LIMIT ?");
+    rows.with(batch.id, files.front()->name, files.back()->name, std::uint64_t{most + 1});
+    std::size_t count = 0;
+    for (; rows.next(); ++count) add(rows);
+    if (count <= most) return known;
+  }
+  known.clear();
+  const std::string* last = nullptr;
+  for (const model::RemoteFile* file : files) {
+    if (last != nullptr && *last == file->name) continue;
+    last = &file->name;
+    Query rows(database, select + "= ?");
+    rows.with(batch.id, file->name);
+    while (rows.next()) add(rows);
+  }
+  return known;
+}
+
 /// Of one batch; of those that are there twice the last counts.
 void saveFiles(Database& database, model::JobId job, const BatchRow& batch,
-               std::span<const model::RemoteFile* const> files) {
-  using Key = std::pair<std::string_view, std::string_view>;
-  std::map<Key, const model::RemoteFile*> fresh;
-  std::vector<const model::RemoteFile*> order;
-  for (const model::RemoteFile* file : files) {
-    const auto [place, isNew] = fresh.insert_or_assign({file->name, file->datasetFileId.value()}, file);
-    if (isNew) order.push_back(file);
+               std::span<const model::RemoteFile* const> listed) {
+  std::vector<const model::RemoteFile*> files(listed.begin(), listed.end());
+  std::ranges::stable_sort(files, {}, keyOf);
+  files.erase(files.begin(), std::unique(files.rbegin(), files.rend(), isSameFile).base());
+
+  const std::vector<Known> known = knownFiles(database, batch, files);
+  for (const Known& one : known) {
+    if (one.lengthBytes != one.file->lengthBytes) startAgain(database, one.id);
   }
-  std::vector<Known> known;
-  std::vector<std::int64_t> changed;
-  inPieces(database, std::span<const model::RemoteFile* const>(order),
-           [&](std::span<const model::RemoteFile* const> piece) {
-             Query rows(database, "SELECT id, length, name, dataset_file_id FROM file WHERE batch = ? AND name IN (" +
-                                      repeated("?", piece.size()) + ")");
-             rows.bind(1, batch.id);
-             int index = 1;
-             for (const model::RemoteFile* file : piece) rows.bind(++index, file->name);
-             while (rows.next()) {
-               const std::string name = rows.text(2);
-               const std::string datasetFile = rows.text(3);
-               const auto listed = fresh.find({name, datasetFile});
-               if (listed == fresh.end()) continue;
-               known.push_back({.id = rows.integer(0), .file = listed->second});
-               if (rows.size(1) != listed->second->lengthBytes) changed.push_back(rows.integer(0));
-               fresh.erase(listed);
-             }
-           });
-  for (const std::int64_t file : changed) startAgain(database, file);
   updateFiles(database, batch, known);
-  std::erase_if(order, [&](const model::RemoteFile*& file) {
-    const auto listed = fresh.find({file->name, file->datasetFileId.value()});
-    if (listed == fresh.end()) return true;
-    file = listed->second;
-    return false;
-  });
-  insertFiles(database, job, batch, order);
+
+  std::vector<const model::RemoteFile*> knownOnes;
+  for (const Known& one : known) knownOnes.push_back(one.file);
+  std::ranges::sort(knownOnes);
+  std::erase_if(files, [&](const auto* file) { return std::ranges::binary_search(knownOnes, file); });
+  // As they were listed: they lie one behind the other.
+  std::ranges::sort(files);
+  insertFiles(database, job, batch, files);
 }
 
 void dropUnlisted(Database& database, const BatchRow& batch) {

@@ -29,12 +29,16 @@ BatchRow batchRow(Database& database, model::JobId job, const model::BatchId& ba
 /// What is recorded of the bytes that are here of a file.
 void deleteRanges(Database& database, std::int64_t file);
 
-/// Calls `use` with pieces of 64, 32, 16, ... elements: few statements, each of them prepared once, for each takes a
-/// journey to the server. A file has none to make: there one statement for one element is the cheapest.
-template <class Element, class Use>
-void inPieces(Database& database, std::span<Element> all, Use use) {
-  for (std::size_t size = database.server() != nullptr ? 64 : 1; size > 0; size /= 2) {
-    for (; all.size() >= size; all = all.subspan(size)) use(all.first(size));
+/// Calls `use` with pieces of 64, 32, 16, ... elements and the statement for so many, `sql(elements)`: few statements,
+/// for each takes a journey to the server. A file has none to make: there pieces of `mostInFile`, and of one, are the
+/// cheapest.
+template <class Element, class Sql, class Use>
+void inPieces(Database& database, std::span<Element> all, Sql sql, Use use, std::size_t mostInFile = 1) {
+  const bool isFile = database.server() == nullptr;
+  for (std::size_t size = isFile ? mostInFile : 64; size > 0; size = isFile && size > 1 ? 1 : size / 2) {
+    if (all.size() < size) continue;
+    Query statement(database, sql(size));
+    for (; all.size() >= size; all = all.subspan(size)) use(statement, all.first(size));
   }
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "caiexport/core/encoding.h"
 #include "caiexport/core/error.h"
 #include "caiexport/model/job.h"
 #include "caiexport/store/job_store.h"
@@ -103,17 +104,18 @@ std::string bytesOf(std::string_view hex) {
 
 /// Most files have none, see deleteRanges().
 void deleteRangesOf(Database& database, std::span<const JobStore::Downloaded> files) {
+  const auto [least, most] = std::ranges::minmax(files, {}, &JobStore::Downloaded::file);
   std::vector<std::int64_t> found;
   {
-    Query rows(database, "SELECT DISTINCT file FROM file_range WHERE file IN (" + repeated("?", files.size()) + ")");
-    int index = 0;
-    for (const JobStore::Downloaded& file : files) rows.bind(++index, file.file);
+    Query rows(database, "SELECT DISTINCT file FROM file_range WHERE file BETWEEN ? AND ? ORDER BY file");
+    rows.with(least.file, most.file);
     while (rows.next()) found.push_back(rows.integer(0));
   }
-  for (const std::int64_t file : found) {
-    deleteRanges(database, file);
+  for (const JobStore::Downloaded& file : files) {
+    if (!std::ranges::binary_search(found, file.file)) continue;
+    deleteRanges(database, file.file);
     // What is put together from pieces has ranges: all of it.
-    if (database.server() != nullptr) Query(database, "DELETE FROM file_piece WHERE file = ?").with(file).run();
+    if (database.server() != nullptr) Query(database, "DELETE FROM file_piece WHERE file = ?").with(file.file).run();
   }
 }
 
@@ -124,34 +126,82 @@ std::vector<std::int64_t> numbersOf(const Rows& rows) {
   return numbers;
 }
 
+/// Calls `use` with the longest pieces whose rows follow one another and are alike, for a statement about BETWEEN.
+template <class Row, class Alike, class Use>
+void inRuns(std::span<const Row> rows, Alike alike, Use use) {
+  while (!rows.empty()) {
+    std::size_t length = 1;
+    while (length < rows.size() && alike(rows[length - 1], rows[length])) ++length;
+    use(rows.first(length));
+    rows = rows.subspan(length);
+  }
+}
+
+void saveStarted(Database& database, std::span<const std::int64_t> files) {
+  const std::string sql =
+      "UPDATE file"
+      " SET claimed = CASE claimed WHEN 0 THEN 1 ELSE claimed END,"
+      " state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
+      " WHERE id ";
+  if (database.server() != nullptr) {
+    Query update(database, sql + "= ANY(CAST(? AS bigint[]))");
+    requireAll(files.front(), files.size(), update.with(arrayOf(files)).run());
+    return;
+  }
+  Query update(database, sql + "BETWEEN ? AND ?");
+  const auto follows = [](std::int64_t file, std::int64_t next) { return next == file + 1; };
+  inRuns(files, follows, [&](std::span<const std::int64_t> run) {
+    requireAll(run.front(), run.size(), update.with(run.front(), run.back()).run());
+  });
+}
+
 void saveDownloaded(Database& database, std::span<const JobStore::Downloaded> files) {
   deleteRangesOf(database, files);
-  Query update(database, "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, worker = NULL, sha256 = " +
-                             chosenById(files.size(), "sha256") + ", unproven = CASE WHEN id IN (" +
-                             repeated("?", files.size()) + ") THEN 1 ELSE 0 END WHERE id IN (" +
-                             repeated("?", files.size()) + ")");
-  int index = 0;
-  for (const JobStore::Downloaded& file : files) {
-    update.bind(++index, file.file);
-    update.bind(++index, Blob{bytesOf(file.sha256)});
-  }
-  constexpr std::int64_t kNone = 0;
-  for (const JobStore::Downloaded& file : files) update.bind(++index, file.unproven ? file.file : kNone);
-  for (const JobStore::Downloaded& file : files) update.bind(++index, file.file);
-  requireAll(files.front().file, files.size(), update.run());
+  const auto sql = [](std::size_t rows) {
+    return "UPDATE file SET state = 'downloaded', claimed = 2, records = NULL, worker = NULL, sha256 = " +
+           chosenById(rows, "sha256") + ", unproven = CASE WHEN id IN (" + repeated("?", rows) +
+           ") THEN 1 ELSE 0 END WHERE id IN (" + repeated("?", rows) + ")";
+  };
+  inPieces(database, files, sql, [](Query& update, std::span<const JobStore::Downloaded> piece) {
+    int index = 0;
+    for (const JobStore::Downloaded& file : piece) {
+      update.bind(++index, file.file);
+      update.bind(++index, Blob{bytesOf(file.sha256)});
+    }
+    constexpr std::int64_t kNone = 0;
+    for (const JobStore::Downloaded& file : piece) update.bind(++index, file.unproven ? file.file : kNone);
+    for (const JobStore::Downloaded& file : piece) update.bind(++index, file.file);
+    requireAll(piece.front().file, piece.size(), update.run());
+  });
+}
+
+void saveVerifiedInFile(Database& database, std::span<const JobStore::Verified> files) {
+  Query update(database,
+               "UPDATE file SET state = 'verified', records = coalesce(?3, records)"
+               " WHERE id BETWEEN ?1 AND ?2 AND state IN ('downloaded', 'verified')");
+  const auto follows = [](const JobStore::Verified& file, const JobStore::Verified& next) {
+    return next.file == file.file + 1 && next.records == file.records;
+  };
+  inRuns(files, follows, [&](std::span<const JobStore::Verified> run) {
+    requireAll(run.front().file, run.size(), update.with(run.front().file, run.back().file, run.front().records).run());
+  });
 }
 
 void saveVerified(Database& database, std::span<const JobStore::Verified> files) {
-  Query update(database, "UPDATE file SET state = 'verified', records = coalesce(" +
-                             chosenById(files.size(), "records") + ", records) WHERE id IN (" +
-                             repeated("?", files.size()) + ") AND state IN ('downloaded', 'verified')");
-  int index = 0;
-  for (const JobStore::Verified& file : files) {
-    update.bind(++index, file.file);
-    update.bind(++index, file.records);
-  }
-  for (const JobStore::Verified& file : files) update.bind(++index, file.file);
-  requireAll(files.front().file, files.size(), update.run());
+  if (database.server() == nullptr) return saveVerifiedInFile(database, files);
+  const auto sql = [](std::size_t rows) {
+    return "UPDATE file SET state = 'verified', records = coalesce(" + chosenById(rows, "records") +
+           ", records) WHERE id IN (" + repeated("?", rows) + ") AND state IN ('downloaded', 'verified')";
+  };
+  inPieces(database, files, sql, [](Query& update, std::span<const JobStore::Verified> piece) {
+    int index = 0;
+    for (const JobStore::Verified& file : piece) {
+      update.bind(++index, file.file);
+      update.bind(++index, file.records);
+    }
+    for (const JobStore::Verified& file : piece) update.bind(++index, file.file);
+    requireAll(piece.front().file, piece.size(), update.run());
+  });
 }
 
 std::uint64_t lengthOf(Database& database, std::int64_t file) {
@@ -164,9 +214,10 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
                 const model::PartFacts& facts) {
   const auto ranges = model::normalized({done.begin(), done.end()}, lengthOf(database, file));
   deleteRanges(database, file);
-  inPieces(database, std::span(ranges), [&](std::span<const model::ByteRange> piece) {
-    Query insert(database,
-                 "INSERT INTO file_range (file, first, \"end\") VALUES " + repeated("(?, ?, ?)", piece.size()));
+  const auto sql = [](std::size_t rows) {
+    return "INSERT INTO file_range (file, first, \"end\") VALUES " + repeated("(?, ?, ?)", rows);
+  };
+  inPieces(database, std::span(ranges), sql, [&](Query& insert, std::span<const model::ByteRange> piece) {
     int index = 0;
     for (const model::ByteRange& range : piece) {
       insert.bind(++index, file);
@@ -186,16 +237,17 @@ void saveRanges(Database& database, std::int64_t file, std::span<const model::By
 
 // --- asking
 
+std::string inStates(std::size_t states) {
+  return states == 0 ? std::string() : " AND state IN (" + repeated("?", states) + ")";
+}
+
 /// The SQL is the same for the same number of states, so that it is prepared once.
 std::string filesSql(std::size_t states, std::string_view condition = {}) {
-  std::string sql = "SELECT " + std::string(kFileColumns) +
-                    " FROM file"
-                    " JOIN batch ON batch.id = file.batch"
-                    " WHERE file.job = ? AND file.id > ?";
-  for (std::size_t n = 0; n < states; ++n) sql += n == 0 ? " AND state IN (?" : ", ?";
-  if (states > 0) sql += ")";
-  sql += condition;
-  return sql + " ORDER BY file.id LIMIT ?";
+  return "SELECT " + std::string(kFileColumns) +
+         " FROM file"
+         " JOIN batch ON batch.id = file.batch"
+         " WHERE file.job = ? AND file.id > ?" +
+         inStates(states) + std::string(condition) + " ORDER BY file.id LIMIT ?";
 }
 
 constexpr std::string_view kOnceListed =
@@ -260,8 +312,16 @@ std::vector<model::FileRecord> JobStore::files(model::JobId job, std::int64_t af
 std::vector<model::FileRecord> JobStore::filesBeginningWith(model::JobId job, std::string_view name,
                                                             std::int64_t afterId, std::size_t limit) {
   return reading(database_, [&] {
-    Query rows(database_, filesSql(0, " AND substr(file.name, 1, ?) = ?"));
-    rows.with(numberOf(job), afterId, static_cast<std::int64_t>(name.size()), name, static_cast<std::uint64_t>(limit));
+    // CROSS: from the batches to the index of their names, not through all files.
+    Query rows(database_, "SELECT " + std::string(kFileColumns) +
+                              " FROM batch"
+                              " CROSS JOIN file"
+                              " WHERE batch.job = ? AND file.batch = batch.id AND file.name >= ? AND file.name < ?"
+                              " AND file.id > ?"
+                              " ORDER BY file.id LIMIT ?");
+    std::string end(name);
+    end.back() = static_cast<char>(end.back() + 1);
+    rows.with(numberOf(job), name, end, afterId, static_cast<std::uint64_t>(limit));
     std::vector<model::FileRecord> files;
     while (rows.next()) files.push_back(readFile(database_, rows));
     return files;
@@ -282,6 +342,41 @@ JobStore::BatchSums JobStore::sumsOf(model::JobId job, const model::BatchId& bat
   });
 }
 
+std::vector<JobStore::BatchFile> JobStore::filesOfBatch(model::JobId job, const model::BatchId& batch,
+                                                        std::int64_t afterId, std::size_t limit) {
+  return reading(database_, [&] {
+    Query rows(database_,
+               "SELECT id, dataset_file_id, name, in_folder, length, sha256, records"
+               " FROM file"
+               // The plus as in kOfBatch.
+               " WHERE +batch = ?1 AND id > ?2 AND id <= (SELECT max(id) FROM file WHERE batch = ?1)"
+               " ORDER BY id LIMIT ?3");
+    rows.with(batchRow(database_, job, batch).id, afterId, static_cast<std::uint64_t>(limit));
+    std::vector<BatchFile> files;
+    while (rows.next()) {
+      BatchFile& file = files.emplace_back(BatchFile{.file = rows.integer(0),
+                                                     .datasetFileId = rows.text(1),
+                                                     .name = rows.text(2),
+                                                     .lengthBytes = rows.size(4),
+                                                     .sha256 = core::hexOf(rows.text(5)),
+                                                     .records = rows.optionalSize(6)});
+      file.path = pathOf(file.datasetFileId, file.name, rows.integer(3));
+    }
+    return files;
+  });
+}
+
+std::uint64_t JobStore::countFiles(model::JobId job, std::int64_t lastId, std::span<const model::FileState> states) {
+  return reading(database_, [&] {
+    Query row(database_, "SELECT count(*) FROM file WHERE job = ? AND id <= ?" + inStates(states.size()));
+    row.with(numberOf(job), lastId);
+    int index = 2;
+    for (const model::FileState state : states) row.bind(++index, nameOf(state));
+    row.next();
+    return row.size(0);
+  });
+}
+
 std::vector<model::FileRecord> JobStore::filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                          std::span<const model::FileState> states) {
   return reading(database_, [&] {
@@ -293,17 +388,7 @@ void JobStore::markStarted(std::span<const std::int64_t> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "markStarted", [&] {
     requireHeld(database_, files, Holder::fetcher);
-    inPieces(database_, files, [&](std::span<const std::int64_t> piece) {
-      Query update(database_,
-                   "UPDATE file"
-                   " SET claimed = CASE claimed WHEN 0 THEN 1 ELSE claimed END,"
-                   " state = CASE state WHEN 'pending' THEN 'partial' ELSE state END"
-                   " WHERE id IN (" +
-                       repeated("?", piece.size()) + ")");
-      int index = 0;
-      for (const std::int64_t file : piece) update.bind(++index, file);
-      requireAll(piece.front(), piece.size(), update.run());
-    });
+    saveStarted(database_, files);
     touchJobOf(database_, files.front(), clock_.now());
   });
 }
@@ -320,7 +405,7 @@ void JobStore::recordDownloaded(std::span<const Downloaded> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordDownloaded", [&] {
     requireHeld(database_, numbersOf(files), Holder::fetcher);
-    inPieces(database_, files, [&](std::span<const Downloaded> piece) { saveDownloaded(database_, piece); });
+    saveDownloaded(database_, files);
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }
@@ -329,7 +414,7 @@ void JobStore::recordVerified(std::span<const Verified> files) {
   if (files.empty()) return;
   recorded(database_, probe_, "recordVerified", [&] {
     requireHeld(database_, numbersOf(files), Holder::head);
-    inPieces(database_, files, [&](std::span<const Verified> piece) { saveVerified(database_, piece); });
+    saveVerified(database_, files);
     touchJobOf(database_, files.front().file, clock_.now());
   });
 }

@@ -611,13 +611,13 @@ bool PostgresQuery::isNull(int column) const {
   return libpq().PQgetisnull(result_.get(), row_, column) != 0;
 }
 
-std::string_view PostgresQuery::raw(int column) const {
+std::string_view PostgresQuery::view(int column) const {
   return {libpq().PQgetvalue(result_.get(), row_, column),
           static_cast<std::size_t>(libpq().PQgetlength(result_.get(), row_, column))};
 }
 
 std::int64_t PostgresQuery::integer(int column) const {
-  const std::string_view text = raw(column);
+  const std::string_view text = view(column);
   if (text == "t") return 1;
   std::int64_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
@@ -629,7 +629,7 @@ double PostgresQuery::real(int column) const {
 }
 
 std::string PostgresQuery::text(int column) const {
-  const std::string_view text = raw(column);
+  const std::string_view text = view(column);
   if (libpq().PQftype(result_.get(), column) != kBytea) return std::string(text);
   std::string bytes;
   for (std::size_t at = 2; at + 1 < text.size(); at += 2) {

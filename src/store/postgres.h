@@ -184,10 +184,10 @@ class PostgresQuery {
   double real(int column) const;
   /// Bytes of a bytea.
   std::string text(int column) const;
+  /// As it was sent.
+  std::string_view view(int column) const;
 
  private:
-  std::string_view raw(int column) const;
-
   Postgres& server_;
   Postgres::Statement& statement_;
   std::vector<PostgresValue> values_;

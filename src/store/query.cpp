@@ -142,6 +142,14 @@ void Query::bind(int index, Blob value) {
   statement_->bind(index, static_cast<const void*>(value.bytes.data()), static_cast<int>(value.bytes.size()));
 }
 
+std::string_view Query::view(int column) const {
+  if (server_) return server_->view(column);
+  const SQLite::Column found = statement_->getColumn(column);
+  // In this order: the number of bytes is that of the text.
+  const char* text = found.getText();
+  return {text, static_cast<std::size_t>(found.getBytes())};
+}
+
 std::optional<std::uint64_t> Query::optionalSize(int column) const {
   if (isNull(column)) return std::nullopt;
   return size(column);

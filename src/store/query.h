@@ -110,6 +110,8 @@ class Query {
   std::string text(int column) const {
     return statement_ != nullptr ? statement_->getColumn(column).getString() : server_->text(column);
   }
+  /// The same where it lies: until the next row. Not for a BLOB.
+  std::string_view view(int column) const;
   core::TimePoint time(int column) const { return core::TimePoint(core::Duration(integer(column))); }
   std::optional<std::uint64_t> optionalSize(int column) const;
   std::optional<core::TimePoint> optionalTime(int column) const;

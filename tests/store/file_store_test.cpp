@@ -85,6 +85,43 @@ TEST_F(FileStoreTest, theSameFileTwiceInOneListingIsStoredOnce) {
   EXPECT_THAT(pathsOf(job), ElementsAre("x"));
 }
 
+TEST_F(FileStoreTest, ofFilesThatAPageHasTwiceTheLastCounts) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  store().beginListing(job, model::BatchId("b1"));
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "x", 10), remoteFile("b1", "d", "a", 5),
+                                    remoteFile("b1", "d", "x", 20), remoteFile("b1", "e", "x", 30)});
+  store().finishListing(job, model::BatchId("b1"));
+  EXPECT_THAT(pathsOf(job), UnorderedElementsAre("a", "d/x", "e/x"));
+  EXPECT_EQ(store().load(job).totalBytes, 55U);
+}
+
+TEST_F(FileStoreTest, listingsInAnyOrderFindWhatIsKnown) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  constexpr int kFiles = 300;
+  std::vector<model::RemoteFile> files;
+  for (int n = 0; n < kFiles; ++n) files.push_back(remoteFile("b1", "d", "part-" + std::to_string(n)));
+  list(job, "b1", files);
+  const auto first = filesOf(job);
+  ASSERT_THAT(first, SizeIs(kFiles));
+  for (int n = 0; n < kFiles; n += 7) download(first[n].id);
+
+  store().beginListing(job, model::BatchId("b1"));
+  // Nearly all others lie between these two.
+  const model::RemoteFile last = remoteFile("b1", "d", "part-99");
+  store().addFiles(job, std::vector{last, files[0], remoteFile("b1", "e", "part-99")});
+  for (int n = kFiles - 1; n > 0; n -= 2) store().addFiles(job, std::vector{files[n], files[(n + 101) % kFiles]});
+  store().addFiles(job, files);
+  store().finishListing(job, model::BatchId("b1"));
+
+  const auto again = filesOf(job);
+  ASSERT_THAT(again, SizeIs(kFiles + 1));
+  for (int n = 0; n < kFiles; ++n) {
+    EXPECT_EQ(again[n].id, first[n].id);
+    EXPECT_EQ(again[n].remote.name, first[n].remote.name);
+    EXPECT_EQ(again[n].state, n % 7 == 0 ? FileState::downloaded : FileState::pending) << n;
+  }
+}
+
 TEST_F(FileStoreTest, collidingNamesGetFolders) {
   const JobId job = jobWithBatches({"b1", "b2"}).id;
   list(job, "b1",
@@ -229,6 +266,40 @@ TEST_F(FileStoreTest, aBatchIsSummedUpWhateverTheStatesOfItsFiles) {
   EXPECT_EQ(store().sumsOf(job, model::BatchId("b1")).records, 11U);
   EXPECT_EQ(store().sumsOf(job, model::BatchId("b3")).lastFile, 0);
   EXPECT_EQ(store().sumsOf(job, model::BatchId("b3")).records, 0U);
+}
+
+TEST_F(FileStoreTest, filesOfABatchComeInPages) {
+  const JobId job = jobWithBatches({"b1", "b2"}).id;
+  store().beginListing(job);
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "x", 10), remoteFile("b1", "e", "x", 20)});
+  store().addFiles(job, std::vector{remoteFile("b2", "d", "x", 5)});
+  store().addFiles(job, std::vector{remoteFile("b1", "d", "y", 30)});
+  for (const char* batch : {"b1", "b2"}) store().finishListing(job, model::BatchId(batch));
+  const auto y = fileNamed(job, "y").id;
+  download(y, 'c');
+  verify(y, 7);
+
+  const auto page = [&](std::int64_t after, std::size_t limit) {
+    return store().filesOfBatch(job, model::BatchId("b1"), after, limit);
+  };
+  const auto sums = store().sumsOf(job, model::BatchId("b1"));
+  const auto first = page(sums.firstFile - 1, 2);
+  ASSERT_THAT(first, SizeIs(2));
+  EXPECT_EQ(first[0].file, sums.firstFile);
+  EXPECT_EQ(first[0].path, "d/x");
+  EXPECT_EQ(first[1].path, "e/x");
+  EXPECT_EQ(first[1].name, "x");
+  EXPECT_EQ(first[1].datasetFileId, "e");
+  EXPECT_EQ(first[1].lengthBytes, 20U);
+  EXPECT_TRUE(first[1].sha256.empty());
+  EXPECT_FALSE(first[1].records);
+  const auto second = page(first[1].file, 2);
+  ASSERT_THAT(second, SizeIs(1));
+  EXPECT_EQ(second[0].file, y);
+  EXPECT_EQ(second[0].path, "y");
+  EXPECT_EQ(second[0].sha256, sha256Of('c'));
+  EXPECT_EQ(second[0].records, 7U);
+  EXPECT_THAT(page(y, 2), IsEmpty());
 }
 
 /// What a cache that is far too small would have to read again and again, were the rows read in another order.
@@ -408,6 +479,55 @@ TEST_F(FileStoreTest, severalFilesAreRecordedAtOnceOrNotAtAll) {
   store().recordDownloaded({});
   store().recordVerified({});
   store().markStarted({});
+}
+
+/// In a file, rows that follow one another and are alike are changed by one statement.
+TEST_F(FileStoreTest, eachOfSeveralFilesGetsWhatIsItsOwn) {
+  const JobId job = jobWithBatches({"b1"}).id;
+  std::vector<model::RemoteFile> files;
+  for (int n = 0; n < 9; ++n) files.push_back(remoteFile("b1", "d", std::to_string(n)));
+  list(job, "b1", files);
+  std::vector<std::int64_t> ids;
+  for (const auto& record : filesOf(job)) ids.push_back(record.id);
+  const auto statesNow = [&] {
+    std::string states;
+    for (const auto& record : filesOf(job)) states += nameOf(record.state)[0];
+    return states;
+  };
+
+  // 'p' is pending; a file that is begun is partial, until it counts as downloaded.
+  store().markStarted(std::vector{ids[0], ids[1], ids[3], ids[8], ids[7]});
+  EXPECT_THAT(filesOf(job, {FileState::partial}), SizeIs(5));
+  EXPECT_EQ(store().countFiles(job, ids[3], std::array{FileState::partial}), 3U);
+  EXPECT_EQ(store().countFiles(job, ids[8], std::array{FileState::partial, FileState::pending}), 9U);
+  EXPECT_EQ(store().countFiles(job, ids[8], std::array{FileState::failed}), 0U);
+  EXPECT_EQ(errorOf([&] {
+              store().markStarted(std::vector{ids[2], ids[8], ids[8] + 1});
+            }).category(),
+            Category::internal);
+  EXPECT_THAT(filesOf(job, {FileState::partial}), SizeIs(5)) << "all of them or none";
+
+  for (std::size_t n = 0; n < 8; ++n) download(ids[n]);
+  store().recordVerified(std::vector<JobStore::Verified>{{.file = ids[0], .records = 4},
+                                                         {.file = ids[1], .records = 4},
+                                                         {.file = ids[2]},
+                                                         {.file = ids[3]},
+                                                         {.file = ids[5], .records = 4},
+                                                         {.file = ids[6], .records = 0}});
+  EXPECT_EQ(statesNow(), "vvvvdvvdp");
+  EXPECT_EQ(filesOf(job)[1].records, 4U);
+  EXPECT_FALSE(filesOf(job)[3].records);
+  EXPECT_EQ(filesOf(job)[5].records, 4U);
+  EXPECT_EQ(filesOf(job)[6].records, 0U);
+  // The last one is not downloaded.
+  const auto all = [&] {
+    std::vector<JobStore::Verified> verified;
+    for (const std::int64_t id : ids) verified.push_back({.file = id, .records = 9});
+    store().recordVerified(verified);
+  };
+  EXPECT_EQ(errorOf(all).category(), Category::internal);
+  EXPECT_EQ(statesNow(), "vvvvdvvdp");
+  EXPECT_EQ(filesOf(job)[1].records, 4U);
 }
 
 TEST_F(FileStoreTest, refusesWhatMakesNoSense) {

@@ -182,10 +182,26 @@ class JobStore {
     std::optional<std::uint64_t> records = {};  ///< Of the files that were counted; nothing if none was.
   };
   BatchSums sumsOf(model::JobId job, const model::BatchId& batch);
+  /// What a manifest says of a file of its batch.
+  struct BatchFile {
+    std::int64_t file = 0;
+    std::string datasetFileId = {};
+    std::string name = {};
+    std::string path = {};  ///< Within the folder of the batch.
+    std::uint64_t lengthBytes = 0;
+    std::string sha256 = {};  ///< Lower-case hex.
+    std::optional<std::uint64_t> records = {};
+  };
+  /// Up to `limit` files of the batch in the order of listing after row `afterId`, for the first ones the row before
+  /// BatchSums::firstFile.
+  std::vector<BatchFile> filesOfBatch(model::JobId job, const model::BatchId& batch, std::int64_t afterId,
+                                      std::size_t limit);
   /// Like files(), but only those that the newest listing of their batch has seen, whether or not it has ended, and
   /// whose path can be relied on: no other file is known to bear the same name, or something was written there before.
   std::vector<model::FileRecord> filesOnceListed(model::JobId job, std::int64_t afterId, std::size_t limit,
                                                  std::span<const model::FileState> states);
+  /// How many files up to row `lastId` are in one of `states`.
+  std::uint64_t countFiles(model::JobId job, std::int64_t lastId, std::span<const model::FileState> states);
   /// The files are about to be fetched, and nothing lies at their paths. pending becomes partial.
   void markStarted(std::span<const std::int64_t> files);
   /// All synced ranges of its `.part` file; they replace what was recorded. The file is partial (pending without any).
