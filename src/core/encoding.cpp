@@ -31,12 +31,13 @@ const EVP_MD* sha256() {
 
 void appendHex(std::string& out, std::string_view bytes, HexDigits digits) {
   const std::string_view of = digits == HexDigits::lower ? "0123456789abcdef" : "0123456789ABCDEF";
-  std::size_t at = out.size();
-  out.resize(at + 2 * bytes.size());
+  const std::size_t begin = out.size();
+  out.resize(begin + 2 * bytes.size());
+  char* to = out.data() + begin;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
-    out[at++] = of[byte >> 4U];
-    out[at++] = of[byte & 0xFU];
+    *to++ = of[byte >> 4U];
+    *to++ = of[byte & 0xFU];
   }
 }
 

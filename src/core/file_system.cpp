@@ -77,7 +77,7 @@ std::string hintFor(int errorNumber) {
 }
 
 /// Several calls take a signed offset; a larger one would otherwise come back as "invalid argument".
-off_t fileOffset(std::string_view what, const fs::path& path, std::uint64_t offset, std::uint64_t length) {
+off_t fileOffset(std::string_view what, const std::string& path, std::uint64_t offset, std::uint64_t length) {
   constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
   if (offset > kMost || length > kMost - offset) throwIoError(what, path, EFBIG);
   return static_cast<off_t>(offset);
@@ -111,7 +111,7 @@ FileIdentity identityFrom(const struct stat& facts) {
 
 class DiskFile final : public WritableFile {
  public:
-  DiskFile(fs::path path, Descriptor descriptor) : path_(std::move(path)), descriptor_(std::move(descriptor)) {}
+  DiskFile(const fs::path& path, Descriptor descriptor) : path_(path.native()), descriptor_(std::move(descriptor)) {}
 
   void writeAt(std::uint64_t offset, std::span<const std::byte> data) override {
     off_t position = fileOffset("write", path_, offset, data.size());
@@ -155,8 +155,8 @@ class DiskFile final : public WritableFile {
   }
 
  private:
-  fs::path path_;
-  Descriptor descriptor_;
+  const std::string path_;  ///< For messages; a path would be taken apart for each file.
+  const Descriptor descriptor_;
 };
 
 // O_NONBLOCK: a named pipe or a device in the way is refused, not waited for.

@@ -223,7 +223,7 @@ class Unescaped {
  public:
   explicit Unescaped(std::string_view text) : text_(text) {}
 
-  const std::string& text() const { return text_; }
+  std::string_view text() const { return text_; }
   /// Of each byte, in the text as it was at first.
   std::size_t placeOf(std::size_t byte) const {
     for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) byte = placeIn(*layer, byte);
@@ -247,7 +247,8 @@ class Unescaped {
     return run.isEscape ? run.place : run.place + (byte - run.at);
   }
 
-  std::string text_;
+  std::string_view text_;
+  std::string unescaped_;  ///< Holds the text once a layer is off.
   std::vector<Layer> layers_;
 };
 
@@ -300,7 +301,8 @@ bool Unescaped::takeLayerOff() {
   }
   if (taken == 0) return false;
   takeUntil(before.size());
-  text_ = std::move(after);
+  unescaped_ = std::move(after);
+  text_ = unescaped_;
   layers_.push_back(std::move(layer));
   return true;
 }
@@ -407,18 +409,18 @@ void KnownSecrets::add(std::string_view secret) {
   known_ = std::make_shared<const Known>(std::move(all));
 }
 
-std::string KnownSecrets::without(std::string text, Use use) const {
+void KnownSecrets::hideIn(std::string& text, Use use) const {
   std::shared_ptr<const Known> known;
   {
     const std::lock_guard lock(mutex_);
     known = known_;
   }
-  if (!known || text.empty()) return text;
+  if (!known) return;
   std::vector<Range> found;
   for (std::size_t begin = 0; begin < text.size(); begin += kWindow) {
     known->findIn(std::string_view(text).substr(begin, kWindow + kOverlap), begin, use, found);
   }
-  if (found.empty()) return text;
+  if (found.empty()) return;
 
   std::ranges::sort(found, {}, &Range::begin);
   std::string out;
@@ -431,7 +433,7 @@ std::string KnownSecrets::without(std::string text, Use use) const {
     copied = std::max(copied, range.end);
   }
   out.append(text, copied);
-  return out;
+  text = std::move(out);
 }
 
 }  // namespace caiexport::core

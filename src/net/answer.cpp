@@ -12,8 +12,8 @@ std::string inBytes(std::uint64_t bytes) {
 }
 
 void Answer::begin(std::optional<std::uint64_t> declaredBytes) {
-  response_.reason = secrets_.without(std::move(response_.reason));
-  response_.headers.changeValues([&](std::string value) { return secrets_.without(std::move(value), use()); });
+  secrets_.hideIn(response_.reason);
+  response_.headers.changeValues([&](std::string& value) { secrets_.hideIn(value, use()); });
   if (sink_ != nullptr && !sink_->begin(response_, declaredBytes)) sink_ = nullptr;
 }
 
@@ -43,7 +43,7 @@ void Answer::end() {
   if (isGood() && request_.answersSecret) return;
   // What is no JSON is not read on, but shown.
   const bool isJson = response_.body.starts_with('{') || response_.body.starts_with('[');
-  response_.body = secrets_.without(std::move(response_.body), isJson ? use() : core::KnownSecrets::Use::shown);
+  secrets_.hideIn(response_.body, isJson ? use() : core::KnownSecrets::Use::shown);
 }
 
 void Answer::checkRoom(std::uint64_t bytes) const {

@@ -158,7 +158,7 @@ Url parse(std::string_view text) {
   std::string scheme = core::toLower(text.substr(0, colon));
   if (scheme != "https" && scheme != "http") throwBadUrl("only https:// and http:// can be used");
   text.remove_prefix(colon + 3);
-  const std::size_t authorityEnd = std::min(text.find_first_of("/?"), text.size());
+  const std::size_t authorityEnd = std::min({text.find('/'), text.find('?'), text.size()});
   Url url{.origin = parseAuthority(std::move(scheme), text.substr(0, authorityEnd)),
           .target = std::string(text.substr(authorityEnd))};
   if (!url.target.starts_with('/')) url.target.insert(0, "/");
@@ -193,6 +193,7 @@ std::string resolve(const Url& from, std::string_view reference) {
 }  // namespace
 
 bool isSameName(std::string_view fieldName, std::string_view name) {
+  if (fieldName.size() != name.size()) return false;
   return std::ranges::equal(fieldName, name, {}, Poco::Ascii::toLower, Poco::Ascii::toLower);
 }
 

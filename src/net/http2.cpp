@@ -64,8 +64,8 @@ FieldList fieldsOf(const HttpRequest& request, const Url& url, std::string_view 
   fields.add(":authority", origin.substr(origin.find("://") + 3));
   fields.add(":path", url.target);
   for (const auto& [name, value] : request.headers.all()) fields.add(name, value);
-  if (!request.headers.get("User-Agent")) fields.add("user-agent", userAgent);
-  if (!request.headers.get("Accept-Encoding")) fields.add("accept-encoding", "identity");
+  if (!request.headers.find("User-Agent")) fields.add("user-agent", userAgent);
+  if (!request.headers.find("Accept-Encoding")) fields.add("accept-encoding", "identity");
   return fields;
 }
 

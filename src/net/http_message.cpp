@@ -58,9 +58,12 @@ void parseStatusLine(std::string_view line, ResponseHead& head) {
   if (line.size() > 13) head.response.reason = line.substr(13);
 }
 
+/// Most answers have fewer.
+constexpr std::size_t kUsualFields = 16;
+
 Headers parseFields(std::string_view rest) {
   std::vector<Headers::Field> fields;
-  fields.reserve(std::min(static_cast<std::size_t>(std::ranges::count(rest, '\n')), kMostFields));
+  fields.reserve(kUsualFields);
   while (!rest.empty()) {
     const std::string_view line = takeLine(rest);
     if (line.empty()) break;
@@ -117,7 +120,8 @@ bool belongsToTransport(std::string_view name) {
   static constexpr std::array<std::string_view, 10> kNames{
       "host", "content-length", "transfer-encoding", "connection", "keep-alive",
       "te",   "trailer",        "upgrade",           "expect",     "proxy-authorization"};
-  return std::ranges::any_of(kNames, [&](std::string_view known) { return isSameName(name, known); });
+  return std::ranges::any_of(
+      kNames, [&](std::string_view known) { return name.size() == known.size() && isSameName(name, known); });
 }
 
 /// zlib's state, freed however the unpacking ends.

@@ -16,9 +16,6 @@
 
 namespace caiexport::net {
 
-/// Names of fields compare without case.
-bool isSameName(std::string_view fieldName, std::string_view name);
-
 /// Why one attempt to send a request failed, before the caller knows of it. The text follows "METHOD URL: ". The
 /// transport makes the core error of it, since only the transport knows the request and whether any of it can have
 /// arrived.

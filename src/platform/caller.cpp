@@ -198,8 +198,9 @@ net::HttpRequest Caller::requestFor(const Call& call, const core::Secret& token)
                            .body = call.body,
                            .once = call.repeat == Repeat::once,
                            .mostBodyBytes = kMostBodyBytes};
+  request.headers.reserve(8);
   request.headers.add("Accept", call.accept);
-  request.headers.add("Authorization", "Bearer " + std::string(token.reveal()));
+  request.headers.add("Authorization", std::string("Bearer ").append(token.reveal()));
   request.headers.add("x-api-key", settings_.apiKey);
   request.headers.add("x-gw-ims-org-id", settings_.orgId);
   request.headers.add("x-sandbox-name", settings_.sandbox);

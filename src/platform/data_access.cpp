@@ -14,10 +14,11 @@ using core::Category;
 /// Longer ones are no names for versions: they would be kept for each file.
 constexpr std::size_t kLongestValidator = 512;
 
-std::string validatorIn(const net::HttpResponse& head, const std::string& header) {
-  std::string value(core::trim(head.headers.get(header).value_or("")));
+std::string validatorIn(const net::HttpResponse& head, std::string_view header) {
+  const std::string* found = head.headers.find(header);
+  const std::string_view value = found == nullptr ? std::string_view() : core::trim(*found);
   const bool plain = std::ranges::all_of(value, [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
-  return plain && value.size() <= kLongestValidator ? value : std::string();
+  return std::string(plain && value.size() <= kLongestValidator ? value : std::string_view());
 }
 
 model::FileVersion versionIn(const net::HttpResponse& head) {
@@ -41,8 +42,9 @@ class CheckedBody final : public net::BodySink {
     if (head.status != 200 && head.status != 206) return false;
     if (head.status == 206 && call_.range.empty())
       fail(Category::protocol, "was answered with a part that nobody asked for");
-    const std::string coding = core::toLower(head.headers.get("Content-Encoding").value_or("identity"));
-    if (coding != "identity") fail(Category::protocol, "was answered in the coding " + core::printable(coding, 40));
+    const std::string* coding = head.headers.find("Content-Encoding");
+    if (coding != nullptr && !net::isSameName(*coding, "identity"))
+      fail(Category::protocol, "was answered in the coding " + core::printable(core::toLower(*coding), 40));
     sink_.isOf(versionIn(head));
     if (head.status == 206) {
       beginPart(head, bodyBytes);

@@ -93,6 +93,7 @@ class FileListing {
   void addFile(const Call& call, const Json& entry, std::string name, const Directory& directory,
                std::vector<Directory>& found);
   void addFolder(model::RemoteFile entry, const Directory& parent, std::string url, std::vector<Directory>& found);
+  bool isUsualLink(const Json& href, const std::string& name) const;
   std::string neededLink(const Call& call, const Json& href, const Directory& directory, const std::string& name) const;
   void addEmptyOrLiar(const Call& call, const net::HttpResponse& response, model::RemoteFile file);
   void addRawFile(const Call& call, const net::HttpResponse& response, const model::DatasetFileId& id);
@@ -106,6 +107,7 @@ class FileListing {
   std::unordered_set<std::string> seenIds_;
   std::vector<std::string> ancestors_;
   std::vector<model::RemoteFile> waiting_;
+  std::string linkStart_;  ///< Of the links of a page's files as they are as a rule.
 };
 
 FileListing::FileListing(Caller& caller, model::BatchId batch, std::size_t together, const Deliver& deliver,
@@ -162,6 +164,7 @@ Page FileListing::readDirectoryPage(const Call& call, const net::HttpResponse& r
     addRawFile(call, response, directory.id);
     return {.entries = 1, .fresh = 1};
   }
+  linkStart_ = caller_.url(fileTarget(directory.id, ""));
   const Json answer = Caller::parse(call, response);
   Page page;
   for (const Json& entry : listedEntries(answer)) {
@@ -227,11 +230,16 @@ void FileListing::addFolder(model::RemoteFile entry, const Directory& parent, st
       {.id = id, .url = std::move(url), .datasetFile = parent.datasetFile, .path = path, .orFile = std::move(entry)});
 }
 
+/// Whether it is what we would write ourselves: then there is nothing to take apart.
+bool FileListing::isUsualLink(const Json& href, const std::string& name) const {
+  const auto link = href.stringIfAny();
+  return link && link->starts_with(linkStart_) && link->substr(linkStart_.size()) == core::percentEncode(name);
+}
+
 /// Empty where the link says no more than the names of the file do.
 std::string FileListing::neededLink(const Call& call, const Json& href, const Directory& directory,
                                     const std::string& name) const {
-  // As a rule it is what we would write ourselves: then there is nothing to take apart.
-  if (!href.exists() || href.stringIfAny() == caller_.url(fileTarget(directory.id, name))) return {};
+  if (!href.exists() || isUsualLink(href, name)) return {};
   std::string url = sameOriginLink(caller_.origin(), call.url, href);
   if (isDerivable(url, caller_.origin(), directory.id, name)) return {};
   return url;

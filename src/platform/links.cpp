@@ -43,10 +43,12 @@ std::string checkedLink(const net::Origin& allowed, std::string_view base, std::
             " only; the link was not followed");
 }
 
-std::string pathOf(const model::DatasetFileId& file) {
+/// With room for a query of so many bytes.
+std::string pathOf(const model::DatasetFileId& file, std::size_t queryBytes = 0) {
+  constexpr std::string_view kFiles = "/files/";
   std::string path;
-  path.reserve(kExportRoot.size() + 64);
-  core::appendPercentEncoded(path.append(kExportRoot).append("/files/"), file.value());
+  path.reserve(kExportRoot.size() + kFiles.size() + file.value().size() + queryBytes);
+  core::appendPercentEncoded(path.append(kExportRoot).append(kFiles), file.value());
   return path;
 }
 
@@ -103,9 +105,9 @@ std::string checkedFileName(const Json& name, std::string text) {
 }
 
 std::string fileTarget(const model::DatasetFileId& file, std::string_view name) {
-  std::string target = pathOf(file);
-  target.reserve(target.size() + 3 * name.size() + 8);
-  core::appendPercentEncoded(target.append("?path="), name);
+  constexpr std::string_view kPath = "?path=";
+  std::string target = pathOf(file, kPath.size() + name.size());
+  core::appendPercentEncoded(target.append(kPath), name);
   return target;
 }
 

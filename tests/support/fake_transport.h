@@ -150,7 +150,7 @@ class FakeTransport final : public net::HttpTransport {
 
  private:
   void takeSecretsFrom(net::HttpResponse& response) const {
-    response.headers.changeValues([this](std::string value) { return withoutSecrets(std::move(value)); });
+    response.headers.changeValues([this](std::string& value) { value = withoutSecrets(std::move(value)); });
     response.body = withoutSecrets(std::move(response.body));
   }
 

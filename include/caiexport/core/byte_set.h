@@ -20,7 +20,8 @@ class ByteSet {
   bool hasAll(std::string_view text) const { return lengthIn(text) == text.size(); }
   /// How many bytes at the front of `text` are in the set.
   std::size_t lengthIn(std::string_view text) const {
-    const auto other = std::ranges::find_if_not(text, [this](char byte) { return has(byte); });
+    // Not std::ranges: of that one libstdc++ does not unroll the loop.
+    const auto other = std::find_if_not(text.begin(), text.end(), [this](char byte) { return has(byte); });
     return static_cast<std::size_t>(other - text.begin());
   }
 

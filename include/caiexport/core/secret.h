@@ -54,8 +54,13 @@ class KnownSecrets {
   /// fewer than six is looked for between characters that are neither letters nor digits.
   void add(std::string_view secret);
 
-  /// `text` with `***` in the place of each occurrence.
-  std::string without(std::string text, Use use = Use::shown) const;
+  /// Puts `***` in the place of each occurrence.
+  void hideIn(std::string& text, Use use = Use::shown) const;
+  /// `text` with them hidden.
+  std::string without(std::string text, Use use = Use::shown) const {
+    hideIn(text, use);
+    return text;
+  }
 
  private:
   struct Known;

@@ -36,7 +36,8 @@ class Document {
 
   Kind kind(Index value) const { return static_cast<Kind>(nodes_[value].kind()); }
   std::string_view text(Index value) const {
-    return std::string_view(texts_).substr(nodes_[value].payload(), nodes_[value].size());
+    const Node& node = nodes_[value];
+    return {texts_.data() + node.payload(), node.size()};
   }
   bool boolean(Index value) const { return nodes_[value].payload() != 0; }
   std::int64_t integer(Index value) const { return static_cast<std::int64_t>(nodes_[value].payload()); }

@@ -15,7 +15,10 @@
 
 namespace caiexport::net {
 
-/// Header fields in order; names compare without case.
+/// Names of fields compare without case.
+bool isSameName(std::string_view fieldName, std::string_view name);
+
+/// Header fields in order.
 class Headers {
  public:
   using Field = std::pair<std::string, std::string>;  ///< Name and value.
@@ -23,11 +26,12 @@ class Headers {
   Headers() = default;
   explicit Headers(std::vector<Field> fields) : fields_(std::move(fields)) {}
 
+  void reserve(std::size_t fields) { fields_.reserve(fields); }
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
-  /// Each value becomes what `change` makes of it.
+  /// Hands each value to `change`.
   template <class Change>
   void changeValues(const Change& change) {
-    for (auto& [name, value] : fields_) value = change(std::move(value));
+    for (auto& [name, value] : fields_) change(value);
   }
   /// Replaces every field of that name.
   void set(std::string_view name, std::string value);
