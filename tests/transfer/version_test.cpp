@@ -427,5 +427,14 @@ TEST(PartPath, IsAtMostAsLongAsNamesMayBe) {
   EXPECT_NE(partPathFor(longName, "0a1b2c3d"), partPathFor(other, "0a1b2c3d"));
 }
 
+TEST(PartPath, LiesBesideItsTargetHoweverLongTheFolder) {
+  const fs::path folder = "/" + std::string(200, 'd') + "/" + std::string(200, 'e');
+  EXPECT_EQ(partPathFor(folder / "a.parquet", "0a1b2c3d"), folder / "a.parquet.0a1b2c3d.part");
+  const fs::path part = partPathFor(folder / std::string(250, 'n'), "0a1b2c3d");
+  EXPECT_EQ(part.parent_path(), folder);
+  EXPECT_EQ(part.filename(), partPathFor(std::string(250, 'n'), "0a1b2c3d"));
+  EXPECT_LE(part.filename().string().size(), 255U);
+}
+
 }  // namespace
 }  // namespace caiexport::transfer
