@@ -341,8 +341,9 @@ TEST_F(TransportTest, ReadsHeadsAndBodiesOfEverySizeOnOneConnection) {
   RawServer server([&](Peer& peer) {
     for (const auto& [field, body] : answers) {
       peer.readRequest();
-      peer.send("HTTP/1.1 200 OK\r\nX-Long: " + field + "\r\nContent-Length: " + std::to_string(body.size()) +
-                "\r\n\r\n" + body);
+      std::string answer = "HTTP/1.1 200 OK\r\nX-Long: ";
+      answer.append(field).append("\r\nContent-Length: ").append(std::to_string(body.size()));
+      peer.send(answer.append("\r\n\r\n").append(body));
     }
     peer.readToEnd();
   });
