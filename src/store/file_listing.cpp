@@ -141,8 +141,8 @@ void saveFiles(Database& database, model::JobId job, const BatchRow& batch,
   }
   updateFiles(database, batch, known);
 
-  std::vector<const model::RemoteFile*> knownOnes;
-  for (const Known& one : known) knownOnes.push_back(one.file);
+  std::vector<const model::RemoteFile*> knownOnes(known.size());
+  std::ranges::transform(known, knownOnes.begin(), &Known::file);
   std::ranges::sort(knownOnes);
   std::erase_if(files, [&](const auto* file) { return std::ranges::binary_search(knownOnes, file); });
   // As they were listed: they lie one behind the other.
