@@ -139,9 +139,7 @@ Page FileListing::readBatchPage(const Call& call, const net::HttpResponse& respo
 }
 
 void FileListing::walk(const Directory& directory) {
-  const Call call{.what = "list the files of batch " + batch_.value(),
-                  .url = directory.url,
-                  .mayBeMissing = directory.orFile.has_value()};
+  const Call call{.what = "list the files of batch " + batch_.value(), .url = directory.url};
   if (ancestors_.size() >= kDeepestFolder) throwTooDeep(call);
   ancestors_.push_back(directory.id.value());
   NameSet names;

@@ -443,7 +443,6 @@ void JobStore::forgetRanges(std::int64_t file) {
   recorded(database_, probe_, "forgetRanges", [&] {
     requireHeld(database_, {&file, 1}, Holder::fetcher);
     deleteRanges(database_, file);
-    Query(database_, "UPDATE file SET state = 'pending' WHERE id = ? AND state = 'partial'").with(file).run();
     touchJobOf(database_, file, clock_.now());
   });
 }

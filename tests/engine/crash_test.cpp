@@ -82,5 +82,28 @@ INSTANTIATE_TEST_SUITE_P(BothPaths, CrashMatrix,
                          testing::Combine(testing::Values(model::Kind::dataset, model::Kind::segment),
                                           testing::Range<std::size_t>(0, kParts)));
 
+/// A file that is begun again is not on record as begun for a while; what it became by then is still ours.
+TEST(Crash, BeforeAFileThatWasBegunAgainIsRecordedLosesNothing) {
+  Journey journey(
+      R"({"files": 1, "faults": [{"match": {"method": "GET", "path": "path="}, "times": 3, "do": {"short_body": 500}}]})",
+      87373);
+  journey.download.connections = 1;
+  bool begunAgain = false;
+  {
+    Journey::Process process(journey);
+    process.onStoreCall = [&](std::string_view call, bool committed) {
+      begunAgain = begunAgain || call == "forgetRanges";
+      if (begunAgain && call == "recordDownloaded" && !committed) throw support::SimulatedCrash();
+    };
+    const model::JobId job = process.runner.create(journey.datasetRequest()).id;
+    EXPECT_THROW(process.runner.advance(job, {}, {}), support::SimulatedCrash);
+  }
+  ASSERT_TRUE(begunAgain);
+  Journey::Process process(journey);
+  const Outcome outcome = process.runner.advance(*process.store.newestJob(), {}, {});
+  EXPECT_FALSE(outcome.error) << outcome.error->what();
+  EXPECT_EQ(wholeFilesIn(journey.directory / "out"), 1U);
+}
+
 }  // namespace
 }  // namespace caiexport::engine

@@ -139,6 +139,14 @@ TEST_F(ListingTest, AnEntryOfLengthNullThatIsATableHasItsTrueLength) {
   EXPECT_THAT(failureOf(Category::verification, [&] { list(); }).what(), HasSubstr("listed with 0 bytes"));
 }
 
+/// It may be a folder full of files: to take it for an empty file would lose them.
+TEST_F(ListingTest, AnEntryOfLengthNullThatIsNotFoundIsNoEmptyFile) {
+  oneDirectory(page(file("_ACP_DATE=2026-04-01", "0") + "," + file("part-1", "12")));
+  transport.on("GET", std::string(kFiles) + "/B-1?path=_ACP_DATE%3D2026-04-01")
+      .answers(404, R"({"title": "NotFoundError"})");
+  EXPECT_THAT(failureOf(Category::notFound, [&] { list(); }).what(), HasSubstr("_ACP_DATE%3D2026-04-01"));
+}
+
 TEST_F(ListingTest, FollowsFoldersThatAreEntriesOfLengthNull) {
   oneDirectory(page(file("_ACP_DATE=2026-04-01", "\"0\"") + "," + file("_ACP_DATE=2026-04-02", "0") + "," +
                     file("top.parquet")));

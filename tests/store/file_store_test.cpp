@@ -458,7 +458,7 @@ TEST_F(FileStoreTest, aFileGoesThroughItsStates) {
   EXPECT_FALSE(filesOf(job)[0].records);
   ranges(file, {{.first = 0, .end = 50}});
   store().forgetRanges(file);
-  EXPECT_EQ(filesOf(job)[0].state, FileState::pending);
+  EXPECT_EQ(filesOf(job)[0].state, FileState::partial) << "it is still begun";
   EXPECT_THAT(filesOf(job)[0].done, IsEmpty());
 }
 

@@ -228,7 +228,8 @@ class JobStore {
   };
   /// The same of several, with an event each. If the step was done, the job goes on from there again.
   void recordWrong(model::JobId job, model::StepName step, std::span<const Wrong> files);
-  /// A partial file is pending again.
+  /// Nothing of it is here any more. It stays begun: it is fetched again at once, and what turns up at its path before
+  /// that is recorded may be ours.
   void forgetRanges(std::int64_t file);
   /// The newest record of another job with the same output folder, dataset and batch of a file with this path and
   /// length that was downloaded: lets a second run keep what is there.
